@@ -1,0 +1,113 @@
+# `make help` lists the targets. Everything lives in .venv; nothing else on the machine is changed, except that
+# as root missing Debian packages are installed.
+#
+#   PYTHON=/path/to/python3.11   the interpreter for .venv (default: the first one found that serves)
+#   TORCH="torch==2.13.0 ..."    what pip installs first; add pip options here for another build of torch
+#   EXTRAS=mace,label,plot,dev   the extras of hint-mlip to install
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TORCH ?= torch==2.13.0
+EXTRAS ?= mace,label,plot,dev
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+# A C++ compiler for the MD plug-ins, and xtb as an independent program to test the labels against.
+APT_PACKAGES := g++ make xtb
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+comma := ,
+STAMP := .venv/.hint-$(subst $(comma),-,$(EXTRAS))
+# One thread a process: small-molecule quantum chemistry is several times slower with more.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help env system demo test lint format bench docs clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## Create or update .venv
+
+# Asks first whether venv works, since a failed `python -m venv` leaves half an environment behind.
+$(STAMP): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory system
+	@serves() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
+	if ! serves $(BIN)/python; then \
+		python=; \
+		for candidate in $${PYTHON:-python3 python3.12 python3.11 python3.13 python3.10 /usr/bin/python3}; do \
+			if serves "$$candidate"; then python=$$candidate; break; fi; \
+		done; \
+		if [ -z "$$python" ]; then \
+			echo "error: no Python >= 3.10 (and < 3.14) with a working venv module among: $${PYTHON:-python3, python3.10 to 3.13}"; \
+			for candidate in $${PYTHON:-python3}; do "$$candidate" --version 2>/dev/null || true; done; \
+			echo "  Debian, Ubuntu:  sudo apt-get install python3 python3-venv"; \
+			echo "  or name one:     make env PYTHON=/path/to/python3.11"; \
+			exit 1; \
+		fi; \
+		echo "env: .venv from $$("$$python" --version) ($$python)"; \
+		"$$python" -m venv --clear .venv; \
+	fi
+	@echo "env: $(TORCH) (the largest download)"
+	@$(PIP) install $(TORCH)
+	@echo "env: hint-mlip[$(EXTRAS)] with the versions of constraints.txt"
+	@$(PIP) install -e ".[$(EXTRAS)]" -c constraints.txt
+	@rm -f .venv/.hint-*; touch $@
+	@echo "env: ready, $$($(BIN)/hint --version); activate it with: source .venv/bin/activate"
+
+# Debian packages: installed when root, asked for otherwise. Only python3-venv is needed to go on.
+system:
+	@command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || exit 0; \
+	missing=; \
+	for package in $(APT_PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing+=" $$package"; \
+	done; \
+	if ! $${PYTHON:-python3} -c 'import venv, ensurepip' 2>/dev/null; then missing+=" python3 python3-venv"; fi; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+		echo "env: missing Debian packages (some tests are skipped without them):"; \
+		echo "  sudo apt-get install$$missing"; \
+		exit 0; \
+	fi; \
+	echo "env: installing Debian packages:$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq || echo "env: apt-get update failed; trying with the lists at hand"; \
+	for package in $$missing; do \
+		apt-get install -y -qq --no-install-recommends $$package >/dev/null \
+			|| echo "env: could not install $$package; going on without it"; \
+	done
+
+demo: env ## Label, train and evaluate small MACE models; writes a table and a figure
+	@$(ONE_THREAD) $(BIN)/python examples/demo.py
+
+test: env lint ## All checks and all tests
+	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: env ## Style, types, import contracts
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@sources=$$(git ls-files '*.cpp' '*.h' '*.hpp'); \
+	if [ -n "$$sources" ]; then $(BIN)/clang-format --dry-run --Werror $$sources; fi
+	@echo "lint: clean"
+
+format: env ## Rewrite the sources in the house style
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+	@sources=$$(git ls-files '*.cpp' '*.h' '*.hpp'); \
+	if [ -n "$$sources" ]; then $(BIN)/clang-format -i $$sources; fi
+
+bench: env ## Run every benchmark; each prints its table
+	@shopt -s nullglob; for script in benchmarks/[!_]*.py; do \
+		printf '\n== %s\n' "$$script"; $(ONE_THREAD) $(BIN)/python "$$script"; \
+	done
+
+docs: env ## Build the documentation into site/
+	@$(BIN)/mkdocs build --strict --quiet && echo "docs: site/index.html"
+
+clean: ## Remove .venv and everything that was built
+	@rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
