@@ -1,0 +1,1 @@
+"""The `hint` command: one file a verb, thin, with imports inside."""

@@ -1,0 +1,154 @@
+"""`hint <verb>`: the table of verbs, and what happens when one of them fails.
+
+The verbs are lazy. `hint --help` reads only the table below; the module of a verb is imported when that verb
+runs. A verb's module defines one plain function with Typer annotations. Errors that a user can act on are
+raised as `HintError`, anywhere below, and become one line here.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hint_plugin import __version__
+from hint_plugin.errors import HintError
+
+EXIT_ERROR = 2  # what argument errors exit with, too
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+NEXT_STEPS = """\
+HINT: Hessian-informed training of interatomic potentials.
+
+  hint label molecules.xyz -o labelled.xyz     geometries -> energies, forces, Hessians
+  mace_run_train --loss hint_hutchinson ...    train, with MACE's own command
+  hint evaluate MODEL DATA -o DIR              errors of E, F, Hessian and its eigenvalues
+  hint doctor                                  what is installed, and what is active
+
+hint --help lists the verbs, hint VERB --help their options."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+        target: "module:function" of the Typer command function.
+        help: one line for `hint --help`.
+        passthrough: hand all arguments over untouched, `--help` included. The function then takes a
+            `typer.Context` and reads `context.args`.
+    """
+
+    target: str
+    help: str
+    passthrough: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        """Import the verb's module and return its command function."""
+        module, _, function = self.target.partition(":")
+        command: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return command
+
+
+VERBS = {
+    "label": Verb("hint_plugin.cli.label:label", "Label structures with energies, forces and Hessians."),
+    "evaluate": Verb("hint_plugin.cli.evaluate:evaluate", "Measure a model's errors on labelled structures."),
+    "mace-train": Verb(
+        "hint_plugin.cli.mace_train:mace_train",
+        "Run mace_run_train with HINT's losses; takes all of its options.",
+        passthrough=True,
+    ),
+    "doctor": Verb("hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose listed commands are stand-ins, each replaced by the real one when it is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)  # fails with a suggestion if there is no such verb
+        return name, None if name is None else _real_command(name), rest
+
+
+def _real_command(name: str) -> Any:
+    verb = VERBS[name]
+    settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+    if verb.passthrough:
+        settings = {
+            "help_option_names": [],
+            "allow_extra_args": True,
+            "ignore_unknown_options": True,
+            "allow_interspersed_args": False,
+        }
+    single = typer.Typer(add_completion=False)
+    single.command(name, help=None, context_settings=settings)(verb.load())
+    return typer.main.get_command(single)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hint {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, as HINT_DEBUG=1 does.")] = False,
+) -> None:
+    """Hessian-informed training of machine-learned interatomic potentials."""
+    if debug:
+        os.environ["HINT_DEBUG"] = "1"  # the environment reaches worker processes as well
+    if context.invoked_subcommand is None:
+        typer.echo(NEXT_STEPS)
+
+
+def _stand_in() -> None:
+    raise AssertionError("a stand-in is only ever listed")
+
+
+def build_app() -> typer.Typer:
+    """Return the Typer app with a stand-in for every verb of `VERBS`."""
+    app = typer.Typer(
+        name="hint",
+        cls=LazyGroup,
+        add_completion=False,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, verb in VERBS.items():
+        app.command(name, help=verb.help)(_stand_in)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `hint` script.
+
+    Exits 0 on success, 2 on a `HintError` or a wrong argument, 130 on Ctrl-C. Other exceptions are bugs and
+    keep their traceback.
+
+    Args:
+        arguments: what follows `hint` on the command line; taken from `sys.argv` by default.
+    """
+    command = typer.main.get_command(build_app())
+    try:
+        command.main(args=None if arguments is None else list(arguments), prog_name="hint")
+    except HintError as error:
+        if os.environ.get("HINT_DEBUG", "") not in ("", "0"):
+            raise
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
