@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from hint_plugin import __version__
-from hint_plugin.errors import HintError
+from hint_plugin.errors import HintError, InterruptedRunError
 
 EXIT_ERROR = 2  # what argument errors exit with, too
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -131,8 +131,8 @@ def build_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `hint` script.
 
-    Exits 0 on success, 2 on a `HintError` or a wrong argument, 130 on Ctrl-C. Other exceptions are bugs and
-    keep their traceback.
+    Exits 0 on success, 2 on a `HintError` or a wrong argument, 130 when interrupted. Other exceptions are bugs
+    and keep their traceback.
 
     Args:
         arguments: what follows `hint` on the command line; taken from `sys.argv` by default.
@@ -143,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except HintError as error:
         if os.environ.get("HINT_DEBUG", "") not in ("", "0"):
             raise
+        if isinstance(error, InterruptedRunError):
+            typer.echo(str(error), err=True)
+            sys.exit(EXIT_INTERRUPTED)
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import typer
 
 from hint_plugin import __version__
 from hint_plugin.cli import app
-from hint_plugin.errors import HintError
+from hint_plugin.errors import HintError, InterruptedRunError
 
 HEAVY = ("torch", "ase", "numpy", "scipy", "h5py", "matplotlib", "tblite", "mace")
 
@@ -115,12 +115,15 @@ def test_other_exceptions_are_not_hidden(verb):
         app.main(["trial"])
 
 
-def test_interrupt_exits_130(capfd, verb):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InterruptedRunError("12 of 60 frames are done")])
+def test_interrupt_exits_130(capfd, verb, error):
     def interrupted():
-        raise KeyboardInterrupt
+        raise error
 
     verb(interrupted)
-    assert run(capfd, "trial")[0] == 130
+    code, _, err = run(capfd, "trial")
+    assert code == 130
+    assert "Traceback" not in err and str(error) in err
 
 
 def test_arguments_reach_the_verb(capfd, verb):
