@@ -55,8 +55,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) install $(TORCH)
 	@echo "env: hint-mlip[$(EXTRAS)] with the versions of constraints.txt"
 	@$(PIP) install -e ".[$(EXTRAS)]" -c constraints.txt
-	@rm -f .venv/.hint-*; touch $@
-	@echo "env: ready, $$($(BIN)/hint --version); activate it with: source .venv/bin/activate"
+	@version=$$($(BIN)/hint --version); rm -f .venv/.hint-*; touch $@; \
+	echo "env: ready, $$version; activate it with: source .venv/bin/activate"
 
 # Debian packages: installed when root, asked for otherwise. Only python3-venv is needed to go on.
 system:
@@ -65,7 +65,7 @@ system:
 	for package in $(APT_PACKAGES); do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing+=" $$package"; \
 	done; \
-	if ! $${PYTHON:-python3} -c 'import venv, ensurepip' 2>/dev/null; then missing+=" python3 python3-venv"; fi; \
+	if [ -z "$${PYTHON:-}" ] && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then missing+=" python3 python3-venv"; fi; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ]; then \
 		echo "env: missing Debian packages (some tests are skipped without them):"; \
@@ -89,7 +89,7 @@ test: env lint ## All checks and all tests
 lint: env ## Style, types, import contracts
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
+	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
 	@sources=$$(git ls-files '*.cpp' '*.h' '*.hpp'); \
 	if [ -n "$$sources" ]; then $(BIN)/clang-format --dry-run --Werror $$sources; fi
 	@echo "lint: clean"
@@ -106,7 +106,7 @@ bench: env ## Run every benchmark; each prints its table
 	done
 
 docs: env ## Build the documentation into site/
-	@$(BIN)/mkdocs build --strict --quiet && echo "docs: site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "docs: site/index.html"
 
 clean: ## Remove .venv and everything that was built
 	@rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
