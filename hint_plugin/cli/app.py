@@ -131,8 +131,8 @@ def build_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `hint` script.
 
-    Exits 0 on success, 2 on a `HintError` or a wrong argument, 130 when interrupted. Other exceptions are bugs
-    and keep their traceback.
+    Exits 0 on success, 2 on a `HintError` or a wrong argument, 130 when interrupted. Other exceptions are
+    bugs and keep their traceback.
 
     Args:
         arguments: what follows `hint` on the command line; taken from `sys.argv` by default.
