@@ -1,0 +1,169 @@
+"""Hessian-vector products H v of an energy surface, H = d2E/dx dx = -dF/dx.
+
+========== ===========================================================  ==================
+symbol     meaning                                                      variable
+========== ===========================================================  ==================
+x          atomic positions of one structure or of a batch, [n, 3]      ``positions``
+F          forces -dE/dx, [n, 3], eV/A                                  ``forces``
+v          probes, [K, n, 3]                                            ``probes``
+H v        products, [K, n, 3], eV/A^2 (times the unit of v)            ``hvp``
+========== ===========================================================  ==================
+
+Structures of a batch do not interact, so H is block diagonal and one pass serves the whole batch. Three ways:
+
+*reverse over reverse*: H v = -d(F . v)/dx, when the forces already carry their graph (any trainer's training pass);
+*forward over reverse*: H v = d/de grad E(x + e v), for energies made of operations that know forward mode;
+*central differences*: H v = [F(x - h v) - F(x + h v)] / 2h, for kernels without a third derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+EnergyFunction = Callable[[Tensor], Tensor]
+ForceFunction = Callable[[Tensor], Tensor]
+
+#: Largest displacement of an atom, in A, in a difference of forces. Error of the central difference: about
+#: step^2/6 |d4E| + |rounding of F| / step; the two balance near these values (measured in tests/unit/test_hvp.py).
+DIFFERENCE_STEP = {torch.float64: 1e-3, torch.float32: 1e-2}
+
+
+def hvp_from_forces(
+    forces: Tensor, positions: Tensor, probes: Tensor, *, create_graph: bool = True, retain_graph: bool = True
+) -> Tensor:
+    """H v from forces that carry a graph to ``positions`` (reverse over reverse).
+
+    Args:
+        forces: F [n, 3] with a graph (made with ``create_graph=True``).
+        positions: the leaf [n, 3] the forces were computed from.
+        probes: v [K, n, 3].
+        create_graph: keep the graph of H v, to train on it.
+        retain_graph: keep the graph of the forces afterwards (always kept with ``create_graph``).
+
+    Returns:
+        H v [K, n, 3]; zero where the forces do not depend on the positions (isolated atoms).
+
+    Raises:
+        ValueError: the shapes do not fit, or the forces carry no graph.
+    """
+    if probes.ndim != 3 or probes.shape[1:] != positions.shape or forces.shape != positions.shape:
+        raise ValueError(
+            f"H v: wanted forces [n, 3], positions [n, 3] and probes [K, n, 3]; got {tuple(forces.shape)}, "
+            f"{tuple(positions.shape)} and {tuple(probes.shape)}"
+        )
+    if not forces.requires_grad:
+        raise ValueError("H v: the forces carry no graph; compute them with create_graph=True (training=True)")
+    products = []
+    last = probes.shape[0] - 1
+    for k, v in enumerate(probes.to(forces.dtype)):
+        (product,) = torch.autograd.grad(
+            forces,
+            positions,
+            grad_outputs=-v,
+            create_graph=create_graph,
+            retain_graph=create_graph or retain_graph or k < last,
+            allow_unused=True,
+        )
+        products.append(torch.zeros_like(positions) if product is None else product)
+    return torch.stack(products)
+
+
+def hvp_from_energy(
+    energy: EnergyFunction, positions: Tensor, probes: Tensor, *, mode: str = "reverse", create_graph: bool = False
+) -> Tensor:
+    """H v of an energy function, by reverse over reverse or forward over reverse.
+
+    Args:
+        energy: positions [n, 3] -> energies of any shape; their sum is differentiated.
+        positions: x [n, 3].
+        probes: v [K, n, 3].
+        mode: ``"reverse"`` works with everything autograd knows; ``"forward"`` (jvp of the gradient) needs forward
+            derivatives of every operation, uses one graph for H v and is the cheaper one for many probes.
+        create_graph: keep the graph of H v.
+
+    Returns:
+        H v [K, n, 3].
+
+    Raises:
+        ValueError: unknown ``mode``.
+    """
+    if mode == "reverse":
+        leaf = positions.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(energy(leaf).sum(), leaf, create_graph=True)
+        return hvp_from_forces(-gradient, leaf, probes, create_graph=create_graph, retain_graph=False)
+    if mode != "forward":
+        raise ValueError(f"H v: unknown mode {mode!r}; wanted 'reverse' or 'forward'")
+    gradient_of = torch.func.grad(lambda x: energy(x).sum())
+    with torch.set_grad_enabled(create_graph):
+        products = [torch.func.jvp(gradient_of, (positions,), (v,))[1] for v in probes.to(positions.dtype)]
+    return torch.stack(products)
+
+
+def difference_scale(probes: Tensor, ptr: Optional[Tensor], step: float) -> Tensor:
+    """The h of each probe and structure, as [K, n, 1]: the farthest-moving atom of a structure moves by ``step``."""
+    lengths = torch.linalg.vector_norm(probes, dim=-1)
+    if ptr is None:
+        ptr = torch.tensor([0, probes.shape[1]], device=probes.device)
+    counts = ptr[1:] - ptr[:-1]
+    owner = torch.repeat_interleave(torch.arange(len(counts), device=probes.device), counts)
+    largest = torch.zeros((probes.shape[0], len(counts)), dtype=probes.dtype, device=probes.device)
+    largest.scatter_reduce_(1, owner.expand_as(lengths), lengths, reduce="amax")
+    h = step / largest.clamp_min(torch.finfo(probes.dtype).tiny)
+    return h[:, owner].unsqueeze(-1)
+
+
+def hvp_by_difference(
+    forces: ForceFunction, positions: Tensor, probes: Tensor, *, step: Optional[float] = None, ptr: Optional[Tensor] = None
+) -> Tensor:
+    """H v = [F(x - h v) - F(x + h v)] / 2h by central differences of forces.
+
+    Args:
+        forces: positions [n, 3] -> F [n, 3]; the result carries whatever graph these carry.
+        positions: x [n, 3].
+        probes: v [K, n, 3]. h is chosen for each structure so that its farthest-moving atom moves by ``step``.
+        step: in A; default `DIFFERENCE_STEP` of the dtype.
+        ptr: [G + 1] offsets of the structures (default: one structure).
+
+    Returns:
+        H v [K, n, 3], with an error of order step^2.
+    """
+    step = DIFFERENCE_STEP[positions.dtype] if step is None else step
+    probes = probes.to(positions.dtype)
+    h = difference_scale(probes, ptr, step)
+    products = [
+        (forces(positions - h_k * v) - forces(positions + h_k * v)) / (2 * h_k)
+        for v, h_k in zip(probes, h, strict=True)
+    ]
+    return torch.stack(products)
+
+
+def hessians_from_forces(forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:
+    """All Hessians of a batch from one graph, column by column.
+
+    Structures do not couple, so column j of every structure comes from the same backward pass: 3 max(N) passes for
+    the whole batch, and no more than one column's graph alive at a time.
+
+    Args:
+        forces: F [n, 3] with a graph to ``positions``.
+        positions: leaf [n, 3].
+        ptr: [G + 1], offsets of the structures.
+
+    Returns:
+        one detached [3N_g, 3N_g] a structure, as differentiated (not symmetrised), eV/A^2.
+    """
+    starts = [int(p) for p in ptr]
+    sizes = [3 * (b - a) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    out = [torch.empty((s, s), dtype=forces.dtype, device=forces.device) for s in sizes]
+    for column in range(max(sizes, default=0)):
+        probe = torch.zeros_like(forces)
+        flat = probe.view(-1)
+        active = [g for g, size in enumerate(sizes) if column < size]
+        flat[[3 * starts[g] + column for g in active]] = 1.0
+        product = hvp_from_forces(forces, positions, probe.unsqueeze(0), create_graph=False)[0].reshape(-1)
+        for g in active:
+            out[g][:, column] = product[3 * starts[g] : 3 * starts[g] + sizes[g]]
+    return out
