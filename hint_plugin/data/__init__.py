@@ -1,0 +1,32 @@
+"""Labels and files of labelled frames: what a Hessian label is, and how extxyz and HDF5 keep it."""
+
+from hint_plugin.data.checks import Thresholds
+from hint_plugin.data.extxyz import (
+    FrameProblem,
+    FrameReport,
+    check_frames,
+    clear_labels,
+    read_label,
+    write_label,
+)
+from hint_plugin.data.frames import iter_frames, read_frames, write_frames
+from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.keys import LabelKeys
+from hint_plugin.data.label import HessianLabel, rademacher
+
+__all__ = [
+    "FrameProblem",
+    "FrameReport",
+    "FrameStore",
+    "HessianLabel",
+    "LabelKeys",
+    "Thresholds",
+    "check_frames",
+    "clear_labels",
+    "iter_frames",
+    "rademacher",
+    "read_frames",
+    "read_label",
+    "write_frames",
+    "write_label",
+]
