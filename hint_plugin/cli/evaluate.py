@@ -1,0 +1,69 @@
+"""`hint evaluate MODEL DATA... -o DIR`: errors of a model's energies, forces, Hessians and spectra."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    model: Annotated[
+        Path, typer.Argument(help="MACE .model file. It is a pickle: use only those you trust.")
+    ],
+    data: Annotated[list[Path], typer.Argument(help="Labelled structures, .xyz/.extxyz or .h5/.hdf5.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
+        "evaluation"
+    ),
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; the model's own if not given.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Structures in one forward pass, at most.")] = 16,
+    head: Annotated[str | None, typer.Option(help="Head of a multihead model.")] = None,
+    max_hessians: Annotated[
+        int | None, typer.Option(help="Hessians of so many labelled frames, evenly spread; all if not given.")
+    ] = None,
+    no_plots: Annotated[bool, typer.Option("--no-plots", help="Write tables only.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of the table.")] = False,
+) -> None:
+    """Measure a model's errors on labelled structures.
+
+    Writes metrics.json, frames.csv, parity.npz and parity.png to the output folder.
+    """
+    import json
+
+    from rich.console import Console
+
+    from hint_plugin.errors import DataError
+    from hint_plugin.mace.predictor import MacePredictor
+    from hint_plugin.science.evaluation import evaluate as run
+    from hint_plugin.science.references import FrameFile
+    from hint_plugin.science.report import provenance, summary_table
+
+    for path in data:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+    predictor = MacePredictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
+    settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}
+    with Console(stderr=True).status("reading") as status:
+        result = run(
+            predictor,
+            {str(path): FrameFile(path) for path in data},
+            output,
+            provenance=provenance(model, data, settings=settings),
+            max_hessians=max_hessians,
+            plots=not no_plots,
+            progress=lambda done: status.update(f"{done} frames"),
+        )
+    if json_:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    Console().print(summary_table(result))
+    skipped = result["frames"]
+    if skipped["not_finite"]:
+        typer.echo(
+            f"{len(skipped['not_finite'])} predictions were not finite and are left out, see frames.csv"
+        )
+    typer.echo(
+        f"{skipped['read']} frames, {skipped['unlabelled']} of them without labels; written to {output}"
+    )

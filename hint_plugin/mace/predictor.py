@@ -1,0 +1,215 @@
+"""Energies, forces, stresses and exact Hessians of a trained MACE model, in batches of bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.metrics import Prediction
+from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+
+HESSIAN_BUDGET = 200_000
+"""Largest (sum of N) x (3 x largest N) of a batch with Hessians: 20-atom molecules come by `batch_size`,
+cells above 250 atoms one by one. A single structure is always taken."""
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class MacePredictor:
+    """A MACE model from a `.model` file.
+
+    Forces keep their graph, so that 3 N_max backward passes through ONE forward pass give the exact Hessians
+    of a whole batch: its structures do not couple (`hint_plugin.core.hvp.hessians_from_forces`).
+
+    Warning: a `.model` file is a pickled Python object. Loading it runs code that its author chose, before
+    anything can be checked; load only files whose origin you trust. `import mace` turns off torch's own guard
+    (it sets TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD for the process).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "cpu",
+        dtype: str | None = None,
+        head: str | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        """Loads the model and freezes its parameters.
+
+        Args:
+            path: `.model` file, as written by `mace_run_train`.
+            device: of torch, "cpu" or "cuda".
+            dtype: "float32" or "float64"; None keeps the model's own. Upcasting a float32 model takes the
+                rounding of the derivatives away (1e-3 eV/A^2 and less), not the one of its parameters.
+            head: of a multihead model; None means the only one, or the one named "default".
+            batch_size: structures in one forward pass, at most.
+
+        Raises:
+            MissingDependencyError: MACE is not installed.
+            DataError: the file does not exist or holds no MACE energy model.
+            OptionsError: no such device, dtype or head, or a head must be chosen.
+        """
+        if batch_size < 1:
+            raise OptionsError(f"batch size {batch_size}; wanted at least 1")
+        if dtype is not None and dtype not in DTYPES:
+            raise OptionsError(f"dtype {dtype!r}; wanted one of {', '.join(DTYPES)}")
+        model = load_model(Path(path), _device(device))
+        self.dtype = DTYPES[dtype] if dtype else next(model.parameters()).dtype
+        self.model = model.to(self.dtype).eval().requires_grad_(False)
+        self.device = device
+        self.batch_size = batch_size
+        self.r_max = float(model.get_buffer("r_max"))
+        self.heads = list(getattr(model, "heads", None) or ["Default"])
+        self.head = _choose_head(self.heads, head)
+        self.numbers = model.get_buffer("atomic_numbers").tolist()
+
+    def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
+        """Predictions in the order of `frames`; memory is that of one batch.
+
+        Args:
+            frames: structures with elements that the model knows; their labels are not looked at.
+            hessian: also the exact Hessians.
+
+        Raises:
+            DataError: a structure has an element that the model was not trained on.
+        """
+        for index, atoms in enumerate(frames):
+            self._check_elements(atoms, index)
+        budget = HESSIAN_BUDGET if hessian else None
+        for batch in batches(frames, self.batch_size, budget):
+            yield from self._predict_batch(batch, hessian)
+
+    def _predict_batch(self, frames: Sequence[Atoms], hessian: bool) -> list[Prediction]:
+        periodic = [bool(atoms.pbc.all()) for atoms in frames]
+        with _default_dtype(self.dtype), torch.enable_grad():
+            data = self._batch(frames)
+            positions, ptr = data["positions"], data["ptr"]
+            out = self.model(data, training=hessian, compute_stress=any(periodic))
+            hessians: list[Tensor | None] = [None] * len(frames)
+            if hessian:
+                hessians = list(_hessians(out["forces"], positions, ptr))
+        energies = out["energy"].detach()
+        forces = out["forces"].detach().split([len(atoms) for atoms in frames])
+        return [
+            Prediction(
+                energy=float(energies[g]),
+                forces=_plain(forces[g]),
+                stress=_plain(out["stress"][g]) if periodic[g] else None,
+                hessian=None if h is None else _plain(h),
+            )
+            for g, h in enumerate(hessians)
+        ]
+
+    def _batch(self, frames: Sequence[Atoms]) -> dict[str, Tensor]:
+        from mace.data import AtomicData, KeySpecification, config_from_atoms
+        from mace.tools import AtomicNumberTable, torch_geometric
+
+        keys = KeySpecification.from_defaults()
+        for label in ("energy", "forces", "stress", "virials", "dipole", "polarizability", "charges"):
+            keys.info_keys.pop(label, None)
+            keys.arrays_keys.pop(label, None)
+        table = AtomicNumberTable(self.numbers)
+        data = [
+            AtomicData.from_config(
+                config_from_atoms(atoms, key_specification=keys, head_name=self.head),
+                z_table=table,
+                cutoff=self.r_max,
+                heads=self.heads,
+            )
+            for atoms in frames
+        ]
+        return torch_geometric.Batch.from_data_list(data).to(self.device).to_dict()
+
+    def _check_elements(self, atoms: Atoms, index: int) -> None:
+        unknown = sorted(set(atoms.numbers.tolist()) - set(self.numbers))
+        if unknown:
+            raise DataError(
+                f"structure {index} ({atoms.get_chemical_formula()}) has {chemical_symbols[unknown[0]]}; the "
+                f"model knows {', '.join(chemical_symbols[z] for z in self.numbers)}"
+            )
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Module:
+    """Unpickles a MACE energy model; errors and the warning as in `MacePredictor`."""
+    try:
+        import mace  # noqa: F401  (before torch.load: e3nn's constants need its environment variable)
+        from mace.modules.models import MACE
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"MACE cannot be imported ({error}): pip install 'hint-mlip[mace]'"
+        ) from error
+    if not path.is_file():
+        raise DataError(f"no model file {path}")
+    try:
+        model: Any = torch.load(path, map_location=device, weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ImportError, AttributeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} is not a model that torch can load ({reason})") from error
+    if isinstance(model, MACE):
+        return model
+    hint = (
+        "; a checkpoint holds weights only, pass the .model file beside it" if isinstance(model, dict) else ""
+    )
+    raise DataError(f"{path} holds a {type(model).__name__}, not a MACE energy model{hint}")
+
+
+def batches(frames: Sequence[Atoms], size: int, budget: int | None = None) -> Iterator[Sequence[Atoms]]:
+    """Consecutive runs of at most `size` frames with (sum of N) x (3 x largest N) <= `budget`."""
+    start, total, largest = 0, 0, 0
+    for i, atoms in enumerate(frames):
+        total, largest = total + len(atoms), max(largest, len(atoms))
+        full = i - start == size or (budget is not None and total * 3 * largest > budget)
+        if full and i > start:
+            yield frames[start:i]
+            start, total, largest = i, len(atoms), len(atoms)
+    if start < len(frames):
+        yield frames[start:]
+
+
+def _hessians(forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:
+    if forces.requires_grad:
+        return hessians_from_forces(forces, positions, ptr)
+    sizes = (3 * (ptr[1:] - ptr[:-1])).tolist()  # nothing but lone atoms: no edge, no graph, no curvature
+    return [forces.new_zeros(n, n) for n in sizes]
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float64)
+
+
+def _device(device: str) -> torch.device:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionsError(f"device {device!r} cannot be used ({str(error).splitlines()[0]})") from error
+    return torch.device(device)
+
+
+def _choose_head(heads: list[str], wanted: str | None) -> str:
+    if wanted is None:
+        named = heads if len(heads) == 1 else [head for head in heads if head.lower() == "default"]
+        if not named:
+            raise OptionsError(f"the model has the heads {', '.join(heads)}: choose one with --head")
+        return named[0]
+    if wanted not in heads:
+        raise OptionsError(f"no head {wanted!r} in the model; it has {', '.join(heads)}")
+    return wanted
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """MACE builds its tensors in torch's default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -1,0 +1,188 @@
+"""`hint evaluate`: a potential against labelled structures, streamed, everything written to one folder."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from hint_plugin.core import spectra
+from hint_plugin.core.metrics import UNITS, HessianMetrics, Prediction
+from hint_plugin.data.keys import LabelKeys
+from hint_plugin.data.label import HessianLabel
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.references import FrameFile, Reference, read_references
+from hint_plugin.science.report import ParitySample, plot_parity, replacing, write_parity_data
+
+FORMAT = {"format": "hint-evaluation", "format_version": 1}
+COLUMNS = (
+    *("source", "frame", "formula", "atoms", "group", "label", "finite"),
+    *("energy_reference", "energy_predicted", "energy_error", "forces_mae", "hessian_mae", "eigenvalues_mae"),
+    *("frequencies_mae", "lowest_mode_cosine", "saddle_index_reference", "saddle_index", "zpe_error"),
+    *("asymmetry_max", "asymmetry_mean", "hvp_relative_error", "hessian_rmse_estimate"),
+)
+"""Columns of frames.csv, in the units of `metrics.UNITS`; energies in eV, energy_error in eV/atom."""
+
+
+class Predictor(Protocol):
+    """Anything that says energies, forces and, where asked for, Hessians of structures, in their order."""
+
+    def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
+        """One `Prediction` for each frame; with `hessian=True` each has one."""
+        ...
+
+
+@dataclass
+class _Tally:
+    """Sums over the frames seen so far."""
+
+    groups: dict[str, HessianMetrics] = field(default_factory=dict)
+    parity: dict[str, ParitySample] = field(default_factory=dict)
+    frames: int = 0
+    unlabelled: int = 0
+    not_finite: list[str] = field(default_factory=list)
+
+    def sample(self, name: str, reference: Any, predicted: Any) -> None:
+        self.parity.setdefault(name, ParitySample()).add(reference, predicted)
+
+
+def evaluate(
+    predictor: Predictor,
+    frames: Iterable[Atoms] | Mapping[str, Iterable[Atoms]],
+    out_dir: str | Path,
+    *,
+    keys: LabelKeys | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    max_hessians: int | None = None,
+    plots: bool = True,
+    chunk: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Compares predictions with labels and writes metrics.json, frames.csv, parity.npz and parity.png.
+
+    Frames are read, predicted and forgotten `chunk` at a time. A frame counts in what it has labels for;
+    frames without any are skipped, and so are frames of one atom with `config_type=IsolatedAtom`. A frame
+    whose prediction is not finite is listed and left out of all averages.
+
+    Args:
+        predictor: the potential.
+        frames: structures with labels, or {name of source: structures}.
+        out_dir: made if it does not exist; files in it are replaced.
+        keys: where labels are stored; `REF_*` by default, else see `references.read_reference`.
+        provenance: goes into metrics.json, see `report.provenance`.
+        max_hessians: Hessians of at most so many labelled frames, spread evenly over all; None means all.
+        plots: draw parity.png (if matplotlib is installed).
+        chunk: frames in memory at a time.
+        progress: called with the number of frames done.
+
+    Returns:
+        what metrics.json holds: `metrics` of all frames, `groups` by `hint_group` or `config_type`, `units`.
+
+    Raises:
+        DataError: no frame has any label. LabelError: a label is malformed.
+    """
+    keys = keys or LabelKeys()
+    sources = frames if isinstance(frames, Mapping) else {"frames": frames}
+    if max_hessians is not None:
+        if max_hessians < 0:
+            raise OptionsError(f"max_hessians is {max_hessians}; wanted 0 or more")
+        sources = {name: f if isinstance(f, FrameFile) else list(f) for name, f in sources.items()}
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    tally = _Tally()
+    references = read_references(sources, keys, max_hessians)
+    with ExitStack() as stack:
+        temporary = stack.enter_context(replacing(folder / "frames.csv"))
+        handle = stack.enter_context(open(temporary, "w", newline="", encoding="utf-8"))
+        table = csv.DictWriter(handle, COLUMNS)
+        table.writeheader()
+        while block := list(itertools.islice(references, chunk)):
+            table.writerows(_compare(predictor, block, tally))
+            if progress:
+                progress(tally.frames)
+        if not tally.groups:
+            raise DataError(
+                f"none of {tally.frames} frames has a label: wanted {keys.energy}, {keys.forces} or "
+                f"{keys.hessian}. Label them with `hint label`"
+            )
+    return _write(folder, tally, provenance or {}, plots)
+
+
+def _compare(predictor: Predictor, block: Sequence[Reference], tally: _Tally) -> list[dict[str, Any]]:
+    """Predicts a block, Hessians only where they are labelled; returns its lines of frames.csv, in order."""
+    tally.frames += len(block)
+    tally.unlabelled += sum(not reference.is_labelled for reference in block)
+    rows: dict[int, dict[str, Any]] = {}
+    for hessian in (False, True):
+        places = [i for i, ref in enumerate(block) if ref.is_labelled and (ref.label is not None) == hessian]
+        predictions = predictor.predict([block[i].atoms for i in places], hessian=hessian)
+        for i, prediction in zip(places, predictions, strict=True):
+            rows[i] = _compare_frame(block[i], prediction, tally)
+    return [rows[i] for i in sorted(rows)]
+
+
+def _compare_frame(reference: Reference, prediction: Prediction, tally: _Tally) -> dict[str, Any]:
+    metrics = tally.groups.setdefault(reference.group, HessianMetrics())
+    row = reference.row() | {"finite": prediction.is_finite(), "energy_predicted": prediction.energy}
+    if not row["finite"]:
+        tally.not_finite.append(f"{reference.source}, frame {reference.frame}")
+        return row
+    metrics.n_frames += 1
+    n = len(reference.atoms)
+    if reference.energy is not None:
+        row["energy_reference"] = reference.energy
+        row |= metrics.update_energy(prediction.energy, reference.energy, n)
+        tally.sample("energy", reference.energy / n, prediction.energy / n)
+    if reference.forces is not None:
+        row |= metrics.update_forces(prediction.forces, torch.as_tensor(reference.forces))
+        tally.sample("forces", reference.forces, prediction.forces)
+    if reference.label is not None and prediction.hessian is not None:
+        row |= _compare_hessian(reference.atoms, reference.label, prediction.hessian, metrics, tally)
+    return row
+
+
+def _compare_hessian(
+    atoms: Atoms, label: HessianLabel, predicted: Tensor, metrics: HessianMetrics, tally: _Tally
+) -> dict[str, float]:
+    if label.probes is not None and label.hvp is not None:
+        probes, hvp = torch.as_tensor(label.probes), torch.as_tensor(label.hvp)
+        products = (probes.flatten(1) @ predicted.T).reshape(probes.shape)
+        return metrics.update_asymmetry(predicted) | metrics.update_pairs(products, probes, hvp)
+    reference = torch.as_tensor(label.hessian)
+    if label.atoms is not None:
+        rows = torch.as_tensor(label.atoms)
+        tally.sample("hessian", reference, predicted.reshape(len(atoms), 3, -1)[rows])
+        return metrics.update_rows(predicted, reference, rows)
+    tally.sample("hessian", reference, predicted)
+    tally.sample("eigenvalues", *(spectra.cartesian_eigenvalues(h) for h in (reference, predicted)))
+    positions, masses = torch.as_tensor(atoms.positions), torch.as_tensor(atoms.get_masses())
+    return metrics.update_hessian(predicted, reference, positions, masses, periodic=bool(atoms.pbc.any()))
+
+
+def _write(folder: Path, tally: _Tally, provenance: Mapping[str, Any], plots: bool) -> dict[str, Any]:
+    total = HessianMetrics()
+    for metrics in tally.groups.values():
+        total.merge(metrics)
+    result: dict[str, Any] = FORMAT | {
+        "metrics": total.result(),
+        "groups": {name: tally.groups[name].result() for name in sorted(tally.groups)},
+        "units": UNITS,
+        "frames": {"read": tally.frames, "unlabelled": tally.unlabelled, "not_finite": tally.not_finite},
+        "provenance": dict(provenance),
+    }
+    write_parity_data(folder / "parity.npz", tally.parity)
+    figure = folder / "parity.png"
+    figure.unlink(missing_ok=True)
+    result["plot"] = figure.name if plots and plot_parity(figure, tally.parity, result["metrics"]) else None
+    with replacing(folder / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return result

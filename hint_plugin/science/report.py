@@ -1,0 +1,191 @@
+"""What an evaluation leaves behind: parity data and plots, a table, and where its inputs came from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hint_plugin.core.metrics import UNITS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PANELS = {
+    "energy": ("energy per atom", "eV"),
+    "forces": ("force components", "eV/A"),
+    "hessian": ("Hessian elements", "eV/A^2"),
+    "eigenvalues": ("Hessian eigenvalues", "eV/A^2"),
+}
+"""Quantities of the figure, with their names and units."""
+SCATTER_LIMIT = 3000
+"""More points than this are drawn as a density."""
+
+
+class ParitySample:
+    """A uniform random sample, at most `limit` pairs (reference, predicted), of a stream of any length.
+
+    Every pair gets a random key and the pairs with the smallest keys stay (Vitter's reservoir, in blocks).
+    """
+
+    def __init__(self, limit: int = 200_000, seed: int = 0) -> None:
+        self.limit, self.seen = limit, 0
+        self._random = np.random.default_rng(seed)
+        self._blocks: list[NDArray[np.float64]] = []  # of rows key, reference, predicted
+        self._stored = 0
+
+    def add(self, reference: ArrayLike, predicted: ArrayLike) -> None:
+        """Offers arrays of the same size."""
+        pairs = np.stack([np.ravel(reference), np.ravel(predicted)]).astype(float)
+        self.seen += pairs.shape[1]
+        self._blocks.append(np.vstack([self._random.random(pairs.shape[1]), pairs]))
+        self._stored += pairs.shape[1]
+        if self._stored > 2 * self.limit:
+            self._reduce()
+
+    @property
+    def reference(self) -> NDArray[np.float64]:
+        """The sampled reference values."""
+        return self._reduce()[1]
+
+    @property
+    def predicted(self) -> NDArray[np.float64]:
+        """The predictions that belong to `reference`."""
+        return self._reduce()[2]
+
+    def _reduce(self) -> NDArray[np.float64]:
+        rows = np.hstack(self._blocks) if self._blocks else np.empty((3, 0))
+        if rows.shape[1] > self.limit:
+            rows = rows[:, np.argpartition(rows[0], self.limit)[: self.limit]]
+        self._blocks, self._stored = [rows], rows.shape[1]
+        return rows
+
+
+def write_parity_data(path: Path, samples: Mapping[str, ParitySample]) -> None:
+    """`<quantity>_reference` and `<quantity>_predicted` of every sample as .npz."""
+    arrays: dict[str, Any] = {}
+    for name, sample in samples.items():
+        arrays |= {f"{name}_reference": sample.reference, f"{name}_predicted": sample.predicted}
+    with replacing(path) as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(handle, **arrays)
+
+
+def plot_parity(path: Path, samples: Mapping[str, ParitySample], metrics: Mapping[str, float]) -> bool:
+    """One figure, a panel for each quantity with data; MAE and RMSE in the titles are those of `metrics`.
+
+    Returns False, and writes nothing, if matplotlib is not installed or there is nothing to draw.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    names = [name for name in PANELS if name in samples and samples[name].seen]
+    if not names:
+        return False
+    columns = min(2, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.4 * columns, 4.4 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, name in enumerate(names):
+        title, unit = PANELS[name]
+        axes = figure.add_subplot(rows, columns, i + 1)
+        _draw_panel(figure, axes, samples[name], _pretty(unit))
+        mae, rmse = metrics[f"{name}_mae"], metrics[f"{name}_rmse"]
+        axes.set_title(f"{title}\nMAE {mae:.3g}, RMSE {rmse:.3g} {_pretty(unit)}", fontsize=10)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+    return True
+
+
+def _draw_panel(figure: Any, axes: Any, sample: ParitySample, unit: str) -> None:
+    x, y = sample.reference, sample.predicted
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    margin = 0.04 * (high - low) or 1.0
+    limits = (low - margin, high + margin)
+    axes.plot(limits, limits, color="0.6", lw=0.8, zorder=0)
+    if len(x) > SCATTER_LIMIT:
+        extent = (*limits, *limits)
+        cells = axes.hexbin(
+            x, y, gridsize=90, bins="log", mincnt=1, extent=extent, cmap="viridis", linewidths=0
+        )
+        figure.colorbar(cells, ax=axes, label="points", shrink=0.8)
+    else:
+        axes.plot(x, y, "o", ms=3, alpha=0.5, mew=0, color="#1f6f8b")
+    axes.set(
+        xlim=limits, ylim=limits, aspect="equal", xlabel=f"reference ({unit})", ylabel=f"predicted ({unit})"
+    )
+    axes.tick_params(labelsize=8)
+
+
+def _pretty(unit: str) -> str:
+    return unit.replace("A^2", "Å²").replace("/A", "/Å")
+
+
+def summary_table(result: Mapping[str, Any]) -> Table:
+    """A rich table: one line a metric, one column for all frames and one for each group."""
+    from rich.table import Table
+
+    groups = {"all": result["metrics"]}
+    if len(result["groups"]) > 1:
+        groups |= result["groups"]
+    table = Table(title="Errors of the model")
+    table.add_column("metric")
+    table.add_column("unit")
+    for name in groups:
+        table.add_column(name, justify="right")
+    names = [name for name in UNITS if name in result["metrics"]]
+    for name in [*names, *(n for n in result["metrics"] if n.startswith("n_"))]:
+        table.add_row(name, UNITS.get(name, ""), *(_number(values.get(name)) for values in groups.values()))
+    return table
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def provenance(model: Path | None, data: Sequence[Path], **about: Any) -> dict[str, Any]:
+    """Names and SHA-256 of the files, versions, and the date (UTC); `about` is added as it is."""
+    versions = {"python": platform.python_version()}
+    for package in ("hint-mlip", "torch", "numpy", "ase", "mace-torch"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    found: dict[str, Any] = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions,
+    }
+    if model is not None:
+        found["model"] = {"path": str(model), "sha256": file_sha256(model)}
+    found["data"] = [{"path": str(path), "sha256": file_sha256(path)} for path in data]
+    return found | about
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it at the end; removed if an error comes first."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
