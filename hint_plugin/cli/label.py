@@ -1,0 +1,164 @@
+"""`hint label IN... -o OUT`: energies, forces and Hessians of structures by an electronic-structure engine."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXIT_SOME_FAILED = 3
+
+
+class Hessian(str, Enum):
+    """What is wanted of the second derivatives."""
+
+    full = "full"
+    projected = "projected"
+    none = "none"
+
+
+def label(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="Structures: .xyz, .extxyz, .h5, .hdf5.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Labelled structures, in input order; format by suffix.")
+    ],
+    engine: Annotated[str, typer.Option(help="What computes the labels.")] = "gfn2-xtb",
+    hessian: Annotated[
+        Hessian, typer.Option(help="full: the matrix, 6N gradients. projected: pairs (v, Hv), 2 a probe.")
+    ] = Hessian.full,
+    probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
+    hessian_every: Annotated[
+        int, typer.Option(min=1, help="A Hessian for every n-th frame only; energy and forces for all.")
+    ] = 1,
+    hessian_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="A Hessian for this fraction of frames, chosen by --seed.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the probes and of --hessian-fraction.")] = 0,
+    charge: Annotated[int, typer.Option(help="Total charge where a frame has no info 'charge'.")] = 0,
+    spin: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Multiplicity 2S+1 where a frame has no info 'spin'; the lowest if not given."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT, and labels that frames already have.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Drop what an interrupted run has left, in place of going on.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Label structures with energies, forces and Hessians.
+
+    A run that is killed goes on where it was when the same command is given again. Frames that fail are kept in
+    OUT's stem + .failed.xyz with the reason. Exit status: 0 all labelled, 3 some frames failed, 2 nothing could
+    be done, 130 interrupted.
+    """
+    import json
+
+    from hint_plugin.labelling import LabelSettings, run_labelling
+
+    settings = LabelSettings(
+        engine=engine,
+        hessian=hessian.value,
+        n_probes=probes,
+        seed=seed,
+        charge=charge,
+        multiplicity=spin,
+        hessian_every=hessian_every,
+        hessian_fraction=hessian_fraction,
+        overwrite=overwrite,
+    )
+    with _Progress() as progress:
+        summary = run_labelling(inputs, output, settings, jobs=jobs, restart=restart, report=progress)
+    typer.echo(json.dumps(summary.to_dict(), indent=2) if json_ else _in_words(summary))
+    if summary.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _in_words(summary: Any) -> str:
+    fresh = summary.labelled + summary.failed - summary.resumed
+    rate = fresh / summary.seconds if summary.seconds > 0 else 0.0
+    lines = [
+        f"{summary.labelled} of {summary.frames} frames labelled, {summary.hessians} with a Hessian"
+        + (f", {summary.kept} had labels and are kept" if summary.kept else "")
+        + (f", {summary.resumed} from an interrupted run" if summary.resumed else "")
+        + f"; {summary.seconds:.1f} s, {rate:.2f} frames/s"
+    ]
+    if summary.noise is not None:
+        lines.append(f"noise of the Hessians: {summary.noise:.1e} eV/A^2 (median)")
+    lines.append(f"written to {summary.output}" if summary.labelled + summary.kept else "nothing is written")
+    if summary.failed:
+        lines.append(f"{summary.failed} frames failed, they are in {summary.failed_output}:")
+        shown = [
+            f"  {f['source']}, frame {f['frame']} ({f['formula']}): {f['error']}" for f in summary.failures
+        ]
+        lines += shown[:10] + ([f"  ... and {len(shown) - 10} more"] if len(shown) > 10 else [])
+    return "\n".join(lines)
+
+
+class _Progress:
+    """A bar with rate and time left on a terminal; a line every half minute elsewhere."""
+
+    def __init__(self) -> None:
+        import time
+
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        self._clock = time.monotonic
+        self._terminal = console.is_terminal
+        self._bar = Progress(
+            TextColumn("labelling"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[failed]}"),
+            console=console,
+            transient=True,
+            disable=not self._terminal,
+        )
+        self._task: Any = None
+        self._start = self._spoke = 0.0
+        self._resumed = 0
+
+    def __enter__(self) -> "_Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, failed: int, total: int) -> None:
+        now = self._clock()
+        if self._task is None:
+            self._task = self._bar.add_task("labelling", total=total, completed=done, rate="", failed="")
+            self._start, self._spoke, self._resumed = now, now, done
+            return
+        elapsed = max(now - self._start, 1e-9)
+        rate = (done - self._resumed) / elapsed
+        failures = f"{failed} failed" if failed else ""
+        self._bar.update(self._task, completed=done, rate=f"{rate:.2f} frames/s", failed=failures)
+        if not self._terminal and now - self._spoke > 30:
+            self._spoke = now
+            left = (total - done) / rate
+            typer.echo(f"{done}/{total} frames, {rate:.2f}/s, {left:.0f} s left {failures}", err=True)
+
+
+if __name__ == "__main__":
+    typer.run(label)

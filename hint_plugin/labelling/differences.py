@@ -1,0 +1,81 @@
+"""Hessians and their products by central differences of forces, and how far they can be trusted.
+
+    H v ~ -(F(x + s v) - F(x - s v)) / (2 s),   s = h / max|v|,
+
+with an error of s^2/6 d^3F[v, v, v] from the truncation and of sigma_F/(sqrt(2) s) from the noise of the
+forces.
+
+*Noise* is always the standard error of one element of H, in eV/A^2, so that all kinds of label compare:
+
+| label | what disagrees | noise |
+|---|---|---|
+| full, symmetrised | D = H - H^T | rms(D) / 2 |
+| projected, K >= 2 | d = v1.(Hv2) - v2.(Hv1) | rms(d / sqrt(2 (|v1|^2 |v2|^2 - (v1.v2)^2))) |
+| projected, K = 1 | Hv with steps h and 2h | rms(Hv(h) - Hv(2h)) / rms|v| / sqrt(3N) |
+
+The first two follow from independent errors of variance sigma^2 in the elements of H before symmetrisation: D
+has 2 sigma^2, the symmetrised matrix sigma^2/2; d = v1.(H - H^T).v2. Errors that are themselves symmetric are
+not seen. The last is an upper estimate: it holds 3 times the truncation error, or 1.1 times the noise of the
+forces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Forces = Callable[[NDArray], NDArray]
+
+
+def hvp(forces: Forces, positions: NDArray, probes: NDArray, step: float) -> NDArray:
+    """Products H v_k by central differences: 2K calls.
+
+    Args:
+        forces: positions [N, 3] in A -> forces [N, 3] in eV/A.
+        positions: [N, 3], A.
+        probes: [K, N, 3].
+        step: largest displacement of a coordinate, A.
+
+    Returns:
+        [K, N, 3], eV/A^2 times the unit of the probes.
+    """
+    products = np.empty_like(probes)
+    for k, probe in enumerate(probes):
+        scale = step / np.abs(probe).max()
+        forward = forces(positions + scale * probe)
+        products[k] = (forces(positions - scale * probe) - forward) / (2 * scale)
+    return products
+
+
+def hessian(forces: Forces, positions: NDArray, step: float) -> NDArray:
+    """H by central differences along every coordinate, 6N calls: [3N, 3N] in eV/A^2, not symmetrised."""
+    n = positions.size
+    units = np.eye(n).reshape(n, -1, 3)
+    return hvp(forces, positions, units, step).reshape(n, n)
+
+
+def hessian_noise(matrix: NDArray) -> tuple[float, float]:
+    """(noise after symmetrisation, max |H - H^T|) of a raw H [3N, 3N], eV/A^2; see the table above."""
+    difference = (matrix - matrix.T)[np.triu_indices(len(matrix), 1)]
+    return float(np.sqrt(np.mean(difference**2)) / 2), float(np.abs(difference).max())
+
+
+def pair_noise(probes: NDArray, products: NDArray) -> float | None:
+    """Noise from all pairs of K >= 2 probes [K, N, 3], eV/A^2; None where all probes are parallel."""
+    v, hv = probes.reshape(len(probes), -1), products.reshape(len(probes), -1)
+    first, second = np.triu_indices(len(v), 1)
+    gram, product = v @ v.T, v @ hv.T
+    area = gram[first, first] * gram[second, second] - gram[first, second] ** 2
+    seen = area > 1e-10 * gram[first, first] * gram[second, second]
+    if not seen.any():
+        return None
+    difference = (product[first, second] - product[second, first])[seen]
+    return float(np.sqrt(np.mean(difference**2 / (2 * area[seen]))))
+
+
+def step_noise(probes: NDArray, fine: NDArray, coarse: NDArray) -> float:
+    """Upper estimate of the noise from products with steps h and 2h, both [K, N, 3]; eV/A^2."""
+    rms = np.sqrt(np.mean((fine - coarse) ** 2) / np.mean(probes**2))
+    return float(rms / np.sqrt(probes[0].size))

@@ -1,0 +1,142 @@
+"""What an electronic-structure engine is to HINT, and how a label is made from one.
+
+An engine is prepared for one structure and then asked for forces at displaced positions; everything else, the
+Hessian, its products and their noise, follows by central differences (`differences.py`). An engine with an
+analytic Hessian says so by returning it from `analytic_hessian`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from hint_plugin.data.label import HessianLabel, rademacher
+from hint_plugin.errors import OptionsError
+from hint_plugin.labelling import differences
+
+HessianMode = Literal["full", "projected", "none"]
+
+ENGINES = {"gfn2-xtb": "hint_plugin.labelling.gfn2:GFN2xTB"}
+
+
+@dataclass(frozen=True)
+class SinglePoint:
+    """Energy (eV), forces [N, 3] (eV/A), and stress [6] (eV/A^3, ASE's order and sign) for 3D-periodic
+    cells."""
+
+    energy: float
+    forces: NDArray
+    stress: NDArray | None = None
+
+
+class Prepared(Protocol):
+    """An engine set up for one structure."""
+
+    provenance: Mapping[str, Any]
+
+    def single_point(self) -> SinglePoint:
+        """At the structure itself. Raises EngineError."""
+
+    def forces_at(self, positions: NDArray) -> NDArray:
+        """Forces [N, 3] in eV/A at positions [N, 3] near the structure. Raises EngineError."""
+
+    def analytic_hessian(self) -> NDArray | None:
+        """[3N, 3N] in eV/A^2, or None: then central differences of `forces_at` are taken."""
+
+
+class Engine(Protocol):
+    """A method that labels structures.
+
+    Attributes:
+        name: what `--engine` calls it.
+        method: what a paper calls it.
+        step: displacement of a coordinate for differences, A.
+    """
+
+    name: str
+    method: str
+    step: float
+
+    def prepare(self, atoms: Atoms) -> Prepared:
+        """Set up for one structure. Raises EngineError where the engine cannot treat it."""
+
+    def provenance(self) -> dict[str, Any]:
+        """How labels are made, the same for all structures: names, versions, accuracy, step."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """All that was computed for one structure."""
+
+    point: SinglePoint
+    hessian: HessianLabel | None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def make_engine(name: str, **options: Any) -> Engine:
+    """The engine called `name`, imported when it is needed.
+
+    Raises:
+        OptionsError: no such engine.
+        MissingDependencyError: its package is not installed.
+    """
+    if name not in ENGINES:
+        raise OptionsError(f"no engine '{name}'; there is {', '.join(ENGINES)}")
+    module, _, attribute = ENGINES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)(**options)
+
+
+def make_labels(
+    engine: Engine,
+    atoms: Atoms,
+    hessian: HessianMode = "full",
+    *,
+    n_probes: int = 1,
+    rng: np.random.Generator | None = None,
+) -> Labels:
+    """Energy, forces, stress where periodic, and the Hessian in the wanted form, of one structure.
+
+    A *full* Hessian costs 6N forces and is symmetrised; half of what the symmetrisation changed is its noise.
+    A *projected* one costs 2K forces (4 where K = 1, to see its noise) along K Rademacher probes.
+
+    Args:
+        engine: what computes.
+        atoms: the structure.
+        hessian: "full", "projected" or "none".
+        n_probes: K, for "projected".
+        rng: where the probes come from; needed for "projected".
+
+    Raises:
+        EngineError: the engine cannot treat the structure, or did not converge.
+    """
+    prepared = engine.prepare(atoms)
+    point = prepared.single_point()
+    provenance = {**engine.provenance(), **prepared.provenance, "hessian": hessian}
+    if hessian == "none":
+        return Labels(point, None, provenance)
+    if hessian == "full":
+        matrix = prepared.analytic_hessian()
+        if matrix is None:
+            matrix = differences.hessian(prepared.forces_at, atoms.positions, engine.step)
+        full_noise, asymmetry = differences.hessian_noise(matrix)
+        provenance |= {"asymmetry": asymmetry, "noise_from": "asymmetry"}
+        label = HessianLabel.full(0.5 * (matrix + matrix.T), noise=full_noise, provenance=provenance)
+        return Labels(point, label, provenance)
+    if rng is None:
+        raise OptionsError("projected labels need a random generator: pass rng")
+    probes = rademacher(n_probes, len(atoms), rng)
+    hvp = differences.hvp(prepared.forces_at, atoms.positions, probes, engine.step)
+    noise: float | None
+    if n_probes > 1:
+        noise, origin = differences.pair_noise(probes, hvp), "probe-pairs"
+    else:
+        coarse = differences.hvp(prepared.forces_at, atoms.positions, probes, 2 * engine.step)
+        noise, origin = differences.step_noise(probes, hvp, coarse), "step-doubling"
+    provenance |= {"noise_from": origin}
+    return Labels(point, HessianLabel.projected(probes, hvp, noise=noise, provenance=provenance), provenance)

@@ -1,0 +1,143 @@
+"""The journal of a run: one line per finished frame, so that a kill loses only the frames in flight.
+
+The first line tells what the run is (inputs by hash, settings, versions); each other line is one result.
+Lines are appended and flushed whole; a line cut short by a kill does not parse and is dropped, and its frame
+is done again. Arrays are base64 of little-endian float64.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hint_plugin.errors import DataError, OptionsError
+
+VERSION = 1
+
+
+class Journal:
+    """An append-only file of results, keyed by frame number. Only one process at a time holds it.
+
+    Args:
+        path: the file; made if it is missing.
+        header: what this run is. An existing journal of another run is refused.
+
+    Raises:
+        OptionsError: the journal belongs to other inputs or settings, or another process writes to it.
+        DataError: the file is no journal.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.path = path
+        self._where: dict[int, tuple[int, int]] = {}
+        self._handle = open(path, "a+b")  # noqa: SIM115 - held open for the life of the run
+        try:
+            self._lock()
+            self.header = self._load(dict(header))
+        except BaseException:
+            self._handle.close()
+            raise
+
+    def __contains__(self, frame: int) -> bool:
+        return frame in self._where
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __getitem__(self, frame: int) -> dict[str, Any]:
+        start, size = self._where[frame]
+        self._handle.seek(start)
+        return _decode(json.loads(self._handle.read(size)))
+
+    def add(self, frame: int, record: Mapping[str, Any]) -> None:
+        """Append one result; it is safe from a kill of this process when the call returns."""
+        line = json.dumps({"frame": frame, **_encode(record)}).encode() + b"\n"
+        start = self._handle.seek(0, os.SEEK_END)
+        self._handle.write(line)
+        self._handle.flush()
+        self._where[frame] = (start, len(line))
+
+    def close(self) -> None:
+        """Close and unlock, keeping the file."""
+        self._handle.close()
+
+    def remove(self) -> None:
+        """Delete the file: the run is complete."""
+        self.path.unlink(missing_ok=True)
+        self._handle.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OptionsError(
+                f"{self.path}: another hint label is writing this output. Wait for it"
+            ) from error
+
+    def _load(self, header: dict[str, Any]) -> dict[str, Any]:
+        wanted = {"journal": VERSION, **header}
+        self._handle.seek(0)
+        first = self._handle.readline()
+        if not first.endswith(b"\n"):  # new, or killed while the header was written
+            self._handle.truncate(0)
+            self._handle.write(json.dumps(wanted).encode() + b"\n")
+            self._handle.flush()
+            return wanted
+        try:
+            found = json.loads(first)
+            is_journal = isinstance(found, dict) and "journal" in found
+        except json.JSONDecodeError:
+            is_journal = False
+        if not is_journal:
+            raise DataError(f"{self.path}: no journal of hint label. Move it away, or choose another output")
+        changed = _differences(found.get("run", {}), wanted["run"])
+        if found["journal"] != VERSION or changed:
+            raise OptionsError(
+                f"{self.path}: left by an interrupted run with other input or settings ({'; '.join(changed)}). "
+                "Give the same command to go on with that run, or --restart to drop its results"
+            )
+        self._index()
+        return found
+
+    def _index(self) -> None:
+        start = self._handle.tell()
+        for line in iter(self._handle.readline, b""):
+            if not line.endswith(b"\n"):
+                self._handle.truncate(start)
+                return
+            self._where[int(json.loads(line)["frame"])] = (start, len(line))
+            start += len(line)
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    names = sorted(set(found) | set(wanted))
+    return [
+        f"{name}: {found.get(name)} then, {wanted.get(name)} now"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        raw = np.ascontiguousarray(value, dtype="<f8").tobytes()
+        return {"shape": list(value.shape), "float64": base64.b64encode(raw).decode()}
+    if isinstance(value, Mapping):
+        return {name: _encode(item) for name, item in value.items()}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"shape", "float64"}:
+        flat = np.frombuffer(base64.b64decode(value["float64"]), dtype="<f8")
+        return flat.reshape(value["shape"]).copy()
+    if isinstance(value, dict):
+        return {name: _decode(item) for name, item in value.items()}
+    return value

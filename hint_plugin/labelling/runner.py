@@ -1,0 +1,259 @@
+"""`run_labelling`: label files of structures in parallel, and survive what happens to long runs.
+
+    inputs ──scan──> plan ──tasks──> workers ──results──> OUT.partial.jsonl ──merge, in input order──> OUT
+                                                                            └──────────> OUT.failed.xyz
+
+A kill at any moment loses the frames in flight; the same command goes on from the journal. OUT appears whole,
+at the end. Frames that fail are kept apart with the reason in `info["hint_error"]`, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_label
+from hint_plugin.data.frames import file_kind
+from hint_plugin.errors import InterruptedRunError, MissingDependencyError, OptionsError
+from hint_plugin.labelling.engine import Labels, make_engine, make_labels
+from hint_plugin.labelling.journal import Journal
+from hint_plugin.labelling.plan import KEYS, LabelSettings, Plan, all_frames, identity, make_plan
+from hint_plugin.labelling.pool import Failure, Work, run_tasks
+
+
+@dataclass
+class LabelSummary:
+    """What a run did; `to_dict` is what `--json` prints."""
+
+    output: str
+    frames: int
+    labelled: int
+    hessians: int
+    kept: int
+    failed: int
+    resumed: int
+    seconds: float
+    noise: float | None
+    failed_output: str | None
+    failures: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2."""
+        return asdict(self)
+
+
+def run_labelling(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    settings: LabelSettings | None = None,
+    *,
+    jobs: int = 1,
+    restart: bool = False,
+    report: Callable[[int, int, int], None] | None = None,
+) -> LabelSummary:
+    """Label all frames of the inputs into one output, in input order.
+
+    Frames that already have all the labels that are asked for are kept as they are. Labels are energy (eV),
+    forces (eV/A), stress (eV/A^3, periodic frames), and a Hessian label, under MACE's keys (`LabelKeys`).
+
+    Args:
+        inputs: .xyz, .extxyz, .h5 or .hdf5 files.
+        output: one such file; written at the end.
+        settings: what to compute.
+        jobs: worker processes, one thread each.
+        restart: drop the results of an interrupted run.
+        report: called with (done, failed, all) at the start and after each frame.
+
+    Raises:
+        OptionsError: contradicting options, an output that exists, frames with some of the labels, or a
+            journal of another run.
+        DataError: an input cannot be read.
+        MissingDependencyError: the engine is not installed.
+        InterruptedRunError: Ctrl-C; results so far are kept.
+    """
+    settings, target, started = settings or LabelSettings(), Path(output), time.monotonic()
+    settings.check()
+    sources = [Path(source) for source in inputs]
+    _check_files(sources, target)
+    _check_engine(settings.engine)
+    plan = make_plan(sources, settings)
+    header = {"out_existed": target.exists(), "run": identity(sources, settings)}
+    partial_path = target.with_name(target.name + ".partial.jsonl")
+    if restart:
+        partial_path.unlink(missing_ok=True)
+    if target.exists() and not settings.overwrite and not partial_path.exists():
+        raise OptionsError(f"{target} exists. Choose another output, or give --overwrite to replace it")
+    journal = Journal(partial_path, header)
+    try:
+        if journal.header["out_existed"] and not settings.overwrite:
+            journal.remove()
+            raise OptionsError(f"{target} exists. Choose another output, or give --overwrite to replace it")
+        resumed = len(journal)
+        _compute(sources, settings, plan, journal, jobs, report)
+        summary = _merge(sources, target, plan, journal)
+        journal.remove()
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"stopped: {len(journal)} of {plan.n_todo} frames are done and kept in {partial_path}. "
+            "Give the same command again to go on"
+        ) from None
+    finally:
+        journal.close()
+    summary.resumed, summary.seconds = resumed, time.monotonic() - started
+    return summary
+
+
+def _check_files(sources: list[Path], target: Path) -> None:
+    if not sources:
+        raise OptionsError("no input")
+    file_kind(target)
+    if not target.resolve().parent.is_dir():
+        raise OptionsError(f"the folder {target.parent} does not exist. Make it first")
+    if any(source.exists() and target.exists() and source.samefile(target) for source in sources):
+        raise OptionsError(f"{target} is input and output. Choose another output")
+
+
+def _check_engine(name: str) -> None:
+    """Without loading it: the parent needs no quantum chemistry."""
+    needs = {"gfn2-xtb": "tblite"}
+    if name in needs and importlib.util.find_spec(needs[name]) is None:
+        raise MissingDependencyError(f"{name} needs {needs[name]}: pip install 'hint-mlip[label]'")
+
+
+def _compute(
+    sources: list[Path],
+    settings: LabelSettings,
+    plan: Plan,
+    journal: Journal,
+    jobs: int,
+    report: Callable[[int, int, int], None] | None,
+) -> None:
+    total, failed = plan.n_todo, 0
+    if report:
+        report(len(journal), 0, total)
+    if len(journal) == total:
+        return
+    tasks = (
+        (number, (number, atoms, bool(plan.hessian[number])))
+        for number, (_, _, atoms) in enumerate(all_frames(sources))
+        if not plan.keep[number] and number not in journal
+    )
+    workers = max(1, min(jobs, total - len(journal)))
+    for number, outcome in run_tasks(tasks, partial(_setup_worker, settings), workers):
+        record = {"error": outcome.message} if isinstance(outcome, Failure) else _to_record(outcome)
+        journal.add(number, record)
+        failed += isinstance(outcome, Failure)
+        if report:
+            report(len(journal), failed, total)
+
+
+def _setup_worker(settings: LabelSettings) -> Work:
+    engine = make_engine(settings.engine, charge=settings.charge, multiplicity=settings.multiplicity)
+
+    def work(payload: tuple[int, Atoms, bool]) -> Labels:
+        number, atoms, wants_hessian = payload
+        rng = np.random.default_rng([settings.seed, number])
+        mode = settings.hessian if wants_hessian else "none"
+        labels = make_labels(engine, atoms, mode, n_probes=settings.n_probes, rng=rng)
+        if mode == "projected":
+            labels.provenance["seed"] = settings.seed
+        return labels
+
+    return work
+
+
+def _to_record(labels: Labels) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "energy": labels.point.energy,
+        "forces": labels.point.forces,
+        "stress": labels.point.stress,
+        "provenance": labels.provenance,
+    }
+    label = labels.hessian
+    if label is not None:
+        record["noise"] = label.noise
+        if label.hessian is not None:
+            record["lower"] = label.hessian[np.tril_indices(len(label.hessian))]
+        else:
+            record |= {"probes": label.probes, "hvp": label.hvp}
+    return record
+
+
+def _apply(record: dict[str, Any], atoms: Atoms) -> None:
+    """Put a result into its frame, in place of all labels that it had."""
+    clear_labels(atoms, KEYS)
+    atoms.info[KEYS.energy] = record["energy"]
+    atoms.arrays[KEYS.forces] = record["forces"]
+    if record["stress"] is not None:
+        atoms.info[KEYS.stress] = record["stress"]
+    about = {"provenance": record["provenance"], "noise": record.get("noise")}
+    if "lower" in record:
+        n = 3 * len(atoms)
+        matrix = np.empty((n, n))
+        rows, columns = np.tril_indices(n)
+        matrix[rows, columns] = record["lower"]
+        matrix[columns, rows] = record["lower"]
+        write_label(atoms, HessianLabel.full(matrix, **about), KEYS)
+    elif "probes" in record:
+        write_label(atoms, HessianLabel.projected(record["probes"], record["hvp"], **about), KEYS)
+    else:
+        atoms.info.update({KEYS.prefix + name: value for name, value in record["provenance"].items()})
+
+
+def _merge(sources: list[Path], target: Path, plan: Plan, journal: Journal) -> LabelSummary:
+    failed_path = target.with_name(target.stem + ".failed.xyz")
+    failed: list[Atoms] = []
+    failures: list[dict[str, Any]] = []
+    noises: list[float] = []
+    hessians = 0
+
+    def finished() -> Iterator[Atoms]:
+        nonlocal hessians
+        for number, (source, index, atoms) in enumerate(all_frames(sources)):
+            if not plan.keep[number]:
+                record = journal[number]
+                if "error" in record:
+                    failures.append({"source": source, "frame": index, "error": record["error"]})
+                    failures[-1]["formula"] = atoms.get_chemical_formula()
+                    atoms.info |= {"hint_error": record["error"], "hint_source": source, "hint_frame": index}
+                    failed.append(atoms)
+                    continue
+                _apply(record, atoms)
+                hessians += "lower" in record or "probes" in record
+                if record.get("noise") is not None:
+                    noises.append(record["noise"])
+            yield atoms
+
+    first = next(good := finished(), None)
+    written = 0 if first is None else write_frames(target, _chain(first, good))
+    if failed:
+        write_frames(failed_path, failed)
+    else:
+        failed_path.unlink(missing_ok=True)
+    kept = int(plan.keep.sum())
+    return LabelSummary(
+        output=str(target),
+        frames=len(plan.keep),
+        labelled=written - kept,
+        hessians=hessians,
+        kept=kept,
+        failed=len(failed),
+        resumed=0,
+        seconds=0.0,
+        noise=float(np.median(noises)) if noises else None,
+        failed_output=str(failed_path) if failed else None,
+        failures=failures,
+    )
+
+
+def _chain(first: Atoms, others: Iterator[Atoms]) -> Iterator[Atoms]:
+    yield first
+    yield from others
