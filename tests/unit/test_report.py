@@ -1,0 +1,94 @@
+"""Parity samples, figures and the files of an evaluation."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from hint_plugin.science.report import (
+    ParitySample,
+    file_sha256,
+    plot_parity,
+    provenance,
+    replacing,
+    summary_table,
+)
+
+
+def test_small_streams_are_kept_whole_and_paired():
+    sample = ParitySample(limit=100)
+    for i in range(5):
+        sample.add(np.full((2, 3), i), np.full((2, 3), 10 + i))
+    assert sample.seen == sample.reference.size == 30
+    np.testing.assert_array_equal(sample.predicted - sample.reference, 10)
+
+
+def test_large_streams_are_sampled_evenly_in_bounded_memory():
+    sample = ParitySample(limit=1000)
+    for start in range(0, 20_000, 50):
+        x = np.arange(start, start + 50)
+        sample.add(x, -x)
+        assert sample._stored <= 2050
+    kept = sample.reference
+    assert kept.size == 1000 and np.unique(kept).size == 1000
+    np.testing.assert_array_equal(sample.predicted, -kept)
+    thirds = np.histogram(kept, bins=4, range=(0, 20_000))[0]
+    assert thirds.min() > 190  # 250 expected in each, standard deviation 14
+
+
+@pytest.mark.parametrize("points", [50, 5000])
+def test_figure_has_a_panel_for_each_quantity_with_data(tmp_path, points):
+    from matplotlib.image import imread
+
+    rng = np.random.default_rng(0)
+    samples = {name: ParitySample() for name in ("forces", "hessian", "eigenvalues")}
+    for name in ("forces", "hessian"):
+        x = rng.normal(size=points)
+        samples[name].add(x, x + 0.1 * rng.normal(size=points))
+    metrics = {f"{name}_{kind}": 0.1 for name in samples for kind in ("mae", "rmse")}
+    assert plot_parity(tmp_path / "parity.png", samples, metrics)
+    height, width, _ = imread(tmp_path / "parity.png").shape
+    assert width == pytest.approx(2 * height, rel=0.02)
+    assert not plot_parity(tmp_path / "none.png", {}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["parity.png"]
+
+
+def test_one_point_can_be_drawn(tmp_path):
+    sample = ParitySample()
+    sample.add([1.0], [1.0])
+    assert plot_parity(tmp_path / "one.png", {"energy": sample}, {"energy_mae": 0.0, "energy_rmse": 0.0})
+
+
+def test_failed_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_provenance_names_files_by_hash(tmp_path):
+    path = tmp_path / "data.xyz"
+    path.write_bytes(b"x" * 3_000_000)
+    assert file_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    found = provenance(None, [path], settings={"device": "cpu"})
+    assert found["data"] == [{"path": str(path), "sha256": file_sha256(path)}]
+    assert {"python", "torch", "numpy", "ase"} <= set(found["versions"])
+    assert found["settings"] == {"device": "cpu"}
+    assert found["date"].endswith("+00:00")
+
+
+def test_table_has_a_column_for_each_group():
+    values = {"hessian_mae": 0.125, "n_full": 3}
+    table = summary_table({"metrics": values, "groups": {"a": values, "b": {}}})
+    assert [column.header for column in table.columns] == ["metric", "unit", "all", "a", "b"]
+    assert [list(column.cells)[0] for column in table.columns] == [
+        "hessian_mae",
+        "eV/A^2",
+        "0.125",
+        "0.125",
+        "-",
+    ]
+    assert table.row_count == 2
