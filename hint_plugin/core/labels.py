@@ -23,7 +23,8 @@ class StructureLabel:
 
     Attributes:
         n_atoms: N.
-        rows: [3m, 3N], H[3a:3a+3, :] for the m atoms a of ``atoms``; None for pairs.
+        rows: [3m, 3N], H[3a:3a+3, :] for the m atoms a of ``atoms``; None for pairs. A structure with neither rows
+            nor pairs is not labelled: its probes are zero, so that it can stay in a batch with others.
         atoms: [m].
         probes, hvp: [K, N, 3] pairs; None for rows.
         key: names the structure in the random stream.
@@ -36,6 +37,11 @@ class StructureLabel:
     hvp: Optional[Tensor] = None
     key: int = 0
 
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.rows is not None or self.probes is not None
+
     def answer(self, probes: Tensor) -> Tensor:
         """H_ref v [K, N, 3] for probes [K, N, 3] that live on ``atoms``: sum over known columns, H[:, A] v_A."""
         assert self.rows is not None and self.atoms is not None
@@ -46,7 +52,10 @@ class StructureLabel:
         """Probes and reference products of one step, both [K, N, 3] on the label's device."""
         if self.probes is not None and self.hvp is not None:
             return self._draw_pairs(mode, count, seed, step)
-        assert self.rows is not None and self.atoms is not None
+        if self.rows is None:
+            nothing = torch.zeros((1, self.n_atoms, 3))
+            return nothing, nothing
+        assert self.atoms is not None
         allowed = self.atoms.cpu()
         if mode is LossMode.FULL:
             index = torch.arange(3 * len(allowed))
@@ -78,9 +87,11 @@ def draw_batch(
     Structures with fewer probes are filled up with zeros, which the loss does not count.
     """
     drawn = [label.draw(mode, count, seed, step) for label in labels]
+    like = next((r for label, (_, r) in zip(labels, drawn, strict=True) if label.labelled), drawn[0][1])
     largest = max(p.shape[0] for p, _ in drawn)
 
     def fill(x: Tensor) -> Tensor:
+        x = x.to(like)
         return x if x.shape[0] == largest else torch.cat([x, x.new_zeros((largest - x.shape[0], *x.shape[1:]))])
 
     return torch.cat([fill(p) for p, _ in drawn], dim=1), torch.cat([fill(r) for _, r in drawn], dim=1)

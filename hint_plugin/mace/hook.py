@@ -1,0 +1,85 @@
+"""Make stock ``mace_run_train`` know HINT's losses: an import hook, no fork and no patched file.
+
+torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on ``sys.meta_path``
+that wraps five modules of mace-torch as they load (`TARGETS`); what is put around their functions is in
+`hint_plugin.mace.seam`. Without a HINT option on the command line every wrapper hands over to MACE's own function.
+
+This module runs in every process that imports torch: it imports nothing, and no error may leave it.
+``TORCH_DEVICE_BACKEND_AUTOLOAD=0`` turns it off; ``hint mace-train`` installs it by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+#: Modules of mace-torch that are wrapped.
+TARGETS = (
+    "mace.tools.arg_parser",
+    "mace.tools.train",
+    "mace.tools.tables_utils",
+    "mace.tools.scripts_utils",
+    "mace.data.utils",
+    "mace.data.atomic_data",
+)
+
+
+class MaceFinder:
+    """Finds the `TARGETS` as Python would and wraps their loaders."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        """The module's own spec, its loader wrapped; None (not mine) for every other module."""
+        if fullname not in TARGETS:
+            return None
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return None
+        spec.loader = _PatchingLoader(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+class _PatchingLoader:
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: Any) -> Any:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        self._loader.exec_module(module)
+        apply(module)
+
+
+def apply(module: Any) -> None:
+    """Wrap the functions of one loaded module of MACE; a failure is kept for `hint doctor`, never raised."""
+    try:
+        from hint_plugin.mace import seam
+
+        seam.patch(module)
+    except Exception as error:  # an error here must not break MACE for those who do not use HINT
+        from hint_plugin.mace.session import session
+
+        session.problems.append(f"{module.__name__}: {type(error).__name__}: {error}")
+
+
+def installed() -> bool:
+    """Whether the finder is in place."""
+    return any(isinstance(finder, MaceFinder) for finder in sys.meta_path)
+
+
+def install() -> None:
+    """Put the finder in place, once; modules of MACE that are loaded already are wrapped where they are."""
+    try:
+        if installed():
+            return
+        sys.meta_path.insert(0, MaceFinder())  # type: ignore[arg-type]
+        for name in TARGETS:
+            if name in sys.modules:
+                apply(sys.modules[name])
+    except Exception as error:
+        sys.stderr.write(f"hint: the MACE plug-in could not be installed ({error}); MACE itself is not affected\n")

@@ -1,0 +1,3 @@
+from contextlib import nullcontext
+def use(model, kind):
+    return nullcontext()

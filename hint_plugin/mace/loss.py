@@ -1,0 +1,245 @@
+"""MACE's loss plus the Hessian term, and the forward pass that feeds it.
+
+`take_step` of MACE calls ``model(batch, ...)`` and then ``loss(pred, ref)``. HINT puts `HessianForward` in the place
+of the model: it evaluates the labelled structures of the batch apart from the others when that is cheaper, and leaves
+what the Hessian term needs in ``pred["hint"]``, where `HintLoss` finds it. Parameters, checkpoints, EMA and optimiser
+never see either of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+
+from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
+from hint_plugin.core.labels import StructureLabel, draw_batch
+from hint_plugin.core.losses import HessianLoss, LossMode
+from hint_plugin.mace.labels import BatchLabels, sub_batch
+from hint_plugin.mace.options import HintOptions
+
+#: The step number of the fixed probes of validation; training counts from 0.
+VALIDATION_STEP = -1
+
+#: Unlabelled edges from which a second, smaller forward pass is cheaper than differentiating the whole batch twice
+#: (measured by benchmarks/training_step.py on CPU: a pass costs about 15 ms whatever its size).
+SPLIT_MIN_EDGES = 64
+
+
+@dataclass
+class Clock:
+    """Where the training is: the progress that the schedule and the probes depend on."""
+
+    step: int = 0
+    steps_per_epoch: int = 1
+    total_steps: int = 1
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before each epoch; a restarted training goes on where it was."""
+        self.step = epoch * self.steps_per_epoch - 1
+
+
+@dataclass
+class HessianInput:
+    """What the Hessian term of one batch needs: labelled structures only.
+
+    Attributes:
+        forces: F [n, 3] with their graph (for ``difference``: not used).
+        positions: the leaf [n, 3].
+        owner, ptr: structure of each atom, offsets.
+        labels, weights: of these structures.
+        force_function: positions -> F of the same structures, for differences.
+    """
+
+    forces: Tensor
+    positions: Tensor
+    owner: Tensor
+    ptr: Tensor
+    labels: list[StructureLabel]
+    weights: Tensor
+    force_function: Callable[[Tensor], Tensor]
+
+
+class HintLoss(torch.nn.Module):
+    """L = L_base + lambda_H(t) L_H (HINT, Eq. 2), called like any loss of MACE.
+
+    Args:
+        base: MACE's own loss.
+        options: HINT's options.
+        clock: shared by the losses of both training stages.
+    """
+
+    def __init__(self, base: torch.nn.Module, options: HintOptions, clock: Clock) -> None:
+        super().__init__()
+        self.base = base
+        self.options = options
+        self.clock = clock
+        self.schedule = options.weight_schedule()
+        self.mode = LossMode(options.mode)
+        self.hessian_loss = HessianLoss(options.penalty, options.huber_delta, options.clip or None)
+        self.final_table = False  #: the table of errors after training is being made
+        self.evaluations = 0  #: validations so far, for --hint_exact_interval
+        self.evaluated: list[dict[str, float]] = []  #: Hessian errors of the sets of that table
+
+    @property
+    def due(self) -> bool:
+        """Whether this step has the Hessian term (``--hint_every``)."""
+        return self.clock.step % self.options.every == 0 and self.weight > 0
+
+    @property
+    def weight(self) -> float:
+        """lambda_H of this step."""
+        return self.schedule.at_step(self.clock.step, self.clock.total_steps)
+
+    def forward(self, pred: dict[str, Any], ref: Any, ddp: Optional[bool] = None) -> Tensor:
+        """The loss of a batch; ``pred["hint"]`` is absent when no structure of it is labelled."""
+        extra = {} if ddp is None else {"ddp": ddp}
+        loss: Tensor = self.base(pred=pred, ref=ref, **extra)
+        if not self.due or "hint" not in pred:
+            return loss
+        total = count = pred["energy"].new_zeros(())
+        if pred["hint"] is not None:
+            total, count = self.hessian_term(pred["hint"], self.mode, self.options.probes, self.clock.step)
+        return loss + self.weight * self.options.every * total / labelled_a_process(count)
+
+    def hessian_term(
+        self, inputs: HessianInput, mode: LossMode, probes: int, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """(weighted sum of the structures' losses, number of labelled structures) of a batch."""
+        v, product, reference = self.products(inputs, mode, probes, step, create_graph=True)
+        return self.hessian_loss(product, reference, v, inputs.owner, inputs.weights)
+
+    def products(
+        self, inputs: HessianInput, mode: LossMode, probes: int, step: int, *, create_graph: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Probes, predicted and reference products of a batch, [K, n, 3] each."""
+        v, reference = draw_batch(inputs.labels, mode, probes, int(self.options.seed or 0), step)
+        if mode is LossMode.DIFFERENCE:
+            step_size = self.options.difference_step
+            product = hvp_by_difference(inputs.force_function, inputs.positions.detach(), v, step=step_size, ptr=inputs.ptr)
+        else:
+            product = hvp_from_forces(inputs.forces, inputs.positions, v, create_graph=create_graph)
+        return v, product, reference
+
+    def extra_repr(self) -> str:
+        """Shown in MACE's log."""
+        o = self.options
+        weight = f"{o.weight_end}" if o.schedule == "constant" else f"{o.weight_start} -> {o.weight_end} ({o.schedule})"
+        return f"mode={o.mode}, probes={o.probes}, lambda_H={weight}, penalty={o.penalty}"
+
+
+def labelled_a_process(count: Tensor) -> Tensor:
+    """Labelled structures of a step, averaged over the processes (which average their gradients), at least one.
+
+    With it the gradient is that of the mean over all labelled structures of the step, wherever they are. Every
+    process must call it.
+    """
+    total = count.detach().to(torch.get_default_dtype())
+    if not distributed():
+        return total.clamp_min(1)
+    torch.distributed.all_reduce(total)
+    return total.clamp_min(1) / torch.distributed.get_world_size()
+
+
+class HessianForward:
+    """Stands in for the model within one training step.
+
+    Args:
+        model: MACE's model, or its DistributedDataParallel.
+        loss: tells whether this step has a Hessian term, and how.
+    """
+
+    def __init__(self, model: torch.nn.Module, loss: HintLoss) -> None:
+        self.model = model
+        self.loss = loss
+
+    def parameters(self) -> Any:
+        """The model's: MACE clips their gradients."""
+        return self.model.parameters()
+
+    def __call__(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        pred: dict[str, Any]
+        if not self.loss.due:
+            pred = self.model(batch, **kwargs)
+            return pred
+        labels = BatchLabels(batch)
+        parts = self._split(batch, labels)
+        if parts is not None:
+            (mine, own), (rest, others) = parts
+            first, second = self.model(mine, **kwargs), self.model(rest, **kwargs)
+            pred = merge(first, second, batch["batch"], own, others)
+            pred["hint"] = hessian_input(self.model, mine, first, *labels.pick(own), kwargs)
+            return pred
+        pred = self.model(batch, **kwargs)
+        if labels.labelled:
+            pred["hint"] = hessian_input(self.model, batch, pred, labels.labels, labels.weights, kwargs)
+        elif distributed():  # another process may have labels: counting them is a collective call
+            pred["hint"] = None
+        return pred
+
+    def _split(self, batch: dict[str, Any], labels: BatchLabels) -> Any:
+        """The batch as (labelled, others), or None when one pass over everything is better."""
+        own, others = labels.labelled, labels.unlabelled
+        if not own or not others or self.loss.options.split == "never" or distributed():
+            return None
+        if self.loss.options.split == "auto":
+            unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=batch["batch"].device)
+            unlabelled[others] = True
+            if int(unlabelled[batch["batch"][batch["edge_index"][0]]].sum()) < SPLIT_MIN_EDGES:
+                return None
+        mine, rest = sub_batch(batch, own), sub_batch(batch, others)
+        return None if mine is None or rest is None else ((mine, own), (rest, others))
+
+
+def hessian_input(
+    model: torch.nn.Module,
+    batch: dict[str, Any],
+    pred: dict[str, Any],
+    labels: list[StructureLabel],
+    weights: Tensor,
+    kwargs: dict[str, Any],
+) -> HessianInput:
+    """What the Hessian term needs of an evaluated batch, whose structures have ``labels``."""
+
+    def forces(positions: Tensor) -> Tensor:
+        found: Tensor = model({**batch, "positions": positions.detach()}, **kwargs)["forces"]
+        return found
+
+    return HessianInput(
+        forces=pred["forces"],
+        positions=batch["positions"],
+        owner=batch["batch"],
+        ptr=batch["ptr"],
+        labels=labels,
+        weights=weights,
+        force_function=forces,
+    )
+
+
+def merge(
+    first: dict[str, Any], second: dict[str, Any], owner: Tensor, own: list[int], others: list[int]
+) -> dict[str, Any]:
+    """The outputs of two parts of a batch in the order of the whole batch, whose atoms belong to ``owner``."""
+    n_graphs, n_atoms = len(own) + len(others), len(owner)
+    order = torch.tensor([*own, *others], device=owner.device)
+    place_graph = order.argsort()
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(n_graphs, device=owner.device)
+    place_atom = torch.sort(rank[owner], stable=True).indices.argsort()
+    out: dict[str, Any] = {}
+    for key, a in first.items():
+        b = second.get(key)
+        if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0:
+            continue
+        rows = a.shape[0] + b.shape[0]
+        if rows in (n_graphs, n_atoms) and a.shape[1:] == b.shape[1:]:
+            out[key] = torch.cat([a, b])[place_graph if rows == n_graphs else place_atom]
+    return out
+
+
+def distributed() -> bool:
+    """Whether several processes train together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

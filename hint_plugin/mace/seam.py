@@ -1,0 +1,264 @@
+"""What is put around MACE's functions, and the check that they are the functions this was written for.
+
+| module of MACE | function | with HINT in use |
+|---|---|---|
+| tools.arg_parser | build_default_arg_parser | HINT's losses and options |
+| tools.arg_parser | build_preprocess_arg_parser | ``--hint_labels`` |
+| tools.scripts_utils | get_loss_fn, get_swa | MACE's loss inside a `HintLoss` |
+| tools.train | train | counts labels, checks H v, sets the clock |
+| tools.train | train_one_epoch, take_step, take_step_lbfgs | progress; `HessianForward` in place of the model |
+| tools.train | evaluate, valid_err_log | validation of Hessians |
+| tools.tables_utils | create_error_table | columns for Hessians |
+| data.utils | config_from_atoms, load_from_xyz | reads labels; names the frame of a bad one |
+| data.atomic_data | AtomicData.from_config | structures without a label get empty arrays |
+
+Every wrapper calls MACE's own function with its own arguments when no HINT loss is in use. The module of a MACE whose
+functions have other parameters is left alone, and a HINT option then ends with one sentence.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from hint_plugin.errors import HintError, OptionsError
+from hint_plugin.mace.session import session
+
+#: Parameters that HINT relies on; more of them are no problem.
+SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
+    "mace.tools.arg_parser": {"build_default_arg_parser": (), "build_preprocess_arg_parser": ()},
+    "mace.tools.scripts_utils": {
+        "get_loss_fn": ("args",),
+        "get_swa": ("args", "model", "optimizer", "swas"),
+    },
+    "mace.tools.train": {
+        "train": ("model", "loss_fn", "train_loader", "valid_loaders", "max_num_epochs", "device", "swa", "log_wandb"),
+        "train_one_epoch": ("model", "loss_fn", "data_loader", "optimizer", "epoch"),
+        "take_step": ("model", "loss_fn", "batch", "optimizer"),
+        "take_step_lbfgs": ("model", "loss_fn", "data_loader", "optimizer"),
+        "evaluate": ("model", "loss_fn", "data_loader", "output_args", "device"),
+        "valid_err_log": ("valid_loss", "eval_metrics", "logger", "log_errors", "epoch", "valid_loader_name"),
+        "preserve_grad_state": ("model",),
+    },
+    "mace.tools.tables_utils": {"create_error_table": ("all_data_loaders", "loss_fn", "log_wandb")},
+    "mace.data.utils": {
+        "config_from_atoms": ("atoms", "key_specification"),
+        "load_from_xyz": ("file_path",),
+    },
+    "mace.data.atomic_data": {},
+}
+
+
+def patch(module: ModuleType) -> None:
+    """Wrap the functions of one module of MACE that has just been loaded.
+
+    Raises:
+        HintError: a function is missing or has other parameters; nothing has been changed then.
+    """
+    name = module.__name__
+    for function, wanted in SIGNATURES[name].items():
+        found = getattr(module, function, None)
+        parameters = inspect.signature(found).parameters if callable(found) else {}
+        missing = [p for p in wanted if p not in parameters]
+        if found is None or missing:
+            raise HintError(f"{function}{'' if found is None else ' lacks ' + ', '.join(missing)}: unknown to HINT")
+    _PATCHES[name](module)
+
+
+def _wrap(module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replace ``module.name`` by ``wrapper(original, *args, **kwargs)``, also where it was imported already."""
+    original = getattr(module, name)
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return wrapper(original, *args, **kwargs)
+
+    for other in [m for key, m in sys.modules.items() if key.split(".")[0] == "mace" and m is not None]:
+        if vars(other).get(name) is original:
+            setattr(other, name, call)
+    setattr(module, name, call)
+
+
+# ---------------------------------------------------------------------------------------------- command line
+
+
+def _patch_arg_parser(module: ModuleType) -> None:
+    from hint_plugin.mace import options
+
+    def default_parser(original: Callable[..., Any]) -> Any:
+        parser = original()
+        options.add_arguments(parser)
+        return _after_parsing(parser, _start_training)
+
+    def preprocess_parser(original: Callable[..., Any]) -> Any:
+        parser = original()
+        options.add_label_arguments(parser)
+        return _after_parsing(parser, _start_preparing)
+
+    _wrap(module, "build_default_arg_parser", default_parser)
+    _wrap(module, "build_preprocess_arg_parser", preprocess_parser)
+
+
+def _after_parsing(parser: Any, action: Callable[[Any], None]) -> Any:
+    """Make ``parser`` hand its result to ``action``; an `OptionsError` becomes a usage error."""
+    original = parser.parse_known_args
+
+    def parse_known_args(*args: Any, **kwargs: Any) -> Any:
+        namespace, rest = original(*args, **kwargs)
+        try:
+            action(namespace)
+        except OptionsError as error:
+            parser.error(str(error))
+        return namespace, rest
+
+    parser.parse_known_args = parse_known_args
+    return parser
+
+
+def _start_training(args: Any) -> None:
+    from hint_plugin.mace import options
+
+    found = options.from_arguments(args)
+    if found is None:
+        session.start(None, labels=False)
+        return
+    if session.problems:
+        raise OptionsError(
+            f"--loss {args.loss}: this mace-torch is not one that HINT knows ({session.problems[0]}); "
+            "run `hint doctor` to see which versions work"
+        )
+    options.check_combination(args, found)
+    session.start(found, labels=True)
+    args.loss = found.base_loss
+    _short_errors()
+
+
+def _start_preparing(args: Any) -> None:
+    from hint_plugin.mace.options import HintOptions
+
+    keys = {name: getattr(args, f"hint_{name}") for name in ("hessian_key", "probes_key", "hvp_key")}
+    session.start(HintOptions(**keys) if args.hint_labels else None, labels=args.hint_labels)
+
+
+def _short_errors() -> None:
+    """Let a `HintError` end the program with its message, not with a traceback."""
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, HintError):
+            sys.stderr.write(f"error: {error}\n")
+        else:
+            previous(kind, error, traceback)
+
+    sys.excepthook = hook
+
+
+# ------------------------------------------------------------------------------------------------------ loss
+
+
+def _patch_scripts_utils(module: ModuleType) -> None:
+    def get_loss_fn(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return _with_hessians(original(*args, **kwargs))
+
+    def get_swa(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        swa, swas = original(*args, **kwargs)
+        swa.loss_fn = _with_hessians(swa.loss_fn)
+        return swa, swas
+
+    _wrap(module, "get_loss_fn", get_loss_fn)
+    _wrap(module, "get_swa", get_swa)
+
+
+def _with_hessians(base: Any) -> Any:
+    if session.options is None:
+        return base
+    from hint_plugin.mace.loss import Clock, HintLoss
+
+    return HintLoss(base, session.options, Clock())
+
+
+# -------------------------------------------------------------------------------------------------- training
+
+
+def _patch_train(module: ModuleType) -> None:
+    from hint_plugin.mace import steps
+
+    for name in ("train", "train_one_epoch", "take_step", "take_step_lbfgs", "valid_err_log"):
+        _wrap(module, name, _bound(steps, name))
+    frozen = module.preserve_grad_state
+    _wrap(module, "evaluate", lambda original, *a, **k: steps.evaluate(original, frozen, *a, **k))
+
+
+def _patch_tables_utils(module: ModuleType) -> None:
+    from hint_plugin.mace import steps
+
+    _wrap(module, "create_error_table", steps.create_error_table)
+
+
+def _bound(steps: ModuleType, name: str) -> Callable[..., Any]:
+    """Call ``steps.<name>(original, arguments by name)``, or the original when the loss is not HINT's."""
+
+    def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if session.options is None:
+            return original(*args, **kwargs)
+        bound = inspect.signature(original).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return getattr(steps, name)(original, dict(bound.arguments))
+
+    return call
+
+
+# ------------------------------------------------------------------------------------------------------ data
+
+
+def _patch_data_utils(module: ModuleType) -> None:
+    def config_from_atoms(original: Callable[..., Any], atoms: Any, *args: Any, **kwargs: Any) -> Any:
+        config = original(atoms, *args, **kwargs)
+        if session.labels and session.options is not None:
+            from hint_plugin.data import read_label
+            from hint_plugin.mace.labels import attach
+
+            attach(config, read_label(atoms, session.options.label_keys()))
+        return config
+
+    def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kwargs: Any) -> Any:
+        if not session.labels or session.options is None:
+            return original(file_path, *args, **kwargs)
+        from hint_plugin.errors import LabelError
+        from hint_plugin.mace.steps import explain_bad_labels
+
+        try:
+            return original(file_path, *args, **kwargs)
+        except LabelError:
+            explain_bad_labels(file_path, session.options.label_keys())
+            raise
+
+    _wrap(module, "config_from_atoms", config_from_atoms)
+    _wrap(module, "load_from_xyz", load_from_xyz)
+
+
+def _patch_atomic_data(module: ModuleType) -> None:
+    original = module.AtomicData.from_config.__func__
+
+    def from_config(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+        if session.labels and "hint_count" not in config.properties:
+            from hint_plugin.mace.labels import attach
+
+            attach(config, None)
+        return original(cls, config, *args, **kwargs)
+
+    module.AtomicData.from_config = classmethod(functools.wraps(original)(from_config))
+
+
+_PATCHES: dict[str, Callable[[ModuleType], None]] = {
+    "mace.tools.arg_parser": _patch_arg_parser,
+    "mace.tools.scripts_utils": _patch_scripts_utils,
+    "mace.tools.train": _patch_train,
+    "mace.tools.tables_utils": _patch_tables_utils,
+    "mace.data.utils": _patch_data_utils,
+    "mace.data.atomic_data": _patch_atomic_data,
+}
