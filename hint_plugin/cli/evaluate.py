@@ -38,7 +38,7 @@ def evaluate(
     from hint_plugin.mace.predictor import MacePredictor
     from hint_plugin.science.evaluation import evaluate as run
     from hint_plugin.science.references import FrameFile
-    from hint_plugin.science.report import provenance, summary_table
+    from hint_plugin.science.report import provenance, summary_tables
 
     for path in data:
         if not path.is_file():
@@ -58,7 +58,8 @@ def evaluate(
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return
-    Console().print(summary_table(result))
+    for table in summary_tables(result):
+        Console().print(table)
     skipped = result["frames"]
     if skipped["not_finite"]:
         typer.echo(

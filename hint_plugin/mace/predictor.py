@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,10 @@ class MacePredictor:
 def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Module:
     """Unpickles a MACE energy model; errors and the warning as in `MacePredictor`."""
     try:
-        import mace  # noqa: F401  (before torch.load: e3nn's constants need its environment variable)
-        from mace.modules.models import MACE
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+            import mace  # noqa: F401  (before e3nn, whose constants need the variable that it sets)
+            from mace.modules.models import MACE
     except ImportError as error:
         raise MissingDependencyError(
             f"MACE cannot be imported ({error}): pip install 'hint-mlip[mace]'"

@@ -21,12 +21,23 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PANELS = {
-    "energy": ("energy per atom", "eV"),
+    "energy": ("energy", "eV/atom"),
     "forces": ("force components", "eV/A"),
     "hessian": ("Hessian elements", "eV/A^2"),
     "eigenvalues": ("Hessian eigenvalues", "eV/A^2"),
 }
 """Quantities of the figure, with their names and units."""
+GROUP_COLUMNS = {
+    "n_frames": "frames",
+    "energy_mae": "E MAE\neV/atom",
+    "forces_mae": "F MAE\neV/A",
+    "hessian_mae": "H MAE\neV/A^2",
+    "eigenvalues_mae": "eig MAE\neV/A^2",
+    "frequencies_mae": "freq MAE\ncm^-1",
+    "lowest_mode_cosine": "mode\ncosine",
+    "saddle_index_agreement": "saddle\nindex",
+}
+"""Columns of the table of groups, with their headings."""
 SCATTER_LIMIT = 3000
 """More points than this are drawn as a density."""
 
@@ -118,7 +129,9 @@ def _draw_panel(figure: Any, axes: Any, sample: ParitySample, unit: str) -> None
         cells = axes.hexbin(
             x, y, gridsize=90, bins="log", mincnt=1, extent=extent, cmap="viridis", linewidths=0
         )
-        figure.colorbar(cells, ax=axes, label="points", shrink=0.8)
+        bar = figure.colorbar(cells, cax=axes.inset_axes([0.80, 0.08, 0.03, 0.35]))
+        bar.ax.set_title("points", fontsize=8)
+        bar.ax.tick_params(labelsize=7)
     else:
         axes.plot(x, y, "o", ms=3, alpha=0.5, mew=0, color="#1f6f8b")
     axes.set(
@@ -128,25 +141,28 @@ def _draw_panel(figure: Any, axes: Any, sample: ParitySample, unit: str) -> None
 
 
 def _pretty(unit: str) -> str:
-    return unit.replace("A^2", "Å²").replace("/A", "/Å")
+    return unit.replace("^2", "²").replace("/A", "/Å")
 
 
-def summary_table(result: Mapping[str, Any]) -> Table:
-    """A rich table: one line a metric, one column for all frames and one for each group."""
+def summary_tables(result: Mapping[str, Any]) -> list[Table]:
+    """Rich tables of what `evaluate` returned: all metrics of all frames, and the main ones of each group."""
     from rich.table import Table
 
-    groups = {"all": result["metrics"]}
-    if len(result["groups"]) > 1:
-        groups |= result["groups"]
-    table = Table(title="Errors of the model")
-    table.add_column("metric")
+    metrics, groups = result["metrics"], result["groups"]
+    table = Table("metric", title="Errors over all frames")
+    table.add_column("value", justify="right")
     table.add_column("unit")
-    for name in groups:
-        table.add_column(name, justify="right")
-    names = [name for name in UNITS if name in result["metrics"]]
-    for name in [*names, *(n for n in result["metrics"] if n.startswith("n_"))]:
-        table.add_row(name, UNITS.get(name, ""), *(_number(values.get(name)) for values in groups.values()))
-    return table
+    for name in [*(n for n in UNITS if n in metrics), *(n for n in metrics if n.startswith("n_"))]:
+        table.add_row(name, _number(metrics[name]), UNITS.get(name, ""))
+    if len(groups) < 2:
+        return [table]
+    names = [name for name in GROUP_COLUMNS if name in metrics]
+    by_group = Table("group", title="Errors by group")
+    for name in names:
+        by_group.add_column(GROUP_COLUMNS[name], justify="right", overflow="fold")
+    for group, values in groups.items():
+        by_group.add_row(group, *(_number(values.get(name)) for name in names))
+    return [table, by_group]
 
 
 def _number(value: float | None) -> str:
