@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -141,7 +142,8 @@ class MacePredictor:
 def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Module:
     """Unpickles a MACE energy model; errors and the warning as in `MacePredictor`."""
     try:
-        with warnings.catch_warnings():
+        # MACE prints on import that it lacks accelerators; standard output belongs to the caller
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.filterwarnings("ignore", message="Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
             import mace  # noqa: F401  (before e3nn, whose constants need the variable that it sets)
             from mace.modules.models import MACE

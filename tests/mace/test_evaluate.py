@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -324,6 +326,24 @@ def test_command_line_end_to_end(model_path, labelled, tmp_path):
     )
     assert json.loads(again.stdout)["metrics"] == result["metrics"]
     assert not (out / "parity.png").exists()
+
+
+def test_json_is_all_that_goes_to_standard_output(model_path, labelled, tmp_path):
+    """In a process of its own: MACE prints when it is imported."""
+    write(tmp_path / "one.xyz", labelled[:1], format="extxyz")
+    command = [
+        sys.executable,
+        "-m",
+        "hint_plugin.cli.app",
+        "evaluate",
+        str(model_path),
+        str(tmp_path / "one.xyz"),
+    ]
+    ran = subprocess.run(
+        [*command, "-o", str(tmp_path), "--json", "--no-plots"], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["metrics"]["n_full"] == 1
 
 
 def test_frame_file_can_be_read_twice(labelled, tmp_path):
