@@ -1,4 +1,4 @@
-"""`hint label IN... -o OUT`: energies, forces and Hessians of structures by an electronic-structure engine."""
+"""`hint label IN... -o OUT`: energies, forces and Hessians by an electronic-structure engine."""
 
 from enum import Enum
 from pathlib import Path
@@ -54,9 +54,9 @@ def label(
 ) -> None:
     """Label structures with energies, forces and Hessians.
 
-    A run that is killed goes on where it was when the same command is given again. Frames that fail are kept in
-    OUT's stem + .failed.xyz with the reason. Exit status: 0 all labelled, 3 some frames failed, 2 nothing could
-    be done, 130 interrupted.
+    A run that is killed goes on where it was when the same command is given again. Frames that fail are kept
+    in OUT's stem + .failed.xyz with the reason. Exit status: 0 all labelled, 3 some frames failed, 2 nothing
+    could be done, 130 interrupted.
     """
     import json
 

@@ -26,6 +26,7 @@ from hint_plugin.data.label import HessianLabel
 HARTREE_PER_BOHR2 = Hartree / Bohr**2  # 97.17 eV/A^2
 SUSPICIOUS_RATIO = 0.1
 BOND_STRETCH = 1.15
+SMALLEST_RADIUS = 0.37  # A: half of H2, longer than hydrogen's covalent radius
 
 _NON_METALS = np.array([1, 5, 6, 7, 8, 9, 14, 15, 16, 17])
 _BADGER_A = 1.734
@@ -41,7 +42,8 @@ def bond_force_constants(atoms: Atoms) -> tuple[NDArray, NDArray, NDArray, NDArr
         k: [bonds], eV/A^2.
     """
     numbers = atoms.numbers
-    reach = np.where(np.isin(numbers, _NON_METALS), BOND_STRETCH * covalent_radii[numbers], 0.0)
+    radii = np.maximum(covalent_radii[numbers], SMALLEST_RADIUS)
+    reach = np.where(np.isin(numbers, _NON_METALS), BOND_STRETCH * radii, 0.0)
     i, j, distance, vector = neighbor_list("ijdD", atoms, reach)
     keep = (reach[i] > 0) & (reach[j] > 0) & (distance > 0)
     i, j, distance, vector = i[keep], j[keep], distance[keep], vector[keep]

@@ -22,6 +22,8 @@ from hint_plugin.labelling import differences
 
 HessianMode = Literal["full", "projected", "none"]
 
+_PROBES_FOR_PAIR_NOISE = 4  # six pairs; fewer can agree by chance
+
 ENGINES = {"gfn2-xtb": "hint_plugin.labelling.gfn2:GFN2xTB"}
 
 
@@ -56,7 +58,7 @@ class Engine(Protocol):
     Attributes:
         name: what `--engine` calls it.
         method: what a paper calls it.
-        step: displacement of a coordinate for differences, A.
+        step: length of a displacement for differences, A.
     """
 
     name: str
@@ -103,7 +105,7 @@ def make_labels(
     """Energy, forces, stress where periodic, and the Hessian in the wanted form, of one structure.
 
     A *full* Hessian costs 6N forces and is symmetrised; half of what the symmetrisation changed is its noise.
-    A *projected* one costs 2K forces (4 where K = 1, to see its noise) along K Rademacher probes.
+    A *projected* one costs 2K forces along K Rademacher probes, and 2 more where K < 4, to see its noise.
 
     Args:
         engine: what computes.
@@ -133,10 +135,10 @@ def make_labels(
     probes = rademacher(n_probes, len(atoms), rng)
     hvp = differences.hvp(prepared.forces_at, atoms.positions, probes, engine.step)
     noise: float | None
-    if n_probes > 1:
+    if n_probes >= _PROBES_FOR_PAIR_NOISE:
         noise, origin = differences.pair_noise(probes, hvp), "probe-pairs"
     else:
-        coarse = differences.hvp(prepared.forces_at, atoms.positions, probes, 2 * engine.step)
-        noise, origin = differences.step_noise(probes, hvp, coarse), "step-doubling"
+        coarse = differences.hvp(prepared.forces_at, atoms.positions, probes[:1], 2 * engine.step)
+        noise, origin = differences.step_noise(probes[:1], hvp[:1], coarse), "step-doubling"
     provenance |= {"noise_from": origin}
     return Labels(point, HessianLabel.projected(probes, hvp, noise=noise, provenance=provenance), provenance)

@@ -3,13 +3,16 @@
 GFN2-xTB: C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
 
 Two choices make labels clean and quick. `accuracy=1e-4` tightens the SCF until the asymmetry of a Hessian
-(1e-4 eV/A^2 at h = 0.001 A) is the truncation of the differences and nothing else; tblite's default leaves
-1e-2 or more in some molecules. And every displaced point starts from the density of the point before it: half
-the time, and the same Hessian to 2e-5 eV/A^2.
+(1e-4 eV/A^2 at h = 0.001 A) is the truncation of the differences and nothing else. And every displaced point
+starts from the density of the point before it: about half the time, and the same Hessian to 2e-5 eV/A^2.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -28,7 +31,31 @@ except ImportError as error:
     raise MissingDependencyError("GFN2-xTB needs tblite: pip install 'hint-mlip[label]'") from error
 
 _TBLITE_ERRORS = (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError)
+try:
+    _OPENMP: ctypes.CDLL | None = ctypes.CDLL("libgomp.so.1")  # the one that tblite has loaded, on Linux
+except OSError:
+    _OPENMP = None
+
 LARGEST_NUMBER = 86  # GFN2-xTB is parametrised up to radon
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep tblite to one thread, unless OMP_NUM_THREADS says otherwise.
+
+    OpenMP takes all cores by default. On molecules of ten atoms two threads are 25 times slower than one, and
+    200 times on a busy machine. The number is set for the time of a call: the OpenMP library may be shared
+    with torch.
+    """
+    if _OPENMP is None or "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    before = _OPENMP.omp_get_max_threads()
+    _OPENMP.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        _OPENMP.omp_set_num_threads(before)
 
 
 class GFN2xTB:
@@ -43,7 +70,7 @@ class GFN2xTB:
         multiplicity: 2S + 1 for structures that do not say; None is the lowest the number of electrons
             allows.
         accuracy: tblite's SCF accuracy; 1 is its default, smaller is tighter.
-        step: displacement for differences, A.
+        step: length of a displacement for differences, A.
         max_iterations: of the SCF.
     """
 
@@ -161,15 +188,19 @@ class PreparedGFN2:
     def _solve(self, positions: NDArray) -> Result:
         try:
             self._calculator.update(positions / Bohr, self._cell)
-            try:
-                self._last = self._calculator.singlepoint(self._last)
-            except TBLiteRuntimeError:
-                if self._last is None:
-                    raise
-                self._last = self._calculator.singlepoint(None)  # once more, from the atomic guess
+            with _one_thread():
+                self._last = self._converge()
         except _TBLITE_ERRORS as error:
             raise EngineError(f"tblite: {error}") from error
         return self._last
+
+    def _converge(self) -> Result:
+        try:
+            return self._calculator.singlepoint(self._last)
+        except TBLiteRuntimeError:
+            if self._last is None:
+                raise
+            return self._calculator.singlepoint(None)  # once more, from the atomic guess
 
 
 def _whole(value: Any, what: str) -> int:

@@ -100,7 +100,7 @@ class Journal:
         changed = _differences(found.get("run", {}), wanted["run"])
         if found["journal"] != VERSION or changed:
             raise OptionsError(
-                f"{self.path}: left by an interrupted run with other input or settings ({'; '.join(changed)}). "
+                f"{self.path}: left by an interrupted run with other settings ({'; '.join(changed)}). "
                 "Give the same command to go on with that run, or --restart to drop its results"
             )
         self._index()
