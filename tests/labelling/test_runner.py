@@ -1,0 +1,235 @@
+"""The runner: order, failures, kills and what is left after them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+
+from hint_plugin.data import read_frames, read_label, write_frames
+from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.labelling import LabelSettings, run_labelling
+from hint_plugin.labelling.pool import Failure, run_tasks
+
+NAMES = ["H2O", "CH4", "N2", "NH3", "OH"]
+
+
+def make_input(path: Path, n: int = 5, bad: int | None = None) -> list[Atoms]:
+    frames = []
+    for number in range(n):
+        atoms = molecule(NAMES[number % len(NAMES)])
+        atoms.rattle(0.03, seed=number)
+        atoms.info["number"] = number
+        frames.append(atoms)
+    if bad is not None:
+        frames[bad].positions *= 20  # the SCF of a torn molecule does not converge
+    write_frames(path, frames)
+    return frames
+
+
+def numbers(path: Path) -> list[int]:
+    return [atoms.info["number"] for atoms in read_frames(path)]
+
+
+@pytest.mark.parametrize("suffix", ["xyz", "h5"])
+def test_all_labels_in_input_order(tmp_path, suffix):
+    make_input(tmp_path / "in.xyz", 10, bad=5)
+    out = tmp_path / f"out.{suffix}"
+    seen = []
+    summary = run_labelling([tmp_path / "in.xyz"], out, jobs=2, report=lambda *count: seen.append(count))
+    assert numbers(out) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert (summary.frames, summary.labelled, summary.hessians, summary.failed) == (10, 9, 9, 1)
+    assert seen[0] == (0, 0, 10) and seen[-1] == (10, 1, 10)
+    for atoms in read_frames(out):
+        label = read_label(atoms)
+        assert label.kind == "full" and label.noise < 1e-3 and label.provenance["engine"] == "gfn2-xtb"
+        assert atoms.arrays["REF_forces"].shape == atoms.positions.shape and atoms.info["REF_energy"] < 0
+    [failed] = read_frames(tmp_path / "out.failed.xyz")
+    assert failed.info["number"] == 5 and "not converged" in failed.info["hint_error"]
+    assert summary.failures[0]["frame"] == 5
+    assert json.loads(json.dumps(summary.to_dict())) == summary.to_dict()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in.xyz", out.name, "out.failed.xyz"])
+
+
+def test_several_inputs_and_modes(tmp_path):
+    make_input(tmp_path / "a.xyz", 3)
+    make_input(tmp_path / "b.h5", 4)
+    settings = LabelSettings(hessian="projected", n_probes=2, hessian_every=3, seed=5)
+    for jobs, name in ((2, "two.h5"), (1, "one.h5")):
+        run_labelling([tmp_path / "a.xyz", tmp_path / "b.h5"], tmp_path / name, settings, jobs=jobs)
+    two, one = read_frames(tmp_path / "two.h5"), read_frames(tmp_path / "one.h5")
+    assert [atoms.info["number"] for atoms in two] == [0, 1, 2, 0, 1, 2, 3]
+    assert [read_label(atoms) is not None for atoms in two] == [True, False, False] * 2 + [True]
+    for first, second in zip(one, two, strict=True):
+        assert first.info["REF_energy"] == pytest.approx(second.info["REF_energy"], abs=1e-9)
+        if "REF_probes" in first.arrays:
+            assert first.arrays["REF_probes"].shape == (len(first), 6)
+            np.testing.assert_array_equal(first.arrays["REF_probes"], second.arrays["REF_probes"])
+    assert two[0].info["hint_seed"] == 5 and two[1].info["hint_hessian"] == "none"
+    fraction = LabelSettings(hessian_fraction=0.4)
+    summary = run_labelling([tmp_path / "a.xyz", tmp_path / "b.h5"], tmp_path / "part.h5", fraction, jobs=2)
+    assert summary.hessians == 3 and summary.labelled == 7
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen:
+    code = "from hint_plugin.cli.app import main; import sys; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "label", "in.xyz", "-o", "out.xyz", *options]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_results(journal: Path, at_least: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if journal.exists() and journal.read_bytes().count(b"\n") > at_least:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"{journal} does not grow")
+
+
+def test_killed_and_resumed(tmp_path):
+    n = 60
+    make_input(tmp_path / "in.xyz", n, bad=1)
+    journal = tmp_path / "out.xyz.partial.jsonl"
+    done = 0
+    for more in (4, 6):  # killed twice
+        process = start(tmp_path, "--jobs", "2")
+        wait_for_results(journal, done + more)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (tmp_path / "out.xyz").exists()
+        done = journal.read_bytes().count(b"\n") - 1
+        assert done < n
+    with open(journal, "ab") as handle:
+        handle.write(b'{"frame": 59, "energ')  # as a kill in the middle of a line leaves it
+    process = start(tmp_path, "--jobs", "2", "--json")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 3, errors
+    summary = json.loads(output)
+    assert summary["resumed"] == done and summary["labelled"] == n - 1 and summary["failed"] == 1
+    assert numbers(tmp_path / "out.xyz") == [i for i in range(n) if i != 1]
+    assert all(read_label(atoms) is not None for atoms in read_frames(tmp_path / "out.xyz"))
+    assert not journal.exists()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    make_input(tmp_path / "in.xyz", 60)
+    process = start(tmp_path)
+    wait_for_results(tmp_path / "out.xyz.partial.jsonl", 3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "of 60 frames are done" in errors and "same command" in errors and "Traceback" not in errors
+
+
+def test_another_run_does_not_resume(tmp_path):
+    make_input(tmp_path / "in.xyz", 60)
+    journal, out = tmp_path / "out.xyz.partial.jsonl", tmp_path / "out.xyz"
+    process = start(tmp_path)
+    wait_for_results(journal, 3)
+    with pytest.raises(OptionsError, match="another hint label"):
+        run_labelling([tmp_path / "in.xyz"], out)
+    process.kill()
+    process.communicate()
+    before = journal.read_bytes()
+    with pytest.raises(OptionsError, match=r"charge: 0 then, 1 now.*--restart"):
+        run_labelling([tmp_path / "in.xyz"], out, LabelSettings(charge=1))
+    make_input(tmp_path / "in.xyz", 3)
+    with pytest.raises(OptionsError, match="input 0"):
+        run_labelling([tmp_path / "in.xyz"], out)
+    assert journal.read_bytes() == before
+    summary = run_labelling([tmp_path / "in.xyz"], out, restart=True)
+    assert summary.labelled == 3 and summary.resumed == 0 and not journal.exists()
+
+
+def test_existing_output_and_labels_are_safe(tmp_path):
+    source, out = tmp_path / "in.xyz", tmp_path / "out.xyz"
+    make_input(source, 3)
+    out.write_text("precious")
+    with pytest.raises(OptionsError, match="--overwrite"):
+        run_labelling([source], out)
+    assert out.read_text() == "precious" and not (tmp_path / "out.xyz.partial.jsonl").exists()
+    run_labelling([source], out, LabelSettings(overwrite=True))
+    assert numbers(out) == [0, 1, 2]
+    with pytest.raises(OptionsError, match="input and output"):
+        run_labelling([out], out, LabelSettings(overwrite=True))
+
+    frames = read_frames(out)
+    frames[1].info["REF_energy"] = 123.0  # a complete label of somebody else: kept
+    write_frames(source, [*frames, molecule("H2")])
+    out.unlink()
+    summary = run_labelling([source], out)
+    assert (summary.kept, summary.labelled) == (3, 1)
+    assert read_frames(out, 1)[0].info["REF_energy"] == 123.0
+
+    del frames[2].info["REF_hessian"]
+    write_frames(source, frames)
+    with pytest.raises(OptionsError, match="1 frames have some of the labels.*frame 2"):
+        run_labelling([source], tmp_path / "new.xyz")
+    run_labelling([source], tmp_path / "new.xyz", LabelSettings(hessian="none", overwrite=True))
+    fresh = read_frames(tmp_path / "new.xyz")
+    assert fresh[1].info["REF_energy"] < 0 and all("REF_hessian" not in atoms.info for atoms in fresh)
+
+
+def test_inputs_that_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        run_labelling([tmp_path / "none.xyz"], tmp_path / "out.xyz")
+    (tmp_path / "empty.xyz").write_text("")
+    with pytest.raises(OptionsError, match="no frames"):
+        run_labelling([tmp_path / "empty.xyz"], tmp_path / "out.xyz")
+    for wrong in (LabelSettings(engine="dft"), LabelSettings(hessian_every=2, hessian_fraction=0.5)):
+        with pytest.raises(OptionsError):
+            run_labelling([tmp_path / "empty.xyz"], tmp_path / "out.xyz", wrong)
+
+
+def setup_fragile():
+    def work(payload):
+        if payload == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if payload == "exit":
+            os.write(2, b"last words")
+            os._exit(7)
+        if payload == "raise":
+            raise ZeroDivisionError("oops")
+        print("noise that nobody sees")
+        return payload, os.environ["OMP_NUM_THREADS"]
+
+    return work
+
+
+def setup_dead():
+    os._exit(9)
+
+
+def setup_broken():
+    raise EngineError("no licence")
+
+
+def test_dead_workers_are_failures_and_the_rest_goes_on(capfd):
+    payloads = [0, "die", 1, "raise", "exit", 2, 3]
+    results = dict(run_tasks(enumerate(payloads), setup_fragile, 2))
+    assert set(results) == set(range(7))
+    assert "SIGKILL" in results[1].message and "memory" in results[1].message
+    assert "ZeroDivisionError: oops" in results[3].message
+    assert "exit code 7: last words" in results[4].message
+    for number in (0, 2, 5, 6):
+        assert results[number] == (payloads[number], "1")
+    assert all(isinstance(results[number], Failure) for number in (1, 3, 4))
+    assert "noise" not in capfd.readouterr().out
+
+
+def test_workers_that_cannot_start():
+    with pytest.raises(EngineError, match="before their first frame.*exit code 9"):
+        list(run_tasks(enumerate([1, 2]), setup_dead, 2))
+    with pytest.raises(EngineError, match="no licence"):
+        list(run_tasks(enumerate([1, 2]), setup_broken, 2))
