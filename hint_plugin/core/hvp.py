@@ -11,7 +11,7 @@ H v        products, [K, n, 3], eV/A^2 (times the unit of v)            ``hvp``
 
 Structures of a batch do not interact, so H is block diagonal and one pass serves the whole batch. Three ways:
 
-*reverse over reverse*: H v = -d(F . v)/dx, when the forces already carry their graph (any trainer's training pass);
+*reverse over reverse*: H v = -d(F . v)/dx, when the forces already carry their graph (a training pass);
 *forward over reverse*: H v = d/de grad E(x + e v), for energies made of operations that know forward mode;
 *central differences*: H v = [F(x - h v) - F(x + h v)] / 2h, for kernels without a third derivative.
 """
@@ -19,7 +19,6 @@ Structures of a batch do not interact, so H is block diagonal and one pass serve
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -28,7 +27,8 @@ EnergyFunction = Callable[[Tensor], Tensor]
 ForceFunction = Callable[[Tensor], Tensor]
 
 #: Largest displacement of an atom, in A, in a difference of forces. Error of the central difference: about
-#: step^2/6 |d4E| + |rounding of F| / step; the two balance near these values (measured in tests/unit/test_hvp.py).
+#: step^2/6 |d4E| + |rounding of F| / step; the two balance near these values (measured in
+#: tests/unit/test_hvp.py).
 DIFFERENCE_STEP = {torch.float64: 1e-3, torch.float32: 1e-2}
 
 
@@ -56,7 +56,9 @@ def hvp_from_forces(
             f"{tuple(positions.shape)} and {tuple(probes.shape)}"
         )
     if not forces.requires_grad:
-        raise ValueError("H v: the forces carry no graph; compute them with create_graph=True (training=True)")
+        raise ValueError(
+            "H v: the forces carry no graph; compute them with create_graph=True (training=True)"
+        )
     products = []
     last = probes.shape[0] - 1
     for k, v in enumerate(probes.to(forces.dtype)):
@@ -73,7 +75,12 @@ def hvp_from_forces(
 
 
 def hvp_from_energy(
-    energy: EnergyFunction, positions: Tensor, probes: Tensor, *, mode: str = "reverse", create_graph: bool = False
+    energy: EnergyFunction,
+    positions: Tensor,
+    probes: Tensor,
+    *,
+    mode: str = "reverse",
+    create_graph: bool = False,
 ) -> Tensor:
     """H v of an energy function, by reverse over reverse or forward over reverse.
 
@@ -81,8 +88,9 @@ def hvp_from_energy(
         energy: positions [n, 3] -> energies of any shape; their sum is differentiated.
         positions: x [n, 3].
         probes: v [K, n, 3].
-        mode: ``"reverse"`` works with everything autograd knows; ``"forward"`` (jvp of the gradient) needs forward
-            derivatives of every operation, uses one graph for H v and is the cheaper one for many probes.
+        mode: ``"reverse"`` works with everything autograd knows; ``"forward"`` (jvp of the gradient) needs
+            forward derivatives of every operation, uses one graph for H v and is the cheaper one for many
+            probes.
         create_graph: keep the graph of H v.
 
     Returns:
@@ -103,8 +111,8 @@ def hvp_from_energy(
     return torch.stack(products)
 
 
-def difference_scale(probes: Tensor, ptr: Optional[Tensor], step: float) -> Tensor:
-    """The h of each probe and structure, as [K, n, 1]: the farthest-moving atom of a structure moves by ``step``."""
+def difference_scale(probes: Tensor, ptr: Tensor | None, step: float) -> Tensor:
+    """The h of each probe and structure, [K, n, 1]: a structure's farthest-moving atom moves by ``step``."""
     lengths = torch.linalg.vector_norm(probes, dim=-1)
     if ptr is None:
         ptr = torch.tensor([0, probes.shape[1]], device=probes.device)
@@ -117,14 +125,20 @@ def difference_scale(probes: Tensor, ptr: Optional[Tensor], step: float) -> Tens
 
 
 def hvp_by_difference(
-    forces: ForceFunction, positions: Tensor, probes: Tensor, *, step: Optional[float] = None, ptr: Optional[Tensor] = None
+    forces: ForceFunction,
+    positions: Tensor,
+    probes: Tensor,
+    *,
+    step: float | None = None,
+    ptr: Tensor | None = None,
 ) -> Tensor:
     """H v = [F(x - h v) - F(x + h v)] / 2h by central differences of forces.
 
     Args:
         forces: positions [n, 3] -> F [n, 3]; the result carries whatever graph these carry.
         positions: x [n, 3].
-        probes: v [K, n, 3]. h is chosen for each structure so that its farthest-moving atom moves by ``step``.
+        probes: v [K, n, 3]. h is chosen for each structure so that its farthest-moving atom moves by
+            ``step``.
         step: in A; default `DIFFERENCE_STEP` of the dtype.
         ptr: [G + 1] offsets of the structures (default: one structure).
 
@@ -144,7 +158,8 @@ def hvp_by_difference(
 def hessians_from_forces(forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:
     """All Hessians of a batch from one graph, column by column.
 
-    Structures do not couple, so column j of every structure comes from the same backward pass: 3 max(N) passes for
+    Structures do not couple, so column j of every structure comes from the same backward pass: 3 max(N)
+        passes for
     the whole batch, and no more than one column's graph alive at a time.
 
     Args:

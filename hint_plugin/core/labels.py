@@ -1,14 +1,13 @@
 """The Hessian labels of a batch as tensors, and the reference products they give.
 
-A label knows either some columns of a structure's Hessian (*full*: all of them; *rows*: those of some atoms, which are
-rows as well, the matrix being symmetric) or pairs (v, H v) (*projected*). The first kind answers any probe on the
-atoms it knows; the second brings its own probes.
+A label knows either some columns of a structure's Hessian (*full*: all of them; *rows*: those of some atoms,
+which are rows as well, the matrix being symmetric) or pairs (v, H v) (*projected*). The first kind answers
+any probe on the atoms it knows; the second brings its own probes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -23,18 +22,18 @@ class StructureLabel:
 
     Attributes:
         n_atoms: N.
-        rows: [3m, 3N], H[3a:3a+3, :] for the m atoms a of ``atoms``; None for pairs. A structure with neither rows
-            nor pairs is not labelled: its probes are zero, so that it can stay in a batch with others.
+        rows: [3m, 3N], H[3a:3a+3, :] for the m atoms a of ``atoms``; None for pairs. A structure with neither
+            rows nor pairs is not labelled: its probes are zero, so that it can stay in a batch with others.
         atoms: [m].
         probes, hvp: [K, N, 3] pairs; None for rows.
         key: names the structure in the random stream.
     """
 
     n_atoms: int
-    rows: Optional[Tensor] = None
-    atoms: Optional[Tensor] = None
-    probes: Optional[Tensor] = None
-    hvp: Optional[Tensor] = None
+    rows: Tensor | None = None
+    atoms: Tensor | None = None
+    probes: Tensor | None = None
+    hvp: Tensor | None = None
     key: int = 0
 
     @property
@@ -43,7 +42,7 @@ class StructureLabel:
         return self.rows is not None or self.probes is not None
 
     def answer(self, probes: Tensor) -> Tensor:
-        """H_ref v [K, N, 3] for probes [K, N, 3] that live on ``atoms``: sum over known columns, H[:, A] v_A."""
+        """H_ref v [K, N, 3] for probes [K, N, 3] that live on ``atoms``: the known columns, H[:, A] v_A."""
         assert self.rows is not None and self.atoms is not None
         known = probes[:, self.atoms].reshape(probes.shape[0], -1)
         return (known @ self.rows).reshape(-1, self.n_atoms, 3)
@@ -92,6 +91,8 @@ def draw_batch(
 
     def fill(x: Tensor) -> Tensor:
         x = x.to(like)
-        return x if x.shape[0] == largest else torch.cat([x, x.new_zeros((largest - x.shape[0], *x.shape[1:]))])
+        return (
+            x if x.shape[0] == largest else torch.cat([x, x.new_zeros((largest - x.shape[0], *x.shape[1:]))])
+        )
 
     return torch.cat([fill(p) for p, _ in drawn], dim=1), torch.cat([fill(r) for _, r in drawn], dim=1)

@@ -5,12 +5,12 @@ With dH = H_pred - H_ref of a structure of N atoms and a probe v, the scaled res
     rho = dH v / |v|          (3N components, eV/A^2)
 
 has E[mean(rho^2)] = mean over the 3N x 3N elements of dH^2 for every kind of probe: Rademacher and Gaussian
-(Hutchinson's estimator, |v|^2 = 3N for the former), unit vectors (one column), all unit vectors (the full matrix), and
-the fixed pairs of a *projected* label. Probes that live on m < N atoms (a *rows* label) give the mean over the known
-3N x 3m elements. So lambda_H means the same in all modes, and no probe is worth more than another.
+(Hutchinson's estimator, |v|^2 = 3N for the former), unit vectors (one column), all unit vectors (the full
+matrix), and the fixed pairs of a *projected* label. Probes that live on m < N atoms (a *rows* label) give the mean over
+the known 3N x 3m elements. So lambda_H means the same in all modes, and no probe is worth more than another.
 
-HINT's Eq. 4 writes |dH v|^2 / (3N) for Rademacher probes, 3N times this number: its lambda_H is smaller by that
-factor (for a molecule of 10 atoms, lambda_H = 0.1 there is 3 here).
+HINT's Eq. 4 writes |dH v|^2 / (3N) for Rademacher probes, 3N times this number: its lambda_H is smaller by
+that factor (for a molecule of 10 atoms, lambda_H = 0.1 there is 3 here).
 
 ======== ================================================== ============
 symbol   meaning                                            variable
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Optional
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -64,23 +64,25 @@ class HessianLoss:
     """The loss of the module's docstring over a batch.
 
     Attributes:
-        penalty: of the components of rho: ``mse`` rho^2; ``huber`` rho^2 within ``delta`` and delta (2|rho| - delta)
-            beyond; ``l1`` |rho| (for columns, the mean absolute error of the elements).
+        penalty: of the components of rho: ``mse`` rho^2; ``huber`` rho^2 within ``delta`` and delta (2|rho| -
+            delta) beyond; ``l1`` |rho| (for columns, the mean absolute error of the elements).
         delta: of the Huber penalty, eV/A^2.
-        clip: guard against bad labels, eV/A^2: a structure whose root-mean-square residual s exceeds ``clip`` counts
-            clip (2s - clip) in place of s^2, so that its gradient is no larger than at s = clip and one label of
-            1e4 eV/A^2 cannot wreck a training. No effect below. None: off.
+        clip: guard against bad labels, eV/A^2: a structure whose root-mean-square residual s exceeds ``clip``
+            counts clip (2s - clip) in place of s^2, so that its gradient is no larger than at s = clip and
+            one label of 1e4 eV/A^2 cannot wreck a training. No effect below. None: off.
     """
 
     penalty: Penalty = "mse"
     delta: float = 1.0
-    clip: Optional[float] = 100.0
+    clip: float | None = 100.0
 
     def __post_init__(self) -> None:
         if self.penalty not in ("mse", "huber", "l1"):
             raise ValueError(f"Hessian loss: got penalty {self.penalty!r}; wanted 'mse', 'huber' or 'l1'")
         if self.delta <= 0 or (self.clip is not None and self.clip <= 0):
-            raise ValueError(f"Hessian loss: delta and clip must be positive; got {self.delta} and {self.clip}")
+            raise ValueError(
+                f"Hessian loss: delta and clip must be positive; got {self.delta} and {self.clip}"
+            )
 
     def per_structure(
         self, predicted: Tensor, reference: Tensor, probes: Tensor, owner: Tensor, n_structures: int
@@ -90,7 +92,8 @@ class HessianLoss:
         Args:
             predicted: H_pred v [K, n, 3], eV/A^2.
             reference: H_ref v [K, n, 3].
-            probes: v [K, n, 3]. A structure may have fewer than K probes: its others are zero and do not count.
+            probes: v [K, n, 3]. A structure may have fewer than K probes: its others are zero and do not
+                count.
             owner: [n], the structure of each atom.
             n_structures: G.
         """

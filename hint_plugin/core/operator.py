@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
 
 import numpy as np
 import torch
@@ -16,8 +15,8 @@ from hint_plugin.core.hvp import EnergyFunction, ForceFunction, hvp_by_differenc
 class HessianOperator:
     """v -> H v at fixed positions; symmetric, [3N, 3N], row-major (atom, axis), eV/A^2.
 
-    The graph of the forces is built once and kept; every product is one backward pass through it. Nothing of size
-    3N x 3N is made unless `dense` is asked for, and then one column at a time.
+    The graph of the forces is built once and kept; every product is one backward pass through it. Nothing of
+    size 3N x 3N is made unless `dense` is asked for, and then one column at a time.
 
     Build it by one of
 
@@ -30,9 +29,9 @@ class HessianOperator:
         self,
         positions: Tensor,
         *,
-        forces: Optional[Tensor] = None,
-        force_function: Optional[ForceFunction] = None,
-        step: Optional[float] = None,
+        forces: Tensor | None = None,
+        force_function: ForceFunction | None = None,
+        step: float | None = None,
     ) -> None:
         if (forces is None) == (force_function is None):
             raise ValueError("HessianOperator: give either forces with a graph or a force function")
@@ -55,7 +54,7 @@ class HessianOperator:
 
     @classmethod
     def from_differences(
-        cls, force_function: ForceFunction, positions: Tensor, step: Optional[float] = None
+        cls, force_function: ForceFunction, positions: Tensor, step: float | None = None
     ) -> HessianOperator:
         """From a function positions -> forces without further derivatives; ``step`` in A."""
         return cls(positions.detach(), force_function=force_function, step=step)
@@ -67,14 +66,16 @@ class HessianOperator:
         return size, size
 
     def mv(self, v: Tensor) -> Tensor:
-        """H v for v of shape [N, 3] or [3N], or for K of them, [K, N, 3] or [K, 3N]; the result has v's shape."""
+        """H v for v of shape [N, 3] or [3N], or K of them, [K, N, 3] or [K, 3N]; shaped like v."""
         n = self.positions.shape[0]
         probes = v.reshape(-1, n, 3).to(self.positions)
         if self._forces is not None:
             products = hvp_from_forces(self._forces, self.positions, probes, create_graph=False)
         else:
             assert self._force_function is not None
-            products = hvp_by_difference(self._force_function, self.positions, probes, step=self._step).detach()
+            products = hvp_by_difference(
+                self._force_function, self.positions, probes, step=self._step
+            ).detach()
         return products.reshape(v.shape)
 
     def columns(self, start: int, stop: int) -> Tensor:
@@ -85,7 +86,7 @@ class HessianOperator:
         return self.mv(identity).T
 
     def dense(self, *, chunk: int = 64, symmetrise: bool = True) -> Tensor:
-        """The whole matrix [3N, 3N], ``chunk`` columns at a time; averaged with its transpose unless told not to."""
+        """The whole matrix [3N, 3N], ``chunk`` columns at a time; averaged with its transpose by default."""
         size = self.shape[0]
         matrix = torch.empty((size, size), dtype=self.positions.dtype, device=self.positions.device)
         for start in range(0, size, chunk):
@@ -106,7 +107,7 @@ class HessianOperator:
         return torch.cat([self.columns(3 * int(a), 3 * int(a) + 3).T for a in index], dim=0)
 
     def lowest_modes(
-        self, count: int = 1, *, masses: Optional[Tensor] = None, tolerance: float = 1e-6, seed: int = 0
+        self, count: int = 1, *, masses: Tensor | None = None, tolerance: float = 1e-6, seed: int = 0
     ) -> tuple[Tensor, Tensor]:
         """The ``count`` lowest eigenpairs by Lanczos iterations (ARPACK), from products alone.
 
@@ -125,7 +126,9 @@ class HessianOperator:
             scale = 1.0 / np.sqrt(np.repeat(masses.detach().cpu().numpy().astype(float), 3))
 
         def product(v: np.ndarray) -> np.ndarray:
-            w = self.mv(torch.as_tensor(scale * v.ravel(), dtype=self.positions.dtype, device=self.positions.device))
+            w = self.mv(
+                torch.as_tensor(scale * v.ravel(), dtype=self.positions.dtype, device=self.positions.device)
+            )
             return scale * w.detach().cpu().numpy().astype(float)
 
         if count >= size - 1 or size <= 12:
@@ -134,7 +137,9 @@ class HessianOperator:
         else:
             operator = LinearOperator((size, size), matvec=product, dtype=float)
             start = np.random.default_rng(seed).standard_normal(size)
-            values, vectors = eigsh(operator, k=count, which="SA", tol=tolerance, v0=start, ncv=min(size, max(4 * count, 20)))
+            values, vectors = eigsh(
+                operator, k=count, which="SA", tol=tolerance, v0=start, ncv=min(size, max(4 * count, 20))
+            )
             order = np.argsort(values)
             values, vectors = values[order], vectors[:, order]
         modes = torch.as_tensor(np.ascontiguousarray(vectors[:, :count].T)).reshape(-1, size // 3, 3)

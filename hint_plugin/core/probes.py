@@ -1,16 +1,15 @@
 """Probes: the directions v along which a Hessian is looked at.
 
-A batch of structures is one set of atoms with a ``ptr`` (``ptr[g]:ptr[g+1]`` are the atoms of structure g), and the
-probes of a batch are one tensor [K, atoms, 3] whose blocks are drawn structure by structure. The random numbers of a
-structure depend on ``(seed, step, key)`` alone, where *key* names the structure: the same run gives the same probes
-whatever the order of the batch, the number of data-loader workers or of processes, and a closure that is called
-several times within one step (L-BFGS) sees frozen probes.
+A batch of structures is one set of atoms with a ``ptr`` (``ptr[g]:ptr[g+1]`` are the atoms of structure g),
+and the probes of a batch are one tensor [K, atoms, 3] whose blocks are drawn structure by structure. The
+random numbers of a structure depend on ``(seed, step, key)`` alone, where *key* names the structure: the same
+run gives the same probes whatever the order of the batch, the number of data-loader workers or of processes,
+and a closure that is called several times within one step (L-BFGS) sees frozen probes.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -52,8 +51,8 @@ def draw_probes(
     n_atoms: int,
     generator: torch.Generator,
     *,
-    atoms: Optional[Tensor] = None,
-    dtype: Optional[torch.dtype] = None,
+    atoms: Tensor | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Draw ``count`` probes for one structure.
 
@@ -74,7 +73,9 @@ def draw_probes(
     """
     allowed = n_atoms if atoms is None else int(atoms.numel())
     if count < 1 or allowed < 1:
-        raise ValueError(f"probes: got count = {count} and {allowed} atoms to displace; both must be at least 1")
+        raise ValueError(
+            f"probes: got count = {count} and {allowed} atoms to displace; both must be at least 1"
+        )
     dtype = dtype or torch.get_default_dtype()
     size = (count, 3 * allowed)
     if kind is ProbeKind.RADEMACHER:

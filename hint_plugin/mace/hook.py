@@ -1,8 +1,9 @@
 """Make stock ``mace_run_train`` know HINT's losses: an import hook, no fork and no patched file.
 
-torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on ``sys.meta_path``
-that wraps five modules of mace-torch as they load (`TARGETS`); what is put around their functions is in
-`hint_plugin.mace.seam`. Without a HINT option on the command line every wrapper hands over to MACE's own function.
+torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on
+``sys.meta_path`` that wraps six modules of mace-torch as they load (`TARGETS`); what is put around their
+functions is in `hint_plugin.mace.seam`. Without a HINT option on the command line every wrapper hands over to
+MACE's own function.
 
 This module runs in every process that imports torch: it imports nothing, and no error may leave it.
 ``TORCH_DEVICE_BACKEND_AUTOLOAD=0`` turns it off; ``hint mace-train`` installs it by itself.
@@ -56,15 +57,38 @@ class _PatchingLoader:
 
 
 def apply(module: Any) -> None:
-    """Wrap the functions of one loaded module of MACE; a failure is kept for `hint doctor`, never raised."""
+    """Wrap the functions of one loaded module of MACE; a failure is kept for `hint doctor`, not raised.
+
+    The exception is a command line that asks for HINT while MACE's parser cannot be taught HINT's options: it
+    ends here, since all that the parser could say is that it does not know them.
+    """
+    from hint_plugin.mace.session import session
+
     try:
         from hint_plugin.mace import seam
 
         seam.patch(module)
+        session.wrapped.add(module.__name__)
     except Exception as error:  # an error here must not break MACE for those who do not use HINT
-        from hint_plugin.mace.session import session
+        session.problems.append(f"{module.__name__}: {error}")
+        if module.__name__ == TARGETS[0] and _asks_for_hint(sys.argv[1:]):
+            raise SystemExit(f"error: {session.unknown_version()}") from None
 
-        session.problems.append(f"{module.__name__}: {type(error).__name__}: {error}")
+
+def _asks_for_hint(arguments: list[str]) -> bool:
+    """Whether a command line, or the YAML file it names, has an option or a loss of HINT."""
+    for flag, value in zip(["", *arguments], [*arguments, ""], strict=True):
+        if value.startswith(("--hint_", "--loss=hint_")) or (flag == "--loss" and value.startswith("hint_")):
+            return True
+        if flag == "--config" or value.startswith("--config="):
+            try:
+                with open(value.removeprefix("--config="), encoding="utf-8") as file:
+                    text = file.read()
+            except (OSError, UnicodeDecodeError):
+                continue  # MACE says what is wrong with it
+            if "hint_" in text:
+                return True
+    return False
 
 
 def installed() -> bool:
@@ -77,9 +101,11 @@ def install() -> None:
     try:
         if installed():
             return
-        sys.meta_path.insert(0, MaceFinder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, MaceFinder())
         for name in TARGETS:
             if name in sys.modules:
                 apply(sys.modules[name])
     except Exception as error:
-        sys.stderr.write(f"hint: the MACE plug-in could not be installed ({error}); MACE itself is not affected\n")
+        sys.stderr.write(
+            f"hint: the MACE plug-in could not be installed ({error}); MACE itself is not affected\n"
+        )

@@ -1,7 +1,7 @@
 """Hessian labels on their way through MACE's data pipeline.
 
-MACE passes unknown properties of a `Configuration` on to the batch, but can only join arrays along their first axis.
-So each configuration carries, labelled or not, six arrays that may be empty:
+MACE passes unknown properties of a `Configuration` on to the batch, but can only join arrays along their
+first axis. So each configuration carries, labelled or not, six arrays that may be empty:
 
 | key | shape in a batch | content |
 |---|---|---|
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +35,9 @@ def structure_key(numbers: np.ndarray, positions: np.ndarray) -> int:
     return zlib.crc32(raw)
 
 
-def label_properties(label: Optional[HessianLabel], numbers: np.ndarray, positions: np.ndarray) -> dict[str, np.ndarray]:
+def label_properties(
+    label: HessianLabel | None, numbers: np.ndarray, positions: np.ndarray
+) -> dict[str, np.ndarray]:
     """The six arrays of one configuration (None: not labelled)."""
     rows = np.zeros(0)
     atoms = np.zeros(0, dtype=np.int64)
@@ -51,7 +53,9 @@ def label_properties(label: Optional[HessianLabel], numbers: np.ndarray, positio
         else:
             assert label.hessian is not None
             rows = _symmetric(label).ravel()
-            atoms = np.arange(len(numbers)) if label.atoms is None else np.asarray(label.atoms, dtype=np.int64)
+            atoms = (
+                np.arange(len(numbers)) if label.atoms is None else np.asarray(label.atoms, dtype=np.int64)
+            )
     return {
         "hint_rows": rows,
         "hint_atoms": atoms,
@@ -62,8 +66,8 @@ def label_properties(label: Optional[HessianLabel], numbers: np.ndarray, positio
     }
 
 
-def attach(config: Any, label: Optional[HessianLabel]) -> None:
-    """Put a label into a `Configuration` of MACE, as properties with weights (MACE logs the sum of the weights)."""
+def attach(config: Any, label: HessianLabel | None) -> None:
+    """Put a label into a `Configuration` of MACE, as properties with weights (MACE logs their sum)."""
     config.properties.update(label_properties(label, config.atomic_numbers, config.positions))
     config.property_weights.update(dict.fromkeys(KEYS, 1.0 if config.properties["hint_weight"] > 0 else 0.0))
 
@@ -126,7 +130,7 @@ _CELL_KEYS = ("cell", "rcell")
 _REFERENCES = ("energy", "forces", "stress", "virials", "dipole", "charges", "polarizability")
 
 
-def sub_batch(batch: Mapping[str, Any], chosen: list[int]) -> Optional[dict[str, Any]]:
+def sub_batch(batch: Mapping[str, Any], chosen: list[int]) -> dict[str, Any] | None:
     """What a model reads of some structures of a batch, as a batch of its own.
 
     Args:
@@ -134,7 +138,8 @@ def sub_batch(batch: Mapping[str, Any], chosen: list[int]) -> Optional[dict[str,
         chosen: indices of the structures, ascending.
 
     Returns:
-        the smaller batch, or None if it holds something whose rows belong to nobody known (then do not split).
+        the smaller batch, or None if it holds something whose rows belong to nobody known (then do not
+        split).
     """
     ptr, owner, edges = batch["ptr"], batch["batch"], batch["edge_index"]
     device = ptr.device

@@ -1,16 +1,16 @@
 """MACE's loss plus the Hessian term, and the forward pass that feeds it.
 
-`take_step` of MACE calls ``model(batch, ...)`` and then ``loss(pred, ref)``. HINT puts `HessianForward` in the place
-of the model: it evaluates the labelled structures of the batch apart from the others when that is cheaper, and leaves
-what the Hessian term needs in ``pred["hint"]``, where `HintLoss` finds it. Parameters, checkpoints, EMA and optimiser
-never see either of them.
+`take_step` of MACE calls ``model(batch, ...)`` and then ``loss(pred, ref)``. HINT puts `HessianForward` in the
+place of the model: it evaluates the labelled structures of the batch apart from the others when that is cheaper,
+and leaves what the Hessian term needs in ``pred["hint"]``, where `HintLoss` finds it. Parameters, checkpoints,
+EMA and optimiser never see either of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,8 +24,8 @@ from hint_plugin.mace.options import HintOptions
 #: The step number of the fixed probes of validation; training counts from 0.
 VALIDATION_STEP = -1
 
-#: Unlabelled edges from which a second, smaller forward pass is cheaper than differentiating the whole batch twice
-#: (measured by benchmarks/training_step.py on CPU: a pass costs about 15 ms whatever its size).
+#: Unlabelled edges from which a second, smaller forward pass is cheaper than differentiating the whole batch
+#: twice (measured by benchmarks/training_step.py on CPU: a pass costs about 15 ms whatever its size).
 SPLIT_MIN_EDGES = 64
 
 
@@ -94,7 +94,7 @@ class HintLoss(torch.nn.Module):
         """lambda_H of this step."""
         return self.schedule.at_step(self.clock.step, self.clock.total_steps)
 
-    def forward(self, pred: dict[str, Any], ref: Any, ddp: Optional[bool] = None) -> Tensor:
+    def forward(self, pred: dict[str, Any], ref: Any, ddp: bool | None = None) -> Tensor:
         """The loss of a batch; ``pred["hint"]`` is absent when no structure of it is labelled."""
         extra = {} if ddp is None else {"ddp": ddp}
         loss: Tensor = self.base(pred=pred, ref=ref, **extra)
@@ -119,7 +119,9 @@ class HintLoss(torch.nn.Module):
         v, reference = draw_batch(inputs.labels, mode, probes, int(self.options.seed or 0), step)
         if mode is LossMode.DIFFERENCE:
             step_size = self.options.difference_step
-            product = hvp_by_difference(inputs.force_function, inputs.positions.detach(), v, step=step_size, ptr=inputs.ptr)
+            product = hvp_by_difference(
+                inputs.force_function, inputs.positions.detach(), v, step=step_size, ptr=inputs.ptr
+            )
         else:
             product = hvp_from_forces(inputs.forces, inputs.positions, v, create_graph=create_graph)
         return v, product, reference
@@ -127,15 +129,19 @@ class HintLoss(torch.nn.Module):
     def extra_repr(self) -> str:
         """Shown in MACE's log."""
         o = self.options
-        weight = f"{o.weight_end}" if o.schedule == "constant" else f"{o.weight_start} -> {o.weight_end} ({o.schedule})"
+        weight = (
+            f"{o.weight_end}"
+            if o.schedule == "constant"
+            else f"{o.weight_start} -> {o.weight_end} ({o.schedule})"
+        )
         return f"mode={o.mode}, probes={o.probes}, lambda_H={weight}, penalty={o.penalty}"
 
 
 def labelled_a_process(count: Tensor) -> Tensor:
-    """Labelled structures of a step, averaged over the processes (which average their gradients), at least one.
+    """Labelled structures of a step, averaged over the processes as gradients are, at least one.
 
-    With it the gradient is that of the mean over all labelled structures of the step, wherever they are. Every
-    process must call it.
+    With it the gradient is that of the mean over all labelled structures of the step, wherever they are.
+    Every process must call it.
     """
     total = count.detach().to(torch.get_default_dtype())
     if not distributed():
@@ -222,7 +228,7 @@ def hessian_input(
 def merge(
     first: dict[str, Any], second: dict[str, Any], owner: Tensor, own: list[int], others: list[int]
 ) -> dict[str, Any]:
-    """The outputs of two parts of a batch in the order of the whole batch, whose atoms belong to ``owner``."""
+    """The outputs of two parts of a batch in the order of the whole batch; ``owner`` of its atoms."""
     n_graphs, n_atoms = len(own) + len(others), len(owner)
     order = torch.tensor([*own, *others], device=owner.device)
     place_graph = order.argsort()

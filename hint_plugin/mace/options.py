@@ -1,10 +1,10 @@
-"""HINT's options of ``mace_run_train``: one table, from which come the command line, its help and the checks."""
+"""HINT's options of ``mace_run_train``: one table for command line, help and checks."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 from hint_plugin.core.schedule import WeightSchedule
 from hint_plugin.data.keys import LabelKeys
@@ -19,22 +19,22 @@ BASE_LOSSES = ("weighted", "ef", "forces_only", "virials", "stress", "huber", "u
 
 @dataclass(frozen=True)
 class HintOptions:
-    """The options of a training with Hessians; each is ``--hint_<name>`` on the command line and in the YAML file."""
+    """The options of a training with Hessians; each is ``--hint_<name>``, in a YAML file too."""
 
     mode: str = "hutchinson"
     base_loss: str = "weighted"
     weight_start: float = 2.0
     weight_end: float = 50.0
     schedule: Literal["linear", "constant", "step"] = "linear"
-    schedule_steps: Optional[str] = None
+    schedule_steps: str | None = None
     probes: int = 1
     penalty: Literal["mse", "huber", "l1"] = "mse"
     huber_delta: float = 1.0
     clip: float = 100.0
     every: int = 1
     split: Literal["auto", "always", "never"] = "auto"
-    difference_step: Optional[float] = None
-    seed: Optional[int] = None
+    difference_step: float | None = None
+    seed: int | None = None
     validation_probes: int = 4
     validation_exact: int = 4
     exact_interval: int = 10
@@ -84,7 +84,10 @@ class HintOptions:
 
 #: name -> (argparse keywords, help). The defaults come from `HintOptions`.
 _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "base_loss": ({"choices": BASE_LOSSES}, "MACE's loss for energy, forces and stress, to which the Hessian term is added"),
+    "base_loss": (
+        {"choices": BASE_LOSSES},
+        "MACE's loss for energy, forces and stress, to which the Hessian term is added",
+    ),
     "weight_start": ({"type": float}, "weight lambda_H of the Hessian term at the start of the training"),
     "weight_end": ({"type": float}, "lambda_H at the end; validation always uses this one"),
     "schedule": ({"choices": ("linear", "constant", "step")}, "how lambda_H goes from start to end"),
@@ -92,18 +95,30 @@ _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "probes": ({"type": int}, "probes K for each labelled structure and step (columns for hint_column)"),
     "penalty": ({"choices": ("mse", "huber", "l1")}, "penalty of the residual's components"),
     "huber_delta": ({"type": float}, "delta of the huber penalty, eV/A^2"),
-    "clip": ({"type": float}, "a structure whose RMS residual is beyond this (eV/A^2) pulls no harder; 0: off"),
+    "clip": (
+        {"type": float},
+        "a structure whose RMS residual is beyond this (eV/A^2) pulls no harder; 0: off",
+    ),
     "every": ({"type": int}, "use the Hessian term every n-th step only, n times as strong"),
-    "split": ({"choices": ("auto", "always", "never")}, "evaluate labelled and other structures of a batch apart"),
+    "split": (
+        {"choices": ("auto", "always", "never")},
+        "evaluate labelled and other structures of a batch apart",
+    ),
     "difference_step": ({"type": float}, "largest displacement (A) for hint_difference; default by dtype"),
     "seed": ({"type": int}, "seed of the probes; default: --seed"),
-    "validation_probes": ({"type": int}, "fixed probes for each validation structure; 0: no Hessian in the validation loss"),
+    "validation_probes": (
+        {"type": int},
+        "fixed probes for each validation structure; 0: no Hessian in the validation loss",
+    ),
     "validation_exact": ({"type": int}, "validation structures whose exact Hessian is compared"),
     "exact_interval": ({"type": int}, "compare exact Hessians at every n-th validation"),
     "hessian_key": ({}, "info key of full Hessians, eV/A^2"),
     "probes_key": ({}, "array key of the probes of projected labels"),
     "hvp_key": ({}, "array key of the products H v of projected labels"),
-    "kernels": ({"choices": ("fast", "mace")}, "fast: same mathematics with cheaper second derivatives; mace: stock code"),
+    "kernels": (
+        {"choices": ("fast", "mace")},
+        "fast: same mathematics with cheaper second derivatives; mace: stock code",
+    ),
     "check": ({"choices": ("yes", "no")}, "compare H v with differences of forces once before training"),
 }
 
@@ -124,13 +139,15 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``mace_prepare_data`` needs to carry labels into its files."""
     defaults = HintOptions()
     group = parser.add_argument_group("HINT", "carry Hessian labels into the prepared files")
-    group.add_argument("--hint_labels", action="store_true", default=False, help="keep the Hessian labels of the frames")
+    group.add_argument(
+        "--hint_labels", action="store_true", default=False, help="keep the Hessian labels of the frames"
+    )
     for name in ("hessian_key", "probes_key", "hvp_key"):
         keywords, text = _ARGUMENTS[name]
         group.add_argument(f"--hint_{name}", default=getattr(defaults, name), help=text, **keywords)
 
 
-def from_arguments(args: argparse.Namespace) -> Optional[HintOptions]:
+def from_arguments(args: argparse.Namespace) -> HintOptions | None:
     """The options of a parsed command line; None when no HINT loss was asked for.
 
     Raises:
@@ -165,5 +182,5 @@ def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
         for flag in ("enable_cueq", "enable_oeq"):
             if getattr(args, flag, False):
                 raise OptionsError(
-                    f"--{flag} kernels have no third derivative on a GPU; use --loss hint_difference with them"
+                    f"--{flag} kernels have no third derivative on a GPU; use --loss hint_difference"
                 )

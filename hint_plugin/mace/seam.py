@@ -6,19 +6,20 @@
 | tools.arg_parser | build_preprocess_arg_parser | ``--hint_labels`` |
 | tools.scripts_utils | get_loss_fn, get_swa | MACE's loss inside a `HintLoss` |
 | tools.train | train | counts labels, checks H v, sets the clock |
-| tools.train | train_one_epoch, take_step, take_step_lbfgs | progress; `HessianForward` in place of the model |
+| tools.train | train_one_epoch, take_step, take_step_lbfgs | the clock; `HessianForward` for the model |
 | tools.train | evaluate, valid_err_log | validation of Hessians |
 | tools.tables_utils | create_error_table | columns for Hessians |
 | data.utils | config_from_atoms, load_from_xyz | reads labels; names the frame of a bad one |
 | data.atomic_data | AtomicData.from_config | structures without a label get empty arrays |
 
-Every wrapper calls MACE's own function with its own arguments when no HINT loss is in use. The module of a MACE whose
-functions have other parameters is left alone, and a HINT option then ends with one sentence.
+Every wrapper calls MACE's own function with its own arguments when no HINT loss is in use. The module of a
+MACE whose functions have other parameters is left alone, and a HINT option then ends with one sentence.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from hint_plugin.errors import HintError, OptionsError
+from hint_plugin.mace.hook import TARGETS
 from hint_plugin.mace.session import session
 
 #: Parameters that HINT relies on; more of them are no problem.
@@ -36,7 +38,16 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         "get_swa": ("args", "model", "optimizer", "swas"),
     },
     "mace.tools.train": {
-        "train": ("model", "loss_fn", "train_loader", "valid_loaders", "max_num_epochs", "device", "swa", "log_wandb"),
+        "train": (
+            "model",
+            "loss_fn",
+            "train_loader",
+            "valid_loaders",
+            "max_num_epochs",
+            "device",
+            "swa",
+            "log_wandb",
+        ),
         "train_one_epoch": ("model", "loss_fn", "data_loader", "optimizer", "epoch"),
         "take_step": ("model", "loss_fn", "batch", "optimizer"),
         "take_step_lbfgs": ("model", "loss_fn", "data_loader", "optimizer"),
@@ -65,12 +76,14 @@ def patch(module: ModuleType) -> None:
         parameters = inspect.signature(found).parameters if callable(found) else {}
         missing = [p for p in wanted if p not in parameters]
         if found is None or missing:
-            raise HintError(f"{function}{'' if found is None else ' lacks ' + ', '.join(missing)}: unknown to HINT")
+            raise HintError(
+                f"{function}{'' if found is None else ' lacks ' + ', '.join(missing)}: unknown to HINT"
+            )
     _PATCHES[name](module)
 
 
 def _wrap(module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
-    """Replace ``module.name`` by ``wrapper(original, *args, **kwargs)``, also where it was imported already."""
+    """Replace ``module.name`` by ``wrapper(original, *args, **kwargs)``, also where it was imported to."""
     original = getattr(module, name)
 
     @functools.wraps(original)
@@ -89,13 +102,13 @@ def _wrap(module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
 def _patch_arg_parser(module: ModuleType) -> None:
     from hint_plugin.mace import options
 
-    def default_parser(original: Callable[..., Any]) -> Any:
-        parser = original()
+    def default_parser(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        parser = original(*args, **kwargs)
         options.add_arguments(parser)
         return _after_parsing(parser, _start_training)
 
-    def preprocess_parser(original: Callable[..., Any]) -> Any:
-        parser = original()
+    def preprocess_parser(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        parser = original(*args, **kwargs)
         options.add_label_arguments(parser)
         return _after_parsing(parser, _start_preparing)
 
@@ -126,21 +139,37 @@ def _start_training(args: Any) -> None:
     if found is None:
         session.start(None, labels=False)
         return
-    if session.problems:
-        raise OptionsError(
-            f"--loss {args.loss}: this mace-torch is not one that HINT knows ({session.problems[0]}); "
-            "run `hint doctor` to see which versions work"
-        )
+    require_wrapped()
     options.check_combination(args, found)
     session.start(found, labels=True)
     args.loss = found.base_loss
     _short_errors()
 
 
+def require_wrapped() -> None:
+    """Import what MACE has not imported yet, and see that all of it could be wrapped.
+
+    Raises:
+        OptionsError: a module or function of MACE is not there, or is not what HINT was written for.
+    """
+    for name in TARGETS:
+        if name not in sys.modules:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                session.problems.append(f"{name}: {error}")
+        elif name not in session.wrapped and not any(p.startswith(name) for p in session.problems):
+            session.problems.append(f"{name}: loaded before HINT")
+    if session.problems:
+        raise OptionsError(session.unknown_version())
+
+
 def _start_preparing(args: Any) -> None:
     from hint_plugin.mace.options import HintOptions
 
     keys = {name: getattr(args, f"hint_{name}") for name in ("hessian_key", "probes_key", "hvp_key")}
+    if args.hint_labels:
+        require_wrapped()
     session.start(HintOptions(**keys) if args.hint_labels else None, labels=args.hint_labels)
 
 
@@ -242,7 +271,10 @@ def _patch_data_utils(module: ModuleType) -> None:
 
 
 def _patch_atomic_data(module: ModuleType) -> None:
-    original = module.AtomicData.from_config.__func__
+    method = getattr(getattr(module, "AtomicData", None), "from_config", None)
+    original = getattr(method, "__func__", None)
+    if original is None or list(inspect.signature(original).parameters)[:2] != ["cls", "config"]:
+        raise HintError("AtomicData.from_config(config, ...): unknown to HINT")
 
     def from_config(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
         if session.labels and "hint_count" not in config.properties:

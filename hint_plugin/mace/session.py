@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hint_plugin.mace.options import HintOptions
@@ -15,18 +15,28 @@ class Session:
 
     Attributes:
         options: the HINT options of the run; None while HINT is not in use, and then nothing is changed.
-        labels: read Hessian labels while frames are loaded (a training or ``mace_prepare_data --hint_labels``).
+        labels: read Hessian labels while frames are loaded (a training or ``mace_prepare_data
+            --hint_labels``).
+        wrapped: the modules of MACE that have been wrapped.
         problems: why a module of MACE could not be wrapped; not empty means an unknown version of MACE.
     """
 
-    options: Optional[HintOptions] = None
+    options: HintOptions | None = None
     labels: bool = False
+    wrapped: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
-    def start(self, options: Optional[HintOptions], *, labels: bool) -> None:
+    def start(self, options: HintOptions | None, *, labels: bool) -> None:
         """Take the options of a command line that was just parsed; None switches HINT off."""
         self.options = options
         self.labels = labels
+
+    def unknown_version(self) -> str:
+        """One sentence for a user who asks for HINT with a MACE that it does not know."""
+        return (
+            f"this mace-torch is not one that HINT knows ({'; '.join(self.problems)}), so none of "
+            "HINT's losses and options can be used with it; `hint doctor` says which versions work"
+        )
 
 
 session = Session()

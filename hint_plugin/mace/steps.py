@@ -25,8 +25,8 @@ from hint_plugin.mace.validation import EXACT, describe, validate
 Original = Callable[..., Any]
 Arguments = dict[str, Any]
 
-#: Largest relative difference between H v and differences of forces before training; rounding of float32 forces
-#: gives up to 1e-2 on stiff molecules, a wrong derivative gives 0.1 and more.
+#: Largest relative difference between H v and differences of forces before training; rounding of float32
+#: forces gives up to 1e-2 on stiff molecules, a wrong derivative gives 0.1 and more.
 CHECK_TOLERANCE = {torch.float64: 1e-4, torch.float32: 5e-2}
 
 
@@ -169,16 +169,18 @@ def check_products(model: torch.nn.Module, loss: HintLoss, loader: Iterable[Any]
         product = hvp_from_forces(inputs.forces, inputs.positions, v)
         product.square().sum().backward()
     except RuntimeError as error:
-        raise HintError(f"H v of this model cannot be trained ({str(error).splitlines()[0]}); {remedy}") from error
+        raise HintError(
+            f"H v of this model cannot be trained ({str(error).splitlines()[0]}); {remedy}"
+        ) from error
     finally:
         model.zero_grad(set_to_none=True)
     differences = hvp_by_difference(inputs.force_function, inputs.positions.detach(), v, ptr=inputs.ptr)
-    error = _relative(product, differences)
-    logging.info(f"HINT: H v agrees with differences of forces to {error:.1e} (relative)")
-    if error > CHECK_TOLERANCE[product.dtype]:
+    deviation = _relative(product, differences)
+    logging.info(f"HINT: H v agrees with differences of forces to {deviation:.1e} (relative)")
+    if deviation > CHECK_TOLERANCE[product.dtype]:
         raise HintError(
-            f"H v of this model differs from differences of its forces by {error:.1e} (relative); {remedy}, or skip "
-            "this check with --hint_check no"
+            f"H v of this model differs from differences of its forces by {deviation:.1e} "
+            f"(relative); {remedy}, or skip this check with --hint_check no"
         )
 
 
@@ -188,7 +190,7 @@ def _relative(a: Tensor, b: Tensor) -> float:
 
 
 def _first_labelled(loader: Any, device: Any) -> Any:
-    """The first labelled structure among the first hundred of a loader's data set, as a batch; no data is skipped."""
+    """The first labelled structure among the first hundred of a loader's data, as a batch."""
     dataset = loader.dataset
     for index in range(min(len(dataset), 100)):
         batch = loader.collate_fn([dataset[index]]).to(device).to_dict()
@@ -203,9 +205,9 @@ def _report_labels(loss: HintLoss, loader: Any, valid_loaders: dict[str, Any]) -
     labelled, seen = count_labels(loader.dataset)
     if labelled == 0:
         raise DataError(
-            f"none of the {seen} training structures looked at has a Hessian label: wanted info {keys.hessian!r} "
-            f"([3N, 3N], eV/A^2) or arrays {keys.probes!r} and {keys.hvp!r}; make labels with `hint label`, or name "
-            "your keys with --hint_hessian_key (for HDF5 files: mace_prepare_data --hint_labels)"
+            f"none of the {seen} training structures looked at has a Hessian label: wanted info "
+            f"{keys.hessian!r} ([3N, 3N], eV/A^2) or arrays {keys.probes!r} and {keys.hvp!r}; make labels with "
+            "`hint label`, or name your keys with --hint_hessian_key (for HDF5 files: mace_prepare_data --hint_labels)"
         )
     logging.info(f"HINT: {labelled} of {seen} training structures looked at have a Hessian label; {loss}")
     for name, valid in valid_loaders.items():
@@ -213,7 +215,8 @@ def _report_labels(loss: HintLoss, loader: Any, valid_loaders: dict[str, Any]) -
         logging.info(f"HINT: validation set {name}: {labelled} of {seen} structures have a Hessian label")
         if labelled == 0:
             logging.warning(
-                f"HINT: no Hessian label in validation set {name}: the best checkpoint is chosen by energies and forces alone"
+                f"HINT: no Hessian label in validation set {name}: the best checkpoint is chosen "
+                "by energies and forces alone"
             )
 
 

@@ -1,7 +1,7 @@
 """Validation with Hessians: final weight and fixed probes, so that epochs can be compared with each other.
 
-A weight that grows, or probes that change, would make the validation loss rise or jump while the model improves, and
-MACE keeps the checkpoint of the lowest validation loss.
+A weight that grows, or probes that change, would make the validation loss rise or jump while the model
+improves, and MACE keeps the checkpoint of the lowest validation loss.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def validate(
         exact: number of structures with a full label whose exact Hessians are compared.
 
     Returns:
-        ``hessian_loss`` (the weighted term, in MACE's normalisation of a validation loss: sum of the batches' means
-        over number of structures), ``rmse_hessian`` (eV/A^2, over all labelled structures, estimated with the fixed
-        probes), and the exact values of `EXACT`; empty where no structure is labelled.
+        ``hessian_loss`` (the weighted term, in MACE's normalisation of a validation loss: sum of the batches'
+        means over number of structures), ``rmse_hessian`` (eV/A^2, over all labelled structures, estimated with the
+        fixed probes), and the exact values of `EXACT`; empty where no structure is labelled.
     """
     sums = _Sums()
     with frozen(model):
@@ -75,12 +75,25 @@ def validate(
             own = labels.labelled
             if own:
                 part = data if len(own) == len(labels.labels) else sub_batch(data, own)
-                _add_batch(sums, model, loss, part or data, *labels.pick(own if part else list(range(len(labels.labels)))), exact)
+                _add_batch(
+                    sums,
+                    model,
+                    loss,
+                    part or data,
+                    *labels.pick(own if part else list(range(len(labels.labels)))),
+                    exact,
+                )
     return _summary(sums, loss)
 
 
 def _add_batch(
-    sums: _Sums, model: torch.nn.Module, loss: HintLoss, batch: dict[str, Any], labels: Any, weights: Tensor, exact: int
+    sums: _Sums,
+    model: torch.nn.Module,
+    loss: HintLoss,
+    batch: dict[str, Any],
+    labels: Any,
+    weights: Tensor,
+    exact: int,
 ) -> None:
     options = {"training": True, "compute_force": True, "compute_virials": False, "compute_stress": False}
     with torch.enable_grad():
@@ -99,10 +112,19 @@ def _add_batch(
 
 
 def _add_exact(
-    metrics: HessianMetrics, model: torch.nn.Module, mode: LossMode, batch: dict[str, Any], inputs: HessianInput, limit: int
+    metrics: HessianMetrics,
+    model: torch.nn.Module,
+    mode: LossMode,
+    batch: dict[str, Any],
+    inputs: HessianInput,
+    limit: int,
 ) -> None:
     """Exact Hessians of the first ``limit`` structures of the batch that have a full label."""
-    full = [g for g, label in enumerate(inputs.labels) if label.rows is not None and len(label.rows) == 3 * label.n_atoms]
+    full = [
+        g
+        for g, label in enumerate(inputs.labels)
+        if label.rows is not None and len(label.rows) == 3 * label.n_atoms
+    ]
     chosen = full[:limit]
     part = sub_batch(batch, chosen) if chosen else None
     if part is None:
@@ -131,8 +153,8 @@ def _add_exact(
 
 
 def _atomic_numbers(model: torch.nn.Module, batch: dict[str, Any]) -> Tensor:
-    inner = getattr(model, "module", model)
-    numbers: Tensor = inner.atomic_numbers
+    inner: torch.nn.Module = getattr(model, "module", model)
+    numbers = inner.get_buffer("atomic_numbers")
     return numbers[batch["node_attrs"].argmax(dim=-1)]
 
 
@@ -160,5 +182,9 @@ def describe(metrics: dict[str, Any]) -> str:
     if "rmse_hessian" not in metrics:
         return ""
     parts = [f"RMSE_H={metrics['rmse_hessian']:8.4f} eV / A^2 ({metrics['hessian_labels']:.0f} labels)"]
-    parts += [f"{name.replace('mae_', 'MAE_')}={metrics[name]:.4f} {unit}" for name, (_, unit) in EXACT.items() if name in metrics]
+    parts += [
+        f"{name.replace('mae_', 'MAE_')}={metrics[name]:.4f} {unit}"
+        for name, (_, unit) in EXACT.items()
+        if name in metrics
+    ]
     return ", ".join(parts)

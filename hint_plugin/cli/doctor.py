@@ -1,0 +1,51 @@
+"""`hint doctor`: what is installed and active, and what to do when something is not right."""
+
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    json_: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Say what is installed and active, or what to do.
+
+    Exit status: 0 when `mace_run_train --loss hint_*` works as it is, 1 when not.
+    """
+    import contextlib
+    import json
+    import sys
+    import warnings
+    from dataclasses import asdict
+
+    from hint_plugin.mace import status
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")  # MACE's imports talk
+        found = status.checks()
+    ready = status.ready(found)
+    if json_:
+        typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in found]}, indent=2))
+    else:
+        _show(found, ready)
+    raise typer.Exit(0 if ready else 1)
+
+
+def _show(found: list, ready: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    marks = {True: "[green]ok  [/]", None: "[yellow]note[/]", False: "[red]NO  [/]"}
+    width = max(len(check.name) for check in found)
+    console = Console(highlight=False, soft_wrap=True)
+    for check in found:
+        advice = f"  [bold]-> {escape(check.advice)}[/]" if check.advice else ""
+        console.print(f"{marks[check.ok]} {check.name:{width}}  {escape(check.found)}{advice}")
+    if ready:
+        console.print("[green]ready[/]: mace_run_train --loss hint_hutchinson ...")
+    else:
+        console.print("[red]not ready[/]: put the lines with NO right, from the top")
+
+
+if __name__ == "__main__":
+    typer.run(doctor)
