@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import ase.io
 from ase import Atoms
-from ase.io.extxyz import XYZError, write_extxyz
 
 from hint_plugin.data.hdf5 import FrameStore
 from hint_plugin.errors import DataError
@@ -19,14 +17,13 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 
 # what ASE's reader raises on a damaged file, depending on where it breaks off
 _READ_ERRORS = (
-    XYZError,
     ValueError,
     KeyError,
     IndexError,
     TypeError,
     RuntimeError,
     AssertionError,
-    OSError,
+    OSError,  # XYZError is one
 )
 
 
@@ -60,7 +57,7 @@ def iter_frames(path: str | Path) -> Iterator[Atoms]:
         with FrameStore.open(path) as store:
             yield from store
         return
-    yield from _guarded(path, lambda: ase.io.iread(str(path), index=":", format="extxyz"))
+    yield from _read_extxyz(path, slice(None))
 
 
 def read_frames(path: str | Path, index: str | int | slice = ":") -> list[Atoms]:
@@ -77,7 +74,7 @@ def read_frames(path: str | Path, index: str | int | slice = ":") -> list[Atoms]
             if isinstance(wanted, slice):
                 return store[wanted]
             return [store[wanted]]
-    frames = list(_guarded(path, lambda: ase.io.iread(str(path), index=wanted, format="extxyz")))
+    frames = list(_read_extxyz(path, wanted))
     if isinstance(wanted, int) and not frames:
         raise DataError(f"{path}: no frame {wanted}")
     return frames
@@ -117,6 +114,8 @@ def write_frames(path: str | Path, frames: Iterable[Atoms], **store_options: obj
 
 
 def _write_extxyz(path: Path, frames: Iterable[Atoms]) -> int:
+    from ase.io.extxyz import write_extxyz
+
     count = 0
     with open(path, "w", encoding="utf-8") as handle:
         for atoms in frames:
@@ -125,12 +124,15 @@ def _write_extxyz(path: Path, frames: Iterable[Atoms]) -> int:
     return count
 
 
-def _guarded(path: str | Path, read: Callable[[], Iterator[Atoms]]) -> Iterator[Atoms]:
+def _read_extxyz(path: str | Path, index: int | slice) -> Iterator[Atoms]:
+    from ase.io.extxyz import read_extxyz  # ase.io is slow to import, and workers that label need none of it
+
     number = 0
     try:
-        for atoms in read():
-            yield atoms
-            number += 1
+        with open(path, encoding="utf-8") as handle:
+            for atoms in read_extxyz(handle, index):
+                yield atoms
+                number += 1
     except _READ_ERRORS as error:
         raise DataError(
             f"{path}: cannot read frame {number} as extended XYZ ({type(error).__name__}: {error}). "

@@ -32,7 +32,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import dict2constraint
 
 from hint_plugin.errors import DataError, UnknownVersionError
 
@@ -355,6 +354,8 @@ def _put_together(parts: Parts) -> Atoms:
         elif section == "calc":
             results[name] = value
     if document.get("constraints"):
+        from ase.constraints import dict2constraint  # slow to import, rarely needed
+
         atoms.set_constraint([dict2constraint(constraint) for constraint in document["constraints"]])
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
@@ -41,6 +40,8 @@ def bond_force_constants(atoms: Atoms) -> tuple[NDArray, NDArray, NDArray, NDArr
         unit vectors from i to j: [bonds, 3];
         k: [bonds], eV/A^2.
     """
+    from ase.neighborlist import neighbor_list  # brings half of scipy: 0.4 s that labelling need not pay
+
     numbers = atoms.numbers
     radii = np.maximum(covalent_radii[numbers], SMALLEST_RADIUS)
     reach = np.where(np.isin(numbers, _NON_METALS), BOND_STRETCH * radii, 0.0)

@@ -118,7 +118,7 @@ def test_charge_and_spin():
     radical = make_labels(engine, molecule("OH"), "none")
     assert radical.provenance["multiplicity"] == 2
     methylene = molecule("CH2_s3B1d")
-    # GFN2 without spin polarisation puts the triplet above the singlet; it is another state, which is the point
+    # without spin polarisation GFN2 puts the triplet above the singlet; that it differs is the point
     singlet = make_labels(engine, methylene, "none").point.energy
     methylene.info["spin"] = 3
     triplet = make_labels(engine, methylene, "none")
