@@ -6,8 +6,9 @@ With dH = H_pred - H_ref of a structure of N atoms and a probe v, the scaled res
 
 has E[mean(rho^2)] = mean over the 3N x 3N elements of dH^2 for every kind of probe: Rademacher and Gaussian
 (Hutchinson's estimator, |v|^2 = 3N for the former), unit vectors (one column), all unit vectors (the full
-matrix), and the fixed pairs of a *projected* label. Probes that live on m < N atoms (a *rows* label) give the mean over
-the known 3N x 3m elements. So lambda_H means the same in all modes, and no probe is worth more than another.
+matrix), and the fixed pairs of a *projected* label. Probes that live on m < N atoms (a *rows* label) give
+the mean over the known 3N x 3m elements. So lambda_H means the same in all modes, and no probe is worth
+more than another.
 
 HINT's Eq. 4 writes |dH v|^2 / (3N) for Rademacher probes, 3N times this number: its lambda_H is smaller by
 that factor (for a molecule of 10 atoms, lambda_H = 0.1 there is 3 here).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ class HessianOperator:
         Args:
             count: number of eigenpairs, < 3N - 1 (all of them come from `dense` when 3N is small).
             masses: [N] amu; with them, of the mass-weighted matrix M^-1/2 H M^-1/2.
-            tolerance: relative accuracy of the eigenvalues.
+            tolerance: accuracy of the eigenvalues, relative to the width of the spectrum.
             seed: of the start vector.
 
         Returns:
@@ -135,12 +135,40 @@ class HessianOperator:
             matrix = scale[:, None] * self.dense().detach().cpu().numpy().astype(float) * scale[None, :]
             values, vectors = np.linalg.eigh(matrix)
         else:
-            operator = LinearOperator((size, size), matvec=product, dtype=float)
-            start = np.random.default_rng(seed).standard_normal(size)
-            values, vectors = eigsh(
-                operator, k=count, which="SA", tol=tolerance, v0=start, ncv=min(size, max(4 * count, 20))
-            )
-            order = np.argsort(values)
-            values, vectors = values[order], vectors[:, order]
+            values, vectors = _lowest_eigenpairs(product, size, count, tolerance, seed)
         modes = torch.as_tensor(np.ascontiguousarray(vectors[:, :count].T)).reshape(-1, size // 3, 3)
         return torch.as_tensor(values[:count]).to(self.positions), modes.to(self.positions)
+
+
+def _lowest_eigenpairs(
+    product: Callable[[np.ndarray], np.ndarray], size: int, count: int, tolerance: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``count`` lowest eigenpairs of a symmetric operator, degenerate ones (translations, rotations) included.
+
+    A Lanczos run sees one vector of each eigenspace. So the spectrum is moved below zero (which also
+    makes ARPACK's relative tolerance one of the spectrum's width), the eigenpairs found are moved to its
+    top, and runs follow until nothing lower turns up.
+    """
+    rng = np.random.default_rng(seed)
+    options = {"tol": tolerance, "ncv": min(size, max(4 * count, 20))}
+    whole = LinearOperator((size, size), matvec=product, dtype=float)
+    start = rng.standard_normal(size)
+    top = float(eigsh(whole, k=1, which="LA", tol=1e-2, v0=start, return_eigenvectors=False)[0])
+    top += 0.1 * abs(top)
+    values, vectors = np.empty(0), np.empty((size, 0))
+    while len(values) < size:
+
+        def deflated(v: np.ndarray, values: np.ndarray = values, vectors: np.ndarray = vectors) -> np.ndarray:
+            moved: np.ndarray = product(v) - top * v + vectors @ ((top - values) * (vectors.T @ v))
+            return moved
+
+        operator = LinearOperator((size, size), matvec=deflated, dtype=float)
+        new, directions = eigsh(operator, k=count, which="SA", v0=rng.standard_normal(size), **options)
+        new += top
+        if len(values) >= count and new.min() >= values[count - 1] - tolerance * abs(top):
+            break
+        directions, _ = np.linalg.qr(directions - vectors @ (vectors.T @ directions))
+        values, vectors = np.concatenate([values, new]), np.hstack([vectors, directions])
+        order = np.argsort(values)
+        values, vectors = values[order], vectors[:, order]
+    return values[:count], vectors[:, :count]

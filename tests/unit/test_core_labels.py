@@ -1,0 +1,74 @@
+"""What a label answers to probes, and the probes that a batch gets."""
+
+import pytest
+import torch
+
+from hint_plugin.core.labels import StructureLabel, draw_batch
+from hint_plugin.core.losses import LossMode
+
+N = 4
+
+
+def matrix(seed=0, n_atoms=N):
+    a = torch.randn(
+        3 * n_atoms, 3 * n_atoms, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    return a + a.T
+
+
+def full(seed=0, key=0, n_atoms=N):
+    return StructureLabel(n_atoms, rows=matrix(seed, n_atoms), atoms=torch.arange(n_atoms), key=key)
+
+
+def pairs(count=3, key=0, seed=1):
+    v = torch.randn(count, N, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return StructureLabel(N, probes=v, hvp=(v.reshape(count, -1) @ matrix()).reshape(v.shape), key=key)
+
+
+@pytest.mark.parametrize("mode", LossMode)
+@pytest.mark.parametrize("atoms", [[0, 1, 2, 3], [2], [3, 0]])
+def test_references_are_the_matrix_times_the_probes(mode, atoms):
+    h = matrix()
+    rows = torch.cat([h[3 * a : 3 * a + 3] for a in atoms])
+    label = StructureLabel(N, rows=rows, atoms=torch.tensor(atoms), key=5)
+    v, product = label.draw(mode, 2, seed=0, step=0)
+    torch.testing.assert_close(product, (v.reshape(len(v), -1) @ h).reshape(v.shape))
+    others = [a for a in range(N) if a not in atoms]
+    assert not v[:, others].any()
+    assert len(v) == (3 * len(atoms) if mode is LossMode.FULL else 2)
+
+
+def test_pairs_bring_their_own_probes():
+    label = pairs(count=3)
+    for mode, count in ((LossMode.FULL, 1), (LossMode.HUTCHINSON, 3), (LossMode.COLUMN, 9)):
+        v, product = label.draw(mode, count, 0, 0)
+        assert torch.equal(v, label.probes) and torch.equal(product, label.hvp)
+    chosen = [label.draw(LossMode.HUTCHINSON, 1, 0, step)[0] for step in range(20)]
+    seen = {next(k for k in range(3) if torch.equal(v[0], label.probes[k])) for v in chosen}
+    assert seen == {0, 1, 2}  # each is used sooner or later
+
+
+def test_batches_are_filled_with_zeros():
+    batch = [full(n_atoms=2), StructureLabel(3), pairs(count=2)]
+    v, product = draw_batch(batch, LossMode.FULL, 1, 0, 0)
+    assert v.shape == product.shape == (6, 2 + 3 + N, 3)
+    assert v[:, :2].abs().sum((1, 2)).gt(0).all()
+    assert not v[:, 2:5].any() and not product[:, 2:5].any()
+    assert v[:2, 5:].any() and not v[2:, 5:].any()
+
+
+@pytest.mark.parametrize("mode", [LossMode.HUTCHINSON, LossMode.COLUMN])
+def test_probes_do_not_depend_on_the_batch(mode):
+    a, b, c = full(key=1), full(key=2, seed=3), full(key=3, n_atoms=2)
+    together, _ = draw_batch([a, b, c], mode, 2, seed=9, step=4)
+    shuffled, _ = draw_batch([c, a, b], mode, 2, seed=9, step=4)
+    assert torch.equal(together[:, : 2 * N], shuffled[:, 2:])
+    assert torch.equal(together[:, 2 * N :], shuffled[:, :2])
+    assert torch.equal(draw_batch([b], mode, 2, 9, 4)[0], together[:, N : 2 * N])
+    assert not torch.equal(draw_batch([b], mode, 2, 9, 5)[0], together[:, N : 2 * N])
+
+
+def test_a_batch_without_labels():
+    v, product = draw_batch([StructureLabel(2), StructureLabel(3)], LossMode.HUTCHINSON, 4, 0, 0)
+    assert not v.any() and not product.any()
+    assert not StructureLabel(2).labelled and full().labelled and pairs().labelled
