@@ -1,9 +1,9 @@
 """MACE's loss plus the Hessian term, and the forward pass that feeds it.
 
-`take_step` of MACE calls ``model(batch, ...)`` and then ``loss(pred, ref)``. HINT puts `HessianForward` in the
-place of the model: it evaluates the labelled structures of the batch apart from the others when that is cheaper,
-and leaves what the Hessian term needs in ``pred["hint"]``, where `HintLoss` finds it. Parameters, checkpoints,
-EMA and optimiser never see either of them.
+`take_step` of MACE calls ``model(batch, ...)`` and then ``loss(pred, ref)``. HINT puts `HessianForward` in
+the place of the model: it evaluates the labelled structures of the batch apart from the others when that is
+cheaper, and leaves what the Hessian term needs in ``pred["hint"]``, where `HintLoss` finds it. Parameters,
+checkpoints, EMA and optimiser never see either of them.
 """
 
 from __future__ import annotations

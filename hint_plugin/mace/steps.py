@@ -206,8 +206,9 @@ def _report_labels(loss: HintLoss, loader: Any, valid_loaders: dict[str, Any]) -
     if labelled == 0:
         raise DataError(
             f"none of the {seen} training structures looked at has a Hessian label: wanted info "
-            f"{keys.hessian!r} ([3N, 3N], eV/A^2) or arrays {keys.probes!r} and {keys.hvp!r}; make labels with "
-            "`hint label`, or name your keys with --hint_hessian_key (for HDF5 files: mace_prepare_data --hint_labels)"
+            f"{keys.hessian!r} ([3N, 3N], eV/A^2) or arrays {keys.probes!r} and {keys.hvp!r}; make labels "
+            "with `hint label`, or name your keys with --hint_hessian_key (for HDF5 files: "
+            "mace_prepare_data --hint_labels)"
         )
     logging.info(f"HINT: {labelled} of {seen} training structures looked at have a Hessian label; {loss}")
     for name, valid in valid_loaders.items():

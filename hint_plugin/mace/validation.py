@@ -62,9 +62,10 @@ def validate(
         exact: number of structures with a full label whose exact Hessians are compared.
 
     Returns:
-        ``hessian_loss`` (the weighted term, in MACE's normalisation of a validation loss: sum of the batches'
-        means over number of structures), ``rmse_hessian`` (eV/A^2, over all labelled structures, estimated with the
-        fixed probes), and the exact values of `EXACT`; empty where no structure is labelled.
+        ``hessian_loss`` (the weighted term, in MACE's normalisation of a validation loss: sum of the
+        batches' means over number of structures), ``rmse_hessian`` (eV/A^2, over all labelled structures,
+        estimated with the fixed probes), and the exact values of `EXACT`; empty where no structure is
+        labelled.
     """
     sums = _Sums()
     with frozen(model):
