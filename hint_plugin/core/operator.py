@@ -143,11 +143,11 @@ class HessianOperator:
 def _lowest_eigenpairs(
     product: Callable[[np.ndarray], np.ndarray], size: int, count: int, tolerance: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ``count`` lowest eigenpairs of a symmetric operator, degenerate ones (translations, rotations) included.
+    """The ``count`` lowest eigenpairs of a symmetric operator, every copy of a degenerate one included.
 
-    A Lanczos run sees one vector of each eigenspace. So the spectrum is moved below zero (which also
-    makes ARPACK's relative tolerance one of the spectrum's width), the eigenpairs found are moved to its
-    top, and runs follow until nothing lower turns up.
+    A Lanczos run sees one vector of each eigenspace (translations, rotations: six). So the spectrum is moved
+    below zero (which also makes ARPACK's relative tolerance one of the spectrum's width), the eigenpairs
+    found are moved to its top, and runs follow until nothing lower turns up.
     """
     rng = np.random.default_rng(seed)
     options = {"tol": tolerance, "ncv": min(size, max(4 * count, 20))}

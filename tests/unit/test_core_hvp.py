@@ -113,7 +113,7 @@ def error_of_differences(dtype, step):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_default_step_is_near_the_best(dtype):
-    """The best step balances truncation and rounding; the default is within a factor of ten in error of it."""
+    """The best step balances truncation and rounding; the default has at most ten times its error."""
     steps = [10**-k for k in (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)]
     errors = [error_of_differences(dtype, step) for step in steps]
     default = error_of_differences(dtype, DIFFERENCE_STEP[dtype])
