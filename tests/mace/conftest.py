@@ -1,186 +1,15 @@
-"""Small data, and MACE's own commands: as a user runs them, or in this process, which saves the import."""
+"""Small data, and one trained model for those who only use it."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import re
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import torch
 from ase import Atoms
-from ase.io import read, write
+from ase.io import read
 
-from hint_plugin.mace import hook
-from hint_plugin.mace.session import session
-
-DATA = Path(__file__).parents[1] / "data"
-MOLECULES = DATA / "molecules.xyz"
-PROJECTED = DATA / "projected.xyz"
-CELLS = DATA / "cells.xyz"
-
-#: The smallest training that does all that a large one does.
-SMALL = {
-    "name": "small",
-    "train_file": MOLECULES,
-    "valid_fraction": 0.2,
-    "E0s": "average",
-    "model": "MACE",
-    "num_channels": 8,
-    "max_L": 0,
-    "num_interactions": 2,
-    "r_max": 4.0,
-    "num_radial_basis": 4,
-    "correlation": 2,
-    "batch_size": 4,
-    "valid_batch_size": 4,
-    "max_num_epochs": 1,
-    "default_dtype": "float64",
-    "device": "cpu",
-    "seed": 1,
-    "plot": "False",
-    "error_table": "PerAtomMAE",
-}
-HINT = {
-    "loss": "hint_hutchinson",
-    "hint_weight_start": 1.0,
-    "hint_weight_end": 1.0,
-    "hint_exact_interval": 1,
-    "hint_validation_exact": 2,
-}
-
-
-def arguments(options: dict[str, Any]) -> list[str]:
-    """Options as a command line; True is a flag alone, None leaves the option out."""
-    out = []
-    for name, value in options.items():
-        if value is not None and value is not False:
-            out += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    return out
-
-
-@dataclass
-class Run:
-    """What a training has left in its folder."""
-
-    folder: Path
-    name: str
-    seed: int
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "logs" / f"{self.name}_run-{self.seed}.log").read_text()
-
-    @property
-    def results(self) -> list[dict[str, Any]]:
-        path = self.folder / "results" / f"{self.name}_run-{self.seed}_train.txt"
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-    def of_mode(self, mode: str) -> list[dict[str, Any]]:
-        return [line for line in self.results if line["mode"] == mode]
-
-    @property
-    def validations(self) -> list[dict[str, Any]]:
-        """One line a validation; the first is from before the training."""
-        return self.of_mode("eval")
-
-    @property
-    def steps(self) -> list[float]:
-        """The training loss of each step."""
-        return [line["loss"] for line in self.of_mode("opt")]
-
-    @property
-    def model_path(self) -> Path:
-        return self.folder / f"{self.name}.model"
-
-    def model(self) -> torch.nn.Module:
-        return torch.load(self.model_path, weights_only=False)
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return self.model().state_dict()
-
-
-def run_in_process(main: Any, folder: Path, command: list[str]) -> None:
-    """A command of MACE in this process, which is left as it was: folder, arguments, dtype, loggers."""
-    hook.install()
-    folder.mkdir(parents=True, exist_ok=True)
-    before = (Path.cwd(), sys.argv, torch.get_default_dtype(), sys.excepthook)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    os.chdir(folder)
-    sys.argv = command
-    try:
-        main()
-    finally:
-        os.chdir(before[0])
-        sys.argv = before[1]
-        torch.set_default_dtype(before[2])
-        sys.excepthook = before[3]
-        for handler in [h for h in root.handlers if h not in handlers]:
-            root.removeHandler(handler)
-            handler.close()
-        root.setLevel(level)
-        session.start(None, labels=False)
-
-
-def train(folder: Path, **options: Any) -> Run:
-    """`mace_run_train` in this process, `SMALL` with other options."""
-    hook.install()
-    from mace.cli.run_train import main
-
-    merged = {**SMALL, **options}
-    run_in_process(main, folder, ["mace_run_train", *arguments(merged)])
-    return Run(folder, str(merged["name"]), int(merged["seed"]))
-
-
-def train_hint(folder: Path, **options: Any) -> Run:
-    """`train` with a HINT loss."""
-    return train(folder, **{**HINT, **options})
-
-
-def failing(capsys: pytest.CaptureFixture[str], folder: Path, **options: Any) -> str:
-    """The last line of the usage error that a command line ends with."""
-    with pytest.raises(SystemExit) as stop:
-        train(folder, **options)
-    assert stop.value.code == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
-
-
-def command(name: str) -> str:
-    """An installed command of this environment."""
-    path = Path(sys.executable).parent / name
-    assert path.exists(), f"{path} is not installed"
-    return str(path)
-
-
-def run_command(
-    name: str, folder: Path, options: dict[str, Any], *, hint: bool = True, check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """An installed command as a user runs it; ``hint=False`` keeps HINT out of ``import torch``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("TORCH_DEVICE_BACKEND_AUTOLOAD", None)
-    if not hint:
-        environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
-    done = subprocess.run(
-        [command(name), *arguments(options)], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    if check:
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-def weight_in_log(log: str) -> float:
-    """lambda_H as the log shows it."""
-    found = re.search(r"lambda_H=([0-9.]+)", log)
-    assert found is not None
-    return float(found.group(1))
+from mace_runs import CELLS, MOLECULES, Run, train_hint
 
 
 @pytest.fixture
@@ -194,7 +23,7 @@ def cells() -> list[Atoms]:
 
 
 @pytest.fixture(autouse=True)
-def _dtype_is_left_alone() -> Any:
+def _dtype_is_left_alone() -> Iterator[None]:
     before = torch.get_default_dtype()
     yield
     torch.set_default_dtype(before)
@@ -204,8 +33,3 @@ def _dtype_is_left_alone() -> Any:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A model of the molecules after eight epochs with ``hint_hutchinson``."""
     return train_hint(tmp_path_factory.mktemp("trained"), max_num_epochs=8, lr=0.02)
-
-
-def write_frames(path: Path, frames: list[Atoms]) -> Path:
-    write(path, frames, format="extxyz")
-    return path

@@ -1,0 +1,325 @@
+"""The Hessian term on MACE's models: H v, its gradient, split batches, probes, several processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mace import data, modules, tools
+from mace.tools import torch_geometric
+
+from hint_plugin.core.losses import LossMode
+from hint_plugin.data import HessianLabel, read_label
+from hint_plugin.mace.labels import BatchLabels, attach, sub_batch
+from hint_plugin.mace.loss import Clock, HessianForward, HintLoss, merge
+from hint_plugin.mace.options import HintOptions
+
+MOLECULES = Path(__file__).parents[1] / "data" / "molecules.xyz"
+FORCES = {"training": True, "compute_force": True, "compute_virials": False, "compute_stress": False}
+STRESS = {**FORCES, "compute_stress": True}
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    torch.set_default_dtype(torch.float64)
+
+
+def small_model(numbers, seed=0):
+    torch.manual_seed(seed)
+    return modules.ScaleShiftMACE(
+        r_max=4.0,
+        num_bessel=4,
+        num_polynomial_cutoff=5,
+        max_ell=2,
+        interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        interaction_cls_first=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        num_interactions=2,
+        num_elements=len(numbers),
+        hidden_irreps=modules.blocks.o3.Irreps("8x0e"),
+        MLP_irreps=modules.blocks.o3.Irreps("8x0e"),
+        gate=torch.nn.functional.silu,
+        atomic_energies=np.zeros(len(numbers)),
+        avg_num_neighbors=4.0,
+        atomic_numbers=list(numbers),
+        correlation=2,
+        radial_type="bessel",
+        atomic_inter_scale=1.0,
+        atomic_inter_shift=0.0,
+    )
+
+
+def make_batch(frames, numbers, labels=None):
+    """MACE's batch; ``labels`` one a frame, from the frames themselves if not given."""
+    table = tools.AtomicNumberTable(list(numbers))
+    labels = [read_label(atoms) for atoms in frames] if labels is None else labels
+    keys = data.KeySpecification.from_defaults()
+    out = []
+    for atoms, label in zip(frames, labels, strict=True):
+        config = data.config_from_atoms(atoms, key_specification=keys)
+        attach(config, label)
+        out.append(data.AtomicData.from_config(config, z_table=table, cutoff=4.0, heads=["Default"]))
+    return torch_geometric.Batch.from_data_list(out)
+
+
+def hint_loss(base=None, **options):
+    options = {"weight_start": 1.0, "weight_end": 1.0, "seed": 3, "clip": 0.0, **options}
+    base = base or modules.WeightedEnergyForcesLoss(energy_weight=1.0, forces_weight=10.0)
+    return HintLoss(base, HintOptions(**options), Clock(total_steps=10))
+
+
+def value_and_gradient(model, loss, batch, kwargs=FORCES):
+    model.zero_grad()
+    forward = HessianForward(model, loss) if isinstance(loss, HintLoss) else model
+    value = loss(pred=forward(batch.to_dict(), **kwargs), ref=batch)
+    value.backward()
+    gradient = torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
+    return float(value.detach()), gradient
+
+
+@pytest.fixture
+def ch_model():
+    return small_model([1, 6, 7, 8])
+
+
+def test_hessian_term_is_the_mean_over_the_elements(ch_model, molecules):
+    """Mode full equals an independent calculation from MACE's own Hessian."""
+    frames = molecules[:3]
+    batch = make_batch(frames, [1, 6, 7, 8])
+    loss = hint_loss(mode="full")
+    with_term, _ = value_and_gradient(ch_model, loss, batch)
+    base, _ = value_and_gradient(ch_model, loss.base, batch)
+    means = []
+    for atoms in frames:
+        single = make_batch([atoms], [1, 6, 7, 8]).to_dict()
+        h = ch_model(single, compute_force=True, compute_hessian=True)["hessian"].detach()
+        h = h.reshape(3 * len(atoms), -1)
+        means.append(float((h - torch.tensor(atoms.info["REF_hessian"])).square().mean()))
+    assert with_term - base == pytest.approx(np.mean(means), rel=1e-9)
+
+
+def test_products_are_differences_of_forces(ch_model, molecules):
+    batch = make_batch(molecules[:4], [1, 6, 7, 8]).to_dict()
+    analytic, numeric = hint_loss(), hint_loss(mode="difference")
+    pred = HessianForward(ch_model, analytic)(batch, **FORCES)
+    v, product, reference = analytic.products(pred["hint"], analytic.mode, 2, 0, create_graph=True)
+    w, difference, again = numeric.products(pred["hint"], numeric.mode, 2, 0, create_graph=True)
+    assert torch.equal(v, w) and torch.equal(reference, again)
+    assert float((product - difference).detach().norm() / product.detach().norm()) < 1e-5
+
+
+@pytest.mark.parametrize("mode", list(LossMode))
+def test_gradient_to_parameters_is_that_of_finite_differences(ch_model, molecules, mode):
+    batch = make_batch(molecules[:2], [1, 6, 7, 8])
+    loss = hint_loss(mode=mode.value)
+    forward = HessianForward(ch_model, loss)
+
+    def term():
+        total, count = loss.hessian_term(forward(batch.to_dict(), **FORCES)["hint"], mode, 1, 0)
+        return total / count
+
+    ch_model.zero_grad()
+    term().backward()
+    checked = 0
+    for parameter in ch_model.parameters():
+        if parameter.grad is None or float(parameter.grad.abs().max()) < 1e-6:
+            continue
+        index = int(parameter.grad.abs().argmax())
+        flat = parameter.data.view(-1)
+        before, step, values = float(flat[index]), 3e-5, []
+        for sign in (1, -1):
+            flat[index] = before + sign * step
+            values.append(float(term().detach()))
+        flat[index] = before
+        wanted = (values[0] - values[1]) / (2 * step)
+        assert float(parameter.grad.view(-1)[index]) == pytest.approx(wanted, rel=1e-6)
+        checked += 1
+    assert checked >= 8
+
+
+@pytest.mark.parametrize("kind", ["full", "rows", "projected"])
+def test_every_kind_of_label_is_used(ch_model, molecules, kind):
+    """A label that is twice as large gives another loss, and a model that is right gives none."""
+    atoms = molecules[4]
+    single = make_batch([atoms], [1, 6, 7, 8]).to_dict()
+    own = ch_model(single, compute_force=True, compute_hessian=True)["hessian"].detach()
+    own = own.reshape(3 * len(atoms), -1).numpy()
+
+    def label(scale):
+        whole = HessianLabel.full(scale * own)
+        if kind == "rows":
+            return HessianLabel.rows(scale * own[3:9], [1, 2], len(atoms))
+        return whole if kind == "full" else whole.to_projected(2, np.random.default_rng(0))
+
+    loss = hint_loss()
+    values = []
+    for scale in (1.0, 2.0):
+        batch = make_batch([atoms], [1, 6, 7, 8], [label(scale)])
+        base, _ = value_and_gradient(ch_model, loss.base, batch)
+        values.append(value_and_gradient(ch_model, loss, batch)[0] - base)
+    assert abs(values[0]) < 1e-15 * max(1.0, base)
+    assert values[1] > 1e-6
+
+
+def half_labelled(frames, unlabelled):
+    return [None if i in unlabelled else read_label(atoms) for i, atoms in enumerate(frames)]
+
+
+@pytest.mark.parametrize("unlabelled", [{0, 3}, {0, 1, 2, 4}])
+@pytest.mark.parametrize("kind", ["molecules", "cells", "both"])
+def test_split_changes_no_number(molecules, cells, unlabelled, kind):
+    frames = {"molecules": molecules[:5], "cells": cells[:5], "both": [*molecules[:3], *cells[:2]]}[kind]
+    numbers = [1, 6, 7, 8, 29, 79]
+    model = small_model(numbers)
+    batch = make_batch(frames, numbers, half_labelled(frames, unlabelled))
+    kwargs = STRESS if kind == "cells" else FORCES
+    base = modules.WeightedEnergyForcesStressLoss(1.0, 10.0, 1.0) if kind == "cells" else None
+    whole = model(batch.to_dict(), **kwargs)
+    loss = hint_loss(base, split="always")
+    parted = HessianForward(model, loss)(batch.to_dict(), **kwargs)
+    assert len(parted["hint"].labels) == 5 - len(unlabelled)  # it was split
+    for key in ("energy", "forces", "stress"):
+        if whole[key] is not None:
+            assert parted[key].shape == whole[key].shape
+            assert float((parted[key] - whole[key]).abs().max()) < 1e-12
+    found = [value_and_gradient(model, hint_loss(base, split=s), batch, kwargs) for s in ("always", "never")]
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+    assert float((found[0][1] - found[1][1]).abs().max()) < 1e-10 * float(found[1][1].abs().max())
+    without, _ = value_and_gradient(model, loss.base, batch, kwargs)
+    assert found[0][0] > without
+
+
+def test_sub_batch_is_the_batch_of_the_chosen(molecules, cells):
+    numbers = [1, 6, 7, 8, 29, 79]
+    frames = [*molecules[:3], *cells[:2]]
+    model = small_model(numbers)
+    part = sub_batch(make_batch(frames, numbers).to_dict(), [1, 3, 4])
+    alone = make_batch([frames[i] for i in (1, 3, 4)], numbers).to_dict()
+    for key in ("energy", "forces"):
+        torch.testing.assert_close(
+            model(part, **FORCES)[key], model(alone, **FORCES)[key], rtol=0, atol=1e-12
+        )
+
+
+def test_sub_batch_refuses_what_it_does_not_know(molecules):
+    batch = make_batch(molecules[:3], [1, 6, 7, 8]).to_dict()
+    assert sub_batch({**batch, "unknown": torch.zeros(7)}, [1]) is None
+
+
+def test_merge_keeps_the_order():
+    owner = torch.tensor([0, 0, 1, 2, 2, 2])
+    first = {"energy": torch.tensor([10.0]), "forces": torch.tensor([2.0]).reshape(1, 1)}
+    second = {"energy": torch.tensor([0.0, 20.0]), "forces": torch.tensor([0, 1, 3, 4, 5.0]).reshape(5, 1)}
+    out = merge(first, second, owner, [1], [0, 2])
+    assert out["energy"].tolist() == [0, 10, 20]
+    assert out["forces"].reshape(-1).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_unlabelled_batch_has_the_base_loss_alone(ch_model, molecules):
+    batch = make_batch(molecules[:2], [1, 6, 7, 8], [None, None])
+    loss = hint_loss()
+    assert value_and_gradient(ch_model, loss, batch)[0] == value_and_gradient(ch_model, loss.base, batch)[0]
+
+
+def test_weight_of_a_label(ch_model, molecules):
+    atoms = molecules[:2]
+    loss = hint_loss(mode="full")
+    labels = [read_label(a) for a in atoms]
+    values = []
+    for weights in ((1.0, 0.5), (1.0, 0.0), (1.0, 1.0)):
+        for a, w in zip(atoms, weights, strict=True):
+            a.info["config_hessian_weight"] = w
+        batch = make_batch(atoms, [1, 6, 7, 8])
+        values.append(
+            value_and_gradient(ch_model, loss, batch)[0] - value_and_gradient(ch_model, loss.base, batch)[0]
+        )
+    alone = make_batch(atoms, [1, 6, 7, 8], [labels[0], None])
+    first = value_and_gradient(ch_model, loss, alone)[0] - value_and_gradient(ch_model, loss.base, alone)[0]
+    assert values[1] == pytest.approx(first)  # weight 0: as if it were not labelled
+    assert values[0] == pytest.approx((2 * values[2] + first) / 4)  # (a + b/2)/2 from (a + b)/2 and a
+
+
+def test_probes_depend_on_seed_step_and_structure_alone(molecules):
+    def probes(order, seed=1, step=5):
+        labels = BatchLabels(make_batch([molecules[i] for i in order], [1, 6, 7, 8]).to_dict()).labels
+        return {
+            i: label.draw(LossMode.HUTCHINSON, 2, seed, step)[0]
+            for i, label in zip(order, labels, strict=True)
+        }
+
+    a, b = probes([0, 1, 2, 3]), probes([3, 1, 0])
+    for i in b:
+        assert torch.equal(a[i], b[i])
+    assert not torch.equal(a[0], probes([0], seed=2)[0])
+    assert not torch.equal(a[0], probes([0], step=6)[0])
+    assert not torch.equal(a[0][:, :3], a[1][:, :3])
+
+
+def test_hint_every_is_unbiased(ch_model, molecules):
+    batch = make_batch(molecules[:2], [1, 6, 7, 8])
+    base, _ = value_and_gradient(ch_model, hint_loss().base, batch)
+    one = hint_loss(mode="full")
+    other = hint_loss(mode="full", every=3)
+    terms = []
+    for step in range(6):
+        other.clock.step = step
+        terms.append(value_and_gradient(ch_model, other, batch)[0] - base)
+    single = value_and_gradient(ch_model, one, batch)[0] - base
+    assert terms == pytest.approx([3 * single, 0, 0, 3 * single, 0, 0])
+
+
+WORKER = """
+import sys
+import torch
+sys.path.insert(0, {folder!r})
+import test_loss as t
+from ase.io import read
+torch.set_default_dtype(torch.float64)
+rank, port = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{{port}}", rank=rank, world_size=2)
+frames = read({molecules!r}, ":")[:5]
+mine = [[0, 1, 2], [3, 4]][rank]
+gradients = []
+for unlabelled in {cases!r}:
+    labels = t.half_labelled(frames, unlabelled)
+    gradients.append(t.gradient_of_term([frames[i] for i in mine], [labels[i] for i in mine]))
+    torch.distributed.all_reduce(gradients[-1])  # as DistributedDataParallel: the mean over the processes
+if rank == 0:
+    torch.save([g / 2 for g in gradients], {out!r})
+torch.distributed.destroy_process_group()
+"""
+
+
+def gradient_of_term(frames, labels):
+    """Of the Hessian term alone."""
+    batch = make_batch(frames, [1, 6, 7, 8], labels)
+    model, loss = small_model([1, 6, 7, 8]), hint_loss(mode="hutchinson")
+    pred = HessianForward(model, loss)(batch.to_dict(), **FORCES)
+    value = loss(pred=pred, ref=batch) - loss.base(pred=pred, ref=batch)
+    (value + 0 * pred["forces"].sum()).backward()
+    return torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
+
+
+def test_two_processes_have_the_gradient_of_the_mean_over_all_labels(tmp_path, molecules):
+    """Also where one of them has no label at all."""
+    here, out, cases = Path(__file__), tmp_path / "gradient.pt", [{1}, {3, 4}]
+    names = {"folder": str(here.parent), "molecules": str(MOLECULES), "cases": cases, "out": str(out)}
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER.format(**names))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen([sys.executable, str(script), str(rank), str(port)], env=environment)
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    for found, unlabelled in zip(torch.load(out), cases, strict=True):
+        wanted = gradient_of_term(molecules[:5], half_labelled(molecules[:5], unlabelled))
+        assert float((found - wanted).norm() / wanted.norm()) < 1e-10
