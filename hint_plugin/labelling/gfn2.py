@@ -200,6 +200,7 @@ class PreparedGFN2:
         except TBLiteRuntimeError:
             if self._last is None:
                 raise
+            self._last = None  # it was updated in place, and is spoilt
             return self._calculator.singlepoint(None)  # once more, from the atomic guess
 
 
