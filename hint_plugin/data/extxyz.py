@@ -24,7 +24,7 @@ def read_label(
     keys: LabelKeys = DEFAULT_KEYS,
     *,
     source: str | Path = "file",
-    frame: int = 0,
+    frame: int | None = 0,
     limits: Thresholds | None = None,
 ) -> HessianLabel | None:
     """The Hessian label of a structure, checked; None where there is none, which is normal.
@@ -36,7 +36,7 @@ def read_label(
         atoms: the structure.
         keys: where the label is stored.
         source: file name, for the error's text.
-        frame: index in the file, for the error's text.
+        frame: index in the file, for the error's text; None where it is not known.
         limits: when asymmetry and size are too much.
 
     Raises:
@@ -44,7 +44,8 @@ def read_label(
             message names file, frame, formula, what was got, what was wanted, what to do. A value above 1e4
             eV/A^2 only warns (`LabelWarning`).
     """
-    where = f"{source}, frame {frame} ({atoms.get_chemical_formula()})"
+    number = "" if frame is None else f", frame {frame}"
+    where = f"{source}{number} ({atoms.get_chemical_formula()})"
     label, found, notes = _examine(atoms, keys, limits)
     if found:
         raise LabelError(f"{where}: {found[0]}.")

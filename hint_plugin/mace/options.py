@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -69,7 +70,13 @@ class HintOptions:
         Raises:
             OptionsError: with the option, the value and what is allowed.
         """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise OptionsError(f"--hint_{field.name}: got {value}; wanted a finite number")
         self.weight_schedule()
+        if self.clip < 0:
+            raise OptionsError(f"--hint_clip: got {self.clip}; wanted 0 (off) or a positive number")
         for name in ("probes", "every", "exact_interval"):
             if getattr(self, name) < 1:
                 raise OptionsError(f"--hint_{name}: got {getattr(self, name)}; wanted 1 or more")

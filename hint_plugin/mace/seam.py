@@ -251,7 +251,10 @@ def _patch_data_utils(module: ModuleType) -> None:
             from hint_plugin.data import read_label
             from hint_plugin.mace.labels import attach
 
-            attach(config, read_label(atoms, session.options.label_keys()))
+            attach(
+                config,
+                read_label(atoms, session.options.label_keys(), source="a frame of the data", frame=None),
+            )
         return config
 
     def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,159 @@
+"""What a user reads when something cannot work: one sentence, with what was got, wanted, and to be done."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hint_plugin.errors import DataError, HintError, LabelError
+from hint_plugin.mace.options import HintOptions
+from mace_runs import HINT, MOLECULES, SMALL, failing, run_command, train_hint, write_frames
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (
+            {"loss": "weighted", "hint_probes": 2},
+            "--hint_probes has no effect with --loss weighted; wanted --loss hint_",
+        ),
+        (
+            {"loss": "universal", "hint_weight_end": 2},
+            "--hint_weight_end has no effect with --loss universal",
+        ),
+        ({"loss": "hint_hutchinson", "hint_probes": 0}, "--hint_probes: got 0; wanted 1 or more"),
+        ({"loss": "hint_hutchinson", "hint_every": -1}, "--hint_every: got -1; wanted 1 or more"),
+        (
+            {"loss": "hint_column", "hint_validation_exact": -1},
+            "--hint_validation_exact: got -1; wanted 0 or more",
+        ),
+        (
+            {"loss": "hint_full", "hint_huber_delta": 0},
+            "--hint_huber_delta: got 0.0; wanted a positive number",
+        ),
+        (
+            {"loss": "hint_full", "hint_clip": -1},
+            "--hint_clip: got -1.0; wanted 0 (off) or a positive number",
+        ),
+        (
+            {"loss": "hint_difference", "hint_difference_step": -0.1},
+            "--hint_difference_step: got -0.1; wanted a pos",
+        ),
+        ({"loss": "hint_full", "hint_weight_end": -1}, "a weight is negative: start 2.0, end -1.0"),
+        (
+            {"loss": "hint_full", "hint_weight_end": "nan"},
+            "--hint_weight_end: got nan; wanted a finite number",
+        ),
+        ({"loss": "hint_full", "hint_schedule": "step"}, "wanted 'fraction:weight,fraction:weight'"),
+        (
+            {"loss": "hint_full", "hint_schedule_steps": "0.5:1"},
+            "--hint_schedule_steps needs --hint_schedule step",
+        ),
+        (
+            {"loss": "hint_full", "hint_schedule": "cosine"},
+            "argument --hint_schedule: invalid choice: 'cosine'",
+        ),
+        (
+            {"loss": "hint_full", "hint_base_loss": "dipole"},
+            "argument --hint_base_loss: invalid choice: 'dipole'",
+        ),
+        ({"loss": "hint_full", "hint_nonsense": 1}, "unrecognized arguments: --hint_nonsense 1"),
+        ({"loss": "hint_nonsense"}, "argument --loss: invalid choice: 'hint_nonsense'"),
+        ({"loss": "hint_full", "model": "AtomicDipolesMACE"}, "--model AtomicDipolesMACE has no forces"),
+        (
+            {"loss": "hint_hutchinson", "device": "cuda", "enable_cueq": "True"},
+            "--enable_cueq kernels have no third derivative on a GPU; use --loss hint_difference",
+        ),
+        (
+            {"loss": "hint_full", "device": "cuda", "enable_oeq": "True"},
+            "--enable_oeq kernels have no third derivative on a GPU; use --loss hint_difference",
+        ),
+    ],
+)
+def test_command_lines(tmp_path, capsys, options, wanted):
+    assert wanted in failing(capsys, tmp_path, **options)
+
+
+def test_unknown_key_in_a_yaml_file(tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text("hint_wieght_end: 3\n")
+    assert "unrecognized arguments: --hint_wieght_end" in failing(capsys, tmp_path, **HINT, config=config)
+
+
+def test_no_labels(tmp_path, molecules):
+    for atoms in molecules:
+        del atoms.info["REF_hessian"]
+    path = write_frames(tmp_path / "none.xyz", molecules)
+    with pytest.raises(
+        DataError, match=r"none of the 12 training structures.*info 'REF_hessian' .*`hint label`"
+    ):
+        train_hint(tmp_path, train_file=path)
+
+
+def test_no_labels_in_the_validation_set_is_a_warning(tmp_path, molecules):
+    for atoms in molecules[10:]:
+        del atoms.info["REF_hessian"]
+    train = write_frames(tmp_path / "train.xyz", molecules[:10])
+    valid = write_frames(tmp_path / "valid.xyz", molecules[10:])
+    run = train_hint(tmp_path, train_file=train, valid_file=valid, valid_fraction=None)
+    assert "no Hessian label in validation set Default: the best checkpoint is chosen" in run.log
+    assert "rmse_hessian" not in run.validations[-1]
+
+
+def bad_file(folder: Path, molecules) -> Path:
+    molecules[3].info["REF_hessian"] = np.zeros((6, 6))
+    nan = np.array(molecules[7].info["REF_hessian"])
+    nan[0, 0] = np.nan
+    molecules[7].info["REF_hessian"] = nan
+    return write_frames(folder / "bad.xyz", molecules)
+
+
+def test_malformed_labels_are_named_by_file_and_frame(tmp_path, molecules):
+    path = bad_file(tmp_path, molecules)
+    with pytest.raises(LabelError) as error:
+        train_hint(tmp_path / "run", train_file=path)
+    text = str(error.value)
+    assert text.startswith("2 malformed labels:")
+    assert f"{path}, frame 3 (CHN): REF_hessian: the Hessian has shape (6, 6); wanted (9, 9)" in text
+    assert f"{path}, frame 7 (CH4): " in text and "NaN" in text
+    assert not list((tmp_path / "run").rglob("*.pt"))  # nothing was trained
+
+
+def test_the_command_ends_with_the_sentence_and_no_traceback(tmp_path, molecules):
+    path = bad_file(tmp_path, molecules)
+    done = run_command("mace_run_train", tmp_path, {**SMALL, **HINT, "train_file": path}, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-3] == "error: 2 malformed labels:"
+
+
+def test_products_that_are_wrong_are_found_before_training(tmp_path, monkeypatch):
+    """A model whose forces are right and whose H v is not, as kernels without a third derivative give."""
+    modules = importlib.import_module("mace.modules.models")
+    real = modules.get_outputs
+
+    def detached_part(*args, **kwargs):
+        out = list(real(*args, **kwargs))
+        out[0] = 0.5 * out[0] + 0.5 * out[0].detach()
+        return tuple(out)
+
+    monkeypatch.setattr(modules, "get_outputs", detached_part)
+    with pytest.raises(
+        HintError, match=r"differs from differences of its forces by .*use --loss hint_difference"
+    ):
+        train_hint(tmp_path)
+    run = train_hint(tmp_path / "difference", loss="hint_difference")
+    assert torch.isfinite(torch.tensor(run.steps)).all()
+    assert (
+        "skip this check with --hint_check no" and train_hint(tmp_path / "unchecked", hint_check="no").steps
+    )
+
+
+def test_every_option_has_a_check_or_a_choice():
+    """`HintOptions` refuses by itself what the command line could not."""
+    assert HintOptions().check_values() is None
+    assert SMALL["train_file"] == MOLECULES
