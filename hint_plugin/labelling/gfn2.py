@@ -4,7 +4,7 @@ GFN2-xTB: C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (
 
 Two choices make labels clean and quick. `accuracy=1e-4` tightens the SCF until the asymmetry of a Hessian
 (1e-4 eV/A^2 at h = 0.001 A) is the truncation of the differences and nothing else. And every displaced point
-starts from the density of the point before it: about half the time, and the same Hessian to 2e-5 eV/A^2.
+starts from the density of the point before it: about half the time, and the same Hessian to 3e-5 eV/A^2.
 """
 
 from __future__ import annotations
