@@ -1,0 +1,49 @@
+"""The pages on training say what the options are."""
+
+import re
+from pathlib import Path
+
+from hint_plugin.mace.options import _ARGUMENTS, BASE_LOSSES, LOSSES, HintOptions
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_option_is_documented_with_its_default():
+    text = (DOCS / "training-mace.md").read_text()
+    table = text.split("<!-- options:")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `--hint_(\w+)` \| ?`?([^`|]*?)`? ?\|", table, re.M))
+    defaults = HintOptions()
+    wanted = {n: getattr(defaults, n) for n in _ARGUMENTS}
+    assert rows == {name: "" if value is None else str(value) for name, value in wanted.items()}
+
+
+def test_choices_are_documented():
+    text = (DOCS / "training-mace.md").read_text()
+    for name, (keywords, _) in _ARGUMENTS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `--hint_{name}`"))
+        for choice in keywords.get("choices", ()):
+            if choice not in ("yes", "no"):
+                assert f"`{choice}`" in row, (name, choice)
+    assert all(f"`{loss}`" in text for loss in (*LOSSES, *BASE_LOSSES))
+
+
+def test_messages_that_are_explained_exist():
+    """Every message in the tables is a piece of HINT's source, MACE's or argparse's."""
+    text = (DOCS / "troubleshooting.md").read_text()
+    source = "\n".join(p.read_text() for p in (DOCS.parent / "hint_plugin").rglob("*.py"))
+    for piece in (
+        "this mace-torch is not one that HINT knows",
+        "has no effect with --loss",
+        "kernels have no third derivative on a GPU",
+        "training structures looked at has a Hessian label",
+        "malformed labels:",
+        "the Hessian looks like hartree/bohr^2",
+        "the Hessian is not symmetric",
+        "no Hessian label in validation set",
+        "differs from differences of its forces",
+        "cannot be trained",
+        "hint mace-train needs MACE",
+        "GFN2-xTB needs tblite",
+    ):
+        assert piece in text, piece
+        assert piece in source, piece
