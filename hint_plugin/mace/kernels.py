@@ -1,18 +1,21 @@
 """MACE's symmetric contraction, written so that its second and third derivatives are cheap on a CPU.
 
-MACE's product basis (Batatia et al., NeurIPS 2022, Eqs. 10-11) is, for each atom and channel, a cubic polynomial of
-the S = (l_max + 1)^2 features x of that channel, with coefficients U_n . W_n that depend on the element z:
+MACE's product basis (Batatia et al., NeurIPS 2022, Eqs. 10-11) is, for each atom and channel, a cubic
+polynomial of the S = (l_max + 1)^2 features x of that channel, with coefficients U_n . W_n that depend on the
+element z:
 
-    out_w = sum_ijk C3_wijk x_i x_j x_k + sum_ij C2_wij x_i x_j + sum_i C1_wi x_i,     C_n = sum_p U_n,p W_n,z,p
+    out_w = sum_ijk C3_wijk x_i x_j x_k + sum_ij C2_wij x_i x_j + sum_i C1_wi x_i,  C_n = sum_p U_n,p W_n,z,p
 
-MACE contracts one x after the other, which makes tensors of S^2 numbers an atom and channel, and rank-one products in
-batched matrix multiplications once it is differentiated: on a CPU half of the time of a Hessian step. Here the pair
-products q_jk = x_j x_k are made once and all that is linear in them is one matrix product for each element,
+MACE contracts one x after the other, which makes tensors of 3 S^2 numbers an atom and channel, and rank-one
+products in batched matrix multiplications once it is differentiated: on a CPU half of the time of a Hessian
+step. Here the pair products q_jk = x_j x_k are made once and all that is linear in them is one matrix product
+for each element,
 
     [R_wi | s_w] = q . [C3_wi,jk | C2_w,jk],        out_w = sum_i (R_wi + C1_wi) x_i + s_w
 
-with the same parameters, the same result up to rounding and the same state_dict. It is in place during training only:
-the saved model is MACE's own. On a GPU, or for a correlation order other than 3, MACE's code is left alone.
+with the same parameters, the same result up to rounding, the same state_dict. It is in place during training
+only: the saved model is MACE's own. On a GPU, or for another correlation order than 3, MACE's code is left
+alone.
 """
 
 from __future__ import annotations
@@ -34,12 +37,14 @@ class PairContraction:
         widths: components w of each output irrep.
     """
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: Any) -> None:
         self.parts: list[Any] = list(module.contractions)
         first = self.parts[0].U_tensors(1)
         self.size = int(first.shape[-2])
         self.widths = [int(p.U_tensors(1).shape[0]) if p.U_tensors(1).ndim == 3 else 1 for p in self.parts]
-        self._tables = [_coefficient_tables(p, w, self.size) for p, w in zip(self.parts, self.widths, strict=True)]
+        self._tables = [
+            _coefficient_tables(p, w, self.size) for p, w in zip(self.parts, self.widths, strict=True)
+        ]
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """x [n, C, S], y [n, elements] one-hot -> [n, sum over irreps of C w], as MACE orders it."""
@@ -74,26 +79,24 @@ class PairContraction:
         for part, width, tables in zip(self.parts, self.widths, self._tables, strict=True):
             weights = (part.weights[1], part.weights[0], part.weights_max)  # orders 1, 2, 3
             one, two, three = (table.expand(w[z]) for table, w in zip(tables, weights, strict=True))
-            channels = three.shape[-1]
-            threes.append(three.reshape(size * size, width * size, channels))
-            twos.append(two.reshape(size * size, width, channels))
-            ones.append(one.reshape(width, size, channels))
-        cubic = torch.cat([*threes, *twos], dim=1).permute(2, 0, 1)
-        return cubic, torch.cat(ones, dim=0).permute(2, 0, 1)
+            threes.append(three.unflatten(1, (size * size, width * size)))
+            twos.append(two.unflatten(1, (size * size, width)))
+            ones.append(one.unflatten(1, (width, size)))
+        return torch.cat([*threes, *twos], dim=2), torch.cat(ones, dim=1)
 
 
 class _Table:
-    """A coupling table U [rows, p] of which most rows are zero: C = U W, computed on the rows that are not."""
+    """A coupling table U [rows, p], most rows zero: C = U W is computed on the others."""
 
     def __init__(self, matrix: Tensor) -> None:
         self.rows = int(matrix.shape[0])
         self.places = matrix.abs().sum(-1).nonzero().squeeze(-1)
-        self.values = matrix.index_select(0, self.places).contiguous()
+        self.values = matrix.index_select(0, self.places).T.contiguous()
 
     def expand(self, weights: Tensor) -> Tensor:
-        """weights [p, C] -> U W [rows, C]."""
-        out = torch.zeros((self.rows, weights.shape[-1]), dtype=weights.dtype, device=weights.device)
-        return out.index_copy(0, self.places, self.values.to(weights.dtype) @ weights)
+        """weights [p, C] -> (U W)^T [C, rows]."""
+        out = torch.zeros((weights.shape[-1], self.rows), dtype=weights.dtype, device=weights.device)
+        return out.index_copy(1, self.places, weights.T @ self.values.to(weights.dtype))
 
 
 def _coefficient_tables(part: Any, width: int, size: int) -> tuple[_Table, _Table, _Table]:
@@ -101,7 +104,9 @@ def _coefficient_tables(part: Any, width: int, size: int) -> tuple[_Table, _Tabl
     one, two, three = (part.U_tensors(n).detach() for n in (1, 2, 3))
     one = one.reshape(width * size, -1)
     two = two.reshape(width, size * size, -1).transpose(0, 1).reshape(size * size * width, -1)
-    three = three.reshape(width * size, size * size, -1).transpose(0, 1).reshape(size * size * width * size, -1)
+    three = (
+        three.reshape(width * size, size * size, -1).transpose(0, 1).reshape(size * size * width * size, -1)
+    )
     return _Table(one), _Table(two), _Table(three)
 
 
@@ -117,13 +122,15 @@ def usable(module: Any) -> bool:
 
 @contextmanager
 def use(model: torch.nn.Module, kind: Literal["fast", "mace"]) -> Iterator[int]:
-    """Within the block, the model's symmetric contractions are evaluated by `PairContraction`; yields how many."""
+    """Within the block, `PairContraction` evaluates the model's symmetric contractions; yields how many."""
     chosen = [m for m in model.modules() if usable(m)] if kind == "fast" else []
     try:
         for module in chosen:
             module.__dict__["forward"] = PairContraction(module)
         if chosen:
-            logging.info(f"HINT: {len(chosen)} symmetric contractions evaluated by pair products (--hint_kernels mace: off)")
+            logging.info(
+                f"HINT: {len(chosen)} symmetric contractions by pair products (off: --hint_kernels mace)"
+            )
         yield len(chosen)
     finally:
         for module in chosen:

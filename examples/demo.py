@@ -1,0 +1,225 @@
+"""The main job from nothing: geometries -> GFN2-xTB labels -> MACE with and without Hessians -> errors.
+
+    make demo            (or: python examples/demo.py -o demo-out --jobs 2)
+
+Every step is a command a user would type; the script prints it, runs it, and skips it if its result is there
+already. It ends with a table, a figure and ``results.json`` in the output folder. About ten minutes on two
+cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hint_plugin.data import read_frames, write_frames
+from hint_plugin.data.geometries import HELD_OUT, MOLECULES, REACTIONS, shaken
+
+BIN = Path(sys.executable).parent
+console = Console()
+
+#: Small enough for two cores, large enough that curvature can be seen to be right or wrong.
+MODEL = (
+    "--model MACE --num_channels 16 --max_L 1 --r_max 5.0 --E0s average --batch_size 6 --valid_batch_size 12 "
+    "--lr 0.01 --energy_weight 1 --forces_weight 100 --ema --ema_decay 0.99 --default_dtype float32 "
+    "--device cpu --eval_interval 10 --error_table PerAtomMAE --seed 1"
+)
+HESSIAN = "--hint_weight_start 2 --hint_weight_end 80"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One row of the table."""
+
+    name: str
+    title: str
+    data: str
+    epochs: int
+    options: str = ""
+
+
+TRAININGS = (
+    Training("ef", "E/F", "train.xyz", 120),
+    Training("hutchinson", "Hutchinson, all labelled", "train.xyz", 120, f"--loss hint_hutchinson {HESSIAN}"),
+    Training("fifth", "Hutchinson, one in five", "train_fifth.xyz", 120, f"--loss hint_hutchinson {HESSIAN}"),
+    Training("column", "column, all labelled", "train.xyz", 120, f"--loss hint_column {HESSIAN}"),
+    Training("ef4", "E/F, four times the frames", "train_4x.xyz", 30),
+)
+TESTS = {"geometries": "held-out geometries", "molecules": "held-out molecules"}
+
+
+def run(command: str, folder: Path, log: Path | None = None) -> float:
+    """Run one command in ``folder``, its output into ``log``; returns its wall time in seconds.
+
+    A command that fails ends the demonstration and shows the end of its output.
+    """
+    console.print(f"[dim]$ {command}[/dim]", soft_wrap=True, highlight=False)
+    words = shlex.split(command)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    start = time.perf_counter()
+    result = subprocess.run(
+        [str(BIN / words[0]), *words[1:]], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    if log is not None:
+        log.write_text(result.stdout + result.stderr)
+    if result.returncode:
+        console.print((result.stdout + result.stderr)[-3000:], highlight=False)
+        sys.exit(f"error: '{words[0]}' ended with {result.returncode}; full log: {log}")
+    return time.perf_counter() - start
+
+
+def make_data(folder: Path, jobs: int) -> None:
+    """Geometries, and their labels by ``hint label``."""
+    names = (*MOLECULES, *REACTIONS)
+    sets = {
+        "train": (shaken(names, 60, seed=1), "full"),
+        "more": (shaken(names, 180, seed=2), "none"),
+        "valid": (shaken(names, 12, seed=3), "full"),
+        "geometries": (shaken(names, 24, seed=4), "full"),
+        "molecules": (shaken(HELD_OUT, 18, seed=5), "full"),
+    }
+    for name, (frames, hessian) in sets.items():
+        if not (folder / f"{name}.xyz").exists():
+            write_frames(folder / f"{name}_geometries.xyz", frames)
+            label(f"{name}_geometries.xyz -o {name}.xyz --hessian {hessian}", folder, jobs)
+    if not (folder / "train_fifth.xyz").exists():
+        label("train_geometries.xyz -o train_fifth.xyz --hessian full --hessian-every 5", folder, jobs)
+    if not (folder / "train_4x.xyz").exists():
+        write_frames(
+            folder / "train_4x.xyz", [*read_frames(folder / "train.xyz"), *read_frames(folder / "more.xyz")]
+        )
+
+
+def label(arguments: str, folder: Path, jobs: int) -> None:
+    """GFN2-xTB labels."""
+    run(f"hint label {arguments} --engine gfn2-xtb --jobs {jobs}", folder)
+
+
+def train(job: Training, folder: Path) -> None:
+    """One model by stock ``mace_run_train``."""
+    place = folder / job.name
+    if (place / "done.json").exists():
+        return
+    place.mkdir(exist_ok=True)
+    command = (
+        f"mace_run_train --name {job.name} --train_file ../{job.data} --valid_file ../valid.xyz "
+        f"--max_num_epochs {job.epochs} {MODEL} {job.options}"
+    )
+    seconds = run(command, place, place / "train.log")
+    (place / "done.json").write_text(json.dumps({"seconds": round(seconds, 1)}))
+    console.print(f"{job.title}: trained in {seconds:.0f} s")
+
+
+def evaluate(folder: Path) -> list[dict]:
+    """Errors of all models by ``hint evaluate``."""
+    rows = []
+    for job in TRAININGS:
+        row: dict = {
+            "name": job.name,
+            "training": job.title,
+            **json.loads((folder / job.name / "done.json").read_text()),
+        }
+        for test in TESTS:
+            place = folder / job.name / f"evaluate_{test}"
+            if not (place / "metrics.json").exists():
+                run(
+                    f"hint evaluate {job.name}/{job.name}.model {test}.xyz -o {job.name}/evaluate_{test}",
+                    folder,
+                )
+            row[test] = json.loads((place / "metrics.json").read_text())["metrics"]
+        rows.append(row)
+    return rows
+
+
+COLUMNS = (("forces_mae", "F"), ("hessian_mae", "H"), ("eigenvalues_mae", "eig"), ("frequencies_mae", "freq"))
+
+
+def show(rows: list[dict], folder: Path) -> None:
+    """The table on the screen and as Markdown, the figure, and the numbers."""
+    table = Table(title="MAE of forces (eV/A), Hessian and its eigenvalues (eV/A^2), frequencies (cm^-1)")
+    table.add_column("training")
+    heads = [f"{short}, {title}" for title in TESTS.values() for _, short in COLUMNS]
+    for head in (*heads, "time (s)"):
+        table.add_column(head, justify="right")
+    markdown = ["| training | " + " | ".join(heads) + " | time (s) |", "|---" * (len(heads) + 2) + "|"]
+    for row in rows:
+        cells = [
+            f"{row[test][key]:.0f}" if key == "frequencies_mae" else f"{row[test][key]:.3f}"
+            for test in TESTS
+            for key, _ in COLUMNS
+        ]
+        table.add_row(row["training"], *cells, f"{row['seconds']:.0f}")
+        markdown.append(f"| {row['training']} | " + " | ".join(cells) + f" | {row['seconds']:.0f} |")
+    (folder / "results.md").write_text("\n".join(markdown) + "\n")
+    (folder / "results.json").write_text(json.dumps(rows, indent=2))
+    figure(rows, folder / "results.png")
+    Console(width=max(150, console.width)).print(table)
+    console.print(f"written: {folder / 'results.json'}, {folder / 'results.md'}, {folder / 'results.png'}")
+
+
+def figure(rows: list[dict], path: Path) -> None:
+    """Errors relative to E/F training, one panel a test set."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels, axes = plt.subplots(1, len(TESTS), figsize=(11, 4.2), sharey=True, layout="constrained")
+    labels = {
+        "forces_mae": "forces",
+        "hessian_mae": "Hessian",
+        "eigenvalues_mae": "eigenvalues",
+        "frequencies_mae": "frequencies",
+    }
+    for axis, (test, title) in zip(axes, TESTS.items(), strict=True):
+        for i, row in enumerate(rows):
+            values = [row[test][key] / rows[0][test][key] for key in labels]
+            places = [k + (i - 2) * 0.16 for k in range(len(labels))]
+            axis.bar(places, values, 0.15, label=row["training"])
+        axis.set_xticks(range(len(labels)), list(labels.values()))
+        axis.set_title(title)
+        axis.axhline(1, color="0.5", lw=0.8)
+    axes[0].set_ylabel("MAE relative to E/F training")
+    axes[1].legend(frameon=False, fontsize=8)
+    panels.savefig(path, dpi=150)
+    plt.close(panels)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo-out"),
+        help="folder of all results (default: demo-out)",
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    options = parser.parse_args()
+    folder = options.output.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    console.rule("labels")
+    make_data(folder, options.jobs)
+    console.rule("training")
+    with ThreadPoolExecutor(max(1, min(options.jobs, len(TRAININGS)))) as pool:
+        list(pool.map(lambda job: train(job, folder), TRAININGS))
+    console.rule("evaluation")
+    show(evaluate(folder), folder)
+
+
+if __name__ == "__main__":
+    main()
