@@ -34,7 +34,7 @@ SMALL = {
     "model": "MACE",
     "num_channels": 8,
     "max_L": 0,
-    "num_interactions": 2,
+    "num_interactions": 1,
     "r_max": 4.0,
     "num_radial_basis": 4,
     "correlation": 2,

@@ -32,4 +32,6 @@ def _dtype_is_left_alone() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A model of the molecules after eight epochs with ``hint_hutchinson``, and with HINT's fast kernels."""
-    return train_hint(tmp_path_factory.mktemp("trained"), max_num_epochs=8, lr=0.02, correlation=3)
+    return train_hint(
+        tmp_path_factory.mktemp("trained"), max_num_epochs=8, lr=0.02, correlation=3, num_interactions=2
+    )

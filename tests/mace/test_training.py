@@ -46,7 +46,7 @@ def final_table(log: str) -> list[list[str]]:
 
 def test_literal_command(tmp_path):
     """What a user types, in a shell, with stock mace-torch."""
-    run_command("mace_run_train", tmp_path, {**SMALL, **HINT, "max_num_epochs": 2})
+    run_command("mace_run_train", tmp_path, {**SMALL, **HINT, "max_num_epochs": 2, "num_interactions": 2})
     run = Run(tmp_path, "small", 1)
     assert run.validations[-1]["rmse_hessian"] < run.validations[0]["rmse_hessian"]
     assert "RMSE H / eV / A^2" in run.log
@@ -54,7 +54,7 @@ def test_literal_command(tmp_path):
 
 @pytest.mark.parametrize("loss", ["hint_column", "hint_full", "hint_difference"])
 def test_losses(tmp_path, loss):
-    run = train_hint(tmp_path, loss=loss, max_num_epochs=4, lr=0.02)
+    run = train_hint(tmp_path, loss=loss, max_num_epochs=3, lr=0.02)
     assert f"mode={loss.removeprefix('hint_')}" in run.log
     assert labels_in_log(run) == (12, 12)
     assert run.validations[-1]["rmse_hessian"] < 0.99 * run.validations[0]["rmse_hessian"]
@@ -66,7 +66,7 @@ def test_hutchinson_learns_what_energies_and_forces_do_not(trained, tmp_path):
     assert errors[-1] < 0.5 * errors[0]
     from hint_plugin.mace.predictor import MacePredictor
 
-    stock = train(tmp_path, loss="weighted", max_num_epochs=8, lr=0.02)
+    stock = train(tmp_path, loss="weighted", max_num_epochs=8, lr=0.02, correlation=3, num_interactions=2)
     frames = read(MOLECULES, ":")
 
     def error(run: Run) -> float:
@@ -476,6 +476,7 @@ def test_wandb_offline_run_holds_the_hessian_errors(tmp_path, monkeypatch):
         )
     finally:
         wandb.finish()
+        wandb.teardown()  # its service writes the file; wait for it
     (path,) = tmp_path.rglob("*.wandb")
     written = path.read_bytes()
     assert b"valid_rmse_f" in written  # MACE's own
