@@ -72,7 +72,7 @@ def shaken(
         seed: of all random numbers here.
 
     Returns:
-        structures with ``info["hint_group"]`` (the name) and ``info["charge"]`` = 0.
+        structures with ``info["config_type"]`` (the name) and ``info["charge"]`` = 0.
     """
     rng = np.random.default_rng(seed)
     paths = {name: reaction_path(name) for name in names if name in REACTIONS}
@@ -83,6 +83,6 @@ def shaken(
         sigma = sigmas[(number // len(names)) % len(sigmas)]
         atoms.positions += rng.normal(0.0, sigma, atoms.positions.shape)
         plain = Atoms(atoms.numbers, atoms.positions)
-        plain.info = {"hint_group": name.replace(" ", "_"), "charge": 0}
+        plain.info = {"config_type": name.replace(" ", "_"), "charge": 0}
         frames.append(plain)
     return frames

@@ -85,7 +85,7 @@ def evaluate(
         progress: called with the number of frames done.
 
     Returns:
-        what metrics.json holds: `metrics` of all frames, `groups` by `hint_group` or `config_type`, `units`.
+        what metrics.json holds: `metrics` of all frames, `groups` by `group` or `config_type`, `units`.
 
     Raises:
         DataError: no frame has any label. LabelError: a label is malformed.

@@ -16,7 +16,7 @@ from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
 
-GROUP_KEYS = ("hint_group", "config_type")
+GROUP_KEYS = ("group", "config_type")
 """Info keys that name a frame's group; the first one present counts."""
 Sources = Mapping[str, Iterable[Atoms]]
 
@@ -53,7 +53,7 @@ class Reference:
 
     @property
     def group(self) -> str:
-        """The frame's `hint_group` or `config_type`, "Default" without."""
+        """The frame's `group` or `config_type`, "Default" without."""
         return next((str(self.atoms.info[key]) for key in GROUP_KEYS if key in self.atoms.info), "Default")
 
     @property
