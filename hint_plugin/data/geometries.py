@@ -14,8 +14,11 @@ from ase import Atoms
 from ase.build import molecule
 from ase.mep import NEB
 
-MOLECULES = ("CH3OH", "CH3CH2OH", "H2CO", "HCOOH", "CH3CHO", "C2H4", "C2H6", "H3CNH2", "CH4")
-HELD_OUT = ("CH3CN", "CH3COCH3", "CH3OCH3", "C2H2", "H2CCO", "CH3CONH2")
+MOLECULES = (
+    *("CH3OH", "CH3CH2OH", "H2CO", "HCOOH", "CH3CHO", "C2H4"),
+    *("C2H6", "H3CNH2", "CH4", "CH3CN", "C2H2", "H2O"),
+)
+HELD_OUT = ("CH3COCH3", "CH3OCH3", "CH3CONH2", "HCOOCH3", "C3H8", "CH3CH2NH2")
 REACTIONS = ("HCN -> HNC", "NH3 inversion", "H2O2 torsion")
 
 

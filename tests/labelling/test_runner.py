@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from ase import Atoms
 from ase.build import molecule
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+
+from worker_setups import setup_broken, setup_dead, setup_fragile
 
 from hint_plugin.data import read_frames, read_label, write_frames
 from hint_plugin.errors import DataError, EngineError, OptionsError
@@ -85,7 +86,15 @@ def test_several_inputs_and_modes(tmp_path):
 def start(folder: Path, *options: str) -> subprocess.Popen:
     code = "from hint_plugin.cli.app import main; import sys; main(sys.argv[1:])"
     command = [sys.executable, "-c", code, "label", "in.xyz", "-o", "out.xyz", *options]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job ignores SIGINT, and so would all its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def wait_for_results(journal: Path, at_least: int) -> None:
@@ -190,29 +199,6 @@ def test_inputs_that_cannot_be_read(tmp_path):
     for wrong in (LabelSettings(engine="dft"), LabelSettings(hessian_every=2, hessian_fraction=0.5)):
         with pytest.raises(OptionsError):
             run_labelling([tmp_path / "empty.xyz"], tmp_path / "out.xyz", wrong)
-
-
-def setup_fragile():
-    def work(payload):
-        if payload == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if payload == "exit":
-            os.write(2, b"last words")
-            os._exit(7)
-        if payload == "raise":
-            raise ZeroDivisionError("oops")
-        print("noise that nobody sees")
-        return payload, os.environ["OMP_NUM_THREADS"]
-
-    return work
-
-
-def setup_dead():
-    os._exit(9)
-
-
-def setup_broken():
-    raise EngineError("no licence")
 
 
 def test_dead_workers_are_failures_and_the_rest_goes_on(capfd):
