@@ -82,6 +82,7 @@ class HintLoss(torch.nn.Module):
         self.hessian_loss = HessianLoss(options.penalty, options.huber_delta, options.clip or None)
         self.final_table = False  #: the table of errors after training is being made
         self.evaluations = 0  #: validations so far, for --hint_exact_interval
+        self.trained_since = False  #: an epoch was trained since the last of them
         self.evaluated: list[dict[str, float]] = []  #: Hessian errors of the sets of that table
 
     @property

@@ -60,7 +60,7 @@ def train_one_epoch(original: Original, arguments: Arguments) -> None:
     loss = arguments["loss_fn"]
     if isinstance(loss, HintLoss):
         loss.clock.start_epoch(arguments["epoch"])
-        loss.evaluations += 1
+        loss.trained_since = True
     return original(**arguments)
 
 
@@ -86,6 +86,8 @@ def evaluate(original: Original, frozen: Any, *args: Any, **kwargs: Any) -> tupl
     value, metrics = original(**{**arguments, "loss_fn": loss.base})
     if loss.options.validation_probes == 0 and not loss.final_table:
         return value, metrics
+    if loss.trained_since:  # several heads are one validation
+        loss.trained_since, loss.evaluations = False, loss.evaluations + 1
     due = loss.final_table or loss.evaluations % loss.options.exact_interval == 0
     exact = loss.options.validation_exact if due else 0
     found = validate(

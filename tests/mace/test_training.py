@@ -482,3 +482,8 @@ def test_wandb_offline_run_holds_the_hessian_errors(tmp_path, monkeypatch):
     assert b"valid_rmse_f" in written  # MACE's own
     for key in (b"valid_rmse_hessian", b"valid_mae_eigenvalues", b"valid_Default_final_mae_hessian"):
         assert key in written
+
+
+def test_exact_hessians_are_compared_at_every_nth_validation(tmp_path):
+    run = train_hint(tmp_path, max_num_epochs=7, eval_interval=2, hint_exact_interval=2)
+    assert ["mae_hessian" in line for line in run.validations] == [True, False, True, False, True]
