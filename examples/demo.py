@@ -126,25 +126,24 @@ def train(job: Training, folder: Path) -> None:
     console.print(f"{job.title}: trained in {seconds:.0f} s")
 
 
-def evaluate(folder: Path) -> list[dict]:
-    """Errors of all models by ``hint evaluate``."""
-    rows = []
-    for job in TRAININGS:
-        row: dict = {
-            "name": job.name,
-            "training": job.title,
-            **json.loads((folder / job.name / "done.json").read_text()),
-        }
-        for test in TESTS:
-            place = folder / job.name / f"evaluate_{test}"
-            if not (place / "metrics.json").exists():
-                run(
-                    f"hint evaluate {job.name}/{job.name}.model {test}.xyz -o {job.name}/evaluate_{test}",
-                    folder,
-                )
-            row[test] = json.loads((place / "metrics.json").read_text())["metrics"]
-        rows.append(row)
-    return rows
+def evaluate(folder: Path, jobs: int) -> list[dict]:
+    """Errors of all models by ``hint evaluate``, one row a training."""
+
+    def measure(job: Training, test: str) -> dict:
+        place = folder / job.name / f"evaluate_{test}"
+        if not (place / "metrics.json").exists():
+            run(f"hint evaluate {job.name}/{job.name}.model {test}.xyz -o {job.name}/evaluate_{test}", folder)
+        found: dict = json.loads((place / "metrics.json").read_text())["metrics"]
+        return found
+
+    with ThreadPoolExecutor(jobs) as pool:
+        pending = {(job.name, test): pool.submit(measure, job, test) for job in TRAININGS for test in TESTS}
+    return [
+        {"name": job.name, "training": job.title}
+        | json.loads((folder / job.name / "done.json").read_text())
+        | {test: pending[job.name, test].result() for test in TESTS}
+        for job in TRAININGS
+    ]
 
 
 COLUMNS = (("forces_mae", "F"), ("hessian_mae", "H"), ("eigenvalues_mae", "eig"), ("frequencies_mae", "freq"))
@@ -213,7 +212,7 @@ def main() -> None:
         default=Path("demo-out"),
         help="folder of all results (default: demo-out)",
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes at a time")
     options = parser.parse_args()
     folder = options.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -223,7 +222,7 @@ def main() -> None:
     with ThreadPoolExecutor(max(1, min(options.jobs, len(TRAININGS)))) as pool:
         list(pool.map(lambda job: train(job, folder), TRAININGS))
     console.rule("evaluation")
-    show(evaluate(folder), folder)
+    show(evaluate(folder, options.jobs), folder)
 
 
 if __name__ == "__main__":
