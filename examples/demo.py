@@ -195,7 +195,7 @@ def figure(rows: list[dict], path: Path) -> None:
         axis.set_title(title)
         axis.axhline(1, color="0.5", lw=0.8)
     axes[0].set_ylabel("MAE relative to E/F training")
-    axes[1].legend(frameon=False, fontsize=8)
+    panels.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     panels.savefig(path, dpi=150)
     plt.close(panels)
 
