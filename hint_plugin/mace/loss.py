@@ -24,6 +24,14 @@ from hint_plugin.mace.options import HintOptions
 #: The step number of the fixed probes of validation; training counts from 0.
 VALIDATION_STEP = -1
 
+#: How MACE's model is called for forces that can be differentiated again, and nothing else.
+FORCES_WITH_GRAPH = {
+    "training": True,
+    "compute_force": True,
+    "compute_virials": False,
+    "compute_stress": False,
+}
+
 #: Unlabelled edges from which a second, smaller forward pass is cheaper than differentiating the whole batch
 #: twice (measured by benchmarks/training_step.py on CPU: a pass costs about 15 ms whatever its size).
 SPLIT_MIN_EDGES = 64

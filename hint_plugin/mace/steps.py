@@ -6,6 +6,7 @@ Functions take MACE's original and its arguments by name.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,7 +20,7 @@ from hint_plugin.data import LabelKeys, check_frames, iter_frames
 from hint_plugin.errors import DataError, HintError
 from hint_plugin.mace import kernels
 from hint_plugin.mace.labels import BatchLabels
-from hint_plugin.mace.loss import HessianForward, HintLoss, hessian_input
+from hint_plugin.mace.loss import FORCES_WITH_GRAPH, HessianForward, HintLoss, hessian_input
 from hint_plugin.mace.validation import EXACT, describe, validate
 
 Original = Callable[..., Any]
@@ -161,12 +162,11 @@ def check_products(model: torch.nn.Module, loss: HintLoss, loader: Iterable[Any]
     data = _first_labelled(loader, device)
     if data is None:
         return
-    options = {"training": True, "compute_force": True, "compute_virials": False, "compute_stress": False}
     labels = BatchLabels(data)
     remedy = "use --loss hint_difference, which needs forces only"
     try:
-        pred = model(data, **options)
-        inputs = hessian_input(model, data, pred, labels.labels, labels.weights, options)
+        pred = model(data, **FORCES_WITH_GRAPH)
+        inputs = hessian_input(model, data, pred, labels.labels, labels.weights, FORCES_WITH_GRAPH)
         v, _ = draw_batch(labels.labels, LossMode.HUTCHINSON, 1, 0, 0)
         product = hvp_from_forces(inputs.forces, inputs.positions, v)
         product.square().sum().backward()
@@ -232,7 +232,5 @@ def count_labels(dataset: Any, limit: int = 2000) -> tuple[int, int]:
 
 
 def _wandb_in_use() -> bool:
-    import sys
-
     wandb = sys.modules.get("wandb")
     return wandb is not None and getattr(wandb, "run", None) is not None

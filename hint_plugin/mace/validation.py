@@ -21,7 +21,14 @@ from hint_plugin.core.losses import HessianLoss, LossMode
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.mace.labels import BatchLabels, sub_batch
-from hint_plugin.mace.loss import VALIDATION_STEP, HessianInput, HintLoss, distributed, hessian_input
+from hint_plugin.mace.loss import (
+    FORCES_WITH_GRAPH,
+    VALIDATION_STEP,
+    HessianInput,
+    HintLoss,
+    distributed,
+    hessian_input,
+)
 
 #: What the exact comparison reports: name in the results -> name in `HessianMetrics.result`, unit.
 EXACT = {
@@ -96,9 +103,10 @@ def _add_batch(
     weights: Tensor,
     exact: int,
 ) -> None:
-    options = {"training": True, "compute_force": True, "compute_virials": False, "compute_stress": False}
     with torch.enable_grad():
-        inputs = hessian_input(model, batch, model(batch, **options), labels, weights, options)
+        inputs = hessian_input(
+            model, batch, model(batch, **FORCES_WITH_GRAPH), labels, weights, FORCES_WITH_GRAPH
+        )
         mode = LossMode.DIFFERENCE if loss.mode is LossMode.DIFFERENCE else LossMode.HUTCHINSON
         probes = max(1, loss.options.validation_probes)
         v, product, reference = loss.products(inputs, mode, probes, VALIDATION_STEP, create_graph=False)
@@ -130,11 +138,10 @@ def _add_exact(
     part = sub_batch(batch, chosen) if chosen else None
     if part is None:
         return
-    options = {"training": True, "compute_force": True, "compute_virials": False, "compute_stress": False}
     with torch.enable_grad():
-        forces = model(part, **options)["forces"]
+        forces = model(part, **FORCES_WITH_GRAPH)["forces"]
         if mode is LossMode.DIFFERENCE:
-            alone = hessian_input(model, part, {"forces": forces}, [], inputs.weights, options)
+            alone = hessian_input(model, part, {"forces": forces}, [], inputs.weights, FORCES_WITH_GRAPH)
             whole = HessianOperator.from_differences(alone.force_function, part["positions"].detach()).dense()
             ends = [3 * int(p) for p in part["ptr"]]
             hessians = [whole[a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
