@@ -26,7 +26,7 @@ def label(
     ],
     engine: Annotated[str, typer.Option(help="What computes the labels.")] = "gfn2-xtb",
     hessian: Annotated[
-        Hessian, typer.Option(help="full: the matrix, 6N gradients. projected: pairs (v, Hv), 2 a probe.")
+        Hessian, typer.Option(help="full: the matrix, 6(N-1) gradients. projected: pairs (v, Hv), 2 a probe.")
     ] = Hessian.full,
     probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,

@@ -25,6 +25,7 @@ of the forces.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,15 +53,48 @@ def hvp(forces: Forces, positions: NDArray, probes: NDArray, step: float) -> NDA
     return products
 
 
-def hessian(forces: Forces, positions: NDArray, step: float) -> NDArray:
-    """H by central differences along every coordinate, 6N calls: [3N, 3N] in eV/A^2, not symmetrised."""
-    n = positions.size
-    units = np.eye(n).reshape(n, -1, 3)
-    return hvp(forces, positions, units, step).reshape(n, n)
+@dataclass(frozen=True)
+class DifferenceHessian:
+    """A symmetric H [3N, 3N] in eV/A^2; its noise, and max |H - H^T| before symmetrisation."""
+
+    matrix: NDArray
+    noise: float
+    asymmetry: float
+
+
+def hessian(
+    forces: Forces, positions: NDArray, step: float, *, translation_invariant: bool = False
+) -> DifferenceHessian:
+    """H by central differences along every coordinate, symmetrised: 6N calls.
+
+    Where a translation of everything changes nothing (a molecule or a cell, and no grid that is fixed in
+    space), the last atom need not be moved: 6(N - 1) calls. Its elements with another atom a are known from
+    moving a, H_Na = H_aN^T, and its own block is minus their sum, H_NN = -sum_a H_Na (acoustic sum rule).
+
+    Args:
+        forces: positions [N, 3] in A -> forces [N, 3] in eV/A.
+        positions: [N, 3], A.
+        step: length of a displacement, A.
+        translation_invariant: whether `forces` are.
+    """
+    size = positions.size
+    moved = size - 3 if translation_invariant and size > 3 else size
+    units = np.eye(size)[:moved].reshape(moved, -1, 3)
+    rows = hvp(forces, positions, units, step).reshape(moved, size)
+    square = rows[:, :moved]
+    noise, asymmetry = hessian_noise(square)
+    matrix = np.empty((size, size))
+    matrix[:moved, :moved] = 0.5 * (square + square.T)
+    if moved < size:
+        last = rows[:, moved:]
+        corner = -last.reshape(-1, 3, 3).sum(0)
+        matrix[:moved, moved:], matrix[moved:, :moved] = last, last.T
+        matrix[moved:, moved:] = 0.5 * (corner + corner.T)
+    return DifferenceHessian(matrix, noise, asymmetry)
 
 
 def hessian_noise(matrix: NDArray) -> tuple[float, float]:
-    """(noise after symmetrisation, max |H - H^T|) of a raw H [3N, 3N], eV/A^2; see the table above."""
+    """(noise after symmetrisation, max |H - H^T|) of a raw H [n, n], eV/A^2; see the table above."""
     difference = (matrix - matrix.T)[np.triu_indices(len(matrix), 1)]
     return float(np.sqrt(np.mean(difference**2)) / 2), float(np.abs(difference).max())
 

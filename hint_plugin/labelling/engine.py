@@ -59,11 +59,13 @@ class Engine(Protocol):
         name: what `--engine` calls it.
         method: what a paper calls it.
         step: length of a displacement for differences, A.
+        translation_invariant: whether moving all atoms together changes nothing (no grid fixed in space).
     """
 
     name: str
     method: str
     step: float
+    translation_invariant: bool
 
     def prepare(self, atoms: Atoms) -> Prepared:
         """Set up for one structure. Raises EngineError where the engine cannot treat it."""
@@ -104,7 +106,7 @@ def make_labels(
 ) -> Labels:
     """Energy, forces, stress where periodic, and the Hessian in the wanted form, of one structure.
 
-    A *full* Hessian costs 6N forces and is symmetrised; half of what the symmetrisation changed is its noise.
+    A *full* Hessian costs 6(N - 1) forces (6N where a grid is fixed in space) and is symmetrised; half of what the symmetrisation changed is its noise.
     A *projected* one costs 2K forces along K Rademacher probes, and 2 more where K < 4, to see its noise.
 
     Args:
@@ -123,12 +125,9 @@ def make_labels(
     if hessian == "none":
         return Labels(point, None, provenance)
     if hessian == "full":
-        matrix = prepared.analytic_hessian()
-        if matrix is None:
-            matrix = differences.hessian(prepared.forces_at, atoms.positions, engine.step)
-        full_noise, asymmetry = differences.hessian_noise(matrix)
-        provenance |= {"asymmetry": asymmetry, "noise_from": "asymmetry"}
-        label = HessianLabel.full(0.5 * (matrix + matrix.T), noise=full_noise, provenance=provenance)
+        found = _full_hessian(engine, prepared, atoms)
+        provenance |= {"asymmetry": found.asymmetry, "noise_from": "asymmetry"}
+        label = HessianLabel.full(found.matrix, noise=found.noise, provenance=provenance)
         return Labels(point, label, provenance)
     if rng is None:
         raise OptionsError("projected labels need a random generator: pass rng")
@@ -142,3 +141,16 @@ def make_labels(
         noise, origin = differences.step_noise(probes[:1], hvp[:1], coarse), "step-doubling"
     provenance |= {"noise_from": origin}
     return Labels(point, HessianLabel.projected(probes, hvp, noise=noise, provenance=provenance), provenance)
+
+
+def _full_hessian(engine: Engine, prepared: Prepared, atoms: Atoms) -> differences.DifferenceHessian:
+    matrix = prepared.analytic_hessian()
+    if matrix is not None:
+        noise, asymmetry = differences.hessian_noise(matrix)
+        return differences.DifferenceHessian(0.5 * (matrix + matrix.T), noise, asymmetry)
+    return differences.hessian(
+        prepared.forces_at,
+        atoms.positions,
+        engine.step,
+        translation_invariant=engine.translation_invariant,
+    )

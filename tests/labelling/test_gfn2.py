@@ -40,9 +40,8 @@ def without_rigid_motion(atoms: Atoms) -> np.ndarray:
 def exact_hessian(atoms: Atoms) -> np.ndarray:
     """Two steps and a tight SCF, extrapolated: good to 1e-7 eV/A^2 but for what the SCF leaves."""
     prepared = make_engine("gfn2-xtb", accuracy=1e-7).prepare(atoms)
-    fine, coarse = (differences.hessian(prepared.forces_at, atoms.positions, h) for h in (1e-3, 2e-3))
-    raw = (4 * fine - coarse) / 3
-    return 0.5 * (raw + raw.T)
+    fine, coarse = (differences.hessian(prepared.forces_at, atoms.positions, h).matrix for h in (1e-3, 2e-3))
+    return (4 * fine - coarse) / 3
 
 
 @pytest.mark.skipif(XTB is None, reason="the xtb program is not installed (Debian: apt install xtb)")
@@ -110,7 +109,37 @@ def test_reusing_the_density_changes_nothing():
     atoms, engine = displaced("CH3OH"), make_engine("gfn2-xtb")
     chained = differences.hessian(engine.prepare(atoms).forces_at, atoms.positions, engine.step)
     fresh = differences.hessian(lambda x: engine.prepare(atoms).forces_at(x), atoms.positions, engine.step)
-    assert np.abs(chained - fresh).max() < 1e-4
+    assert np.abs(chained.matrix - fresh.matrix).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["CH3CH2OH", "diamond"])
+def test_the_last_atom_need_not_be_moved(name):
+    if name == "diamond":
+        atoms = bulk("C", cubic=True)
+        atoms.rattle(0.03, seed=0)
+    else:
+        atoms = displaced(name)
+    engine = make_engine("gfn2-xtb")
+    assert engine.translation_invariant
+    calls = 0
+
+    def forces(positions):
+        nonlocal calls
+        calls += 1
+        return prepared.forces_at(positions)
+
+    prepared = engine.prepare(atoms)
+    moved_all = differences.hessian(prepared.forces_at, atoms.positions, engine.step)
+    short = differences.hessian(forces, atoms.positions, engine.step, translation_invariant=True)
+    assert calls == 6 * (len(atoms) - 1)
+    assert np.abs(short.matrix - short.matrix.T).max() == 0
+    assert np.abs(short.matrix - moved_all.matrix).max() < 5e-4
+    assert np.abs(make_labels(engine, atoms).hessian.hessian - short.matrix).max() < 1e-4
+
+
+def test_one_atom_alone_has_no_curvature():
+    labels = make_labels(make_engine("gfn2-xtb"), Atoms("He"))
+    assert np.abs(labels.hessian.hessian).max() < 1e-6
 
 
 def test_charge_and_spin():
