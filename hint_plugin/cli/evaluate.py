@@ -1,4 +1,4 @@
-"""`hint evaluate MODEL DATA... -o DIR`: errors of a model's energies, forces, Hessians and spectra."""
+"""`hint evaluate MODEL DATA... -o DIR`: errors of energies, forces, stresses, Hessians and spectra."""
 
 from pathlib import Path
 from typing import Annotated

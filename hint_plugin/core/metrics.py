@@ -7,6 +7,7 @@ into batches; `*_frame_mae` averages the frames' own MAE instead, which is what 
 |---|---|
 | `energy_mae`, `energy_rmse` | dE = (E - E_ref) / N |
 | `forces_*`, `hessian_*` | all Cartesian elements; labels of kind *rows* add the rows they have |
+| `stress_*` | the six components of the symmetric tensor, each once |
 | `eigenvalues_*` | of the Cartesian Hessian, 3N of them, sorted and compared in order |
 | `projected_eigenvalues_*`, `frequencies_*` | of the Eckart-projected, mass-weighted H (`vibrations`) |
 | `lowest_mode_cosine` | abs(<u, u_ref>) of the lowest vibrational modes (`spectra.mode_overlap`) |
@@ -32,6 +33,8 @@ UNITS: dict[str, str] = {
     "energy_rmse": "eV/atom",
     "forces_mae": "eV/A",
     "forces_rmse": "eV/A",
+    "stress_mae": "eV/A^3",
+    "stress_rmse": "eV/A^3",
     "hessian_mae": "eV/A^2",
     "hessian_rmse": "eV/A^2",
     "hessian_frame_mae": "eV/A^2",
@@ -121,6 +124,7 @@ class HessianMetrics:
 
     energy: ErrorSum = field(default_factory=ErrorSum)
     forces: ErrorSum = field(default_factory=ErrorSum)
+    stress: ErrorSum = field(default_factory=ErrorSum)
     hessian: ErrorSum = field(default_factory=ErrorSum)
     hessian_frame: ErrorSum = field(default_factory=ErrorSum)
     eigenvalues: ErrorSum = field(default_factory=ErrorSum)
@@ -152,6 +156,10 @@ class HessianMetrics:
     def update_forces(self, predicted: Tensor, reference: Tensor) -> dict[str, float]:
         """[N, 3] in eV/A. Raises ValueError if the shapes differ."""
         return {"forces_mae": self.forces.add(_difference(predicted, reference))}
+
+    def update_stress(self, predicted: Tensor, reference: Tensor) -> dict[str, float]:
+        """[6] in eV/A^3, in the same order. Raises ValueError if the shapes differ."""
+        return {"stress_mae": self.stress.add(_difference(predicted, reference))}
 
     def update_hessian(
         self, predicted: Tensor, reference: Tensor, positions: Tensor, masses: Tensor, periodic: bool = False
@@ -227,7 +235,8 @@ class HessianMetrics:
         """All metrics that the frames so far determine, plain floats in the units of `UNITS`, and counts."""
         found: dict[str, float] = {name: getattr(self, name) for name in COUNTS}
         found |= {"n_energy": self.energy.count, "n_force_components": self.forces.count}
-        for name in ("energy", "forces", "hessian", "eigenvalues", "projected_eigenvalues", "frequencies"):
+        found |= {"n_stress_components": self.stress.count}
+        for name in AVERAGED:
             errors: ErrorSum = getattr(self, name)
             if errors.count:
                 found |= {f"{name}_mae": errors.mae, f"{name}_rmse": errors.rmse}
@@ -265,6 +274,11 @@ class HessianMetrics:
 
 
 COUNTS = ("n_frames", "n_full", "n_rows", "n_projected")
+AVERAGED = (
+    *("energy", "forces", "stress"),
+    *("hessian", "eigenvalues", "projected_eigenvalues", "frequencies"),
+)
+"""Quantities with an MAE and an RMSE over their elements."""
 
 
 def _difference(predicted: Tensor, reference: Tensor) -> Tensor:

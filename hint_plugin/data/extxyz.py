@@ -162,7 +162,7 @@ def _examine(
     """(label, problems, remarks) of one frame; looks at everything, raises nothing."""
     found: list[str] = []
     labels: list[HessianLabel] = []
-    found += _check_energy_and_forces(atoms, keys)
+    found += _check_energy_forces_stress(atoms, keys)
     for read in (_read_full, _read_rows, _read_projected):
         try:
             label = read(atoms, keys)
@@ -177,11 +177,12 @@ def _examine(
     return (labels[0] if labels else None), found, notes
 
 
-def _check_energy_and_forces(atoms: Atoms, keys: LabelKeys) -> list[str]:
+def _check_energy_forces_stress(atoms: Atoms, keys: LabelKeys) -> list[str]:
     found = []
-    for key, store, shape in (
-        (keys.energy, atoms.info, ()),
-        (keys.forces, atoms.arrays, (len(atoms), 3)),
+    for key, store, shapes in (
+        (keys.energy, atoms.info, ((), (1,))),
+        (keys.forces, atoms.arrays, ((len(atoms), 3),)),
+        (keys.stress, atoms.info, ((6,), (3, 3), (9,))),
     ):
         if key not in store:
             continue
@@ -190,9 +191,9 @@ def _check_energy_and_forces(atoms: Atoms, keys: LabelKeys) -> list[str]:
         except (TypeError, ValueError):
             found.append(f"{key} is {store[key]!r}; wanted numbers. Relabel the frame or remove the key")
             continue
-        if value.shape != shape and not (shape == () and value.size == 1):
+        if value.shape not in shapes:
             found.append(
-                f"{key} has shape {value.shape}; wanted {shape}. Relabel the frame or remove the key"
+                f"{key} has shape {value.shape}; wanted {shapes[0]}. Relabel the frame or remove the key"
             )
         elif not np.isfinite(value).all():
             found.append(f"{key} holds NaN or infinity. Relabel the frame or remove the key")

@@ -17,7 +17,7 @@ class LabelKeys:
     |---|---|---|---|
     | energy | info | scalar | eV |
     | forces | arrays | [N, 3] | eV/A |
-    | stress | info | [6], ASE's Voigt order and sign | eV/A^3 |
+    | stress | info | [6], ASE's Voigt order and sign; [3, 3] and [9] are read too | eV/A^3 |
     | hessian | info | [3N, 3N] | eV/A^2 |
     | rows | info | [3m, 3N], atoms in ascending order | eV/A^2 |
     | mask | arrays | [N] bool, m of them true | |

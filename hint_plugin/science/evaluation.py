@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from hint_plugin.core import spectra
@@ -26,15 +27,16 @@ from hint_plugin.science.report import ParitySample, plot_parity, replacing, wri
 FORMAT = {"format": "hint-evaluation", "format_version": 1}
 COLUMNS = (
     *("source", "frame", "formula", "atoms", "group", "label", "finite"),
-    *("energy_reference", "energy_predicted", "energy_error", "forces_mae", "hessian_mae", "eigenvalues_mae"),
-    *("frequencies_mae", "lowest_mode_cosine", "saddle_index_reference", "saddle_index", "zpe_error"),
+    *("energy_reference", "energy_predicted", "energy_error", "forces_mae", "stress_mae"),
+    *("hessian_mae", "eigenvalues_mae", "frequencies_mae", "lowest_mode_cosine"),
+    *("saddle_index_reference", "saddle_index", "zpe_error"),
     *("asymmetry_max", "asymmetry_mean", "hvp_relative_error", "hessian_rmse_estimate"),
 )
 """Columns of frames.csv, in the units of `metrics.UNITS`; energies in eV, energy_error in eV/atom."""
 
 
 class Predictor(Protocol):
-    """Anything that says energies, forces and, where asked for, Hessians of structures, in their order."""
+    """Anything that says energies, forces, stresses and, if asked for, Hessians of structures, in order."""
 
     def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
         """One `Prediction` for each frame; with `hessian=True` each has one."""
@@ -145,6 +147,10 @@ def _compare_frame(reference: Reference, prediction: Prediction, tally: _Tally) 
     if reference.forces is not None:
         row |= metrics.update_forces(prediction.forces, torch.as_tensor(reference.forces))
         tally.sample("forces", reference.forces, prediction.forces)
+    if reference.stress is not None and prediction.stress is not None:
+        stress = full_3x3_to_voigt_6_stress(prediction.stress.numpy())
+        row |= metrics.update_stress(torch.as_tensor(stress), torch.as_tensor(reference.stress))
+        tally.sample("stress", reference.stress, stress)
     if reference.label is not None and prediction.hessian is not None:
         row |= _compare_hessian(reference.atoms, reference.label, prediction.hessian, metrics, tally)
     return row

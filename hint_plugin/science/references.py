@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import ArrayLike, NDArray
 
 from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.frames import iter_frames
@@ -35,8 +36,8 @@ class FrameFile:
 class Reference:
     """A structure and what is known about it.
 
-    `energy` eV (total), `forces` [N, 3] eV/A, `label`: each None where there is none. `source` and `frame`
-    say where it comes from.
+    `energy` eV (total), `forces` [N, 3] eV/A, `stress` [6] eV/A^3 in ASE's Voigt order and sign, `label`:
+    each None where there is none. `source` and `frame` say where it comes from.
     """
 
     atoms: Atoms
@@ -44,12 +45,14 @@ class Reference:
     frame: int
     energy: float | None
     forces: NDArray[np.float64] | None
+    stress: NDArray[np.float64] | None
     label: HessianLabel | None
 
     @property
     def is_labelled(self) -> bool:
         """Whether there is anything to compare with."""
-        return self.energy is not None or self.forces is not None or self.label is not None
+        found = (self.energy, self.forces, self.stress, self.label)
+        return any(value is not None for value in found)
 
     @property
     def group(self) -> str:
@@ -74,24 +77,31 @@ class Reference:
 
 
 def read_reference(atoms: Atoms, keys: LabelKeys, source: str, frame: int) -> Reference:
-    """Energy, forces and Hessian label of a structure.
+    """Energy, forces, stress and Hessian label of a structure; stress only if all directions are periodic.
 
-    Without the keys of `keys`, energy and forces are taken from the structure's own calculator, which is
-    where ASE puts `energy` and `forces` of an extxyz file. Raises LabelError, with source and frame, if a
-    label is malformed.
+    Without the keys of `keys`, all but the Hessian are taken from the structure's own calculator, which is
+    where ASE puts `energy`, `forces` and `stress` of an extxyz file. Raises LabelError, with source and
+    frame, if a label is malformed.
     """
     label = read_label(atoms, keys, source=source, frame=frame)
     results = atoms.calc.results if atoms.calc is not None else {}
     energy = atoms.info.get(keys.energy, results.get("energy"))
     forces = atoms.arrays.get(keys.forces, results.get("forces"))
+    stress = atoms.info.get(keys.stress, results.get("stress")) if atoms.pbc.all() else None
     return Reference(
         atoms,
         source,
         frame,
         None if energy is None else float(np.asarray(energy).item()),
         None if forces is None else np.asarray(forces, dtype=float),
+        None if stress is None else _voigt(stress),
         label,
     )
+
+
+def _voigt(stress: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(stress, dtype=float)
+    return values if values.shape == (6,) else full_3x3_to_voigt_6_stress(values.reshape(3, 3))
 
 
 def read_references(

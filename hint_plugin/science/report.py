@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PANELS = {
     "energy": ("energy", "eV/atom"),
     "forces": ("force components", "eV/A"),
+    "stress": ("stress components", "eV/A^3"),
     "hessian": ("Hessian elements", "eV/A^2"),
     "eigenvalues": ("Hessian eigenvalues", "eV/A^2"),
 }
@@ -31,6 +32,7 @@ GROUP_COLUMNS = {
     "n_frames": "frames",
     "energy_mae": "E MAE\neV/atom",
     "forces_mae": "F MAE\neV/A",
+    "stress_mae": "S MAE\nmeV/A^3",
     "hessian_mae": "H MAE\neV/A^2",
     "eigenvalues_mae": "eig MAE\neV/A^2",
     "frequencies_mae": "freq MAE\ncm^-1",
@@ -38,6 +40,8 @@ GROUP_COLUMNS = {
     "saddle_index_agreement": "saddle\nindex",
 }
 """Columns of the table of groups, with their headings."""
+PRINTED = {"stress_mae": (1000, "meV/A^3"), "stress_rmse": (1000, "meV/A^3")}
+"""Factor and unit of what the tables show in another unit than `UNITS`: that of MACE's log."""
 SCATTER_LIMIT = 3000
 """More points than this are drawn as a density."""
 
@@ -141,7 +145,7 @@ def _draw_panel(figure: Any, axes: Any, sample: ParitySample, unit: str) -> None
 
 
 def _pretty(unit: str) -> str:
-    return unit.replace("^2", "²").replace("/A", "/Å")
+    return unit.replace("^2", "²").replace("^3", "³").replace("/A", "/Å")
 
 
 def summary_tables(result: Mapping[str, Any]) -> list[Table]:
@@ -153,7 +157,7 @@ def summary_tables(result: Mapping[str, Any]) -> list[Table]:
     table.add_column("value", justify="right")
     table.add_column("unit")
     for name in [*(n for n in UNITS if n in metrics), *(n for n in metrics if n.startswith("n_"))]:
-        table.add_row(name, _number(metrics[name]), UNITS.get(name, ""))
+        table.add_row(name, _printed(name, metrics), PRINTED.get(name, (1, UNITS.get(name, "")))[1])
     if len(groups) < 2:
         return [table]
     names = [name for name in GROUP_COLUMNS if name in metrics]
@@ -161,14 +165,15 @@ def summary_tables(result: Mapping[str, Any]) -> list[Table]:
     for name in names:
         by_group.add_column(GROUP_COLUMNS[name], justify="right", overflow="fold")
     for group, values in groups.items():
-        by_group.add_row(group, *(_number(values.get(name)) for name in names))
+        by_group.add_row(group, *(_printed(name, values) for name in names))
     return [table, by_group]
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
+def _printed(name: str, values: Mapping[str, float]) -> str:
+    value = values.get(name)
+    if value is None or isinstance(value, int):
+        return "-" if value is None else str(value)
+    return f"{value * PRINTED.get(name, (1, ''))[0]:.4g}"
 
 
 def provenance(model: Path | None, data: Sequence[Path], **about: Any) -> dict[str, Any]:

@@ -11,10 +11,14 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.stress import full_3x3_to_voigt_6_stress
 from typer.testing import CliRunner
 
 pytest.importorskip("mace")
+
+from small_mace import small_mace
 
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data import label as labels
@@ -24,45 +28,22 @@ from hint_plugin.mace.predictor import MacePredictor, batches
 from hint_plugin.science.evaluation import evaluate
 from hint_plugin.science.references import FrameFile
 
-ELEMENTS = [1, 6, 8]
 
-
-def small_model(heads: list[str] | None = None) -> torch.nn.Module:
-    from e3nn import o3
-    from mace import modules
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    n_heads = len(heads or ["Default"])
-    model = modules.ScaleShiftMACE(
-        r_max=4.0,
-        num_bessel=4,
-        num_polynomial_cutoff=5,
-        max_ell=2,
-        interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-        interaction_cls_first=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-        num_interactions=2,
-        num_elements=len(ELEMENTS),
-        hidden_irreps=o3.Irreps("4x0e + 4x1o"),
-        MLP_irreps=o3.Irreps("4x0e"),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.tile([-13.0, -1000.0, -2000.0], (n_heads, 1)),
-        avg_num_neighbors=4.0,
-        atomic_numbers=ELEMENTS,
-        correlation=2,
-        atomic_inter_scale=[100.0] * n_heads,
-        atomic_inter_shift=[0.0] * n_heads,
-        heads=heads,
-    )
-    torch.set_default_dtype(before)
-    return model
+def small_model(heads: tuple[str, ...] = ("Default",)) -> torch.nn.Module:
+    return small_mace([1, 6, 8], energies=[-13.0, -1000.0, -2000.0], scale=100.0, heads=heads)
 
 
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.model"
     torch.save(small_model(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def metal_path(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("metal") / "metal.model"
+    torch.save(small_mace([29, 79], scale=100.0), path)
     return path
 
 
@@ -177,6 +158,7 @@ def test_labels_of_the_model_itself_have_no_error(predictor, labelled, tmp_path)
     assert found["saddle_index_agreement"] == 1
     assert found["asymmetry_max"] < 1e-9
     assert (found["n_frames"], found["n_full"], found["n_energy"]) == (5, 4, 5)
+    assert "stress_mae" not in found  # molecules
 
 
 def test_known_errors_are_found(predictor, labelled, tmp_path):
@@ -237,6 +219,47 @@ def test_hessians_of_some_frames_only(predictor, labelled, tmp_path):
     assert "hessian_mae" not in result["metrics"]
 
 
+def test_stress_errors_are_those_of_maces_own_calculator(metal_path, cells, tmp_path):
+    from mace.calculators import MACECalculator
+
+    calculator = MACECalculator(model_paths=str(metal_path), device="cpu", default_dtype="float64")
+    errors = np.array([calculator.get_stress(atoms) - atoms.info["REF_stress"] for atoms in cells])
+    result = evaluate(MacePredictor(metal_path), cells, tmp_path, max_hessians=0)
+    assert np.abs(errors).min() > 1e-5
+    assert result["metrics"]["stress_mae"] == pytest.approx(np.abs(errors).mean())
+    assert result["metrics"]["stress_rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
+    assert result["metrics"]["n_stress_components"] == 6 * len(cells)
+    assert result["units"]["stress_mae"] == "eV/A^3"
+    rows = [float(row["stress_mae"]) for row in lines(tmp_path / "frames.csv")]
+    np.testing.assert_allclose(rows, np.abs(errors).mean(axis=1))
+    points = np.load(tmp_path / "parity.npz")
+    np.testing.assert_allclose(points["stress_predicted"] - points["stress_reference"], errors.ravel())
+
+
+def test_stress_counts_where_a_periodic_frame_has_one(metal_path, cells, tmp_path):
+    """The reference as matrix, as nine numbers or from a calculator; none in a slab or without the key."""
+    predictor = MacePredictor(metal_path)
+    _, nine, calculator, slab, none = frames = cells[:5]
+    known = predictor.predict(frames)
+    for atoms, prediction in zip(frames, known, strict=True):
+        atoms.info = {"REF_stress": prediction.stress.numpy() + 0.01}
+    nine.info["REF_stress"] = nine.info["REF_stress"].ravel()
+    voigt = full_3x3_to_voigt_6_stress(calculator.info.pop("REF_stress"))
+    calculator.calc = SinglePointCalculator(calculator, stress=voigt)
+    slab.pbc[2] = False
+    del none.info["REF_stress"]
+    result = evaluate(predictor, frames, tmp_path, plots=False)
+    assert result["metrics"]["n_stress_components"] == 18
+    assert result["metrics"]["stress_mae"] == pytest.approx(0.01)
+    assert result["metrics"]["stress_rmse"] == pytest.approx(0.01)
+
+
+def test_malformed_stress_is_named(metal_path, cells, tmp_path):
+    cells[1].info["REF_stress"] = np.zeros(5)
+    with pytest.raises(LabelError, match=r"frame 1 .*REF_stress has shape \(5,\); wanted \(6,\)"):
+        evaluate(MacePredictor(metal_path), cells, tmp_path)
+
+
 class Broken:
     """Predicts NaN for methanol, zeros otherwise."""
 
@@ -291,7 +314,7 @@ def test_files_that_are_no_models(tmp_path, model_path):
 
 def test_heads_of_a_multihead_model(tmp_path):
     path = tmp_path / "two.model"
-    torch.save(small_model(heads=["xtb", "dft"]), path)
+    torch.save(small_model(heads=("xtb", "dft")), path)
     with pytest.raises(OptionsError, match="xtb, dft: choose one"):
         MacePredictor(path)
     energies = [next(MacePredictor(path, head=h).predict(structures()[:1])).energy for h in ("xtb", "dft")]

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import mace  # noqa: F401  (before e3nn, which it teaches how to load its constants)
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from e3nn import o3
-from mace import data, modules, tools
+from mace import data, tools
 from mace.tools import torch_geometric
+from small_mace import small_mace
 
 from hint_plugin.mace import kernels
 
+NUMBERS = [1, 6, 7, 8]
+
 
 def make_model(max_l: int, correlation: int = 3) -> Any:
-    torch.manual_seed(0)
-    blocks = modules.interaction_classes
     irreps = "+".join(f"4x{degree}{'eo'[degree % 2]}" for degree in range(max_l + 1))
-    return modules.ScaleShiftMACE(
-        r_max=4.0,
-        num_bessel=4,
-        num_polynomial_cutoff=5,
-        max_ell=2,
-        interaction_cls=blocks["RealAgnosticResidualInteractionBlock"],
-        interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
-        num_interactions=2,
-        num_elements=4,
-        hidden_irreps=o3.Irreps(irreps),
-        MLP_irreps=o3.Irreps("8x0e"),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.zeros(4),
-        avg_num_neighbors=4.0,
-        atomic_numbers=[1, 6, 7, 8],
-        correlation=correlation,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-    )
+    return small_mace(NUMBERS, irreps, correlation=correlation)
 
 
 def make_batch() -> Any:
@@ -49,7 +30,7 @@ def make_batch() -> Any:
         atoms = molecule(name)
         atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
         config = data.config_from_atoms(atoms, key_specification=data.KeySpecification.from_defaults())
-        table = tools.AtomicNumberTable([1, 6, 7, 8])
+        table = tools.AtomicNumberTable(NUMBERS)
         items.append(data.AtomicData.from_config(config, z_table=table, cutoff=4.0))
     return next(iter(torch_geometric.dataloader.DataLoader(items, batch_size=3)))
 

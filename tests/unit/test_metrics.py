@@ -36,8 +36,17 @@ def test_energies_and_forces():
     assert found["energy_rmse"] == pytest.approx(math.sqrt(0.13))
     assert found["forces_mae"] == pytest.approx(3 / 9)  # elements of both frames, not a mean of means
     assert found["forces_rmse"] == pytest.approx(math.sqrt(5 / 9))
-    assert (found["n_energy"], found["n_force_components"]) == (2, 9)
-    assert "hessian_mae" not in found
+    assert (found["n_energy"], found["n_force_components"], found["n_stress_components"]) == (2, 9, 0)
+    assert "hessian_mae" not in found and "stress_mae" not in found
+
+
+def test_stress():
+    metrics = HessianMetrics()
+    metrics.update_stress(torch.tensor([1.0, 0, 0, 0, 0, 2]), torch.zeros(6))
+    metrics.merge(HessianMetrics()).update_stress(torch.zeros(6), torch.zeros(6))
+    found = metrics.result()
+    assert found["stress_mae"] == pytest.approx(3 / 12)
+    assert found["stress_rmse"] == pytest.approx(math.sqrt(5 / 12))
 
 
 def test_spectral_metrics_of_a_known_error():
@@ -134,6 +143,7 @@ def filled(seed: int) -> HessianMetrics:
     a, b = random(9, 9, seed=seed), random(9, 9, seed=seed + 1)
     metrics.update_energy(float(a[0, 0]), 0.0, 3)
     metrics.update_forces(a[:3, :3], b[:3, :3])
+    metrics.update_stress(a[3, :6], b[3, :6])
     metrics.update_hessian(a + a.T, b + b.T, WATER, MASSES)
     metrics.update_rows(a, b[:3], torch.tensor([0]))
     metrics.update_pairs(a[None, :3, :3], b[None, :3, :3], a[None, 3:6, :3])

@@ -88,3 +88,11 @@ def test_tables():
     _, groups = summary_tables({"metrics": values, "groups": {"a": values, "b": {"n_frames": 1}}})
     rows = list(zip(*(column.cells for column in groups.columns), strict=True))
     assert rows == [("a", "3", "0.125"), ("b", "1", "-")]
+
+
+def test_tables_show_stress_in_mev():
+    values = {"stress_mae": 0.0125, "stress_rmse": 0.5}
+    table, groups = summary_tables({"metrics": values, "groups": {"a": values, "b": {}}})
+    rows = list(zip(*(column.cells for column in table.columns), strict=True))
+    assert rows == [("stress_mae", "12.5", "meV/A^3"), ("stress_rmse", "500", "meV/A^3")]
+    assert list(groups.columns[1].cells) == ["12.5", "-"] and "meV/A^3" in str(groups.columns[1].header)
