@@ -1,11 +1,12 @@
 """Does a Hessian look as if it were in hartree/bohr^2 and not in eV/A^2 (a factor 97.17)?
 
-The yardstick is the stretching force constant that Badger's rule expects of each covalent bond,
+The yardstick is the stretching force constant that Badger's rule (R. M. Badger, J. Chem. Phys. 2, 128 (1934))
+expects of each covalent bond,
 
     k(r) = A / (r - B)^3,   A = 1.734 hartree bohr,
 
-with B by the rows of the two elements (H. B. Schlegel, Theor. Chim. Acta 66, 333 (1984), Table 1; R. M.
-Badger, J. Chem. Phys. 2, 128 (1934)). An atom that is bonded has, in eV/A^2, a block of rows H[a, :] with a
+with the A, and the B by the rows of the two elements, of H. B. Schlegel's guess of a molecule's Hessian
+(Theor. Chim. Acta 66, 333 (1984)). An atom that is bonded has, in eV/A^2, a block of rows H[a, :] with a
 Frobenius norm of about 1.2 k; in hartree/bohr^2 the same number is 0.013 k. `looks_like_hartree` says yes
 below 0.1 k, the median over the bonded atoms: a factor of 8 to 12 away from both. Only bonds between
 non-metals of the first three rows, at less than 1.15 times the sum of covalent radii, are looked at; without
