@@ -38,7 +38,7 @@ from hint_plugin.errors import DataError, UnknownVersionError
 FORMAT = "hint-frames"
 VERSION = 1
 BLOCK = 256  # frames read or written at once
-_CHUNK = 1 << 16
+_CHUNK = 8192  # values in a chunk of `data`
 
 ColumnKey = tuple[str, str, str, str, int]  # section, name, packing, dtype, ndim
 Parts = dict[ColumnKey, np.ndarray]
@@ -225,9 +225,9 @@ class _Column:
         group.attrs.update(
             {"section": section, "name": name, "packing": packing, "dtype": dtype, "ndim": ndim}
         )
-        rows = min(_CHUNK // 8, 1024)
+        rows = 1024
         group.create_dataset(
-            "data", (0,), np.dtype(dtype), maxshape=(None,), chunks=(_CHUNK // 8,), compression=compression
+            "data", (0,), np.dtype(dtype), maxshape=(None,), chunks=(_CHUNK,), compression=compression
         )
         group.create_dataset("frame", (0,), np.int64, maxshape=(None,), chunks=(rows,))
         group.create_dataset("start", (0,), np.int64, maxshape=(None,), chunks=(rows,))
@@ -236,15 +236,11 @@ class _Column:
 
     def extend(self, entries: list[tuple[int, np.ndarray]]) -> None:
         packed = [_pack(values, self.key) for _, values in entries]
-        sizes = np.array([values.size for values in packed])
-        begin = len(self.data)
         news = {
-            "data": np.concatenate(packed) if packed else np.empty(0),
+            "data": np.concatenate(packed),
             "frame": np.array([number for number, _ in entries], dtype=np.int64),
-            "start": begin + np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
-            "shape": np.array([values.shape for _, values in entries], dtype=np.int64).reshape(
-                len(entries), -1
-            ),
+            "start": len(self.data) + np.cumsum([0, *(values.size for values in packed[:-1])]),
+            "shape": np.array([values.shape for _, values in entries], dtype=np.int64),
         }
         for name, values in news.items():
             dataset = self.group[name]
@@ -307,7 +303,7 @@ def _unpack(flat: np.ndarray, shape: tuple[int, ...], key: ColumnKey) -> np.ndar
 
 def _take_apart(atoms: Atoms, hessian_dtype: str, number: int) -> Parts:
     parts: Parts = {}
-    document: dict[str, dict[str, Any]] = {"info": {}, "arrays": {}, "calc": {}}
+    document: dict[str, Any] = {"info": {}, "arrays": {}, "calc": {}}
     _add(parts, "atoms", "numbers", atoms.numbers.astype(np.uint8))
     _add(parts, "atoms", "positions", atoms.positions)
     if atoms.cell.array.any():
@@ -324,9 +320,7 @@ def _take_apart(atoms: Atoms, hessian_dtype: str, number: int) -> Parts:
                 parts[section, name, "lower", hessian_dtype, 2] = value
             else:
                 _add(parts, section, name, value)
-    constraints = [constraint.todict() for constraint in atoms.constraints]
-    if constraints:
-        document["constraints"] = constraints  # type: ignore[assignment]
+    document["constraints"] = [constraint.todict() for constraint in atoms.constraints]
     if any(document.values()):
         _add(parts, "json", "rest", _to_json(document, number))
     return parts
@@ -342,7 +336,7 @@ def _put_together(parts: Parts) -> Atoms:
     )
     text = by_name.pop(("json", "rest"), None)
     document = {} if text is None else json.loads(text.tobytes().decode())
-    results: dict[str, Any] = dict(document.get("calc", {}))
+    results = document.get("calc", {})
     atoms.info.update(document.get("info", {}))
     for name, value in document.get("arrays", {}).items():
         atoms.new_array(name, np.array(value))
