@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -118,9 +118,26 @@ class BatchLabels:
         """Indices of the others."""
         return [g for g, label in enumerate(self.labels) if not label.labelled]
 
-    def pick(self, graphs: list[int]) -> tuple[list[StructureLabel], Tensor]:
-        """Labels and weights of some structures."""
-        return [self.labels[g] for g in graphs], self.weights[graphs]
+
+class LabelledPart(NamedTuple):
+    """A batch to be evaluated for the Hessian term, with a label (which may be empty) for each structure."""
+
+    batch: dict[str, Any]
+    labels: list[StructureLabel]
+    weights: Tensor
+
+
+def labelled_part(batch: dict[str, Any], labels: BatchLabels, *, split: bool = True) -> LabelledPart:
+    """The labelled structures of a batch on their own.
+
+    The batch itself, with all its structures, if none is unlabelled, without ``split``, and where `sub_batch`
+    cannot take them out.
+    """
+    own = labels.labelled
+    part = sub_batch(batch, own) if split and labels.unlabelled else None
+    if part is None:
+        return LabelledPart(batch, labels.labels, labels.weights)
+    return LabelledPart(part, [labels.labels[g] for g in own], labels.weights[own])
 
 
 #: Keys of the batch that are neither one row a structure nor one row an atom.

@@ -18,7 +18,7 @@ from torch import Tensor
 from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
 from hint_plugin.core.labels import StructureLabel, draw_batch
 from hint_plugin.core.losses import HessianLoss, LossMode
-from hint_plugin.mace.labels import BatchLabels, sub_batch
+from hint_plugin.mace.labels import BatchLabels, labelled_part, sub_batch
 from hint_plugin.mace.options import HintOptions
 
 #: The step number of the fixed probes of validation; training counts from 0.
@@ -181,32 +181,28 @@ class HessianForward:
             pred = self.model(batch, **kwargs)
             return pred
         labels = BatchLabels(batch)
-        parts = self._split(batch, labels)
-        if parts is not None:
-            (mine, own), (rest, others) = parts
-            first, second = self.model(mine, **kwargs), self.model(rest, **kwargs)
-            pred = merge(first, second, batch["batch"], own, others)
-            pred["hint"] = hessian_input(self.model, mine, first, *labels.pick(own), kwargs)
+        if not labels.labelled:
+            pred = self.model(batch, **kwargs)
+            if distributed():  # another process may have labels: counting them is a collective call
+                pred["hint"] = None
             return pred
-        pred = self.model(batch, **kwargs)
-        if labels.labelled:
-            pred["hint"] = hessian_input(self.model, batch, pred, labels.labels, labels.weights, kwargs)
-        elif distributed():  # another process may have labels: counting them is a collective call
-            pred["hint"] = None
+        part = labelled_part(batch, labels, split=self._two_passes(batch, labels))
+        pred = found = self.model(part.batch, **kwargs)
+        if part.batch is not batch:
+            rest = self.model(sub_batch(batch, labels.unlabelled), **kwargs)
+            pred = merge(found, rest, batch["batch"], labels.labelled, labels.unlabelled)
+        pred["hint"] = hessian_input(self.model, part.batch, found, part.labels, part.weights, kwargs)
         return pred
 
-    def _split(self, batch: dict[str, Any], labels: BatchLabels) -> Any:
-        """The batch as (labelled, others), or None when one pass over everything is better."""
-        own, others = labels.labelled, labels.unlabelled
-        if not own or not others or self.loss.options.split == "never" or distributed():
-            return None
-        if self.loss.options.split == "auto":
-            unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=batch["batch"].device)
-            unlabelled[others] = True
-            if int(unlabelled[batch["batch"][batch["edge_index"][0]]].sum()) < SPLIT_MIN_EDGES:
-                return None
-        mine, rest = sub_batch(batch, own), sub_batch(batch, others)
-        return None if mine is None or rest is None else ((mine, own), (rest, others))
+    def _two_passes(self, batch: dict[str, Any], labels: BatchLabels) -> bool:
+        """Whether the labelled structures are better evaluated apart from the others."""
+        if self.loss.options.split == "never" or distributed():
+            return False
+        if self.loss.options.split == "always":
+            return True
+        unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=batch["batch"].device)
+        unlabelled[labels.unlabelled] = True
+        return int(unlabelled[batch["batch"][batch["edge_index"][0]]].sum()) >= SPLIT_MIN_EDGES
 
 
 def hessian_input(

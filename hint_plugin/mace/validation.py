@@ -20,7 +20,7 @@ from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.losses import HessianLoss, LossMode
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.core.operator import HessianOperator
-from hint_plugin.mace.labels import BatchLabels, sub_batch
+from hint_plugin.mace.labels import BatchLabels, LabelledPart, labelled_part, sub_batch
 from hint_plugin.mace.loss import (
     FORCES_WITH_GRAPH,
     VALIDATION_STEP,
@@ -80,29 +80,13 @@ def validate(
             data = batch.to(device).to_dict()
             sums.structures += len(data["ptr"]) - 1
             labels = BatchLabels(data)
-            own = labels.labelled
-            if own:
-                part = data if len(own) == len(labels.labels) else sub_batch(data, own)
-                _add_batch(
-                    sums,
-                    model,
-                    loss,
-                    part or data,
-                    *labels.pick(own if part else list(range(len(labels.labels)))),
-                    exact,
-                )
+            if labels.labelled:
+                _add_batch(sums, model, loss, labelled_part(data, labels), exact)
     return _summary(sums, loss)
 
 
-def _add_batch(
-    sums: _Sums,
-    model: torch.nn.Module,
-    loss: HintLoss,
-    batch: dict[str, Any],
-    labels: Any,
-    weights: Tensor,
-    exact: int,
-) -> None:
+def _add_batch(sums: _Sums, model: torch.nn.Module, loss: HintLoss, part: LabelledPart, exact: int) -> None:
+    batch, labels, weights = part
     with torch.enable_grad():
         inputs = hessian_input(
             model, batch, model(batch, **FORCES_WITH_GRAPH), labels, weights, FORCES_WITH_GRAPH
