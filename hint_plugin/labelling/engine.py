@@ -106,7 +106,8 @@ def make_labels(
 ) -> Labels:
     """Energy, forces, stress where periodic, and the Hessian in the wanted form, of one structure.
 
-    A *full* Hessian costs 6(N - 1) forces (6N where a grid is fixed in space) and is symmetrised; half of what the symmetrisation changed is its noise.
+    A *full* Hessian costs 6(N - 1) forces (6N where a grid is fixed in space) and is symmetrised; half of
+    what the symmetrisation changed is its noise.
     A *projected* one costs 2K forces along K Rademacher probes, and 2 more where K < 4, to see its noise.
 
     Args:
