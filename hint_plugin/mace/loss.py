@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
 from hint_plugin.core.labels import StructureLabel, draw_batch
@@ -214,9 +215,10 @@ def hessian_input(
     kwargs: dict[str, Any],
 ) -> HessianInput:
     """What the Hessian term needs of an evaluated batch, whose structures have ``labels``."""
+    alone = own_model(model)
 
     def forces(positions: Tensor) -> Tensor:
-        found: Tensor = model({**batch, "positions": positions.detach()}, **kwargs)["forces"]
+        found: Tensor = alone({**batch, "positions": positions.detach()}, **kwargs)["forces"]
         return found
 
     return HessianInput(
@@ -249,6 +251,15 @@ def merge(
         if rows in (n_graphs, n_atoms) and a.shape[1:] == b.shape[1:]:
             out[key] = torch.cat([a, b])[place_graph if rows == n_graphs else place_atom]
     return out
+
+
+def own_model(model: torch.nn.Module) -> torch.nn.Module:
+    """This process's model, without DistributedDataParallel.
+
+    Every call of a DistributedDataParallel is a collective call (it sends the buffers), and here a process
+    calls as often as its own labels want: the processes would wait for each other for ever.
+    """
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def distributed() -> bool:

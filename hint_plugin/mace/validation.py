@@ -6,6 +6,7 @@ improves, and MACE keeps the checkpoint of the lowest validation loss.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ from hint_plugin.mace.loss import (
     HintLoss,
     distributed,
     hessian_input,
+    own_model,
 )
 
 #: What the exact comparison reports: name in the results -> name in `HessianMetrics.result`, unit.
@@ -66,7 +68,7 @@ def validate(
         data_loader: MACE's loader.
         device: of the model.
         frozen: MACE's context manager that keeps parameters out of the graph.
-        exact: number of structures with a full label whose exact Hessians are compared.
+        exact: number of structures with a full label whose exact Hessians are compared, in each process.
 
     Returns:
         ``hessian_loss`` (the weighted term, in MACE's normalisation of a validation loss: sum of the
@@ -75,6 +77,7 @@ def validate(
         labelled.
     """
     sums = _Sums()
+    model = own_model(model)
     with frozen(model):
         for batch in data_loader:
             data = batch.to(device).to_dict()
@@ -82,7 +85,7 @@ def validate(
             labels = BatchLabels(data)
             if labels.labelled:
                 _add_batch(sums, model, loss, labelled_part(data, labels), exact)
-    return _summary(sums, loss)
+    return _summary(sums, loss, device)
 
 
 def _add_batch(sums: _Sums, model: torch.nn.Module, loss: HintLoss, part: LabelledPart, exact: int) -> None:
@@ -145,15 +148,22 @@ def _add_exact(
 
 
 def _atomic_numbers(model: torch.nn.Module, batch: dict[str, Any]) -> Tensor:
-    inner: torch.nn.Module = getattr(model, "module", model)
-    numbers = inner.get_buffer("atomic_numbers")
+    numbers = model.get_buffer("atomic_numbers")
     return numbers[batch["node_attrs"].argmax(dim=-1)]
 
 
-def _summary(sums: _Sums, loss: HintLoss) -> dict[str, float]:
-    totals = torch.tensor([sums.loss, sums.structures, sums.squares, sums.labelled], dtype=torch.float64)
+def _summary(sums: _Sums, loss: HintLoss, device: torch.device) -> dict[str, float]:
+    totals = torch.tensor(
+        [sums.loss, sums.structures, sums.squares, sums.labelled],
+        dtype=torch.float64,
+        device=device,  # NCCL sums nothing that is on the CPU
+    )
+    exact = sums.exact
     if distributed():
         torch.distributed.all_reduce(totals)
+        found = [HessianMetrics() for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(found, exact)
+        exact = functools.reduce(HessianMetrics.merge, found)
     term, structures, squares, labelled = totals.tolist()
     if not labelled:
         return {}
@@ -162,10 +172,10 @@ def _summary(sums: _Sums, loss: HintLoss) -> dict[str, float]:
         "rmse_hessian": math.sqrt(squares / labelled),
         "hessian_labels": labelled,
     }
-    if sums.exact.n_full:
-        found = sums.exact.result()
-        out.update({name: found[source] for name, (source, _) in EXACT.items() if source in found})
-        out["hessian_exact"] = float(sums.exact.n_full)
+    if exact.n_full:
+        errors = exact.result()
+        out.update({name: errors[source] for name, (source, _) in EXACT.items() if source in errors})
+        out["hessian_exact"] = float(exact.n_full)
     return out
 
 

@@ -54,6 +54,7 @@ HINT = {
     "hint_exact_interval": 1,
     "hint_validation_exact": 2,
 }
+DISTRIBUTED = {"distributed": True, "launcher": "torchrun"}
 
 
 def arguments(options: dict[str, Any]) -> list[str]:
@@ -166,16 +167,55 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """An installed command as a user runs it; ``hint=False`` keeps HINT out of ``import torch``."""
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("TORCH_DEVICE_BACKEND_AUTOLOAD", None)
-    if not hint:
-        environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
     done = subprocess.run(
-        [command(name), *arguments(options)], cwd=folder, env=environment, capture_output=True, text=True
+        [command(name), *arguments(options)],
+        cwd=folder,
+        env=_environment(hint),
+        capture_output=True,
+        text=True,
     )
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+def _environment(hint: bool) -> dict[str, str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("TORCH_DEVICE_BACKEND_AUTOLOAD", None)
+    if not hint:
+        environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+    return environment
+
+
+def torchrun(
+    folder: Path, program: list[str], options: dict[str, Any], *, hint: bool = True
+) -> tuple[int, str]:
+    """Two processes of a program, by torchrun: (exit status, all output). They must end within 5 minutes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
+    running = subprocess.Popen(
+        [*launcher, "--nproc-per-node", "2", *program, *arguments({**options, **DISTRIBUTED})],
+        cwd=folder,
+        env=_environment(hint),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        output, _ = running.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        running.terminate()  # torchrun ends its processes then; killed, it could not
+        pytest.fail("the processes wait for each other:\n" + running.communicate()[0][-3000:])
+    return running.returncode, output
+
+
+def train_two(folder: Path, **options: Any) -> tuple[Run, list[dict[str, Any]]]:
+    """A training with a HINT loss in two processes (`mace_gloo_worker`): the run, what each process saw."""
+    merged = {**SMALL, **HINT, **options}
+    status, output = torchrun(folder, [str(Path(__file__).with_name("mace_gloo_worker.py"))], merged)
+    assert status == 0, output[-3000:]
+    seen = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    return Run(folder, str(merged["name"]), int(merged["seed"])), seen
 
 
 def weight_in_log(log: str) -> float:

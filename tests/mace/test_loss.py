@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mace.tools import torch_geometric
 
 from hint_plugin.core.losses import LossMode
 from hint_plugin.data import HessianLabel, read_label
+from hint_plugin.mace import validation
 from hint_plugin.mace.labels import BatchLabels, attach, sub_batch
 from hint_plugin.mace.loss import Clock, HessianForward, HintLoss, merge
 from hint_plugin.mace.options import HintOptions
@@ -271,6 +273,21 @@ def test_hint_every_is_unbiased(ch_model, molecules):
         terms.append(value_and_gradient(ch_model, other, batch)[0] - base)
     single = value_and_gradient(ch_model, one, batch)[0] - base
     assert terms == pytest.approx([3 * single, 0, 0, 3 * single, 0, 0])
+
+
+def test_what_the_processes_sum_in_validation_is_on_the_models_device(ch_model, monkeypatch):
+    """NCCL sums nothing that is on the CPU."""
+    seen = []
+
+    def all_reduce(tensor):
+        seen.append(tensor.device.type)
+        raise InterruptedError
+
+    monkeypatch.setattr(validation, "distributed", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    with pytest.raises(InterruptedError):
+        validation.validate(ch_model, hint_loss(), [], torch.device("meta"), nullcontext, exact=0)
+    assert seen == ["meta"]
 
 
 WORKER = """

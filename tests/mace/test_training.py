@@ -18,7 +18,6 @@ from mace_runs import (
     PROJECTED,
     SMALL,
     Run,
-    run_command,
     train,
     train_hint,
     write_frames,
@@ -42,14 +41,6 @@ def final_table(log: str) -> list[list[str]]:
 
 
 # ------------------------------------------------------------------------------------------------ losses
-
-
-def test_literal_command(tmp_path):
-    """What a user types, in a shell, with stock mace-torch."""
-    run_command("mace_run_train", tmp_path, {**SMALL, **HINT, "max_num_epochs": 2, "num_interactions": 2})
-    run = Run(tmp_path, "small", 1)
-    assert run.validations[-1]["rmse_hessian"] < run.validations[0]["rmse_hessian"]
-    assert "RMSE H / eV / A^2" in run.log
 
 
 @pytest.mark.parametrize("loss", ["hint_column", "hint_full", "hint_difference"])
