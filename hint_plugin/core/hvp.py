@@ -28,7 +28,7 @@ ForceFunction = Callable[[Tensor], Tensor]
 
 #: Largest displacement of an atom, in A, in a difference of forces. Error of the central difference: about
 #: step^2/6 |d4E| + |rounding of F| / step; the two balance near these values (measured in
-#: tests/unit/test_hvp.py).
+#: tests/unit/test_core_hvp.py).
 DIFFERENCE_STEP = {torch.float64: 1e-3, torch.float32: 1e-2}
 
 

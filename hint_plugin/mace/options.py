@@ -24,8 +24,8 @@ class HintOptions:
 
     mode: str = "hutchinson"
     base_loss: str = "weighted"
-    weight_start: float = 2.0
-    weight_end: float = 50.0
+    weight_start: float = 10.0
+    weight_end: float = 80.0
     schedule: Literal["linear", "constant", "step"] = "linear"
     schedule_steps: str | None = None
     probes: int = 1

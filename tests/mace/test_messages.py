@@ -42,7 +42,7 @@ from mace_runs import HINT, SMALL, failing, run_command, train_hint, write_frame
             {"loss": "hint_difference", "hint_difference_step": -0.1},
             "--hint_difference_step: got -0.1; wanted a pos",
         ),
-        ({"loss": "hint_full", "hint_weight_end": -1}, "a weight is negative: start 2.0, end -1.0"),
+        ({"loss": "hint_full", "hint_weight_end": -1}, "a weight is negative: start 10.0, end -1.0"),
         (
             {"loss": "hint_full", "hint_weight_end": "nan"},
             "--hint_weight_end: got nan; wanted a finite number",

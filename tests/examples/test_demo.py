@@ -1,0 +1,35 @@
+"""`make demo` itself, with one epoch a training: every command of it, the table, the figure, and going on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+
+
+def run(folder: Path) -> str:
+    command = [sys.executable, str(DEMO), "-o", str(folder), "--epochs", "1", "--jobs", "2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_runs_to_its_end_and_goes_on_where_it_stopped(tmp_path):
+    first = run(tmp_path)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["name"] for row in rows] == ["ef", "hutchinson", "fifth", "column", "ef4"]
+    for row in rows:
+        for test in ("geometries", "molecules"):
+            assert 0 < row[test]["hessian_mae"] < 1e3
+    assert (tmp_path / "results.png").stat().st_size > 10_000
+    assert (tmp_path / "results.md").read_text().count("\n") == 2 + len(rows)
+    assert first.count("$ mace_run_train") == 5
+    again = run(tmp_path)
+    assert "$ " not in again and "E/F, four times" in again.replace("\n", " ")
