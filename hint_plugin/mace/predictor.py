@@ -158,7 +158,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Modul
     except (pickle.UnpicklingError, RuntimeError, EOFError, ImportError, AttributeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is not a model that torch can load ({reason})") from error
-    if isinstance(model, MACE):
+    if isinstance(model, MACE) or type(model).__name__ == "AlphaNetForMACE":
         return model
     hint = (
         "; a checkpoint holds weights only, pass the .model file beside it" if isinstance(model, dict) else ""

@@ -5,6 +5,8 @@
 | tools.arg_parser | build_default_arg_parser | HINT's losses and options |
 | tools.arg_parser | build_preprocess_arg_parser | ``--hint_labels`` |
 | tools.scripts_utils | get_loss_fn, get_swa | MACE's loss inside a `HintLoss` |
+| tools.scripts_utils | get_params_options | an AlphaNet's parameters |
+| tools.model_script_utils | configure_model | builds an AlphaNet |
 | tools.train | train | counts labels, checks H v, sets the clock |
 | tools.train | train_one_epoch, take_step, take_step_lbfgs | the clock; `HessianForward` for the model |
 | tools.train | evaluate, valid_err_log | validation of Hessians |
@@ -12,7 +14,8 @@
 | data.utils | config_from_atoms, load_from_xyz | reads labels; names the frame of a bad one |
 | data.atomic_data | AtomicData.from_config | structures without a label get empty arrays |
 
-Every wrapper calls MACE's own function with its own arguments when no HINT loss is in use. The module of a
+Every wrapper calls MACE's own function with its own arguments when no HINT loss (for the last two: no
+AlphaNet) is in use. The module of a
 MACE whose functions have other parameters is left alone, and a HINT option then ends with one sentence.
 """
 
@@ -36,6 +39,18 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
     "mace.tools.scripts_utils": {
         "get_loss_fn": ("args",),
         "get_swa": ("args", "model", "optimizer", "swas"),
+        "get_params_options": ("args", "model"),
+    },
+    "mace.tools.model_script_utils": {
+        "configure_model": (
+            "args",
+            "train_loader",
+            "atomic_energies",
+            "model_foundation",
+            "heads",
+            "z_table",
+            "head_configs",
+        ),
     },
     "mace.tools.train": {
         "train": (
@@ -100,11 +115,12 @@ def _wrap(module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
 
 
 def _patch_arg_parser(module: ModuleType) -> None:
-    from hint_plugin.mace import options
+    from hint_plugin.mace import alphanet_options, options
 
     def default_parser(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         parser = original(*args, **kwargs)
         options.add_arguments(parser)
+        alphanet_options.add_arguments(parser)
         return _after_parsing(parser, _start_training)
 
     def preprocess_parser(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -133,9 +149,13 @@ def _after_parsing(parser: Any, action: Callable[[Any], None]) -> Any:
 
 
 def _start_training(args: Any) -> None:
-    from hint_plugin.mace import options
+    from hint_plugin.mace import alphanet_options, options
 
     found = options.from_arguments(args)
+    alphanet_options.check_model_options(args)
+    if args.model == "AlphaNet":
+        require_wrapped()
+        _short_errors()
     if found is None:
         session.start(None, labels=False)
         return
@@ -198,8 +218,33 @@ def _patch_scripts_utils(module: ModuleType) -> None:
         swa.loss_fn = _with_hessians(swa.loss_fn)
         return swa, swas
 
+    def get_params_options(original: Callable[..., Any], args: Any, model: Any) -> Any:
+        if "hint_plugin.mace.alphanet" not in sys.modules:
+            return original(args, model)
+        from hint_plugin.mace.alphanet import parameter_options
+
+        return parameter_options(original, args, model)
+
     _wrap(module, "get_loss_fn", get_loss_fn)
     _wrap(module, "get_swa", get_swa)
+    _wrap(module, "get_params_options", get_params_options)
+
+
+def _patch_model_script_utils(module: ModuleType) -> None:
+    def configure_model(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        bound = inspect.signature(original).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        # a saved AlphaNet can only be there if unpickling it has imported its module
+        if given["args"].model != "AlphaNet" and "hint_plugin.mace.alphanet" not in sys.modules:
+            return original(*args, **kwargs)
+        from hint_plugin.mace import alphanet
+
+        if not alphanet.is_alphanet(given["args"], given["model_foundation"]):
+            return original(*args, **kwargs)
+        return alphanet.configure_model(**given)
+
+    _wrap(module, "configure_model", configure_model)
 
 
 def _with_hessians(base: Any) -> Any:
@@ -292,6 +337,7 @@ def _patch_atomic_data(module: ModuleType) -> None:
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "mace.tools.arg_parser": _patch_arg_parser,
     "mace.tools.scripts_utils": _patch_scripts_utils,
+    "mace.tools.model_script_utils": _patch_model_script_utils,
     "mace.tools.train": _patch_train,
     "mace.tools.tables_utils": _patch_tables_utils,
     "mace.data.utils": _patch_data_utils,
