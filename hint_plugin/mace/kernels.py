@@ -16,6 +16,10 @@ for each element,
 with the same parameters, the same result up to rounding, the same state_dict. It is in place during training
 only: the saved model is MACE's own. On a GPU, or for another correlation order than 3, MACE's code is left
 alone.
+
+Layer normalisations (in MACE's non-linear interaction blocks) are written out as well, on every device and
+whatever the options: the third derivative of PyTorch's `layer_norm` is wrong, silently (torch 2.13,
+pytorch/pytorch#175754), so that parameters before one would get wrong gradients from a Hessian loss.
 """
 
 from __future__ import annotations
@@ -120,11 +124,32 @@ def usable(module: Any) -> bool:
     )
 
 
+class PlainLayerNorm:
+    """Evaluates a `torch.nn.LayerNorm`, (x - mean)/sqrt(variance + eps) gain + bias, by single operations."""
+
+    def __init__(self, module: torch.nn.LayerNorm) -> None:
+        self.module = module
+        self.axes = tuple(range(-len(module.normalized_shape), 0))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = x - x.mean(self.axes, keepdim=True)
+        x = x * (x.square().mean(self.axes, keepdim=True) + self.module.eps).rsqrt()
+        if self.module.weight is not None:
+            x = x * self.module.weight
+        return x if self.module.bias is None else x + self.module.bias
+
+
 @contextmanager
 def use(model: torch.nn.Module, kind: Literal["fast", "mace"]) -> Iterator[int]:
-    """Within the block, `PairContraction` evaluates the model's symmetric contractions; yields how many."""
+    """Within the block, `PairContraction` evaluates the model's symmetric contractions; yields how many.
+
+    `PlainLayerNorm` evaluates its layer normalisations in any case.
+    """
     chosen = [m for m in model.modules() if usable(m)] if kind == "fast" else []
+    norms = [m for m in model.modules() if type(m) is torch.nn.LayerNorm]
     try:
+        for norm in norms:
+            norm.__dict__["forward"] = PlainLayerNorm(norm)
         for module in chosen:
             module.__dict__["forward"] = PairContraction(module)
         if chosen:
@@ -133,5 +158,5 @@ def use(model: torch.nn.Module, kind: Literal["fast", "mace"]) -> Iterator[int]:
             )
         yield len(chosen)
     finally:
-        for module in chosen:
+        for module in (*chosen, *norms):
             module.__dict__.pop("forward", None)

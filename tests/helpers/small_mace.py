@@ -21,6 +21,7 @@ def small_mace(
     scale: float = 1.0,
     heads: Sequence[str] = ("Default",),
     dtype: torch.dtype = torch.float64,
+    interaction: str = "RealAgnosticResidualInteractionBlock",
 ) -> Any:
     """The same weights at every call.
 
@@ -32,8 +33,9 @@ def small_mace(
         scale: of the interaction energy.
         heads: names of the heads.
         dtype: of the parameters.
+        interaction: MACE's name of the block.
     """
-    block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
+    block = modules.interaction_classes[interaction]
     energies = np.zeros(len(numbers)) if energies is None else energies
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

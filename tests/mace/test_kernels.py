@@ -77,3 +77,42 @@ def test_other_orders_and_the_option_leave_mace_alone() -> None:
         assert replaced == 0
     with kernels.use(make_model(0), "mace") as replaced:
         assert replaced == 0
+
+
+def test_parameters_before_a_layer_norm_get_their_gradient() -> None:
+    """d(w . H v)/d theta against differences along theta, in MACE's block that normalises.
+
+    The third derivative of PyTorch's own `layer_norm` is wrong. When this says so no longer, `PlainLayerNorm`
+    can go.
+    """
+    torch.set_default_dtype(torch.float64)
+    model = small_mace(NUMBERS, interaction="RealAgnosticResidualNonLinearInteractionBlock")
+    assert any(isinstance(m, torch.nn.LayerNorm) for m in model.modules())
+    batch = make_batch()
+    theta = next(p for n, p in model.named_parameters() if n.endswith("conv_tp_weights.net.0.weight"))
+    direction = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=theta.dtype)
+
+    def value() -> torch.Tensor:
+        inputs = {**batch.to_dict(), "positions": batch.positions.detach().clone()}
+        forces = model(inputs, training=True)["forces"]
+        v = torch.linspace(-1, 1, forces.numel()).view_as(forces)
+        (product,) = torch.autograd.grad(forces, inputs["positions"], -v, create_graph=True)
+        return (product * v.flip(0)).sum()
+
+    def error() -> float:
+        slope = float((torch.autograd.grad(value(), theta)[0] * direction).sum())
+        kept, h, values = theta.detach().clone(), 2e-5, []
+        for sign in (1, -1):
+            with torch.no_grad():
+                theta.copy_(kept + sign * h * direction)
+            values.append(float(value()))
+        with torch.no_grad():
+            theta.copy_(kept)
+        wanted = (values[0] - values[1]) / (2 * h)
+        return abs(slope - wanted) / abs(wanted)
+
+    stock = error()
+    with kernels.use(model, "mace"):
+        written_out = error()
+    assert stock > 1e-3
+    assert written_out < 1e-6
