@@ -14,6 +14,7 @@ _OVERRIDES = {
     "node_width": "width of the hidden layers of an atom's networks, in channels",
     "layers": "rounds of messages",
     "frame_channels": "vectors of an atom's surroundings seen in the frames of its edges",
+    "frame_rank": "highest rank of the tensors of the surroundings seen in the frames, 1 to 3",
     "edge_channels": "width of what is known about an edge",
 }
 

@@ -39,7 +39,8 @@ def test_the_hessian_error_falls(trained):
 
 def test_maces_own_losses_train_it_without_hint_losses(tmp_path):
     run = train(tmp_path, **ALPHANET, max_num_epochs=12, loss="weighted")
-    assert max(run.steps[-3:]) < 0.7 * min(run.steps[:3])
+    epochs = np.reshape(run.steps, (12, -1)).mean(1)  # every epoch meets the same structures
+    assert epochs[-1] < 0.5 * epochs[0]
 
 
 def test_periodic_cells_with_stress(tmp_path):

@@ -20,7 +20,9 @@ class AlphaNetConfig:
         layers: L, rounds of messages. An atom feels others up to L + 1 neighbours away.
         cutoff: r_c, A: atoms farther apart exchange no message.
         bessel: number of radial functions.
-        frame_channels: F, vectors of an atom's surroundings that are looked at in the frames of its edges.
+        frame_channels: F, vectors of an atom's surroundings that are looked at in the frames of its edges, and
+            tensors of each higher rank.
+        frame_rank: of those tensors, 1 (vectors only) to 3: how finely angles between neighbours are resolved.
         edge_channels: R, width of what is known about an edge.
         repulsion: add the Ziegler-Biersack-Littmark repulsion at short distances.
     """
@@ -31,6 +33,7 @@ class AlphaNetConfig:
     cutoff: float = 5.0
     bessel: int = 8
     frame_channels: int = 16
+    frame_rank: int = 3
     edge_channels: int = 64
     repulsion: bool = True
 
@@ -39,6 +42,8 @@ class AlphaNetConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise OptionsError(f"AlphaNet: {name} is {value!r}; wanted a whole number of 1 or more")
+        if self.frame_rank not in (1, 2, 3):
+            raise OptionsError(f"AlphaNet: frame_rank is {self.frame_rank!r}; wanted 1, 2 or 3")
         if not self.cutoff > 0:
             raise OptionsError(f"AlphaNet: cutoff is {self.cutoff!r}; wanted a positive length in A")
 
@@ -57,5 +62,5 @@ class AlphaNetConfig:
 SIZES: dict[str, AlphaNetConfig] = {
     "small": AlphaNetConfig(),
     "medium": AlphaNetConfig(channels=128, node_width=2, layers=3, frame_channels=32, edge_channels=128),
-    "large": AlphaNetConfig(channels=176, node_width=3, layers=4, frame_channels=64, edge_channels=384),
+    "large": AlphaNetConfig(channels=176, node_width=4, layers=4, frame_channels=24, edge_channels=128),
 }

@@ -64,13 +64,19 @@ class Message(nn.Module):
         """s [N, H], V [N, 3, H], filters [E, 2 H or 3 H], unit [E, 3] -> new s, V."""
         h = self.channels
         sent = self.send(self.norm(s)).index_select(0, senders) * filters
-        s = s + self.scale * torch.zeros_like(s).index_add(0, receivers, sent[:, :h])
-        moved = unit.unsqueeze(-1) * sent[:, None, h : 2 * h]
-        if not self.first:
-            moved = moved + v.index_select(0, senders) * sent[:, None, 2 * h :]
+        if self.first:
+            x, z = sent.split(h, dim=-1)
+            moved = unit.unsqueeze(-1) * z.unsqueeze(1)
+        else:
+            x, z, y = sent.split(h, dim=-1)
+            moved = unit.unsqueeze(-1) * z.unsqueeze(1) + v.index_select(0, senders) * y.unsqueeze(1)
+        s = s + self.scale * torch.zeros_like(s).index_add(0, receivers, x)
         v = v + self.scale * torch.zeros_like(v).index_add(0, receivers, moved)
 
         a, b = self.mix(v).split(h, dim=-1)
         mixed = self.update(torch.cat([s, (b * b).sum(1)], dim=-1))
-        s = s + mixed[:, :h] + mixed[:, h : 2 * h] * (a * b).sum(1)
-        return (s, v) if self.last else (s, v + mixed[:, None, 2 * h :] * a)
+        if self.last:
+            p, q = mixed.split(h, dim=-1)
+            return s + p + q * (a * b).sum(1), v
+        p, q, r = mixed.split(h, dim=-1)
+        return s + p + q * (a * b).sum(1), v + r.unsqueeze(1) * a

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from hint_plugin.errors import OptionsError
 from hint_plugin.models.alphanet.config import AlphaNetConfig
-from hint_plugin.models.alphanet.frames import components
+from hint_plugin.models.alphanet.frames import Frames
 from hint_plugin.models.alphanet.layers import Message
 from hint_plugin.models.alphanet.radial import Bessel, Repulsion, envelope
 
@@ -97,7 +97,6 @@ class AlphaNet(nn.Module):
         self.config = config.to_dict()
         self.cutoff, self.hops = float(config.cutoff), config.hops
         self.average_neighbours = float(average_neighbours)
-        self.frame_channels = config.frame_channels
         self.channels = config.channels
         self.sum_scale = 1.0 / math.sqrt(average_neighbours)
         dtype = torch.get_default_dtype()
@@ -116,8 +115,11 @@ class AlphaNet(nn.Module):
         self.edge_sender = nn.Embedding(len(numbers), wide)
         self.element = nn.Embedding(len(numbers), channels)
         self.neighbour = nn.Embedding(len(numbers), channels)
-        self.first_filters = nn.Linear(wide, channels + framed + 1)
-        self.around_values = nn.Embedding(len(numbers), framed + 1)
+        tensors = config.frame_rank * framed
+        self.first_sizes = [channels, tensors]
+        self.first_filters = nn.Linear(wide, channels + tensors)
+        self.around_values = nn.Embedding(len(numbers), tensors)
+        self.frames = Frames(framed, config.frame_rank)
         last = config.layers - 1
         self.messages = nn.ModuleList(
             [
@@ -128,7 +130,9 @@ class AlphaNet(nn.Module):
         #: Filters of an edge for each layer; the first needs no more than two thirds.
         self.filter_sizes = [channels * (2 if layer == 0 else 3) for layer in range(config.layers)]
         self.filters = nn.Sequential(
-            nn.Linear(4 * framed + wide, wide), nn.SiLU(), nn.Linear(wide, sum(self.filter_sizes))
+            nn.Linear((2 * config.frame_rank + 2) * framed + wide, wide),
+            nn.SiLU(),
+            nn.Linear(wide, sum(self.filter_sizes)),
         )
         self.readout = nn.Sequential(
             nn.Linear(channels, channels // 2 + 1), nn.SiLU(), nn.Linear(channels // 2 + 1, 1)
@@ -186,16 +190,13 @@ class AlphaNet(nn.Module):
             self.edge_radial(self.bessel(t)) + self.edge_receiver(species_i) + self.edge_sender(species_j)
         )
 
-        first = self.first_filters(edge) * window
+        first, around = (self.first_filters(edge) * window).split(self.first_sizes, dim=-1)
         s = self.element(species)
-        arriving = self.neighbour(species_j) * first[:, : self.channels]
+        arriving = self.neighbour(species_j) * first
         s = s + self.sum_scale * torch.zeros_like(s).index_add(0, receivers, arriving)
 
-        values = self.around_values(species_j) * first[:, self.channels :]
-        around = torch.zeros(species.numel(), 3, self.frame_channels + 1, dtype=s.dtype, device=s.device)
-        around = around.index_add(0, receivers, unit.unsqueeze(-1) * values.unsqueeze(1)) * self.sum_scale
-        frame_vector = around[:, :, self.frame_channels]
-        seen = components(around[:, :, : self.frame_channels], frame_vector, unit, receivers, senders)
+        values = self.around_values(species_j) * around * self.sum_scale
+        seen = self.frames(values, unit, receivers, senders, species.numel())
 
         filters = self.filters(torch.cat([seen, edge], dim=-1)) * window
         v = torch.zeros(species.numel(), 3, self.channels, dtype=s.dtype, device=s.device)
@@ -205,6 +206,8 @@ class AlphaNet(nn.Module):
 
         energies = self.shift + self.scale * self.readout(s).squeeze(-1)
         if self.repulsion is not None:
-            pairs = self.repulsion(r, species_i, species_j)
-            energies = energies.index_add(0, receivers, pairs)
+            # Few structures have atoms as close as that. A trace must not leave it out because its example did.
+            close = self.repulsion.reaches(r, species_i, species_j)
+            if torch.jit.is_tracing() or bool(close.any()):
+                energies = energies.index_add(0, receivers, self.repulsion(r, species_i, species_j))
         return energies

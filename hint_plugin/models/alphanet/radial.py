@@ -22,7 +22,7 @@ def envelope(t: Tensor) -> Tensor:
     """
     t = t.clamp(max=1.0)
     square = t * t
-    return 1.0 - square * square * (35.0 - 84.0 * t + 70.0 * square - 20.0 * square * t)
+    return 1.0 - square * square * (35.0 + t * (t * (70.0 - 20.0 * t) - 84.0))
 
 
 class Bessel(nn.Module):
@@ -77,3 +77,7 @@ class Repulsion(nn.Module):
         charges = self.charge[species_i] * self.charge[species_j]
         ends = self.radius[species_i] + self.radius[species_j]
         return self.half_coulomb * charges / r * screening * envelope(r / ends)
+
+    def reaches(self, r: Tensor, species_i: Tensor, species_j: Tensor) -> Tensor:
+        """Which edges are short enough to feel it: [E], bool."""
+        return r.squeeze(-1) < self.radius[species_i] + self.radius[species_j]
