@@ -33,7 +33,7 @@ from alphanet_speed import CUTOFF, HORM, make_mace, make_public, public_energies
 from torch import Tensor, nn
 
 from hint_plugin.core.hvp import hessians_from_forces, hvp_from_forces
-from hint_plugin.core.losses import HessianLoss, segment_sum
+from hint_plugin.core.losses import HessianLoss
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.data import LabelKeys, read_frames
 from hint_plugin.models.alphanet import SIZES, AlphaNet
@@ -334,7 +334,7 @@ def report(records: Sequence[dict[str, Any]], title: str) -> None:
     from rich.table import Table
 
     table = Table(
-        title=f"{title}\nMAE: E (meV/atom) / F (eV/A) / H (eV/A^2) / eigenvalues of H (eV/A^2), mean over seeds"
+        title=f"{title}\nMAE: E (meV/atom) / F (eV/A) / H / eigenvalues of H (eV/A^2), mean over seeds"
     )
     for head in ("model", "parameters", "training", "steps", "ms a step", "geometries", "new molecules"):
         table.add_column(head, justify="left" if head in ("model", "training") else "right")
