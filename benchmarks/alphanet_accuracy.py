@@ -18,6 +18,7 @@ published sizes make few steps in such a budget, so a small one is trained as we
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import sys
@@ -36,6 +37,7 @@ from hint_plugin.core.hvp import hessians_from_forces, hvp_from_forces
 from hint_plugin.core.losses import HessianLoss
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.data import LabelKeys, read_frames
+from hint_plugin.mace import kernels
 from hint_plugin.models.alphanet import SIZES, AlphaNet
 
 ELEMENTS = [1, 6, 7, 8]
@@ -319,7 +321,9 @@ def run(
     record: dict[str, Any] = {"model": name, "training": training, "seed": seed}
     record["parameters"] = sum(p.numel() for p in model.parameters())
     model.train()
-    record |= train(model, energies, frames, stats, entry, training == "hint", budget, seed)
+    hint = training == "hint"
+    with kernels.use(model, "fast") if hint else contextlib.nullcontext():  # as mace_run_train does
+        record |= train(model, energies, frames, stats, entry, hint, budget, seed)
     for kind in ("geometries", "molecules"):
         record[kind] = test(energies, load(folder / f"{kind}.xyz"), stats)
     return record

@@ -1,9 +1,9 @@
-"""Parts of the published AlphaNet that ours leaves out or does otherwise, made smooth and put in one at a time.
+"""Parts of the published AlphaNet that ours leaves out or does otherwise, made smooth, one at a time.
 
     python benchmarks/alphanet_accuracy.py demo-out --parts --trainings hint --seconds 100
 
-Every row is `AlphaNet`, small, with one change; equations after Yin et al. (2025), written anew. Complex numbers are
-pairs of reals, and a phase z/|z| is z/sqrt(|z|^2 + eps), which is smooth where z vanishes.
+Every row is `AlphaNet`, small, with one change; equations after Yin et al. (2025), written anew. Complex
+numbers are pairs of reals, and a phase z/|z| is z/sqrt(|z|^2 + eps), which is smooth where z vanishes.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ class WithoutThird(Frames):
 
     def forward(self, values: Tensor, unit: Tensor, receivers: Tensor, senders: Tensor, atoms: int) -> Tensor:
         seen = super().forward(values, unit, receivers, senders, atoms)
-        return torch.cat(
-            [seen[:, : -2 * self.channels], torch.zeros_like(seen[:, : 2 * self.channels])], dim=-1
-        )
+        first, third = seen.tensor_split([seen.shape[1] - 2 * self.channels], dim=-1)
+        return torch.cat([first, torch.zeros_like(third)], dim=-1)
 
 
 class WithSecond(Frames):

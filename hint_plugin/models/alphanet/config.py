@@ -20,9 +20,10 @@ class AlphaNetConfig:
         layers: L, rounds of messages. An atom feels others up to L + 1 neighbours away.
         cutoff: r_c, A: atoms farther apart exchange no message.
         bessel: number of radial functions.
-        frame_channels: F, vectors of an atom's surroundings that are looked at in the frames of its edges, and
-            tensors of each higher rank.
-        frame_rank: of those tensors, 1 (vectors only) to 3: how finely angles between neighbours are resolved.
+        frame_channels: F, vectors of an atom's surroundings that are looked at in the frames of its edges,
+            and tensors of each higher rank.
+        frame_rank: of those tensors, 1 (vectors only) to 3: how finely angles between neighbours are
+            resolved.
         edge_channels: R, width of what is known about an edge.
         repulsion: add the Ziegler-Biersack-Littmark repulsion at short distances.
     """

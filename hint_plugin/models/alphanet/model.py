@@ -206,8 +206,9 @@ class AlphaNet(nn.Module):
 
         energies = self.shift + self.scale * self.readout(s).squeeze(-1)
         if self.repulsion is not None:
-            # Few structures have atoms as close as that. A trace must not leave it out because its example did.
+            # Few structures of a training have atoms as close; a model at work has no branch, so that it can be
+            # traced.
             close = self.repulsion.reaches(r, species_i, species_j)
-            if torch.jit.is_tracing() or bool(close.any()):
+            if not self.training or bool(close.any()):
                 energies = energies.index_add(0, receivers, self.repulsion(r, species_i, species_j))
         return energies
