@@ -4,7 +4,7 @@
     python benchmarks/alphanet_accuracy.py [demo-out] [--public PATH] [--seconds 150] [--seeds 1 2]
         [--models ...] [--trainings ef hint] [--jobs 2] [--out results.json]
 
-One loop trains all models: Adam, batches of 6 structures, float32, one thread; the loss is (dE/N)^2 + 100
+One loop trains all models: Adam, batches of 6 structures, float32, one thread; the loss is 30 (dE/N)^2 + 100
 mean dF^2, with HINT + lambda_H |dH v|^2/|v|^2 of one Rademacher probe a structure, lambda_H from 10 to 80.
 The budget is CPU time in the loop: learning rate (down to 5 %) and lambda_H follow it, so that every model
 makes as many steps as it can. Each model has the learning rate and the penalty that served it best in trials
@@ -42,7 +42,7 @@ from hint_plugin.models.alphanet import SIZES, AlphaNet
 
 ELEMENTS = [1, 6, 7, 8]
 BATCH = 6
-ENERGY_WEIGHT, FORCES_WEIGHT = 1.0, 100.0
+ENERGY_WEIGHT, FORCES_WEIGHT = 30.0, 100.0
 LAMBDA = (10.0, 80.0)
 DECAY = 0.05
 EMA = 0.99
