@@ -3,8 +3,8 @@
     make demo            (or: python examples/demo.py -o demo-out --jobs 2)
 
 Every step is a command a user would type; the script prints it, runs it, and skips it if its result is there
-already. It ends with a table, a figure and ``results.json`` in the output folder. Under
-a quarter of an hour on two cores.
+already. It ends with a table, a figure and ``results.json`` in the output folder. Under a quarter of an hour
+on two cores.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ COLUMNS = (
 def show(rows: list[dict], folder: Path) -> None:
     """The table on the screen and as Markdown, the figure, and the numbers."""
     table = Table(
-        title="MAE of energy (meV/atom), forces (eV/A), Hessian, its eigenvalues (eV/A^2), frequencies (cm^-1)"
+        title="MAE: energy (meV/atom), forces (eV/A), Hessian, its eigenvalues (eV/A^2), frequencies (cm^-1)"
     )
     table.add_column("training")
     heads = [f"{short}, {title}" for title in TESTS.values() for _, short, *_ in COLUMNS]

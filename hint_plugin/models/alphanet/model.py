@@ -206,7 +206,7 @@ class AlphaNet(nn.Module):
 
         energies = self.shift + self.scale * self.readout(s).squeeze(-1)
         if self.repulsion is not None:
-            # Few structures of a training have atoms as close. A model at work has no branch: it can be traced.
+            # Training may leave it out where no atoms are as close; a model at work has no branch to trace.
             close = self.repulsion.reaches(r, species_i, species_j)
             if not self.training or bool(close.any()):
                 energies = energies.index_add(0, receivers, self.repulsion(r, species_i, species_j))
