@@ -18,6 +18,7 @@ from torch import Tensor
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.models.alphanet import AlphaNet
 
 HESSIAN_BUDGET = 200_000
 """Largest (sum of N) x (3 x largest N) of a batch with Hessians: 20-atom molecules come by `batch_size`,
@@ -47,7 +48,7 @@ class MacePredictor:
         """Loads the model and freezes its parameters.
 
         Args:
-            path: `.model` file, as written by `mace_run_train`.
+            path: `.model` file, as written by `mace_run_train`, or an `AlphaNet` saved by `torch.save`.
             device: of torch, "cpu" or "cuda".
             dtype: "float32" or "float64"; None keeps the model's own. Upcasting a float32 model takes the
                 rounding of the derivatives away (1e-3 eV/A^2 and less), not the one of its parameters.
@@ -160,6 +161,11 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Modul
         raise DataError(f"{path} is not a model that torch can load ({reason})") from error
     if isinstance(model, MACE) or type(model).__name__ == "AlphaNetForMACE":
         return model
+    if isinstance(model, AlphaNet):
+        from hint_plugin.mace.alphanet import AlphaNetForMACE
+
+        with _default_dtype(model.atomic_energies.dtype):
+            return AlphaNetForMACE(model, model.atomic_energies.cpu().numpy()).to(device)
     hint = (
         "; a checkpoint holds weights only, pass the .model file beside it" if isinstance(model, dict) else ""
     )

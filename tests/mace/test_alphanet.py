@@ -80,6 +80,20 @@ def test_calculator_predictor_and_eval_configs_agree(trained, tmp_path):
         np.testing.assert_allclose(hessian, prediction.hessian, atol=1e-8)
 
 
+def test_a_plain_alphanet_is_evaluated_too(trained, tmp_path):
+    """The same weights, saved as a plain module with its E0s, give what the MACE model gives."""
+    whole = trained.model()
+    plain = whole.potential.double()
+    plain.atomic_energies = whole.atomic_energies_fn.atomic_energies.flatten().double()
+    torch.save(plain, tmp_path / "plain.model")
+    frames = read(MOLECULES, ":2")
+    wanted = MacePredictor(trained.model_path).predict(frames, hessian=True)
+    found = MacePredictor(tmp_path / "plain.model").predict(frames, hessian=True)
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.energy == pytest.approx(theirs.energy, abs=1e-9)
+        np.testing.assert_allclose(mine.hessian, theirs.hessian, atol=1e-9)
+
+
 def test_the_literal_command_and_its_compiled_model(tmp_path):
     run_command("mace_run_train", tmp_path, {**SMALL, **HINT, **ALPHANET})
     compiled = torch.jit.load(tmp_path / "small_compiled.model")
