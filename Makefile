@@ -100,10 +100,10 @@ format: env ## Rewrite the sources in the house style
 	@sources=$$(git ls-files '*.cpp' '*.h' '*.hpp'); \
 	if [ -n "$$sources" ]; then $(BIN)/clang-format -i $$sources; fi
 
-bench: env ## Run every benchmark; each prints its table
-	@shopt -s nullglob; for script in benchmarks/[!_]*.py; do \
-		printf '\n== %s\n' "$$script"; $(ONE_THREAD) $(BIN)/python "$$script"; \
-	done
+bench: env ## Run every benchmark (an hour); each prints its table
+	@shopt -s nullglob; failed=0; for script in benchmarks/[!_]*.py; do \
+		printf '\n== %s\n' "$$script"; $(ONE_THREAD) $(BIN)/python "$$script" || failed=1; \
+	done; exit $$failed
 
 docs: env ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "docs: site/index.html"

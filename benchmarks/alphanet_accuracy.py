@@ -311,7 +311,7 @@ def run(
     torch.manual_seed(seed)
     entries = MODELS
     if parts:
-        from alphanet_parts import PARTS
+        from _alphanet_parts import PARTS
 
         entries = PARTS
     folder, entry = Path(data), entries[name]
@@ -388,7 +388,7 @@ def main() -> None:
 
     names = list(MODELS)
     if options.parts:
-        from alphanet_parts import PARTS
+        from _alphanet_parts import PARTS
 
         names = list(PARTS)
     if unknown := set(options.models or []) - set(names):

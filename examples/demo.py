@@ -57,11 +57,11 @@ class Training:
 
 
 TRAININGS = (
-    Training("ef", "E/F", "train.xyz"),
-    Training("hutchinson", "Hutchinson, all labelled", "train.xyz", "--loss hint_hutchinson"),
-    Training("fifth", "Hutchinson, one in five", "train_fifth.xyz", f"--loss hint_hutchinson {FEW}"),
-    Training("column", "column, all labelled", "train.xyz", "--loss hint_column"),
-    Training("ef4", "E/F, four times the frames", "train_4x.xyz", frames=4),
+    Training("ef", "MACE, E/F", "train.xyz"),
+    Training("hutchinson", "MACE, Hutchinson, all labelled", "train.xyz", "--loss hint_hutchinson"),
+    Training("fifth", "MACE, Hutchinson, one in five", "train_fifth.xyz", f"--loss hint_hutchinson {FEW}"),
+    Training("column", "MACE, column, all labelled", "train.xyz", "--loss hint_column"),
+    Training("ef4", "MACE, E/F, four times the frames", "train_4x.xyz", frames=4),
     Training("alphanet_ef", "AlphaNet, E/F", "train.xyz", model=ALPHANET),
     Training("alphanet", "AlphaNet, Hutchinson", "train.xyz", "--loss hint_hutchinson", ALPHANET),
 )
