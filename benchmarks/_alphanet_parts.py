@@ -98,7 +98,7 @@ class PublishedMessage(Message):
     def __init__(self, carry: Carry, layer: int, *, transition: bool, rope: bool, state: bool) -> None:
         h = SMALL.channels
         last = layer == SMALL.layers - 1
-        super().__init__(h, SMALL.node_width, 1.0, first=layer == 0, last=last)
+        super().__init__(h, SMALL.node_width, first=layer == 0, last=last)
         self.carry, self.transition, self.rope, self.state = carry, transition, rope, state
         if transition:
             self.to_complex = nn.Linear(h, 2 * CHI)
@@ -124,7 +124,7 @@ class PublishedMessage(Message):
             )
             re, im = phase(*low_rank(kernel, self.to_complex(turned).index_select(0, senders)))
             sent = torch.cat([re, im], dim=-1) * window
-            arrived = torch.zeros(len(s), 2 * CHI).index_add(0, receivers, sent) * self.scale
+            arrived = torch.zeros(len(s), 2 * CHI).index_add(0, receivers, sent)
             turned = turned + self.from_complex(arrived)
         if self.rope:
             self.carry.rope = self.phases(arrived)
@@ -171,10 +171,9 @@ def messages(**parts: bool) -> Entry:
 
     def change(model: AlphaNet) -> None:
         carry = Carry()
-        made = [PublishedMessage(carry, layer, **options) for layer in range(SMALL.layers)]
-        for message in made:
-            message.scale = model.sum_scale
-        model.messages = nn.ModuleList(made)
+        model.messages = nn.ModuleList(
+            [PublishedMessage(carry, layer, **options) for layer in range(SMALL.layers)]
+        )
         if options["transition"]:
             model.filter_sizes = [size + 4 * RANK * CHI + 1 for size in model.filter_sizes]
             last = model.filters[-1]

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from hint_plugin.core.hvp import hessians_from_forces, hvp_from_forces
 from hint_plugin.core.losses import HessianLoss
+from hint_plugin.core.memory import keep_freed_memory
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.data import LabelKeys, read_frames
 from hint_plugin.mace import kernels
@@ -307,6 +308,7 @@ def run(
     name: str, training: str, seed: int, data: str, public: str | None, budget: float, parts: bool
 ) -> dict[str, Any]:
     """One model, trained and tested, in a process of its own."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     entries = MODELS

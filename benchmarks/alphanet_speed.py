@@ -16,7 +16,8 @@ full Hessian       3N products with unit vectors; molecule only
 
 Seconds: CPU time with one thread, which other processes disturb less, wall time with more; median over the
 repeats and, after +-, half the distance of the quartiles. The models take turns within a row, so that a
-change of the machine's speed meets all of them. Memory: peak of a process of its own that makes the step
+change of the machine's speed meets all of them. All have HINT's setting of the allocator
+(`hint_plugin.core.memory`). Memory: peak of a process of its own that makes the step
 twice, less what it held before (VmHWM; ru_maxrss would count the parent's). A model that needs more than 16
 GB or 2 minutes for a step is left out of that row, with a note.
 
@@ -50,6 +51,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from hint_plugin.core.memory import keep_freed_memory
 
 warnings.filterwarnings("ignore", category=UserWarning)  # of the models compared
 
@@ -330,6 +333,7 @@ def status_bytes(field: str) -> int:
 
 def probe_step(row: str, name: str, graph_name: str, public: Path | None, threads: int, answer: Any) -> None:
     """In a process of its own: make a step twice, send its time (s) and memory (MB), or why it failed."""
+    keep_freed_memory()
     torch.set_num_threads(threads)
     graph = make_graph(graph_name)
     model, energy = make_energy(name, graph, public)
@@ -467,6 +471,7 @@ def main() -> None:
     if public is None:
         names = [name for name in names if not name.startswith("public")]
         print("The public AlphaNet is left out: give its checkout with --public")
+    keep_freed_memory()
     records: list[dict[str, Any]] = []
     for threads in options.threads:
         for graph in options.graphs:

@@ -34,6 +34,7 @@ def evaluate(
 
     from rich.console import Console
 
+    from hint_plugin.core.memory import keep_freed_memory
     from hint_plugin.errors import DataError
     from hint_plugin.mace.predictor import MacePredictor
     from hint_plugin.science.evaluation import evaluate as run
@@ -43,6 +44,7 @@ def evaluate(
     for path in data:
         if not path.is_file():
             raise DataError(f"{path}: no such file")
+    keep_freed_memory()
     predictor = MacePredictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
     settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}
     with Console(stderr=True).status("reading") as status:

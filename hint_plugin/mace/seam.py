@@ -29,6 +29,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from hint_plugin.core.memory import keep_freed_memory
 from hint_plugin.errors import HintError, OptionsError
 from hint_plugin.mace.hook import TARGETS
 from hint_plugin.mace.session import session
@@ -156,6 +157,8 @@ def _start_training(args: Any) -> None:
     if args.model == "AlphaNet":
         require_wrapped()
         _short_errors()
+    if args.model == "AlphaNet" or found is not None:
+        keep_freed_memory()
     if found is None:
         session.start(None, labels=False)
         return

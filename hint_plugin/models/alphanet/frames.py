@@ -81,7 +81,7 @@ class Frames(nn.Module):
         """What each edge sees.
 
         Args:
-            values: c w [E, rank F].
+            values: c w [E, rank F], the envelope among its factors.
             unit: u_ij [E, 3], from i to j.
             receivers, senders: i and j of each edge [E].
             atoms: N.

@@ -28,8 +28,7 @@ class Message(nn.Module):
 
         (x, y, z)_j = MLP(n(s_j)),    (f, g, h)_ij: the edge's filters, which vanish at the cutoff
 
-        s_i <- s_i + c sum_j x_j f_ij
-        V_i <- V_i + c sum_j (V_j y_j g_ij + u_ij z_j h_ij),      c = 1/sqrt(mean number of neighbours)
+        s_i <- s_i + sum_j x_j f_ij,    V_i <- V_i + sum_j (V_j y_j g_ij + u_ij z_j h_ij)
 
     then both are mixed at each atom, A, B = linear maps of V over channels:
 
@@ -41,13 +40,12 @@ class Message(nn.Module):
     Args:
         channels: H.
         width: of the hidden layers, in H.
-        scale: c.
         first, last: of the layers.
     """
 
-    def __init__(self, channels: int, width: int, scale: float, *, first: bool, last: bool) -> None:
+    def __init__(self, channels: int, width: int, *, first: bool, last: bool) -> None:
         super().__init__()
-        self.channels, self.scale, self.first, self.last = channels, scale, first, last
+        self.channels, self.first, self.last = channels, first, last
         hidden = width * channels
         self.norm = Norm(channels)
         self.send = nn.Sequential(
@@ -70,13 +68,15 @@ class Message(nn.Module):
         else:
             x, z, y = sent.split(h, dim=-1)
             moved = unit.unsqueeze(-1) * z.unsqueeze(1) + v.index_select(0, senders) * y.unsqueeze(1)
-        s = s + self.scale * torch.zeros_like(s).index_add(0, receivers, x)
-        v = v + self.scale * torch.zeros_like(v).index_add(0, receivers, moved)
+        # Onto zeros: s.index_add(...) is compiled wrongly, without a word, by AOTInductor (torch 2.13).
+        s = s + torch.zeros_like(s).index_add(0, receivers, x)
+        v = v + torch.zeros_like(v).index_add(0, receivers, moved)
 
-        a, b = self.mix(v).split(h, dim=-1)
-        mixed = self.update(torch.cat([s, (b * b).sum(1)], dim=-1))
+        both = self.mix(v).view(-1, 3, 2, h)
+        products = (both * both[:, :, 1:]).sum(1)  # A . B, |B|^2
+        mixed = self.update(torch.cat([s, products[:, 1]], dim=-1))
         if self.last:
             p, q = mixed.split(h, dim=-1)
-            return s + p + q * (a * b).sum(1), v
+            return s + p + q * products[:, 0], v
         p, q, r = mixed.split(h, dim=-1)
-        return s + p + q * (a * b).sum(1), v + r.unsqueeze(1) * a
+        return s + p + q * products[:, 0], v + r.unsqueeze(1) * both[:, :, 0]

@@ -15,7 +15,7 @@ r_i + S @ cell; absolute positions are never seen.
 symbol    meaning                                                      variable
 ========= ============================================================ ==================
 u, t      unit vector, distance over cutoff                            ``unit``, ``t``
-u(t)      envelope, C^3 at the cutoff                                  ``window``
+c u(t)    envelope, C^3 at the cutoff, over sqrt(mean neighbours)      ``window``
 h         what is known about an edge, [E, R]                          ``edge``
 s, V      scalars [N, H] and vectors [N, 3, H] of the atoms            ``s``, ``v``
 S, b      vectors of the surroundings [N, 3, F], [N, 3]                ``around``
@@ -123,7 +123,7 @@ class AlphaNet(nn.Module):
         last = config.layers - 1
         self.messages = nn.ModuleList(
             [
-                Message(channels, config.node_width, self.sum_scale, first=layer == 0, last=layer == last)
+                Message(channels, config.node_width, first=layer == 0, last=layer == last)
                 for layer in range(config.layers)
             ]
         )
@@ -184,7 +184,7 @@ class AlphaNet(nn.Module):
         """
         r = (vectors * vectors).sum(-1, keepdim=True).sqrt()
         unit, t = vectors / r, r / self.cutoff
-        window = envelope(t)
+        window = self.sum_scale * envelope(t)
         species_i, species_j = species.index_select(0, receivers), species.index_select(0, senders)
         edge = nn.functional.silu(
             self.edge_radial(self.bessel(t)) + self.edge_receiver(species_i) + self.edge_sender(species_j)
@@ -192,11 +192,8 @@ class AlphaNet(nn.Module):
 
         first, around = (self.first_filters(edge) * window).split(self.first_sizes, dim=-1)
         s = self.element(species)
-        arriving = self.neighbour(species_j) * first
-        s = s + self.sum_scale * torch.zeros_like(s).index_add(0, receivers, arriving)
-
-        values = self.around_values(species_j) * around * self.sum_scale
-        seen = self.frames(values, unit, receivers, senders, species.numel())
+        s = s + torch.zeros_like(s).index_add(0, receivers, self.neighbour(species_j) * first)
+        seen = self.frames(self.around_values(species_j) * around, unit, receivers, senders, species.numel())
 
         filters = self.filters(torch.cat([seen, edge], dim=-1)) * window
         v = torch.zeros(species.numel(), 3, self.channels, dtype=s.dtype, device=s.device)
