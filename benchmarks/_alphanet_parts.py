@@ -159,8 +159,8 @@ def scalarized(kind: type[Frames], extra: int = 0) -> Entry:
 
     def change(model: AlphaNet) -> None:
         model.frames = kind(SMALL.frame_channels, SMALL.frame_rank)
-        first = model.filters[0]
-        model.filters[0] = nn.Linear(first.in_features + extra, first.out_features)
+        old = model.edge_seen
+        model.edge_seen = nn.Linear(old.in_features + extra, old.out_features)
 
     return changed(change)
 
@@ -176,8 +176,7 @@ def messages(**parts: bool) -> Entry:
         )
         if options["transition"]:
             model.filter_sizes = [size + 4 * RANK * CHI + 1 for size in model.filter_sizes]
-            last = model.filters[-1]
-            model.filters[-1] = nn.Linear(last.in_features, sum(model.filter_sizes))
+            model.filters = nn.Linear(model.filters.in_features, sum(model.filter_sizes), bias=False)
 
     return changed(change)
 

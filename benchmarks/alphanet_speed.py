@@ -295,9 +295,7 @@ def make_energy(name: str, graph: Graph, public: Path | None) -> tuple[nn.Module
     return model, lambda x: model(data | {"positions": x}, compute_force=False)["energy"].sum()
 
 
-def make_step(
-    row: str, name: str, model: nn.Module, energy: EnergyFunction, graph: Graph
-) -> Callable[[], None]:
+def make_step(row: str, model: nn.Module, energy: EnergyFunction, graph: Graph) -> Callable[[], None]:
     """What a row times."""
     from hint_plugin.core.hvp import hvp_from_forces
 
@@ -309,8 +307,6 @@ def make_step(
         x = graph.positions.clone().requires_grad_(True)
         e = energy(x)
         training = row in ("E+F step", "+ one Hv")
-        if name.startswith("ours"):  # the public model would drop out
-            model.train(training)
         (gradient,) = torch.autograd.grad(e, x, create_graph=row != "E+F")
         if row == "full Hessian":
             for component in gradient.flatten().unbind():
@@ -337,7 +333,7 @@ def probe_step(row: str, name: str, graph_name: str, public: Path | None, thread
     torch.set_num_threads(threads)
     graph = make_graph(graph_name)
     model, energy = make_energy(name, graph, public)
-    step = make_step(row, name, model, energy, graph)
+    step = make_step(row, model, energy, graph)
     before = status_bytes("VmRSS")
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
     try:
@@ -387,7 +383,7 @@ def measure(
             if isinstance(alone[name], str):
                 print(f"{graph_name}, {row}: {name} left out: {alone[name]}", flush=True)
             else:
-                steps[name], times[name] = make_step(row, name, *made[name], graph), []
+                steps[name], times[name] = make_step(row, *made[name], graph), []
         for name, step in steps.items():  # TorchScript profiles its first passes
             for _ in range(3 if name.startswith("MACE") else 1):
                 step()

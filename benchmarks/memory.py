@@ -35,7 +35,7 @@ def seconds(model: str, graph_name: str, keep: bool) -> dict[str, float]:
     module, energy = make_energy(model, graph, None)
     found = {}
     for name in STEPS:
-        step = make_step(name, model, module, energy, graph)
+        step = make_step(name, module, energy, graph)
         for _ in range(3):
             step()
         times = []

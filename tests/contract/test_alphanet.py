@@ -57,7 +57,7 @@ class TestAlphaNet(PotentialContract):
 
         def build(seed: int) -> Potential:
             torch.manual_seed(seed)
-            module = AlphaNet(NUMBERS, config, average_neighbours=12.0, scale=5.0)
+            module = AlphaNet(NUMBERS, config, average_neighbours=12.0, scale=3.0)
             repels_at = 0.4 if config.repulsion else None  # the repulsion begins at 0.6
             return AlphaNetPotential(randomised(module, seed), repels_at=repels_at)
 

@@ -45,6 +45,19 @@ from hint_plugin.models.alphanet.radial import Bessel, Repulsion, envelope
 LARGEST_NUMBER = 118
 
 
+def has_values(x: Tensor) -> bool:
+    """False while a trace is made: a branch that depends on values would be kept as its example went."""
+    if torch.jit.is_scripting():
+        return True
+    else:  # noqa: RET505  (TorchScript compiles what follows a return)
+        return type(x) is Tensor and not torch.jit.is_tracing()
+
+
+def within(edge: Tensor, window: Tensor) -> Tensor:
+    """(h u, u): what a linear map without a bias turns into (W h + b) u. [E, R], [E, 1] -> [E, R + 1]."""
+    return torch.cat([edge * window, window], dim=-1)
+
+
 class AlphaNet(nn.Module):
     """The potential as a plain module: a batch of structures -> their energies.
 
@@ -117,7 +130,7 @@ class AlphaNet(nn.Module):
         self.neighbour = nn.Embedding(len(numbers), channels)
         tensors = config.frame_rank * framed
         self.first_sizes = [channels, tensors]
-        self.first_filters = nn.Linear(wide, channels + tensors)
+        self.first_filters = nn.Linear(wide + 1, channels + tensors, bias=False)
         self.around_values = nn.Embedding(len(numbers), tensors)
         self.frames = Frames(framed, config.frame_rank)
         last = config.layers - 1
@@ -129,11 +142,8 @@ class AlphaNet(nn.Module):
         )
         #: Filters of an edge for each layer; the first needs no more than two thirds.
         self.filter_sizes = [channels * (2 if layer == 0 else 3) for layer in range(config.layers)]
-        self.filters = nn.Sequential(
-            nn.Linear((2 * config.frame_rank + 2) * framed + wide, wide),
-            nn.SiLU(),
-            nn.Linear(wide, sum(self.filter_sizes)),
-        )
+        self.edge_seen = nn.Linear(2 * (config.frame_rank + 1) * framed + wide, wide)
+        self.filters = nn.Linear(wide + 1, sum(self.filter_sizes), bias=False)
         self.readout = nn.Sequential(
             nn.Linear(channels, channels // 2 + 1), nn.SiLU(), nn.Linear(channels // 2 + 1, 1)
         )
@@ -190,12 +200,13 @@ class AlphaNet(nn.Module):
             self.edge_radial(self.bessel(t)) + self.edge_receiver(species_i) + self.edge_sender(species_j)
         )
 
-        first, around = (self.first_filters(edge) * window).split(self.first_sizes, dim=-1)
+        first, around = self.first_filters(within(edge, window)).split(self.first_sizes, dim=-1)
         s = self.element(species)
         s = s + torch.zeros_like(s).index_add(0, receivers, self.neighbour(species_j) * first)
         seen = self.frames(self.around_values(species_j) * around, unit, receivers, senders, species.numel())
 
-        filters = self.filters(torch.cat([seen, edge], dim=-1)) * window
+        edge = nn.functional.silu(self.edge_seen(torch.cat([seen, edge], dim=-1)))
+        filters = self.filters(within(edge, window))
         v = torch.zeros(species.numel(), 3, self.channels, dtype=s.dtype, device=s.device)
         parts = filters.split(self.filter_sizes, dim=-1)
         for layer, message in enumerate(self.messages):
@@ -203,8 +214,7 @@ class AlphaNet(nn.Module):
 
         energies = self.shift + self.scale * self.readout(s).squeeze(-1)
         if self.repulsion is not None:
-            # Training may leave it out where no atoms are as close; a model at work has no branch to trace.
             close = self.repulsion.reaches(r, species_i, species_j)
-            if not self.training or bool(close.any()):
+            if not has_values(close) or bool(close.any()):  # hardly a structure has atoms as close
                 energies = energies.index_add(0, receivers, self.repulsion(r, species_i, species_j))
         return energies
