@@ -6,8 +6,8 @@ r_i + S @ cell; absolute positions are never seen.
 
     r_ij ──> u_ij, t = r/r_c ──> h_ij = SiLU(W b(t) + p(z_i) + q(z_j))
                                    │
-                                   ├──> first sums over j: s_i, S_i, b_i
-                                   │             │ frames: S . e1, S . e3
+                                   ├──> first sums over j: s_i, S_i^(1..3), b_i
+                                   │             │ frames: S . e1 .. e1, S . e3
                                    └─────────────┴──> filters of all layers
     s, V = 0 ──> L x messages (s, V) ──> energy of the atom = shift + scale MLP(s)
 
@@ -18,14 +18,15 @@ u, t      unit vector, distance over cutoff                            ``unit``,
 c u(t)    envelope, C^3 at the cutoff, over sqrt(mean neighbours)      ``window``
 h         what is known about an edge, [E, R]                          ``edge``
 s, V      scalars [N, H] and vectors [N, 3, H] of the atoms            ``s``, ``v``
-S, b      vectors of the surroundings [N, 3, F], [N, 3]                ``around``
+S, b      tensors and a vector of the surroundings [N, C, F], [N, 3]   in `frames`
 ========= ============================================================ ==================
 
 What is different from the publication, and why:
 
 - Every sum over neighbours carries the envelope u(t) on the whole message, biases included, and is a sum with
   a constant factor, not a mean: an atom that crosses the cutoff changes nothing, to third order.
-- Frames of unnormalised vectors (`frames`): smooth at collinear and symmetric geometries.
+- Frames of unnormalised vectors (`frames`): smooth at collinear and symmetric geometries. Tensors of rank 2
+  and 3 beside the vectors: more angles, also where vectors cancel.
 - No angle of a complex number anywhere, whose branch cut lets the energy jump.
 """
 
