@@ -34,12 +34,12 @@ MACE = "--model MACE --num_channels 16 --max_L 1 --lr 0.02"
 ALPHANET = "--model AlphaNet --alphanet_size small --lr 0.005"
 COMMON = (
     "--r_max 5.0 --E0s average --batch_size 6 --valid_batch_size 12 "
-    "--scheduler ExponentialLR --energy_weight 30 --forces_weight 100 --ema --ema_decay 0.99 "
+    "--scheduler ExponentialLR --energy_weight 10 --forces_weight 100 --ema --ema_decay 0.99 "
     "--default_dtype float32 --device cpu --eval_interval 10 --error_table PerAtomMAE --seed 1"
 )
 #: With a fifth of the labels, a fifth of the weight: the loss is a mean over labelled structures.
 FEW = "--hint_weight_start 2 --hint_weight_end 16"
-EPOCHS = 150
+EPOCHS = 180
 #: The learning rate at the end, relative to that at the start.
 DECAY = 0.05
 
