@@ -7,8 +7,8 @@
 One loop trains all models: Adam, batches of 6 structures, float32, one thread; the loss is 30 (dE/N)^2 + 100
 mean dF^2, with HINT + lambda_H |dH v|^2/|v|^2 of one Rademacher probe a structure, lambda_H from 10 to 80.
 The budget is CPU time in the loop: learning rate (down to 5 %) and lambda_H follow it, so that every model
-makes as many steps as it can. Each model has the learning rate and the penalty that served it best in trials
-(``MODELS``). Errors are of the exponential moving average of the weights, on geometries of the molecules of
+makes as many steps as it can. Each model has the learning rate that served it best in trials (``MODELS``).
+Errors are of the exponential moving average of the weights, on geometries of the molecules of
 the training and on molecules that it has not seen.
 
 --public is a checkout of github.com/zmyybc/AlphaNet (GPL-3, not part of HINT), see alphanet_speed.py. Its
@@ -25,12 +25,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from alphanet_speed import CUTOFF, HORM, make_mace, make_public, public_energies
+from _mace import make_mace
+from alphanet_speed import CUTOFF, HORM, make_public, public_energies
 from torch import Tensor, nn
 
 from hint_plugin.core.hvp import hessians_from_forces, hvp_from_forces
@@ -212,24 +214,30 @@ def published(**options: Any) -> Maker:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the table and how it is trained."""
+    """A model of the table and its learning rate."""
 
     make: Maker
     rate: float
-    loss: HessianLoss = HessianLoss()
 
-
-HUBER = HessianLoss(penalty="huber", delta=1.0)
 
 MODELS: dict[str, Entry] = {
-    "AlphaNet, small": Entry(ours("small"), 0.005, HUBER),
-    "AlphaNet, medium": Entry(ours("medium"), 0.002, HUBER),
+    "AlphaNet, small": Entry(ours("small"), 0.005),
+    "AlphaNet, medium": Entry(ours("medium"), 0.002),
     "MACE 16x0e+16x1o": Entry(mace(16, 1), 0.02),
     "MACE 32x0e+32x1o": Entry(mace(32, 1), 0.02),
     "public AlphaNet 2/64": Entry(published(num_layers=2, hidden_channels=64, hidden_channels_chi=48), 0.002),
     "public AlphaNet 4/128": Entry(published(), 0.001),
 }
 TRAININGS = {"ef": "E/F", "hint": "HINT"}
+
+
+def entries(parts: bool) -> dict[str, Entry]:
+    """The models, or the small one with parts changed."""
+    if not parts:
+        return MODELS
+    from _alphanet_parts import PARTS
+
+    return PARTS
 
 
 # Training and testing
@@ -240,20 +248,20 @@ def train(
     energies: Energies,
     frames: Sequence[Structure],
     stats: Statistics,
-    entry: Entry,
+    rate: float,
     hint: bool,
     budget: float,
     seed: int,
 ) -> dict[str, float]:
     """Train for ``budget`` seconds of CPU time; leaves the averaged weights in the model."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=entry.rate, amsgrad=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate, amsgrad=True)
     average = [p.detach().clone() for p in model.parameters()]
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    order: list[int] = []
+    loss_of_products, order = HessianLoss(), list[int]()
     steps, start = 0, time.process_time()
     while (progress := (time.process_time() - start) / budget) < 1.0:
         for group in optimizer.param_groups:
-            group["lr"] = entry.rate * DECAY**progress
+            group["lr"] = rate * DECAY**progress
         if len(order) < BATCH:
             order = rng.permutation(len(frames)).tolist()
         chosen = [frames[order.pop()] for _ in range(BATCH)]
@@ -271,7 +279,7 @@ def train(
                 [(f.hessian.float() @ v.flatten()).view(-1, 3) for f, v in zip(chosen, parts, strict=True)]
             )
             weight = LAMBDA[0] + (LAMBDA[1] - LAMBDA[0]) * progress
-            each = entry.loss.per_structure(found, wanted[None], probe, batch.owner, len(sizes))
+            each = loss_of_products.per_structure(found, wanted[None], probe, batch.owner, len(sizes))
             loss = loss + weight * each.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -305,33 +313,30 @@ def test(energies: Energies, frames: Sequence[Structure], stats: Statistics) -> 
 
 
 def run(
-    name: str, training: str, seed: int, data: str, public: str | None, budget: float, parts: bool
+    job: tuple[str, str, int], data: Path, public: Path | None, budget: float, parts: bool
 ) -> dict[str, Any]:
-    """One model, trained and tested, in a process of its own."""
+    """One model (name, training, seed), trained and tested, in a process of its own."""
+    name, training, seed = job
     keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    entries = MODELS
-    if parts:
-        from _alphanet_parts import PARTS
-
-        entries = PARTS
-    folder, entry = Path(data), entries[name]
-    frames = load(folder / "train.xyz")
+    entry = entries(parts)[name]
+    frames = load(data / "train.xyz")
     stats = statistics(frames)
-    model, energies = entry.make(stats, Path(public) if public else None)
+    model, energies = entry.make(stats, public)
     record: dict[str, Any] = {"model": name, "training": training, "seed": seed}
     record["parameters"] = sum(p.numel() for p in model.parameters())
     model.train()
     hint = training == "hint"
     with kernels.use(model, "fast") if hint else contextlib.nullcontext():  # as mace_run_train does
-        record |= train(model, energies, frames, stats, entry, hint, budget, seed)
+        record |= train(model, energies, frames, stats, entry.rate, hint, budget, seed)
     for kind in ("geometries", "molecules"):
-        record[kind] = test(energies, load(folder / f"{kind}.xyz"), stats)
+        record[kind] = test(energies, load(data / f"{kind}.xyz"), stats)
     return record
 
 
-COLUMNS = {"energy_mae": 1e3, "forces_mae": 1.0, "hessian_mae": 1.0, "eigenvalues_mae": 1.0}
+#: factor and decimals
+COLUMNS = {"energy_mae": (1e3, 0), "forces_mae": (1, 3), "hessian_mae": (1, 3), "eigenvalues_mae": (1, 3)}
 
 
 def report(records: Sequence[dict[str, Any]], title: str) -> None:
@@ -346,14 +351,10 @@ def report(records: Sequence[dict[str, Any]], title: str) -> None:
         table.add_column(head, justify="left" if head in ("model", "training") else "right")
     for name, training in dict.fromkeys((r["model"], r["training"]) for r in records):
         group = [r for r in records if (r["model"], r["training"]) == (name, training)]
-
-        def mean(get: Callable[[dict[str, Any]], float], group: list[dict[str, Any]] = group) -> float:
-            return float(np.mean([get(r) for r in group]))
-
         cells = [
             " / ".join(
-                f"{mean(lambda r, k=kind, c=column: r[k][c]) * factor:.{0 if column == 'energy_mae' else 3}f}"
-                for column, factor in COLUMNS.items()
+                f"{factor * np.mean([r[kind][column] for r in group]):.{decimals}f}"
+                for column, (factor, decimals) in COLUMNS.items()
             )
             for kind in ("geometries", "molecules")
         ]
@@ -361,8 +362,8 @@ def report(records: Sequence[dict[str, Any]], title: str) -> None:
             name,
             f"{group[0]['parameters']:,}",
             TRAININGS[training],
-            f"{mean(lambda r: r['steps']):.0f}",
-            f"{mean(lambda r: 1e3 * r['seconds'] / r['steps']):.1f}",
+            f"{np.mean([r['steps'] for r in group]):.0f}",
+            f"{np.mean([1e3 * r['seconds'] / r['steps'] for r in group]):.1f}",
             *cells,
         )
     Console(width=None if sys.stdout.isatty() else 140).print(table)
@@ -388,11 +389,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the numbers there")
     options = parser.parse_args()
 
-    names = list(MODELS)
-    if options.parts:
-        from _alphanet_parts import PARTS
-
-        names = list(PARTS)
+    names = list(entries(options.parts))
     if unknown := set(options.models or []) - set(names):
         parser.error(f"--models {', '.join(sorted(unknown))}: wanted some of {', '.join(names)}")
     if options.public is None:
@@ -400,25 +397,17 @@ def main() -> None:
         if not options.parts:
             print("The public AlphaNet is left out: give its checkout with --public")
     names = [n for n in names if not options.models or n in options.models]
-    public = str(options.public.resolve()) if options.public else None
-    jobs = [
-        (n, t, s, str(options.data), public, options.seconds, options.parts)
-        for n in names
-        for t in options.trainings
-        for s in options.seeds
-    ]
+    jobs = [(n, t, s) for n in names for t in options.trainings for s in options.seeds]
+    public = options.public.resolve() if options.public else None
+    work = partial(run, data=options.data, public=public, budget=options.seconds, parts=options.parts)
     records = []
     with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
-        for number, record in enumerate(pool.imap(_star, jobs), 1):
+        for number, record in enumerate(pool.imap(work, jobs), 1):
             records.append(record)
             print(f"{number} of {len(jobs)}: {record['model']}, {TRAININGS[record['training']]}", flush=True)
             if options.out:
                 options.out.write_text(json.dumps(records, indent=2) + "\n")
     report(records, f"{options.data}: {options.seconds:g} s of CPU time for each training")
-
-
-def _star(job: tuple[Any, ...]) -> dict[str, Any]:
-    return run(*job)
 
 
 if __name__ == "__main__":

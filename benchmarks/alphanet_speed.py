@@ -34,7 +34,6 @@ is missing, a few lines here that do the same with torch's own index_add take it
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import multiprocessing
 import resource
@@ -43,13 +42,13 @@ import time
 import types
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _mace import make_mace
 from torch import Tensor, nn
 
 from hint_plugin.core.memory import keep_freed_memory
@@ -155,40 +154,6 @@ def make_ours(name: str) -> nn.Module:
     return AlphaNet(ELEMENTS, replace(config, cutoff=CUTOFF), average_neighbours=20.0)
 
 
-def make_mace(
-    elements: list[int] = ELEMENTS,
-    channels: int = 128,
-    max_l: int = 1,
-    neighbours: float = 20.0,
-    scale: float = 1.0,
-) -> nn.Module:
-    """MACE's defaults."""
-    with redirect_stdout(io.StringIO()):  # it says that cuEquivariance is missing
-        from mace import modules  # before e3nn, whose files it allows torch to load
-    from e3nn import o3
-
-    blocks = modules.interaction_classes
-    return modules.ScaleShiftMACE(
-        r_max=CUTOFF,
-        num_bessel=8,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=blocks["RealAgnosticResidualInteractionBlock"],
-        interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
-        num_interactions=2,
-        num_elements=len(elements),
-        hidden_irreps=o3.Irreps([(channels, (order, (-1) ** order)) for order in range(max_l + 1)]),
-        MLP_irreps=o3.Irreps("16x0e"),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.zeros(len(elements)),
-        avg_num_neighbors=neighbours,
-        atomic_numbers=elements,
-        correlation=3,
-        atomic_inter_scale=scale,
-        atomic_inter_shift=0.0,
-    )
-
-
 def make_public(options: dict[str, Any] | None, path: Path) -> nn.Module:
     """The public model with these options; None: those of its OMA checkpoint.
 
@@ -285,7 +250,7 @@ def make_energy(name: str, graph: Graph, public: Path | None) -> tuple[nn.Module
         model = make_ours(name)
         data["atomic_numbers"] = graph.numbers
         return model, lambda x: model(data | {"positions": x}).sum()
-    model = make_mace()
+    model = make_mace(ELEMENTS)
     species = torch.tensor([ELEMENTS.index(z) for z in graph.numbers.tolist()])
     data |= {
         "node_attrs": nn.functional.one_hot(species, len(ELEMENTS)).to(graph.positions),

@@ -24,6 +24,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from _mace import make_mace
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 BATCH = 8
@@ -87,32 +89,10 @@ def make_batch(n_atoms: int, labelled: int, size: int) -> Any:
 
 def make_model(channels: int) -> Any:
     """MACE's default architecture with ``channels``x0e + ``channels``x1o."""
-    import numpy as np
     import torch
-    from e3nn import o3
-    from mace import modules
 
     torch.manual_seed(0)
-    blocks = modules.interaction_classes
-    return modules.ScaleShiftMACE(
-        r_max=5.0,
-        num_bessel=8,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=blocks["RealAgnosticResidualInteractionBlock"],
-        interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
-        num_interactions=2,
-        num_elements=3,
-        hidden_irreps=o3.Irreps(f"{channels}x0e+{channels}x1o"),
-        MLP_irreps=o3.Irreps("16x0e"),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.zeros(3),
-        avg_num_neighbors=10.0,
-        atomic_numbers=[1, 6, 8],
-        correlation=3,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-    )
+    return make_mace([1, 6, 8], channels=channels, neighbours=10.0)
 
 
 def stepper(row: str, n_atoms: int, channels: int, training: ExitStack) -> Callable[[], None]:

@@ -17,12 +17,10 @@ from torch import Tensor
 
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
+from hint_plugin.data.batches import HESSIAN_BUDGET, batches
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.models.alphanet import AlphaNet
 
-HESSIAN_BUDGET = 200_000
-"""Largest (sum of N) x (3 x largest N) of a batch with Hessians: 20-atom molecules come by `batch_size`,
-cells above 250 atoms one by one. A single structure is always taken."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -170,19 +168,6 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Modul
         "; a checkpoint holds weights only, pass the .model file beside it" if isinstance(model, dict) else ""
     )
     raise DataError(f"{path} holds a {type(model).__name__}, not a MACE energy model{hint}")
-
-
-def batches(frames: Sequence[Atoms], size: int, budget: int | None = None) -> Iterator[Sequence[Atoms]]:
-    """Consecutive runs of at most `size` frames with (sum of N) x (3 x largest N) <= `budget`."""
-    start, total, largest = 0, 0, 0
-    for i, atoms in enumerate(frames):
-        total, largest = total + len(atoms), max(largest, len(atoms))
-        full = i - start == size or (budget is not None and total * 3 * largest > budget)
-        if full and i > start:
-            yield frames[start:i]
-            start, total, largest = i, len(atoms), len(atoms)
-    if start < len(frames):
-        yield frames[start:]
 
 
 def _hessians(forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:

@@ -24,11 +24,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import json
+import shlex
 import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from hint_plugin import __version__
 from hint_plugin.core.memory import keep_freed_memory
 from hint_plugin.errors import HintError, OptionsError
 from hint_plugin.mace.hook import TARGETS
@@ -154,19 +157,16 @@ def _start_training(args: Any) -> None:
 
     found = options.from_arguments(args)
     alphanet_options.check_model_options(args)
-    if args.model == "AlphaNet":
+    if found is not None or args.model == "AlphaNet":
         require_wrapped()
         _short_errors()
-    if args.model == "AlphaNet" or found is not None:
         keep_freed_memory()
     if found is None:
         session.start(None, labels=False)
         return
-    require_wrapped()
     options.check_combination(args, found)
     session.start(found, labels=True)
     args.loss = found.base_loss
-    _short_errors()
 
 
 def require_wrapped() -> None:
@@ -239,15 +239,25 @@ def _patch_model_script_utils(module: ModuleType) -> None:
         bound.apply_defaults()
         given = bound.arguments
         # a saved AlphaNet can only be there if unpickling it has imported its module
-        if given["args"].model != "AlphaNet" and "hint_plugin.mace.alphanet" not in sys.modules:
-            return original(*args, **kwargs)
-        from hint_plugin.mace import alphanet
+        local_frames = given["args"].model == "AlphaNet"
+        if local_frames or "hint_plugin.mace.alphanet" in sys.modules:
+            from hint_plugin.mace import alphanet
 
-        if not alphanet.is_alphanet(given["args"], given["model_foundation"]):
-            return original(*args, **kwargs)
-        return alphanet.configure_model(**given)
+            local_frames = alphanet.is_alphanet(given["args"], given["model_foundation"])
+        if not local_frames:
+            return _remember(original(*args, **kwargs))
+        return _remember(alphanet.configure_model(**given))
 
     _wrap(module, "configure_model", configure_model)
+
+
+def _remember(built: tuple[Any, Any]) -> tuple[Any, Any]:
+    """How a model is being trained goes with it into its file: `hint export` reads it."""
+    if session.options is not None or type(built[0]).__name__ == "AlphaNetForMACE":
+        built[0].hint_training = json.dumps(
+            {"command": shlex.join(["mace_run_train", *sys.argv[1:]]), "hint": __version__}
+        )
+    return built
 
 
 def _with_hessians(base: Any) -> Any:

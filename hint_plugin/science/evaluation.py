@@ -47,7 +47,8 @@ class Predictor(Protocol):
 class _Tally:
     """Sums over the frames seen so far."""
 
-    groups: dict[str, HessianMetrics] = field(default_factory=dict)
+    parts: dict[tuple[str, str], HessianMetrics] = field(default_factory=dict)
+    """By source and group."""
     parity: dict[str, ParitySample] = field(default_factory=dict)
     frames: int = 0
     unlabelled: int = 0
@@ -55,6 +56,18 @@ class _Tally:
 
     def sample(self, name: str, reference: Any, predicted: Any) -> None:
         self.parity.setdefault(name, ParitySample()).add(reference, predicted)
+
+    def by(self, place: int) -> dict[str, dict[str, float]]:
+        """Metrics by source (0) or by group (1), in the order they came."""
+        names = dict.fromkeys(part[place] for part in self.parts)
+        return {n: _merged(m for part, m in self.parts.items() if part[place] == n).result() for n in names}
+
+
+def _merged(parts: Iterable[HessianMetrics]) -> HessianMetrics:
+    total = HessianMetrics()
+    for metrics in parts:
+        total.merge(metrics)
+    return total
 
 
 def evaluate(
@@ -87,7 +100,8 @@ def evaluate(
         progress: called with the number of frames done.
 
     Returns:
-        what metrics.json holds: `metrics` of all frames, `groups` by `group` or `config_type`, `units`.
+        what metrics.json holds: `metrics` of all frames, those of each of the `sources`, those of the
+        `groups` by `group` or `config_type`, `units`.
 
     Raises:
         DataError: no frame has any label. LabelError: a label is malformed.
@@ -111,7 +125,7 @@ def evaluate(
             table.writerows(_compare(predictor, block, tally))
             if progress:
                 progress(tally.frames)
-        if not tally.groups:
+        if not tally.parts:
             raise DataError(
                 f"none of {tally.frames} frames has a label: wanted {keys.energy}, {keys.forces} or "
                 f"{keys.hessian}. Label them with `hint label`"
@@ -133,7 +147,7 @@ def _compare(predictor: Predictor, block: Sequence[Reference], tally: _Tally) ->
 
 
 def _compare_frame(reference: Reference, prediction: Prediction, tally: _Tally) -> dict[str, Any]:
-    metrics = tally.groups.setdefault(reference.group, HessianMetrics())
+    metrics = tally.parts.setdefault((reference.source, reference.group), HessianMetrics())
     row = reference.row() | {"finite": prediction.is_finite(), "energy_predicted": prediction.energy}
     if not row["finite"]:
         tally.not_finite.append(f"{reference.source}, frame {reference.frame}")
@@ -175,12 +189,10 @@ def _compare_hessian(
 
 
 def _write(folder: Path, tally: _Tally, provenance: Mapping[str, Any], plots: bool) -> dict[str, Any]:
-    total = HessianMetrics()
-    for metrics in tally.groups.values():
-        total.merge(metrics)
     result: dict[str, Any] = FORMAT | {
-        "metrics": total.result(),
-        "groups": {name: tally.groups[name].result() for name in sorted(tally.groups)},
+        "metrics": _merged(tally.parts.values()).result(),
+        "sources": tally.by(0),
+        "groups": dict(sorted(tally.by(1).items())),
         "units": UNITS,
         "frames": {"read": tally.frames, "unlabelled": tally.unlabelled, "not_finite": tally.not_finite},
         "provenance": dict(provenance),

@@ -28,20 +28,20 @@ PANELS = {
     "eigenvalues": ("Hessian eigenvalues", "eV/A^2"),
 }
 """Quantities of the figure, with their names and units."""
-GROUP_COLUMNS = {
-    "n_frames": "frames",
-    "energy_mae": "E MAE\neV/atom",
-    "forces_mae": "F MAE\neV/A",
-    "stress_mae": "S MAE\nmeV/A^3",
-    "hessian_mae": "H MAE\neV/A^2",
-    "eigenvalues_mae": "eig MAE\neV/A^2",
-    "frequencies_mae": "freq MAE\ncm^-1",
-    "lowest_mode_cosine": "mode\ncosine",
-    "saddle_index_agreement": "saddle\nindex",
+PART_COLUMNS = {
+    "n_frames": ("n", 1, 0),
+    "energy_mae": ("E meV\n/atom", 1000, 1),
+    "forces_mae": ("F\neV/A", 1, 3),
+    "stress_mae": ("S meV\n/A^3", 1000, 2),
+    "hessian_mae": ("H\neV/A^2", 1, 3),
+    "eigenvalues_mae": ("eig\neV/A^2", 1, 3),
+    "frequencies_mae": ("freq\ncm^-1", 1, 1),
+    "lowest_mode_cosine": ("mode\ncos", 1, 2),
+    "saddle_index_agreement": ("saddle\nindex", 1, 2),
 }
-"""Columns of the table of groups, with their headings."""
+"""Columns of the tables of files and groups: heading, factor, decimals. They fit into 80 characters."""
 PRINTED = {"stress_mae": (1000, "meV/A^3"), "stress_rmse": (1000, "meV/A^3")}
-"""Factor and unit of what the tables show in another unit than `UNITS`: that of MACE's log."""
+"""Factor and unit of what the table of metrics shows in another unit than `UNITS`: that of MACE's log."""
 SCATTER_LIMIT = 3000
 """More points than this are drawn as a density."""
 
@@ -149,31 +149,41 @@ def _pretty(unit: str) -> str:
 
 
 def summary_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Rich tables of what `evaluate` returned: all metrics of all frames, and the main ones of each group."""
+    """Rich tables of what `evaluate` returned: all metrics of all frames, the main ones by file and group."""
     from rich.table import Table
 
-    metrics, groups = result["metrics"], result["groups"]
+    metrics = result["metrics"]
     table = Table("metric", title="Errors over all frames")
     table.add_column("value", justify="right")
     table.add_column("unit")
     for name in [*(n for n in UNITS if n in metrics), *(n for n in metrics if n.startswith("n_"))]:
         table.add_row(name, _printed(name, metrics), PRINTED.get(name, (1, UNITS.get(name, "")))[1])
-    if len(groups) < 2:
-        return [table]
-    names = [name for name in GROUP_COLUMNS if name in metrics]
-    by_group = Table("group", title="Errors by group")
+    tables = [table]
+    for head, parts in (("file", result["sources"]), ("group", result["groups"])):
+        if len(parts) > 1:
+            tables.append(_table_of_parts(head, parts, [name for name in PART_COLUMNS if name in metrics]))
+    return tables
+
+
+def _table_of_parts(head: str, parts: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"Mean absolute errors by {head}", padding=(0, 0), pad_edge=True)
+    table.add_column(head, overflow="fold")
     for name in names:
-        by_group.add_column(GROUP_COLUMNS[name], justify="right", overflow="fold")
-    for group, values in groups.items():
-        by_group.add_row(group, *(_printed(name, values) for name in names))
-    return [table, by_group]
+        table.add_column(PART_COLUMNS[name][0], justify="right", no_wrap=True)
+    for part, values in parts.items():
+        cells = []
+        for name in names:
+            _, factor, decimals = PART_COLUMNS[name]
+            cells.append(f"{factor * values[name]:.{decimals}f}" if name in values else "-")
+        table.add_row(part, *cells)
+    return table
 
 
 def _printed(name: str, values: Mapping[str, float]) -> str:
-    value = values.get(name)
-    if value is None or isinstance(value, int):
-        return "-" if value is None else str(value)
-    return f"{value * PRINTED.get(name, (1, ''))[0]:.4g}"
+    value = values[name]
+    return str(value) if isinstance(value, int) else f"{value * PRINTED.get(name, (1, ''))[0]:.4g}"
 
 
 def provenance(model: Path | None, data: Sequence[Path], **about: Any) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from small_mace import small_mace
 
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data import label as labels
+from hint_plugin.data.batches import batches
 from hint_plugin.data.extxyz import write_label
 from hint_plugin.errors import DataError, LabelError, OptionsError
-from hint_plugin.mace.predictor import MacePredictor, batches
+from hint_plugin.mace.predictor import MacePredictor
 from hint_plugin.science.evaluation import evaluate
 from hint_plugin.science.references import FrameFile
 
@@ -209,6 +210,18 @@ def test_groups(predictor, labelled, tmp_path):
     assert {name: g["n_frames"] for name, g in groups.items()} == {"even": 3, "odd": 2}
     assert groups["odd"]["energy_mae"] == pytest.approx(1)
     assert groups["even"]["energy_mae"] == pytest.approx(0, abs=1e-9)
+
+
+def test_sources(predictor, labelled, tmp_path):
+    """Errors by file, also where files share groups."""
+    for atoms in labelled[2:]:
+        atoms.info["REF_energy"] += len(atoms)
+    found = evaluate(predictor, {"a.xyz": labelled[:2], "b.xyz": labelled[2:]}, tmp_path, plots=False)
+    assert {name: m["n_frames"] for name, m in found["sources"].items()} == {"a.xyz": 2, "b.xyz": 3}
+    assert found["sources"]["a.xyz"]["energy_mae"] == pytest.approx(0, abs=1e-9)
+    assert found["sources"]["b.xyz"]["energy_mae"] == pytest.approx(1)
+    assert found["metrics"]["energy_mae"] == pytest.approx(3 / 5)
+    assert json.loads((tmp_path / "metrics.json").read_text())["sources"] == found["sources"]
 
 
 def test_hessians_of_some_frames_only(predictor, labelled, tmp_path):

@@ -1,11 +1,14 @@
 """Parity samples, figures and the files of an evaluation."""
 
 import hashlib
+import io
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from hint_plugin.science.report import (
+    PART_COLUMNS,
     ParitySample,
     file_sha256,
     plot_parity,
@@ -82,17 +85,30 @@ def test_provenance_names_files_by_hash(tmp_path):
 
 def test_tables():
     values = {"hessian_mae": 0.125, "n_frames": 3}
-    (single,) = summary_tables({"metrics": values, "groups": {"Default": values}})
+    one = {"metrics": values, "sources": {"a.xyz": values}, "groups": {"Default": values}}
+    (single,) = summary_tables(one)
     rows = list(zip(*(column.cells for column in single.columns), strict=True))
     assert rows == [("hessian_mae", "0.125", "eV/A^2"), ("n_frames", "3", "")]
-    _, groups = summary_tables({"metrics": values, "groups": {"a": values, "b": {"n_frames": 1}}})
-    rows = list(zip(*(column.cells for column in groups.columns), strict=True))
-    assert rows == [("a", "3", "0.125"), ("b", "1", "-")]
+    several = {"a": values, "b": {"n_frames": 1}}
+    for parts in ("sources", "groups"):
+        _, table = summary_tables(one | {parts: several})
+        rows = list(zip(*(column.cells for column in table.columns), strict=True))
+        assert rows == [("a", "3", "0.125"), ("b", "1", "-")]
 
 
 def test_tables_show_stress_in_mev():
     values = {"stress_mae": 0.0125, "stress_rmse": 0.5}
-    table, groups = summary_tables({"metrics": values, "groups": {"a": values, "b": {}}})
+    table, groups = summary_tables({"metrics": values, "sources": {}, "groups": {"a": values, "b": {}}})
     rows = list(zip(*(column.cells for column in table.columns), strict=True))
     assert rows == [("stress_mae", "12.5", "meV/A^3"), ("stress_rmse", "500", "meV/A^3")]
-    assert list(groups.columns[1].cells) == ["12.5", "-"] and "meV/A^3" in str(groups.columns[1].header)
+    assert list(groups.columns[1].cells) == ["12.50", "-"] and "meV" in str(groups.columns[1].header)
+
+
+def test_tables_of_files_and_groups_fit_into_80_characters():
+    values = dict.fromkeys(PART_COLUMNS, 0.123456) | {"n_frames": 1000, "frequencies_mae": 123.456}
+    parts = {"reactions/test_set.xyz": values, "molecules": values}
+    output = io.StringIO()
+    _, table, _ = summary_tables({"metrics": values, "sources": parts, "groups": parts})
+    Console(width=80, file=output).print(table)
+    lines = output.getvalue().splitlines()
+    assert "reactions/test_set.xyz" in lines[5] and "1000" in lines[5] and "123.5" in lines[5]
