@@ -27,6 +27,7 @@ HINT: Hessian-informed training of interatomic potentials.
   hint label molecules.xyz -o labelled.xyz     geometries -> energies, forces, Hessians
   mace_run_train --loss hint_hutchinson ...    train, with MACE's own command
   hint evaluate MODEL DATA -o DIR              errors of E, F, Hessian and its eigenvalues
+  hint export MODEL -o model.hint.pt           one file for LAMMPS, i-PI and ASE
   hint doctor                                  what is installed, and what is active
 
 hint --help lists the verbs, hint VERB --help their options."""
@@ -57,6 +58,10 @@ class Verb:
 VERBS = {
     "label": Verb("hint_plugin.cli.label:label", "Label structures with energies, forces and Hessians."),
     "evaluate": Verb("hint_plugin.cli.evaluate:evaluate", "Measure a model's errors on labelled structures."),
+    "export": Verb(
+        "hint_plugin.cli.export:export", "Write a trained model as one file for LAMMPS, i-PI and ASE."
+    ),
+    "inspect": Verb("hint_plugin.cli.inspect:inspect", "Say what an exported file is."),
     "mace-train": Verb(
         "hint_plugin.cli.mace_train:mace_train",
         "Run mace_run_train with HINT's losses; takes all of its options.",

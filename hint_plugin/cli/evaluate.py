@@ -8,7 +8,10 @@ import typer
 
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="MACE .model file. It is a pickle: use only those you trust.")
+        Path,
+        typer.Argument(
+            help="Of `hint export`, or a MACE .model file, which is a pickle: use only those you trust."
+        ),
     ],
     data: Annotated[list[Path], typer.Argument(help="Labelled structures, .xyz/.extxyz or .h5/.hdf5.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
@@ -36,7 +39,7 @@ def evaluate(
 
     from hint_plugin.core.memory import keep_freed_memory
     from hint_plugin.errors import DataError
-    from hint_plugin.mace.predictor import MacePredictor
+    from hint_plugin.export.predictors import load_predictor
     from hint_plugin.science.evaluation import evaluate as run
     from hint_plugin.science.references import FrameFile
     from hint_plugin.science.report import provenance, summary_tables
@@ -45,7 +48,7 @@ def evaluate(
         if not path.is_file():
             raise DataError(f"{path}: no such file")
     keep_freed_memory()
-    predictor = MacePredictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
+    predictor = load_predictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
     settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}
     with Console(stderr=True).status("reading") as status:
         result = run(

@@ -1,0 +1,41 @@
+"""`hint export CHECKPOINT -o model.hint.pt`: one file for LAMMPS, i-PI and ASE."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="MACE or AlphaNet .model file. It is a pickle: use only those you trust.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The artifact. [default: CHECKPOINT's name .hint.pt]"),
+    ] = None,
+    head: Annotated[str | None, typer.Option(help="Head of a multihead model.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; the checkpoint's own if not given.")
+    ] = None,
+    check: Annotated[
+        list[Path] | None, typer.Option(help="Compare artifact and checkpoint on these structures as well.")
+    ] = None,
+) -> None:
+    """Write a trained potential as one file that LAMMPS, i-PI and ASE run.
+
+    The file is compared with the checkpoint before it is kept: energies, forces, stresses.
+    """
+    from hint_plugin.data import read_frames
+    from hint_plugin.export.checkpoint import export as run
+
+    output = output or checkpoint.with_suffix(".hint.pt")
+    frames = [atoms for path in check or [] for atoms in read_frames(path)]
+    metadata = run(checkpoint, output, head=head, dtype=dtype, frames=frames)
+    found = metadata.verification
+    typer.echo(
+        f"written: {output} ({metadata.architecture}, {metadata.parameters:,} parameters, {metadata.dtype}; "
+        f"{' '.join(metadata.species)}; cutoff {metadata.cutoff:g} A, {metadata.hops} hops)\n"
+        f"against the checkpoint on {found['frames']} structures: energy {found['energy_per_atom']:.1e} "
+        f"eV/atom, forces {found['forces']:.1e} eV/A, stress {found['stress']:.1e} eV/A^3"
+    )

@@ -1,0 +1,122 @@
+"""`hint export`: from a trained checkpoint to an artifact that was compared with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.export.artifact import write_artifact
+from hint_plugin.export.contract import EdgeContract
+from hint_plugin.export.frames import check_frames
+from hint_plugin.export.hops import measure_hops
+from hint_plugin.export.metadata import Metadata
+from hint_plugin.export.potential import Potential
+from hint_plugin.science.report import provenance
+
+TOLERANCE = {"float64": 1e-10, "float32": 5e-6}
+"""Differences that are rounding, relative to 10 eV/A + the largest force (and likewise for the others)."""
+
+
+def export(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    head: str | None = None,
+    dtype: str | None = None,
+    frames: Sequence[Atoms] = (),
+) -> Metadata:
+    """Writes the artifact of a checkpoint.
+
+    Energies, forces and stresses of the artifact, as read back from the disk, are compared with those of the
+    checkpoint, computed its own way, on `check_frames` and on `frames`.
+
+    Args:
+        checkpoint: ``.model`` of ``mace_run_train`` (MACE or AlphaNet), or a pickled `AlphaNet`. It is a
+            pickle: use only what you trust.
+        output: of the artifact, replaced if it exists.
+        head: of a multihead model.
+        dtype: "float32" or "float64"; None keeps the checkpoint's.
+        frames: more structures to compare on.
+
+    Returns:
+        the metadata written.
+
+    Raises:
+        DataError: not a model, one that cannot be exported, or the artifact differs: nothing is written.
+        OptionsError: the head or dtype cannot be chosen, or the output is the checkpoint.
+        MissingDependencyError: the framework of the checkpoint is not installed.
+    """
+    from hint_plugin.mace.predictor import MacePredictor
+
+    checkpoint, output = Path(checkpoint), Path(output)
+    if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
+        raise OptionsError(f"{output} is the checkpoint; choose another name for the artifact")
+    if not output.parent.is_dir():
+        raise OptionsError(f"{output.parent} is no folder; make it first")
+    reference = MacePredictor(checkpoint, dtype=dtype, head=head)
+    model: Any = reference.model
+    name = str(reference.dtype).removeprefix("torch.")
+    from hint_plugin.mace.edges import scripted_edges  # after MACE, which e3nn must come after
+
+    edges = scripted_edges(model, reference.head)
+    species = tuple(chemical_symbols[z] for z in reference.numbers)
+    training = getattr(model, "hint_training", None)
+    metadata = Metadata(
+        architecture="AlphaNet" if type(model).__name__ == "AlphaNetForMACE" else "MACE",
+        species=species,
+        cutoff=reference.r_max,
+        hops=measure_hops(EdgeContract(edges, {}), reference.r_max, len(species), reference.dtype),
+        dtype=name,
+        parameters=sum(p.numel() for p in model.parameters()),
+        head=reference.head if len(reference.heads) > 1 else None,
+        provenance=provenance(checkpoint, [], training=json.loads(training) if training else None),
+    )
+    contract = EdgeContract(edges, metadata.facts())
+    trial = output.with_name(f".{output.name}.{os.getpid()}.trial")
+    try:
+        write_artifact(contract, metadata, trial)
+        found = compare(reference, Potential(trial), [*check_frames(species, metadata.cutoff), *frames])
+    finally:
+        trial.unlink(missing_ok=True)
+    return write_artifact(contract, replace(metadata, verification=found), output)
+
+
+def compare(reference: Any, potential: Potential, frames: Sequence[Atoms]) -> dict[str, float]:
+    """Largest differences of the artifact to the checkpoint.
+
+    Raises:
+        DataError: one of them is more than rounding.
+    """
+    tolerance = TOLERANCE[potential.metadata.dtype]
+    largest = {"frames": len(frames), "energy_per_atom": 0.0, "forces": 0.0, "stress": 0.0}
+    pairs = zip(reference.predict(frames), potential.predict(frames), strict=True)
+    for number, (atoms, (wanted, found)) in enumerate(zip(frames, pairs, strict=True)):
+        scale = 10.0 + float(wanted.forces.abs().max()) if len(atoms) else 10.0
+        differences = {
+            "energy_per_atom": (abs(found.energy - wanted.energy) / len(atoms), scale + abs(wanted.energy)),
+            "forces": (float((found.forces - wanted.forces).abs().max()), scale),
+        }
+        if wanted.stress is not None and found.stress is not None:
+            volume = atoms.cell.volume / len(atoms)
+            differences["stress"] = (
+                float((found.stress - wanted.stress).abs().max()),
+                10 * scale / volume,
+            )
+        for quantity, (difference, size) in differences.items():
+            if not np.isfinite(difference) or difference > tolerance * size:
+                raise DataError(
+                    f"the artifact differs from the checkpoint: {quantity} of check structure {number} "
+                    f"({atoms.get_chemical_formula()}) by {difference:.2g} (allowed {tolerance * size:.2g}). "
+                    "Nothing was written. This is a defect of HINT: please report it with the checkpoint"
+                )
+            largest[quantity] = max(largest[quantity], difference)
+    return largest

@@ -1,0 +1,259 @@
+"""An artifact at work in Python: energies, forces, stresses, Hessians of structures, one or many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.metrics import Prediction
+from hint_plugin.core.operator import HessianOperator
+from hint_plugin.data.batches import HESSIAN_BUDGET, batches
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.export.artifact import DTYPES, load_artifact
+
+ATOMS_AT_ONCE = 2000
+"""Structures are joined into one call of the model up to this many atoms."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Structures side by side, as the contract wants them: E edges, N atoms, G structures.
+
+    `vectors` [E, 3] (float64, A), `index` [2, E] (i, j), `shifts` [E, 3] (S @ cell), `species` [N], `ptr`
+    [G + 1], `volumes` [G] (0 without a cell).
+    """
+
+    vectors: np.ndarray
+    index: np.ndarray
+    shifts: np.ndarray
+    species: np.ndarray
+    ptr: np.ndarray
+    volumes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of one structure, in eV and A.
+
+    `energies` [N], `forces` [N, 3], `virial` [3, 3] = -dE/d strain, `stress` [3, 3] with ASE's sign (None
+    unless periodic in all directions).
+    """
+
+    energies: np.ndarray
+    forces: np.ndarray
+    virial: np.ndarray
+    stress: np.ndarray | None
+
+    @property
+    def energy(self) -> float:
+        """Sum of `energies`."""
+        return float(self.energies.sum())
+
+
+class Neighbours:
+    """Neighbour lists by vesin; with a skin, lists are kept until an atom has moved by half of it."""
+
+    def __init__(self, cutoff: float, skin: float = 0.0) -> None:
+        from vesin import NeighborList
+
+        self._lists = NeighborList(cutoff=cutoff, full_list=True, skin=skin)
+
+    def __call__(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """i, j [E], S @ cell [E, 3] and r_ij [E, 3]."""
+        cell = atoms.cell.complete().array
+        i, j, s, d = self._lists.compute(
+            points=atoms.positions, box=cell, periodic=atoms.pbc.tolist(), quantities="ijSD"
+        )
+        return i, j, s @ cell, d
+
+
+class Potential:
+    """A trained potential from an artifact.
+
+    Structures go in as ASE atoms, one or many; many small ones share a call of the model, which is several
+    times faster than one after the other.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: str | None = None,
+        skin: float = 0.0,
+        batch_size: int = 16,
+    ) -> None:
+        """Loads the artifact.
+
+        Args:
+            path: of `hint export`.
+            device: of torch.
+            dtype: "float32" or "float64"; None keeps the model's own.
+            skin: A; neighbour lists of `evaluate` with a single structure are kept until an atom has moved by
+                half of it.
+            batch_size: structures in one pass of `predict`, at most.
+
+        Raises:
+            DataError, UnknownVersionError, OptionsError: see `hint_plugin.export.artifact.load_artifact`.
+        """
+        if skin < 0:
+            raise OptionsError(f"skin {skin} A; wanted 0 or more")
+        self.path = Path(path)
+        self.module, self.metadata = load_artifact(path, device=device, dtype=dtype)
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self.dtype = DTYPES[dtype or self.metadata.dtype]
+        self._kept = Neighbours(self.metadata.cutoff, skin)
+        self._fresh = Neighbours(self.metadata.cutoff)
+        self._index = np.full(120, -1)
+        self._index[self.metadata.numbers] = np.arange(len(self.metadata.species))
+
+    @property
+    def head(self) -> str | None:
+        """Of a multihead checkpoint, the one that was exported."""
+        return self.metadata.head
+
+    # What a user asks for
+
+    def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
+        """Energies, forces, virials and stresses of structures, in their order.
+
+        Raises:
+            DataError: a structure has an element that the model does not know, or a position that is not
+                finite.
+        """
+        found: list[Evaluation] = []
+        for block in self._blocks(frames):
+            found.extend(self._evaluate(block, self._kept if len(frames) == 1 else self._fresh))
+        return found
+
+    def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
+        """As `hint_plugin.science.evaluation.Predictor` wants it; the Hessians are exact."""
+        for block in batches(frames, self.batch_size, HESSIAN_BUDGET if hessian else None):
+            hessians: Sequence[Tensor | None] = [None] * len(block)
+            if hessian:
+                hessians = [h.cpu().double() for h in hessians_from_forces(*self._forces(block))]
+            for found, matrix in zip(self.evaluate(block), hessians, strict=True):
+                yield Prediction(
+                    energy=found.energy,
+                    forces=torch.from_numpy(found.forces),
+                    stress=None if found.stress is None else torch.from_numpy(found.stress),
+                    hessian=matrix,
+                )
+
+    def hessian(self, atoms: Atoms, *, symmetrise: bool = True) -> np.ndarray:
+        """Exact Hessian [3N, 3N], eV/A^2, row-major (atom, axis); 3N products with one graph."""
+        if not len(atoms):
+            return np.zeros((0, 0))
+        return self.hessian_operator(atoms).dense(symmetrise=symmetrise).cpu().double().numpy()
+
+    def hvp(self, atoms: Atoms, v: np.ndarray) -> np.ndarray:
+        """H v for v [N, 3] or [3N], or K of them [K, N, 3] or [K, 3N]; shaped like v, eV/A^2 x unit of v.
+
+        Raises:
+            OptionsError: v of another shape.
+        """
+        v = np.asarray(v, dtype=float)
+        n = len(atoms)
+        if v.shape not in ((n, 3), (3 * n,)) and v.shape[1:] not in ((n, 3), (3 * n,)):
+            raise OptionsError(f"v has shape {v.shape}; wanted ({n}, 3), ({3 * n},), or K of them")
+        product = self.hessian_operator(atoms).mv(torch.as_tensor(v, device=self.device))
+        return product.cpu().double().numpy()
+
+    def hessian_operator(self, atoms: Atoms) -> HessianOperator:
+        """v -> H v at the geometry of `atoms`: products, rows, lowest modes."""
+        forces, positions, _ = self._forces([atoms])
+        return HessianOperator.from_forces(forces, positions)
+
+    # How it is made
+
+    @torch.enable_grad()
+    def _forces(self, frames: Sequence[Atoms]) -> tuple[Tensor, Tensor, Tensor]:
+        """Forces with their graph, the positions they come from, and where structures start."""
+        graph = self._graph(frames, self._fresh)
+        index, species = self._tensors(graph)
+        shifts = torch.as_tensor(graph.shifts, dtype=self.dtype, device=self.device)
+        positions = torch.as_tensor(
+            np.concatenate([atoms.positions for atoms in frames]), dtype=self.dtype, device=self.device
+        ).requires_grad_(True)
+        vectors = positions.index_select(0, index[1]) - positions.index_select(0, index[0]) + shifts
+        if index.shape[1] == 0:
+            return 0.0 * positions, positions, torch.as_tensor(graph.ptr)
+        energy = self.module.energies(vectors, index, species).sum()
+        forces = -torch.autograd.grad(energy, positions, create_graph=True)[0]
+        return forces, positions, torch.as_tensor(graph.ptr)
+
+    def _blocks(self, frames: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
+        start, total = 0, 0
+        for end, atoms in enumerate(frames):
+            if end > start and total + len(atoms) > ATOMS_AT_ONCE:
+                yield frames[start:end]
+                start, total = end, 0
+            total += len(atoms)
+        if len(frames) > start:
+            yield frames[start:]
+
+    def _evaluate(self, frames: Sequence[Atoms], neighbours: Neighbours) -> list[Evaluation]:
+        graph = self._graph(frames, neighbours)
+        index, species = self._tensors(graph)
+        vectors = torch.as_tensor(graph.vectors, dtype=self.dtype, device=self.device)
+        mask = torch.ones(len(graph.species), dtype=self.dtype, device=self.device)
+        with torch.enable_grad():
+            energies, gradient = self.module(vectors, index, species, mask)
+        gradient = gradient.double()
+        forces = torch.zeros(len(graph.species), 3, dtype=torch.float64, device=self.device)
+        forces = forces.index_add(0, index[0], gradient).index_add(0, index[1], -gradient)
+        outer = (vectors.double().unsqueeze(2) * gradient.unsqueeze(1)).reshape(-1, 9)
+        owner = torch.as_tensor(
+            np.searchsorted(graph.ptr, graph.index[0], side="right") - 1, device=self.device
+        )
+        strain = torch.zeros(len(frames), 9, dtype=torch.float64, device=self.device).index_add(
+            0, owner, outer
+        )
+        strain = strain.reshape(-1, 3, 3)
+        strain = 0.5 * (strain + strain.transpose(1, 2))
+        e, f, w = energies.cpu().numpy(), forces.cpu().numpy(), strain.cpu().numpy()
+        return [
+            Evaluation(
+                energies=e[start:end],
+                forces=f[start:end],
+                virial=-w[g],
+                stress=w[g] / graph.volumes[g] if graph.volumes[g] > 0 else None,
+            )
+            for g, (start, end) in enumerate(zip(graph.ptr[:-1], graph.ptr[1:], strict=True))
+        ]
+
+    def _graph(self, frames: Sequence[Atoms], neighbours: Neighbours) -> Graph:
+        ptr = np.concatenate([[0], np.cumsum([len(atoms) for atoms in frames])])
+        parts: list[tuple[np.ndarray, ...]] = []
+        for number, (atoms, start) in enumerate(zip(frames, ptr[:-1], strict=True)):
+            self._check(atoms, number, len(frames))
+            i, j, shifts, vectors = neighbours(atoms)
+            parts.append((i.astype(np.int64) + start, j.astype(np.int64) + start, shifts, vectors))
+        i, j, shifts, vectors = (np.concatenate(p) for p in zip(*parts, strict=True))
+        numbers = np.concatenate([atoms.numbers for atoms in frames])
+        volumes = np.array([atoms.cell.volume if atoms.pbc.all() else 0.0 for atoms in frames])
+        return Graph(vectors, np.stack([i, j]), shifts, self._index[numbers], ptr, volumes)
+
+    def _check(self, atoms: Atoms, number: int, count: int) -> None:
+        name = f"structure {number} ({atoms.get_chemical_formula()})" if count > 1 else str(atoms.symbols)
+        if (self._index[atoms.numbers] < 0).any():
+            unknown = atoms.symbols[int(np.argmax(self._index[atoms.numbers] < 0))]
+            raise DataError(f"{name} has {unknown}; the model knows {', '.join(self.metadata.species)}")
+        if not np.isfinite(atoms.positions).all():
+            atom = int(np.argmin(np.isfinite(atoms.positions).all(axis=1)))
+            raise DataError(f"{name}: the position of atom {atom} is not finite")
+
+    def _tensors(self, graph: Graph) -> tuple[Any, Tensor]:
+        return (
+            torch.as_tensor(graph.index, device=self.device),
+            torch.as_tensor(graph.species, device=self.device),
+        )

@@ -1,0 +1,32 @@
+"""Whatever file a trained potential is in, ready to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hint_plugin.errors import OptionsError
+from hint_plugin.export.metadata import is_artifact
+from hint_plugin.export.potential import Potential
+
+
+def load_predictor(
+    path: Path,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    head: str | None = None,
+    batch_size: int = 16,
+) -> Any:
+    """A `Potential` for an artifact, a `MacePredictor` for anything else; errors as theirs."""
+    if not is_artifact(path):
+        from hint_plugin.mace.predictor import MacePredictor
+
+        return MacePredictor(path, device=device, dtype=dtype, head=head, batch_size=batch_size)
+    potential = Potential(path, device=device, dtype=dtype, batch_size=batch_size)
+    if head not in (None, potential.head):
+        raise OptionsError(
+            f"{path} was exported with {'one head' if potential.head is None else 'head ' + potential.head}; "
+            f"export head {head} to a file of its own"
+        )
+    return potential

@@ -1,0 +1,74 @@
+"""MACE models, and AlphaNet in MACE's place, by the edge contract of `hint_plugin.export.contract`."""
+
+import warnings
+from typing import Any
+
+import torch
+from e3nn.util.jit import compile_mode, script
+from torch import Tensor
+
+from hint_plugin.mace.alphanet import AlphaNetForMACE
+
+
+@compile_mode("script")
+class AlphaNetEdges(torch.nn.Module):
+    """Energies of the atoms by an AlphaNet and its E0s."""
+
+    e0: Tensor
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.potential = model.potential
+        self.register_buffer("e0", model.atomic_energies_fn.atomic_energies.reshape(-1).double())
+
+    def forward(self, vectors: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
+        """r_ij [E, 3], (i, j) [2, E], species [N] -> [N], float64, eV."""
+        energies = self.potential.node_energies(vectors, edge_index[0], edge_index[1], species)
+        return energies.double() + self.e0.double().index_select(0, species)
+
+
+@compile_mode("script")
+class MaceEdges(torch.nn.Module):
+    """Energies of the atoms by a MACE model.
+
+    MACE sums over the edges that end in an atom, with r_end - r_start: here, over (j, i) with -r_ij. All
+    atoms sit at the origin and the vectors are its shifts.
+    """
+
+    def __init__(self, model: Any, head: int) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("head", torch.tensor([head]))
+        self.elements = len(model.atomic_numbers)
+
+    def forward(self, vectors: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
+        """r_ij [E, 3], (i, j) [2, E], species [N] -> [N], float64, eV."""
+        count = species.numel()
+        data = {
+            "positions": torch.zeros(count, 3, dtype=vectors.dtype, device=vectors.device),
+            "shifts": -vectors,
+            "unit_shifts": torch.zeros_like(vectors),
+            "cell": torch.zeros(3, 3, dtype=vectors.dtype, device=vectors.device),
+            "edge_index": edge_index.flip(0),
+            "node_attrs": torch.nn.functional.one_hot(species, self.elements).to(vectors.dtype),
+            "batch": torch.zeros_like(species),
+            "ptr": torch.tensor([0, count], device=species.device),
+            "head": self.head,
+        }
+        out = self.model(data, training=False, compute_force=False)
+        energies = out["node_energy"]
+        assert energies is not None
+        return energies.double()
+
+
+def scripted_edges(model: Any, head: str) -> torch.jit.ScriptModule:
+    """The model by its edges, compiled by TorchScript; parameters no longer ask for gradients."""
+    edges = (
+        AlphaNetEdges(model)
+        if isinstance(model, AlphaNetForMACE)
+        else MaceEdges(model, list(getattr(model, "heads", None) or ["Default"]).index(head))
+    )
+    with warnings.catch_warnings():  # TorchScript's, about annotations within MACE and its own future
+        warnings.simplefilter("ignore")
+        found: torch.jit.ScriptModule = script(edges.eval().requires_grad_(False))
+    return found
