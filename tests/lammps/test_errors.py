@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from artifacts import structures
-from ase.build import molecule
-from lammps_runs import BIN, header, run_lmp, write_data
-from typer.testing import CliRunner
-
-import lammps_pair
-from hint_plugin.cli.app import build_app
-from hint_plugin.errors import HintError
-from lammps_pair import build as building
+from lammps_runs import header, run_lmp, write_data
 
 TYPES = ["C", "H", "O"]
 
@@ -130,110 +118,3 @@ def test_energies_that_are_not_finite(text, tmp_path):
     (tmp_path / "structure.data").write_text("\n".join(lines) + "\n")
     said = error(tmp_path, text)
     assert "is not finite on step 0: atoms too close, too large a timestep" in said
-
-
-def test_built_for_another_lammps(text, tmp_path):
-    """The pair style says so instead of running with another layout of LAMMPS's objects."""
-    target = building.installed_lammps()
-    other = building.Lammps(target.headers, target.mpi, "1 Jan 2020", target.defines)
-    where = tmp_path / "old"
-    building.build(other, output=where)
-    said = error(tmp_path, text, HINT_LAMMPS_DIR=str(where))
-    assert f"was built for LAMMPS 1 Jan 2020, and this is {target.version}: run 'hint lammps build'" in said
-
-
-class TestBuilding:
-    """`hint lammps`."""
-
-    @staticmethod
-    def hint(*arguments: object) -> str:
-        result = CliRunner().invoke(build_app(), ["lammps", *map(str, arguments)], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    def test_status(self, plugin, tmp_path, monkeypatch):
-        assert f"pair_style hint is ready: {plugin}" in self.hint("status")
-        monkeypatch.setenv("HINT_LAMMPS_DIR", str(tmp_path))
-        with pytest.raises(HintError, match="is not built .*: hint lammps build"):
-            self.hint("status")
-        for name in (lammps_pair.LIBRARY, lammps_pair.STAMP):
-            shutil.copy(plugin / name, tmp_path)
-        stamp = json.loads((tmp_path / lammps_pair.STAMP).read_text())
-        stamp["versions"]["torch"] = "1.0"
-        (tmp_path / lammps_pair.STAMP).write_text(json.dumps(stamp))
-        with pytest.raises(
-            HintError, match=r"was built with torch 1.0 \(now .*: run 'hint lammps build' again"
-        ):
-            self.hint("status")
-        assert not Path(lammps_pair.plugins()).exists()
-
-    def test_lammps_says_why_a_stale_plugin_is_not_loaded(self, plugin, text, tmp_path):
-        where = tmp_path / "stale"
-        shutil.copytree(plugin, where)
-        stamp = json.loads((where / lammps_pair.STAMP).read_text())
-        stamp["versions"]["torch"] = "1.0"
-        (where / lammps_pair.STAMP).write_text(json.dumps(stamp))
-        said = error(tmp_path, text, HINT_LAMMPS_DIR=str(where))
-        assert "hint: pair_style hint was built with torch 1.0" in said
-
-    def test_a_failing_compiler_leaves_what_was_there(self, tmp_path):
-        (tmp_path / lammps_pair.LIBRARY).write_text("old")
-        with pytest.raises(building.BuildError, match="the compiler failed, see above"):
-            building.build(output=tmp_path, compiler="g++ -DOPEN_MPI")
-        assert [p.name for p in tmp_path.iterdir()] == [lammps_pair.LIBRARY]
-        with pytest.raises(HintError, match="no compiler nothing-like-it: apt-get install g"):
-            building.build(output=tmp_path, compiler="nothing-like-it")
-
-    def test_sources_of_a_lammps_of_ones_own(self, tmp_path):
-        with pytest.raises(HintError, match=r"holds no LAMMPS: wanted its folder with src/pair.h"):
-            self.hint("build", "--source", tmp_path)
-        source = tmp_path / "src"
-        source.mkdir()
-        (source / "pair.h").touch()
-        (source / "version.h").write_text('#define LAMMPS_VERSION "2 Apr 2025"\n')
-        found = building.own_lammps(tmp_path, mpi=str(BIN / "mpicxx"))
-        assert (found.version, found.headers) == ("2 Apr 2025", source)
-        with pytest.raises(HintError, match="say where the plug-in goes: --output FOLDER"):
-            self.hint("build", "--source", tmp_path, "--mpi", BIN / "mpicxx")
-        assert Path(self.hint("sources").strip()) == Path(lammps_pair.__file__).parent
-
-
-def test_from_python(models, tmp_path):
-    """LAMMPS's own module, and ASE's LAMMPSlib, run the style."""
-    atoms = structures()["ethanol"]
-    atoms.set_cell([20, 20, 20])
-    atoms.pbc = True
-    atoms.write(tmp_path / "atoms.xyz")
-    script = f"""
-import lammps_pair; lammps_pair.preload()
-import numpy as np
-from ase.io import read
-from ase.calculators.lammpslib import LAMMPSlib
-from hint_plugin.export.calculator import HintCalculator
-
-atoms = read("atoms.xyz")
-wanted = HintCalculator({str(models["alphanet float64"])!r}).potential.evaluate([atoms])[0]
-atoms.calc = LAMMPSlib(
-    lmpcmds=["pair_style hint", "pair_coeff * * {models["alphanet float64"]} C H O"],
-    atom_types={{"C": 1, "H": 2, "O": 3}}, keep_alive=True,
-    lammps_header=["units metal", "atom_style atomic", "atom_modify map yes"], log_file="lib.log",
-)
-assert abs(atoms.get_forces() - wanted.forces).max() < 1e-9
-assert abs(atoms.get_potential_energy() - wanted.energy) < 1e-9
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-
-
-def test_forces_of_a_stretched_molecule_are_continuous_at_the_cutoff(models, tmp_path):
-    """Neighbours beyond the cutoff are left out of the graph: that must not be felt."""
-    from lammps_runs import single_point
-
-    forces = []
-    for distance in (3.9999, 4.0001):
-        atoms = molecule("H2")
-        atoms.positions[:] = [[0, 0, 0], [0, 0, distance]]
-        forces.append(single_point(tmp_path, atoms, models["mace float64"]).forces)
-    assert np.abs(forces[0] - forces[1]).max() < 1e-8

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -312,3 +314,42 @@ def test_molecules_of_a_gas(models, tmp_path):
     (wanted,) = Potential(path).evaluate([atoms])
     for ranks in (1, 4):
         check(single_point(tmp_path, atoms, path, ranks=ranks), wanted, "float64")
+
+
+def test_forces_of_a_stretched_molecule_are_continuous_at_the_cutoff(models, tmp_path):
+    """Neighbours beyond the cutoff are left out of the graph: that must not be felt."""
+    forces = []
+    for distance in (3.9999, 4.0001):
+        atoms = molecule("H2")
+        atoms.positions[:] = [[0, 0, 0], [0, 0, distance]]
+        forces.append(single_point(tmp_path, atoms, models["mace float64"]).forces)
+    assert np.abs(forces[0] - forces[1]).max() < 1e-8
+
+
+def test_from_python(models, tmp_path):
+    """LAMMPS's own module, and ASE's LAMMPSlib, run the style."""
+    atoms = structures()["ethanol"]
+    atoms.set_cell([20, 20, 20])
+    atoms.pbc = True
+    atoms.write(tmp_path / "atoms.xyz")
+    script = f"""
+import lammps_pair; lammps_pair.preload()
+import numpy as np
+from ase.io import read
+from ase.calculators.lammpslib import LAMMPSlib
+from hint_plugin.export.calculator import HintCalculator
+
+atoms = read("atoms.xyz")
+wanted = HintCalculator({str(models["alphanet float64"])!r}).potential.evaluate([atoms])[0]
+atoms.calc = LAMMPSlib(
+    lmpcmds=["pair_style hint", "pair_coeff * * {models["alphanet float64"]} C H O"],
+    atom_types={{"C": 1, "H": 2, "O": 3}}, keep_alive=True,
+    lammps_header=["units metal", "atom_style atomic", "atom_modify map yes"], log_file="lib.log",
+)
+assert abs(atoms.get_forces() - wanted.forces).max() < 1e-9
+assert abs(atoms.get_potential_energy() - wanted.energy) < 1e-9
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
