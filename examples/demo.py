@@ -40,7 +40,7 @@ COMMON = (
 )
 #: With a fifth of the labels, a fifth of the weight: the loss is a mean over labelled structures.
 FEW = "--hint_weight_start 2 --hint_weight_end 16"
-EPOCHS = 145
+EPOCHS = 160
 #: The learning rate at the end, relative to that at the start.
 DECAY = 0.05
 
