@@ -41,4 +41,4 @@ def test_the_demo_runs_to_its_end_and_goes_on_where_it_stopped(tmp_path):
     assert "$ hint export" in first and "1 ps of acetaldehyde at" in first
     again = run(tmp_path)
     assert "$ mace_run_train" not in again and "$ hint" not in again
-    assert "MAE: energy" in again
+    assert "MAE: E (meV/atom)" in again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickletools
 import subprocess
@@ -72,4 +73,8 @@ def test_pickles_refer_to_nothing_of_hint(trained, what):
         (name,) = [n for n in archive.namelist() if n.endswith("data.pkl")]
         strings = [str(arg) for _, arg, _ in pickletools.genops(archive.read(name)) if isinstance(arg, str)]
     assert any("mace" in s for s in strings) or what == "checkpoint"
-    assert not [s for s in strings if "hint" in s.lower()]
+    assert not [s for s in strings if "hint_plugin" in s.lower()]
+    found = [s for s in strings if "hint" in s.lower()]  # how it was trained is a text, and the only trace
+    assert len(found) == (2 if what == "model" else 0)
+    if found:
+        assert found[0] == "hint_training" and "--loss hint_" in json.loads(found[1])["command"]
