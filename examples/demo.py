@@ -4,7 +4,7 @@
 
 Every step is a command a user would type; the script prints it, runs it, and skips it if its result is there
 already. It ends with a table, a figure and ``results.json`` in the output folder, and with a picosecond of
-molecular dynamics in LAMMPS. Fifteen minutes on two cores, with the set-up.
+molecular dynamics in LAMMPS. About a quarter of an hour on two cores, with the set-up.
 """
 
 from __future__ import annotations
