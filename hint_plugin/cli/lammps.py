@@ -46,12 +46,9 @@ def lammps(
         typer.echo(build.SOURCES)
         return
     if action is Action.status:
-        library = lammps_pair.folder() / lammps_pair.LIBRARY
-        if not library.is_file():
-            raise OptionsError(f"pair_style hint is not built ({library} is not there): hint lammps build")
-        if reason := lammps_pair.stale():
-            raise OptionsError(reason)
-        typer.echo(f"pair_style hint is ready: {library}")
+        if problem := lammps_pair.problem():
+            raise OptionsError(problem)
+        typer.echo(f"pair_style hint is ready: {lammps_pair.folder() / lammps_pair.LIBRARY}")
         return
     target = build.own_lammps(source, mpi) if source else build.installed_lammps()
     if source and output is None:

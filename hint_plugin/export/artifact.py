@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from hint_plugin.core.devices import DTYPES, usable_device
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.contract import EdgeContract
 from hint_plugin.export.metadata import ENTRY, Metadata, opened, read_entry, read_metadata
+from hint_plugin.science.report import replacing
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
+def write_artifact(
+    contract: EdgeContract, metadata: Metadata, path: Path, verify: Callable[[Path], dict[str, Any]]
+) -> Metadata:
+    """Compiles the contract and writes it; returns the metadata as written.
 
-def write_artifact(contract: EdgeContract, metadata: Metadata, path: Path) -> Metadata:
-    """Compiles the contract and writes it; returns the metadata as written, with the hash of the content.
+    The file is written beside `path`, shown to `verify`, and renamed only then: an error or an interruption
+    leaves what was there before.
 
-    The file is written beside `path` and renamed: an interruption leaves what was there before.
+    Args:
+        contract: the model.
+        metadata: all but `verification` and `content`.
+        path: of the artifact.
+        verify: what goes into the metadata as `verification`; it raises if the file must not be kept.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # annotations within MACE, TorchScript's own end
         scripted = torch.jit.script(contract)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         _save(scripted, temporary)
         metadata = replace(metadata, content=content_hash(temporary))
         _save(scripted, temporary, {ENTRY: metadata.to_json()})
+        metadata = replace(metadata, verification=verify(temporary))
+        _save(scripted, temporary, {ENTRY: metadata.to_json()})
         check_content(temporary, metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return metadata
 
 
@@ -77,15 +85,6 @@ def _save(scripted: torch.jit.ScriptModule, path: Path, extra: dict[str, str] | 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(scripted, str(path), _extra_files=extra)
-
-
-def usable_device(device: str | torch.device) -> torch.device:
-    """The device, if a tensor can be made there; OptionsError otherwise."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise OptionsError(f"device {str(device)!r} cannot be used ({str(error).splitlines()[0]})") from error
-    return torch.device(device)
 
 
 def content_hash(path: Path) -> str:

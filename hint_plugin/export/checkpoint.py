@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +79,10 @@ def export(
         provenance=provenance(checkpoint, [], training=json.loads(training) if training else None),
     )
     contract = EdgeContract(edges, metadata.facts())
-    trial = output.with_name(f".{output.name}.{os.getpid()}.trial")
-    try:
-        write_artifact(contract, metadata, trial)
-        found = compare(reference, Potential(trial), [*check_frames(species, metadata.cutoff), *frames])
-    finally:
-        trial.unlink(missing_ok=True)
-    return write_artifact(contract, replace(metadata, verification=found), output)
+    structures = [*check_frames(species, metadata.cutoff), *frames]
+    return write_artifact(
+        contract, metadata, output, lambda path: compare(reference, Potential(path), structures)
+    )
 
 
 def compare(reference: Any, potential: Potential, frames: Sequence[Atoms]) -> dict[str, float]:

@@ -12,12 +12,13 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from hint_plugin.core.devices import DTYPES
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.export.artifact import DTYPES, load_artifact
+from hint_plugin.export.artifact import load_artifact
 
 ATOMS_AT_ONCE = 2000
 """Structures are joined into one call of the model up to this many atoms."""
@@ -131,7 +132,7 @@ class Potential:
                 finite.
         """
         found: list[Evaluation] = []
-        for block in self._blocks(frames):
+        for block in batches(frames, len(frames), atoms_at_once=ATOMS_AT_ONCE):
             found.extend(self._evaluate(block, self._kept if len(frames) == 1 else self._fresh))
         return found
 
@@ -191,16 +192,6 @@ class Potential:
         forces = -torch.autograd.grad(energy, positions, create_graph=True)[0]
         return forces, positions, torch.as_tensor(graph.ptr)
 
-    def _blocks(self, frames: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
-        start, total = 0, 0
-        for end, atoms in enumerate(frames):
-            if end > start and total + len(atoms) > ATOMS_AT_ONCE:
-                yield frames[start:end]
-                start, total = end, 0
-            total += len(atoms)
-        if len(frames) > start:
-            yield frames[start:]
-
     def _evaluate(self, frames: Sequence[Atoms], neighbours: Neighbours) -> list[Evaluation]:
         graph = self._graph(frames, neighbours)
         index, species = self._tensors(graph)
@@ -243,11 +234,18 @@ class Potential:
         volumes = np.array([atoms.cell.volume if atoms.pbc.all() else 0.0 for atoms in frames])
         return Graph(vectors, np.stack([i, j]), shifts, self._index[numbers], ptr, volumes)
 
+    def check_elements(self, atoms: Atoms, name: str = "") -> None:
+        """Raises DataError if the model does not know an element."""
+        unknown = self._index[atoms.numbers] < 0
+        if unknown.any():
+            raise DataError(
+                f"{name or atoms.symbols} has {atoms.symbols[int(unknown.argmax())]}; the model knows "
+                f"{', '.join(self.metadata.species)}"
+            )
+
     def _check(self, atoms: Atoms, number: int, count: int) -> None:
         name = f"structure {number} ({atoms.get_chemical_formula()})" if count > 1 else str(atoms.symbols)
-        if (self._index[atoms.numbers] < 0).any():
-            unknown = atoms.symbols[int(np.argmax(self._index[atoms.numbers] < 0))]
-            raise DataError(f"{name} has {unknown}; the model knows {', '.join(self.metadata.species)}")
+        self.check_elements(atoms, name)
         if not np.isfinite(atoms.positions).all():
             atom = int(np.argmin(np.isfinite(atoms.positions).all(axis=1)))
             raise DataError(f"{name}: the position of atom {atom} is not finite")

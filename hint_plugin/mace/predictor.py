@@ -15,13 +15,12 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from torch import Tensor
 
+from hint_plugin.core.devices import DTYPES, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.models.alphanet import AlphaNet
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class MacePredictor:
@@ -62,7 +61,7 @@ class MacePredictor:
             raise OptionsError(f"batch size {batch_size}; wanted at least 1")
         if dtype is not None and dtype not in DTYPES:
             raise OptionsError(f"dtype {dtype!r}; wanted one of {', '.join(DTYPES)}")
-        model = load_model(Path(path), _device(device))
+        model = load_model(Path(path), usable_device(device))
         self.dtype = DTYPES[dtype] if dtype else next(model.parameters()).dtype
         self.model = model.to(self.dtype).eval().requires_grad_(False)
         self.device = device
@@ -179,14 +178,6 @@ def _hessians(forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:
 
 def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", torch.float64)
-
-
-def _device(device: str) -> torch.device:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise OptionsError(f"device {device!r} cannot be used ({str(error).splitlines()[0]})") from error
-    return torch.device(device)
 
 
 def _choose_head(heads: list[str], wanted: str | None) -> str:

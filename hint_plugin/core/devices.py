@@ -1,0 +1,18 @@
+"""Where and how precisely a model runs."""
+
+from __future__ import annotations
+
+import torch
+
+from hint_plugin.errors import OptionsError
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device, if a tensor can be made there; OptionsError otherwise."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionsError(f"device {str(device)!r} cannot be used ({str(error).splitlines()[0]})") from error
+    return torch.device(device)
