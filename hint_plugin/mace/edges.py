@@ -4,9 +4,12 @@ import warnings
 from typing import Any
 
 import torch
+from e3nn import get_optimization_defaults, set_optimization_defaults
 from e3nn.util.jit import compile_mode, script
 from torch import Tensor
 
+from hint_plugin.core.devices import default_dtype
+from hint_plugin.errors import DataError
 from hint_plugin.mace.alphanet import AlphaNetForMACE
 
 
@@ -52,7 +55,7 @@ class MaceEdges(torch.nn.Module):
             "edge_index": edge_index.flip(0),
             "node_attrs": torch.nn.functional.one_hot(species, self.elements).to(vectors.dtype),
             "batch": torch.zeros_like(species),
-            "ptr": torch.tensor([0, count], device=species.device),
+            "ptr": torch.zeros(2, dtype=species.dtype, device=species.device),  # one graph
             "head": self.head,
         }
         out = self.model(data, training=False, compute_force=False)
@@ -61,14 +64,42 @@ class MaceEdges(torch.nn.Module):
         return energies.double()
 
 
+def _edges(model: Any, head: str) -> torch.nn.Module:
+    if isinstance(model, AlphaNetForMACE):
+        return AlphaNetEdges(model).eval()
+    return MaceEdges(model, list(getattr(model, "heads", None) or ["Default"]).index(head)).eval()
+
+
 def scripted_edges(model: Any, head: str) -> torch.jit.ScriptModule:
     """The model by its edges, compiled by TorchScript; parameters no longer ask for gradients."""
-    edges = (
-        AlphaNetEdges(model)
-        if isinstance(model, AlphaNetForMACE)
-        else MaceEdges(model, list(getattr(model, "heads", None) or ["Default"]).index(head))
-    )
     with warnings.catch_warnings():  # TorchScript's, about annotations within MACE and its own future
         warnings.simplefilter("ignore")
-        found: torch.jit.ScriptModule = script(edges.eval().requires_grad_(False))
+        found: torch.jit.ScriptModule = script(_edges(model, head).requires_grad_(False))
     return found
+
+
+def plain_edges(model: Any, head: str) -> torch.nn.Module:
+    """The model by its edges in plain Python, as tracers want it.
+
+    e3nn compiles parts of a MACE model by TorchScript when it is made: the model is made again without that.
+
+    Raises:
+        DataError: MACE cannot say how this model was made.
+    """
+    if isinstance(model, AlphaNetForMACE):
+        return _edges(model, head).requires_grad_(False)
+    from mace.tools.scripts_utils import extract_config_mace_model
+
+    config = extract_config_mace_model(model)
+    if "error" in config:
+        raise DataError(f"--aoti: {config['error']} (it is {type(model).__name__})")
+    before = get_optimization_defaults()["jit_script_fx"]
+    set_optimization_defaults(jit_script_fx=False)
+    try:
+        with warnings.catch_warnings(), default_dtype(next(model.parameters()).dtype):
+            warnings.simplefilter("ignore")
+            again = type(model)(**config)
+    finally:
+        set_optimization_defaults(jit_script_fx=before)
+    again.load_state_dict(model.state_dict())
+    return _edges(again, head).requires_grad_(False)

@@ -124,7 +124,7 @@ _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "hvp_key": ({}, "array key of the products H v of projected labels"),
     "kernels": (
         {"choices": ("fast", "mace")},
-        "fast: same mathematics with cheaper second derivatives; mace: stock code",
+        "fast: same mathematics, fewer operations on a CPU, also with MACE's losses; mace: stock code",
     ),
     "check": ({"choices": ("yes", "no")}, "compare H v with differences of forces once before training"),
 }
@@ -139,7 +139,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.help = f"{action.help}; hint_*: with Hessians, see the HINT group below"
     group = parser.add_argument_group("HINT", "training on Hessians, with --loss " + " | ".join(LOSSES))
     for name, (keywords, text) in _ARGUMENTS.items():
-        group.add_argument(f"--hint_{name}", default=getattr(defaults, name), help=text, **keywords)
+        default = None if name == "kernels" else getattr(defaults, name)  # asked for, they serve any loss
+        group.add_argument(f"--hint_{name}", default=default, help=text, **keywords)
 
 
 def add_label_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,11 +161,11 @@ def from_arguments(args: argparse.Namespace) -> HintOptions | None:
     Raises:
         OptionsError: options of HINT without a loss of HINT, or values that cannot work.
     """
-    known = {f.name: f.default for f in fields(HintOptions)}
+    known = {f.name: f.default for f in fields(HintOptions)} | {"kernels": None}
     given = {name: getattr(args, f"hint_{name}") for name in _ARGUMENTS if hasattr(args, f"hint_{name}")}
     loss = getattr(args, "loss", "")
     if loss not in LOSSES:
-        changed = [f"--hint_{name}" for name, value in given.items() if value != known[name]]
+        changed = [f"--hint_{n}" for n, value in given.items() if value != known[n] and n != "kernels"]
         if changed:
             raise OptionsError(
                 f"{', '.join(changed)} has no effect with --loss {loss}; wanted --loss {' | '.join(LOSSES)}"
@@ -172,6 +173,7 @@ def from_arguments(args: argparse.Namespace) -> HintOptions | None:
         return None
     if given.get("seed") is None:
         given["seed"] = getattr(args, "seed", 0)
+    given["kernels"] = given.get("kernels") or "fast"
     options = HintOptions(mode=loss.removeprefix("hint_"), **given)
     options.check_values()
     return options

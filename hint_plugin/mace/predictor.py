@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from hint_plugin.core.devices import DTYPES, usable_device
+from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
@@ -89,7 +89,7 @@ class MacePredictor:
 
     def _predict_batch(self, frames: Sequence[Atoms], hessian: bool) -> list[Prediction]:
         periodic = [bool(atoms.pbc.all()) for atoms in frames]
-        with _default_dtype(self.dtype), torch.enable_grad():
+        with default_dtype(self.dtype), torch.enable_grad():
             data = self._batch(frames)
             positions, ptr = data["positions"], data["ptr"]
             out = self.model(data, training=hessian, compute_stress=any(periodic))
@@ -161,7 +161,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Modul
     if isinstance(model, AlphaNet):
         from hint_plugin.mace.alphanet import AlphaNetForMACE
 
-        with _default_dtype(model.atomic_energies.dtype):
+        with default_dtype(model.atomic_energies.dtype):
             return AlphaNetForMACE(model, model.atomic_energies.cpu().numpy()).to(device)
     hint = (
         "; a checkpoint holds weights only, pass the .model file beside it" if isinstance(model, dict) else ""
@@ -189,14 +189,3 @@ def _choose_head(heads: list[str], wanted: str | None) -> str:
     if wanted not in heads:
         raise OptionsError(f"no head {wanted!r} in the model; it has {', '.join(heads)}")
     return wanted
-
-
-@contextlib.contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """MACE builds its tensors in torch's default dtype."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

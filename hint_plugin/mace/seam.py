@@ -157,12 +157,13 @@ def _start_training(args: Any) -> None:
 
     found = options.from_arguments(args)
     alphanet_options.check_model_options(args)
-    if found is not None or args.model == "AlphaNet":
+    kernels = found is None and args.hint_kernels == "fast"
+    if found is not None or kernels or args.model == "AlphaNet":
         require_wrapped()
         _short_errors()
         keep_freed_memory()
     if found is None:
-        session.start(None, labels=False)
+        session.start(None, labels=False, kernels=kernels)
         return
     options.check_combination(args, found)
     session.start(found, labels=True)
@@ -290,7 +291,7 @@ def _bound(steps: ModuleType, name: str) -> Callable[..., Any]:
     """Call ``steps.<name>(original, arguments by name)``, or the original when the loss is not HINT's."""
 
     def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if session.options is None:
+        if session.options is None and not (session.kernels and name == "train"):
             return original(*args, **kwargs)
         bound = inspect.signature(original).bind(*args, **kwargs)
         bound.apply_defaults()

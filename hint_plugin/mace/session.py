@@ -17,19 +17,22 @@ class Session:
         options: the HINT options of the run; None while HINT is not in use, and then nothing is changed.
         labels: read Hessian labels while frames are loaded (a training or ``mace_prepare_data
             --hint_labels``).
+        kernels: use HINT's kernels although the loss is MACE's own (``--hint_kernels fast``).
         wrapped: the modules of MACE that have been wrapped.
         problems: why a module of MACE could not be wrapped; not empty means an unknown version of MACE.
     """
 
     options: HintOptions | None = None
     labels: bool = False
+    kernels: bool = False
     wrapped: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
-    def start(self, options: HintOptions | None, *, labels: bool) -> None:
+    def start(self, options: HintOptions | None, *, labels: bool, kernels: bool = False) -> None:
         """Take the options of a command line that was just parsed; None switches HINT off."""
         self.options = options
         self.labels = labels
+        self.kernels = kernels
 
     def unknown_version(self) -> str:
         """One sentence for a user who asks for HINT with a MACE that it does not know."""

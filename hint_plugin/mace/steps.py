@@ -21,6 +21,7 @@ from hint_plugin.errors import DataError, HintError
 from hint_plugin.mace import kernels
 from hint_plugin.mace.labels import BatchLabels
 from hint_plugin.mace.loss import FORCES_WITH_GRAPH, HessianForward, HintLoss, hessian_input
+from hint_plugin.mace.session import session
 from hint_plugin.mace.validation import EXACT, describe, validate
 
 Original = Callable[..., Any]
@@ -40,7 +41,8 @@ def train(original: Original, arguments: Arguments) -> None:
     """
     loss: HintLoss = arguments["loss_fn"]
     if not isinstance(loss, HintLoss):
-        return original(**arguments)
+        with kernels.use(arguments["model"], "fast" if session.kernels else "mace"):
+            return original(**arguments)
     loader = arguments["train_loader"]
     clock = loss.clock
     lbfgs = isinstance(arguments["optimizer"], torch.optim.LBFGS)

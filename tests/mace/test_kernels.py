@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import mace  # noqa: F401  (before e3nn, which it teaches how to load its constants)
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from e3nn import o3
 from mace import data, tools
 from mace.tools import torch_geometric
 from small_mace import small_mace
 
 from hint_plugin.mace import kernels
+from hint_plugin.mace.kernels import products
 
 NUMBERS = [1, 6, 7, 8]
 
@@ -48,18 +51,95 @@ def everything(model: Any, batch: Any) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in (found | grads).items()}
 
 
-@pytest.mark.parametrize("max_l", [0, 1])
+def assert_same(stock: dict[str, torch.Tensor], fast: dict[str, torch.Tensor]) -> None:
+    assert stock.keys() == fast.keys()
+    for name, value in stock.items():
+        scale = float(value.abs().max())
+        assert float((fast[name] - value).abs().max()) <= 1e-12 * max(scale, 1e-6), name
+
+
+@pytest.mark.parametrize("max_l", [0, 1, 2])
 def test_same_numbers_as_mace(max_l: int) -> None:
     torch.set_default_dtype(torch.float64)
     model, batch = make_model(max_l), make_batch()
     stock = everything(model, batch)
     with kernels.use(model, "fast") as replaced:
+        used = [type(f) for f in (vars(m).get("forward") for m in model.modules()) if callable(f)]
+        used = [kind.__name__ for kind in used if kind.__module__.startswith("hint_plugin")]
         fast = everything(model, batch)
-    assert replaced == 2
-    assert stock.keys() == fast.keys()
-    for name, value in stock.items():
-        scale = float(value.abs().max())
-        assert float((fast[name] - value).abs().max()) <= 1e-12 * max(scale, 1e-6), name
+    assert set(used) == {"PairContraction", "ChannelProduct", "ChannelMixing", "Harmonics"}
+    assert replaced == len(used) >= 14
+    assert_same(stock, fast)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "RealAgnosticInteractionBlock",
+        "RealAgnosticDensityInteractionBlock",
+        "RealAgnosticDensityResidualInteractionBlock",
+        "RealAgnosticResidualNonLinearInteractionBlock",
+    ],
+)
+def test_same_numbers_in_other_blocks(block: str) -> None:
+    """Compared with stock code but for layer normalisations, whose third derivative is wrong in PyTorch."""
+    torch.set_default_dtype(torch.float64)
+    model, batch = small_mace(NUMBERS, correlation=3, interaction=block), make_batch()
+    with kernels.use(model, "mace"):
+        stock = everything(model, batch)
+    with kernels.use(model, "fast") as replaced:
+        fast = everything(model, batch)
+    assert replaced > 5
+    assert_same(stock, fast)
+
+
+class TestProducts:
+    """Each kernel and the module of e3nn that it stands in for."""
+
+    @staticmethod
+    def check(module: torch.nn.Module, kernel: Any, *inputs: torch.Tensor) -> None:
+        """Values and first derivatives; higher ones are those of `everything`."""
+        found = []
+        for call in (module, kernel):
+            leaves = [x.clone().requires_grad_(True) for x in inputs]
+            value = call(*leaves)
+            weights = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)
+            found.append([value, *torch.autograd.grad((value.sin() * weights).sum(), leaves)])
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("top", [1, 2, 3, 4, 5])
+    def test_harmonics(self, top: int) -> None:
+        torch.set_default_dtype(torch.float64)
+        module = o3.SphericalHarmonics(list(range(top + 1)), normalize=True, normalization="component")
+        assert products.usable_harmonics(module)
+        self.check(module, products.Harmonics(module), torch.randn(7, 3))
+        single = products.Harmonics(module)(torch.randn(5, 3, dtype=torch.float32))
+        assert single.dtype == torch.float32
+
+    def test_what_is_left_to_e3nn(self) -> None:
+        plain = o3.SphericalHarmonics([0, 1], normalize=False)
+        some = o3.SphericalHarmonics([1, 3], normalize=True)
+        assert not products.usable_harmonics(plain) and not products.usable_harmonics(some)
+        assert not products.usable_mixing(torch.nn.Linear(3, 3))
+        assert not products.usable_mixing(o3.Linear("4x0e", "4x0e", biases=True))
+        crossed = o3.Linear("4x0e + 2x1o + 3x0e", "5x0e + 2x1o")
+        assert not products.usable_mixing(crossed)
+        full = o3.FullyConnectedTensorProduct("4x0e + 4x1o", "2x0e + 1x1o", "4x0e + 4x1o")
+        assert not products.usable_mixing(full) and not products.usable_product(full)
+        shared = o3.TensorProduct("4x0e", "1x0e", "4x0e", [(0, 0, 0, "uvu", True)], shared_weights=True)
+        assert not products.usable_product(shared)
+
+    def test_linear_layers(self) -> None:
+        torch.set_default_dtype(torch.float64)
+        module = o3.Linear("3x0e + 2x0e + 4x1o + 1x1o + 2x2e", "5x0e + 2x1o + 3x2e")
+        assert products.usable_mixing(module)
+        self.check(module, products.ChannelMixing(module), torch.randn(6, module.irreps_in.dim))
+        module = o3.FullyConnectedTensorProduct("3x0e + 4x1o", "5x0e", "2x0e + 3x1o")
+        assert products.usable_mixing(module)
+        self.check(
+            module, products.ChannelMixing(module), torch.randn(6, module.irreps_in1.dim), torch.randn(6, 5)
+        )
 
 
 def test_the_model_is_left_as_it_was() -> None:
@@ -73,8 +153,10 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_other_orders_and_the_option_leave_mace_alone() -> None:
-    with kernels.use(make_model(0, correlation=2), "fast") as replaced:
-        assert replaced == 0
+    model = make_model(0, correlation=2)
+    contractions = [m for m in model.modules() if type(m).__name__ == "SymmetricContraction"]
+    with kernels.use(model, "fast"):
+        assert not any("forward" in vars(m) for m in contractions)
     with kernels.use(make_model(0), "mace") as replaced:
         assert replaced == 0
 

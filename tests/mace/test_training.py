@@ -51,6 +51,18 @@ def test_losses(tmp_path, loss):
     assert run.validations[-1]["rmse_hessian"] < 0.99 * run.validations[0]["rmse_hessian"]
 
 
+def test_kernels_serve_maces_own_losses(tmp_path):
+    """Asked for, they do not change what is trained."""
+    options = dict(loss="weighted", max_num_epochs=2, correlation=3, default_dtype="float64")
+    stock = train(tmp_path / "stock", **options)
+    fast = train(tmp_path / "fast", **options, hint_kernels="fast")
+    assert "parts of MACE by kernels of its own" in fast.log
+    assert "by kernels of its own" not in stock.log
+    wanted, found = stock.weights(), fast.weights()
+    assert all(torch.allclose(found[name], value, atol=1e-8) for name, value in wanted.items())
+    assert "HINT" not in train(tmp_path / "off", **options, hint_kernels="mace").log
+
+
 def test_hutchinson_learns_what_energies_and_forces_do_not(trained, tmp_path):
     """Same seed and epochs: the Hessian error falls, and falls below that of stock MACE."""
     errors = [line["rmse_hessian"] for line in trained.validations]
