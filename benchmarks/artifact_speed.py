@@ -1,10 +1,12 @@
-"""The artifact against the model it was made from: one structure of 500 atoms, and many small ones.
+"""What running an exported model costs beyond the model itself: in LAMMPS, in ASE, many structures at once.
 
-    python benchmarks/artifact_speed.py CHECKPOINT [CHECKPOINT ...] [--repeats 5] [--threads 1]
+    python benchmarks/artifact_speed.py [--atoms 512] [--steps 20] [--rounds 3] [--threads 1] [--json FILE]
+        [--checkpoints FILE ...]
 
-Raw model: the checkpoint's own forward and forces on graphs that are made beforehand. Artifact: all that
-HintCalculator does, neighbour lists included, for structures that move between calls as in MD. MACECalculator
-is what ASE users of a checkpoint have now. A ratio above one: what stands behind the bar is the faster.
+Without checkpoints: an AlphaNet of size small and a MACE of 32x0e + 32x1o, random weights, float32, 5 A. The
+bare model is given its graph and makes energies and forces: by the checkpoint's own forward, and by the
+artifact's. Everything else does all of molecular dynamics (neighbour lists, integration) on the same crystal.
+The ways take turns in every round; medians. A ratio above one: the first of the two is the faster.
 """
 
 from __future__ import annotations
@@ -12,6 +14,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
+import os
+import re
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -20,38 +27,113 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _mace import make_mace
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, molecule
+from ase.md.verlet import VelocityVerlet
 from rich.console import Console
 from rich.table import Table
 
-
-def seconds(step: Callable[[], Any], repeats: int) -> float:
-    """Median time of a call, after three to warm up (TorchScript compiles in the first)."""
-    times = []
-    for number in range(repeats + 3):
-        start = time.perf_counter()
-        step()
-        if number >= 3:
-            times.append(time.perf_counter() - start)
-    return float(np.median(times))
+ELEMENTS = [1, 6, 8, 14]
+TIMESTEP = 0.1  # fs: random weights
 
 
-def crystal(symbols: list[str], atoms: int) -> Atoms:
-    """About so many atoms on a diamond lattice, at random species and displacements."""
-    rng = np.random.default_rng(0)
-    side = round((atoms / 8) ** (1 / 3))
-    found = bulk("C", "diamond", a=4.3, cubic=True).repeat((side, side, side))
-    found.symbols[:] = rng.choice(symbols, len(found))
-    found.rattle(0.05, seed=0)
+def seconds(work: Callable[[int], None], steps: int) -> float:
+    """Of one of `steps` steps."""
+    start = time.perf_counter()
+    work(steps)
+    return (time.perf_counter() - start) / steps
+
+
+def crystal(count: int) -> Atoms:
+    """About so many atoms of silicon, displaced."""
+    side = round((count / 8) ** (1 / 3))
+    found = bulk("Si", cubic=True).repeat((side, side, side))
+    found.rattle(0.03, seed=0)
     return found
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """Models with random weights."""
+    from hint_plugin.models.alphanet import SIZES, AlphaNet
+
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(0)
+    models = {
+        "alphanet": AlphaNet(ELEMENTS, SIZES["small"], average_neighbours=28.0),
+        "mace": make_mace(ELEMENTS, channels=32, neighbours=28.0),
+    }
+    for name, model in models.items():
+        torch.save(model, folder / f"{name}.model")
+    return [folder / f"{name}.model" for name in models]
+
+
+class Lammps:
+    """`lmp` with `pair_style hint`; its own clock, after five steps to warm up."""
+
+    def __init__(self, folder: Path, model: Path, atoms: Atoms, threads: int) -> None:
+        from ase.io.lammpsdata import write_lammps_data
+
+        self.folder, self.threads = folder, threads
+        write_lammps_data(folder / "structure.data", atoms, specorder=["Si"], masses=True)
+        self.text = (
+            "units metal\natom_style atomic\natom_modify map yes\nnewton on\nread_data structure.data\n"
+            f"pair_style hint\npair_coeff * * {model} Si\nneighbor 1.0 bin\n"
+            f"fix nve all nve\ntimestep {TIMESTEP / 1000}\nrun 5 post no\n"
+        )
+
+    def __call__(self, steps: int) -> float:
+        """Seconds of a step."""
+        (self.folder / "in.speed").write_text(self.text + f"run {steps}\n")
+        said = subprocess.run(
+            [str(Path(sys.executable).parent / "lmp"), "-in", "in.speed", "-log", "none"],
+            cwd=self.folder,
+            env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return float(re.findall(r"Loop time of ([0-9.e+-]+) on", said)[-1]) / steps
+
+
+def ase_md(atoms: Atoms, calculator: Any) -> Callable[[int], float]:
+    """ASE's velocity Verlet."""
+    atoms = atoms.copy()
+    atoms.calc = calculator
+    dynamics = VelocityVerlet(atoms, TIMESTEP * units.fs)
+    dynamics.run(5)
+    return lambda steps: seconds(dynamics.run, steps)
+
+
+def repeated(call: Callable[[], Any]) -> Callable[[int], float]:
+    """The same call, steps times."""
+    for _ in range(4):  # TorchScript compiles in its first calls
+        call()
+
+    def work(steps: int) -> None:
+        for _ in range(steps):
+            call()
+
+    return lambda steps: seconds(work, steps)
+
+
 def raw(predictor: Any, frames: list[Atoms]) -> Callable[[], Any]:
-    """Energies and forces by the model itself; graphs are made beforehand."""
+    """Energies and forces by the checkpoint; graphs are made beforehand."""
     batch = predictor._batch(frames)
     return lambda: predictor.model(dict(batch), training=False, compute_stress=False)
+
+
+def bare(potential: Any, frames: list[Atoms]) -> Callable[[], Any]:
+    """Energies and gradients of the edges by the artifact; graphs are made beforehand."""
+    graph = potential._graph(frames, potential._fresh)
+    index, species = potential._tensors(graph)
+    vectors = torch.as_tensor(graph.vectors, dtype=potential.dtype)
+    mask = torch.ones(len(graph.species), dtype=potential.dtype)
+    return lambda: potential.module(vectors, index, species, mask)
 
 
 def moving(frames: list[Atoms], evaluate: Callable[[list[Atoms]], Any]) -> Callable[[], Any]:
@@ -66,24 +148,24 @@ def moving(frames: list[Atoms], evaluate: Callable[[list[Atoms]], Any]) -> Calla
     return step
 
 
-def rows(path: Path, repeats: int) -> list[tuple[str, ...]]:
-    """Of one checkpoint."""
+def measure(path: Path, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Milliseconds of every way, of one checkpoint."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         from mace.calculators import MACECalculator
 
         from hint_plugin.export.calculator import HintCalculator
-        from hint_plugin.export.checkpoint import export
+        from hint_plugin.export.checkpoint import compiled_path, export
         from hint_plugin.mace.predictor import MacePredictor
 
+        artifact = folder / f"{path.stem}.hint.pt"
+        metadata = export(path, artifact, aoti=True)
         predictor = MacePredictor(path)
         name = str(predictor.dtype).removeprefix("torch.")
         mace = MACECalculator(models=[predictor.model], device="cpu", default_dtype=name)
-        with tempfile.TemporaryDirectory() as folder:
-            metadata = export(path, Path(folder) / "model.hint.pt")
-            ours = HintCalculator(Path(folder) / "model.hint.pt")
+        script, machine = HintCalculator(artifact), HintCalculator(compiled_path(artifact))
 
-    def by_calculator(calculator: Any) -> Callable[[list[Atoms]], None]:
+    def one_by_one(calculator: Any) -> Callable[[list[Atoms]], None]:
         def evaluate(frames: list[Atoms]) -> None:
             for atoms in frames:
                 atoms.calc = calculator
@@ -91,37 +173,83 @@ def rows(path: Path, repeats: int) -> list[tuple[str, ...]]:
 
         return evaluate
 
-    symbols = list(metadata.species)
-    one = [crystal(symbols, 500)]
-    small = [
-        molecule(n) for n in ("CH3CH2OH", "H2O", "CH4", "C2H4") if set(molecule(n).symbols) <= set(symbols)
-    ]
+    one = crystal(options.atoms)
+    small = [molecule(n) for n in ("CH3CH2OH", "H2O", "CH4", "C2H4")]
     many = [atoms.copy() for _ in range(16) for atoms in small]
-    cases = (
-        (f"{len(one[0])} atoms", one),
-        (f"{len(many)} molecules", many),
-    )
-    found = []
-    for title, frames in cases:
-        if not frames:
-            continue
-        times = {
-            "raw": seconds(raw(predictor, frames), repeats),
-            "one by one": seconds(moving(frames, by_calculator(ours)), repeats),
-            "at once": seconds(moving(frames, ours.evaluate), repeats),
-            "MACECalculator": seconds(moving(frames, by_calculator(mace)), repeats),
-        }
-        found.append(
-            (
-                f"{metadata.architecture}, {metadata.parameters:,}, {name}",
-                title,
-                *(f"{1e3 * t:.1f}" for t in times.values()),
-                f"{times['raw'] / times['at once']:.2f}",
-                f"{times['one by one'] / times['at once']:.2f}",
-                f"{times['MACECalculator'] / times['one by one']:.2f}",
-            )
+    scripted, compiled = folder / "scripted", folder / "compiled"
+    for place in (scripted, compiled):
+        place.mkdir(exist_ok=True)
+    dynamics = {
+        "bare: checkpoint": repeated(raw(predictor, [one])),
+        "bare: artifact": repeated(bare(script.potential, [one])),
+        "bare: .pt2": repeated(bare(machine.potential, [one])),
+        "LAMMPS": Lammps(scripted, artifact, one, options.threads),
+        "LAMMPS, .pt2": Lammps(compiled, compiled_path(artifact), one, options.threads),
+        "ASE, HintCalculator": ase_md(one, script),
+        "ASE, HintCalculator, .pt2": ase_md(one, machine),
+        "ASE, MACECalculator": ase_md(one, mace),
+    }
+    molecules = {
+        "bare: checkpoint": repeated(raw(predictor, many)),
+        "at once": repeated(moving([a.copy() for a in many], script.evaluate)),
+        "at once, .pt2": repeated(moving([a.copy() for a in many], machine.evaluate)),
+        "one by one": repeated(moving([a.copy() for a in many], one_by_one(script))),
+        "one by one, .pt2": repeated(moving([a.copy() for a in many], one_by_one(machine))),
+        "MACECalculator": repeated(moving([a.copy() for a in many], one_by_one(mace))),
+    }
+    return {
+        "model": f"{metadata.architecture}, {metadata.parameters:,} parameters, {name}",
+        "atoms": len(one),
+        "molecules": len(many),
+        "dynamics": turns(dynamics, options.steps, options.rounds),
+        "small": turns(molecules, 3, options.rounds),
+    }
+
+
+def turns(ways: dict[str, Callable[[int], float]], steps: int, rounds: int) -> dict[str, float]:
+    """Medians, ms."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            times[name].append(1e3 * way(steps))
+    return {name: float(np.median(found)) for name, found in times.items()}
+
+
+#: What is compared: (first, second, what second / first means)
+RATIOS = {
+    "dynamics": (
+        ("LAMMPS", "bare: artifact", "speed of LAMMPS over the bare artifact's"),
+        ("LAMMPS, .pt2", "bare: .pt2", "the same, compiled"),
+        ("ASE, HintCalculator", "bare: checkpoint", "speed of ASE with HintCalculator over the checkpoint's"),
+        ("LAMMPS", "ASE, HintCalculator", "LAMMPS over ASE with HintCalculator"),
+        ("LAMMPS", "ASE, MACECalculator", "LAMMPS over ASE with MACECalculator"),
+        ("LAMMPS, .pt2", "LAMMPS", "compiled over TorchScript, in LAMMPS"),
+    ),
+    "small": (
+        ("at once", "one by one", "at once over one by one"),
+        ("at once", "bare: checkpoint", "at once over the checkpoint on prepared graphs"),
+        ("one by one", "MACECalculator", "HintCalculator over MACECalculator"),
+    ),
+}
+
+
+def report(results: list[dict[str, Any]], threads: int) -> None:
+    """Tables."""
+    for part in ("dynamics", "small"):
+        first = results[0]
+        title = (
+            f"a step of {first['atoms']} atoms" if part == "dynamics" else f"{first['molecules']} molecules"
         )
-    return found
+        table = Table(title=f"{title}: ms, CPU, {threads} thread(s)")
+        table.add_column("")
+        for result in results:
+            table.add_column(result["model"], justify="right")
+        for name in first[part]:
+            table.add_row(name, *(f"{result[part][name]:.1f}" for result in results))
+        table.add_section()
+        for fast, slow, meaning in RATIOS[part]:
+            table.add_row(meaning, *(f"{r[part][slow] / r[part][fast]:.2f}" for r in results))
+        Console(width=130).print(table)
 
 
 def main() -> None:
@@ -129,19 +257,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoints", type=Path, nargs="+")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--checkpoints", type=Path, nargs="+")
+    parser.add_argument("--atoms", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    table = Table(title=f"energies and forces, ms, CPU, {options.threads} thread(s)")
-    heads = ("model", "structures", "raw model", "one by one", "at once", "MACECalculator")
-    for head in (*heads, "raw / at once", "one by one / at once", "MACECalculator / one by one"):
-        table.add_column(head, justify="left" if head in heads[:2] else "right")
-    for path in options.checkpoints:
-        for row in rows(path, options.repeats):
-            table.add_row(*row)
-    Console(width=150).print(table)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = options.checkpoints or checkpoints(Path(folder))
+        results = [measure(path.resolve(), options, Path(folder)) for path in paths]
+    report(results, options.threads)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@
 #endif
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
 
@@ -64,10 +65,29 @@ std::string first_line(const std::exception &error) {
   return "unknown error";
 }
 
+using Compiled = torch::inductor::AOTIModelPackageLoader;
+
+// Which of these instruction sets the processor does not have, as Linux says.
+
+std::string not_supported(const std::string &wanted) {
+  std::ifstream info("/proc/cpuinfo");
+  std::string line, flags;
+  while (flags.empty() && std::getline(info, line))
+    if (line.rfind("flags", 0) == 0 || line.rfind("Features", 0) == 0)
+      flags = line.substr(line.find(':') + 1) + " ";
+  std::istringstream words(wanted);
+  std::string lacking;
+  for (std::string word; words >> word;)
+    if (flags.find(" " + word + " ") == std::string::npos)
+      lacking += (lacking.empty() ? "" : ", ") + word;
+  return lacking;
+}
+
 } // namespace
 
 struct PairHint::Model {
-  torch::jit::Module module;
+  torch::jit::Module module;          // of a .hint.pt,
+  std::unique_ptr<Compiled> compiled; // or of a .hint.pt2
   torch::Device device = torch::kCPU;
   torch::ScalarType dtype = torch::kFloat64;
   std::vector<std::string> elements;
@@ -182,9 +202,49 @@ void PairHint::coeff(int narg, char **arg) {
 void PairHint::load(const std::string &path) {
   model = std::make_unique<Model>();
   model->path = path;
+  choose_device();
+  if (!std::ifstream(path).good())
+    error->one(HINT_FLERR, "pair_coeff for hint: {} cannot be read", path);
+  const bool compiled = path.size() > 4 && path.compare(path.size() - 4, 4, ".pt2") == 0;
+  Facts facts;
+  try {
+    if (compiled) {
+      for (const auto &item : Compiled::load_metadata_from_package(path, "model"))
+        facts[item.first] = item.second;
+    } else {
+      model->module = torch::jit::load(path, model->device);
+      model->module.eval();
+      if (model->module.hasattr("facts"))
+        for (const auto &item : model->module.attr("facts").toGenericDict())
+          facts[item.key().toStringRef()] = item.value().toStringRef();
+    }
+  } catch (const std::exception &problem) {
+    error->one(
+        HINT_FLERR,
+        "pair_coeff for hint: {} is no HINT artifact, or is damaged, or of another torch than {} ({}); "
+        "'hint inspect' tells more",
+        path, TORCH_VERSION, first_line(problem));
+  }
+  check(facts, compiled);
+  if (compiled) { // code runs only now, made for this torch and this processor
+    try {
+      model->compiled = std::make_unique<Compiled>(path);
+    } catch (const std::exception &problem) {
+      error->one(HINT_FLERR, "pair_coeff for hint: {} cannot be loaded by torch {} ({})", path, TORCH_VERSION,
+                 first_line(problem));
+    }
+  }
+  if (comm->me == 0)
+    utils::logmesg(lmp, "pair hint: {} ({}, {}{}), cutoff {} A, {} hops, on {} with {} thread(s) a process\n",
+                   path, facts["architecture"], facts["dtype"], compiled ? ", compiled" : "", cutoff, hops,
+                   model->device.str(), at::get_num_threads());
+}
 
-  // where it runs: never anywhere else than asked for
+/* ----------------------------------------------------------------------
+   Where the model runs: never anywhere else than asked for
+------------------------------------------------------------------------- */
 
+void PairHint::choose_device() {
   int rank_on_node = 0, ranks_on_node = 1;
   MPI_Comm node;
   MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, comm->me, MPI_INFO_NULL, &node);
@@ -207,27 +267,17 @@ void PairHint::load(const std::string &path) {
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     at::set_num_threads(std::max(1, cores / ranks_on_node));
   }
+}
 
-  // the file
+/* ----------------------------------------------------------------------
+   What the artifact says of itself
+------------------------------------------------------------------------- */
 
-  if (!std::ifstream(path).good())
-    error->one(HINT_FLERR, "pair_coeff for hint: {} cannot be read", path);
-  std::map<std::string, std::string> facts;
-  try {
-    model->module = torch::jit::load(path, model->device);
-    model->module.eval();
-    if (model->module.hasattr("facts"))
-      for (const auto &item : model->module.attr("facts").toGenericDict())
-        facts[item.key().toStringRef()] = item.value().toStringRef();
-  } catch (const std::exception &problem) {
-    error->one(
-        HINT_FLERR,
-        "pair_coeff for hint: {} is no HINT artifact, or is damaged, or of another torch than {} ({}); "
-        "'hint inspect' tells more",
-        path, TORCH_VERSION, first_line(problem));
-  }
+void PairHint::check(Facts &facts, bool compiled) {
+  const std::string &path = model->path;
   if (facts["format"] != "hint-artifact")
-    error->one(HINT_FLERR, "pair_coeff for hint: {} is a TorchScript file, but not of 'hint export'", path);
+    error->one(HINT_FLERR, "pair_coeff for hint: {} is a {} file, but not of 'hint export'", path,
+               compiled ? "compiled" : "TorchScript");
   if (facts["format_version"] != std::to_string(FORMAT_VERSION))
     error->one(
         HINT_FLERR,
@@ -243,10 +293,25 @@ void PairHint::load(const std::string &path) {
   if (model->elements.empty() || cutoff <= 0.0 || hops < 0 || !known)
     error->one(HINT_FLERR, "pair_coeff for hint: the metadata of {} are not complete; {}", path, AGAIN);
   model->dtype = facts["dtype"] == "float32" ? torch::kFloat32 : torch::kFloat64;
-  if (comm->me == 0)
-    utils::logmesg(lmp, "pair hint: {} ({}, {}), cutoff {} A, {} hops, on {} with {} thread(s) a process\n",
-                   path, facts["architecture"], facts["dtype"], cutoff, hops, model->device.str(),
-                   at::get_num_threads());
+  if (!compiled)
+    return;
+
+  const std::string torch_here = TORCH_VERSION, wanted = facts["compiled_torch"];
+  if (torch_here.substr(0, torch_here.find('+')) != wanted)
+    error->one(HINT_FLERR, "pair_coeff for hint: {} is compiled for torch {}, and this is {}; {} --aoti",
+               path, wanted, TORCH_VERSION, AGAIN);
+  const std::string where = model->device.is_cuda() ? "cuda" : "cpu";
+  if (facts["compiled_device"] != where)
+    error->one(HINT_FLERR,
+               "pair_coeff for hint: {} is compiled for device {}; use the .hint.pt on {}, or "
+               "'pair_style hint device {}'",
+               path, facts["compiled_device"], where, facts["compiled_device"]);
+  const std::string lacking = not_supported(facts["compiled_cpu"]);
+  if (!lacking.empty())
+    error->one(HINT_FLERR,
+               "pair_coeff for hint: {} is compiled for a processor with {}, which this one lacks; {} --aoti "
+               "on this machine",
+               path, lacking, AGAIN);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -369,19 +434,27 @@ void PairHint::compute(int eflag, int vflag) {
   torch::Tensor energies, gradient;
   try {
     torch::AutoGradMode on(true);
-    auto r = torch::from_blob(vectors.data(), {edges, 3}, torch::kFloat64);
-    auto index = torch::empty({2, edges}, torch::kInt64);
+    if (model->compiled && (n < 2 || edges < 2))
+      add_nothing();
+    const int64_t rows = kinds.size(), columns = first.size();
+    auto r = torch::from_blob(vectors.data(), {columns, 3}, torch::kFloat64);
+    auto index = torch::empty({2, columns}, torch::kInt64);
     std::copy(first.begin(), first.end(), index.data_ptr<int64_t>());
-    std::copy(second.begin(), second.end(), index.data_ptr<int64_t>() + edges);
-    auto kind = torch::from_blob(kinds.data(), {n}, torch::kInt64);
-    auto mask = torch::zeros({n}, model->dtype);
+    std::copy(second.begin(), second.end(), index.data_ptr<int64_t>() + columns);
+    auto kind = torch::from_blob(kinds.data(), {rows}, torch::kInt64);
+    auto mask = torch::zeros({rows}, model->dtype);
     mask.narrow(0, 0, own).fill_(1.0);
     const auto &where = model->device;
-    auto out =
-        model->module.forward({r.to(where, model->dtype), index.to(where), kind.to(where), mask.to(where)})
-            .toTuple();
-    energies = out->elements()[0].toTensor().to(torch::kCPU, torch::kFloat64).contiguous();
-    gradient = out->elements()[1].toTensor().to(torch::kCPU, torch::kFloat64).contiguous();
+    r = r.to(where, model->dtype), index = index.to(where), kind = kind.to(where), mask = mask.to(where);
+    if (model->compiled) {
+      auto out = model->compiled->run({r, index, kind, mask});
+      energies = out[0], gradient = out[1];
+    } else {
+      auto out = model->module.forward({r, index, kind, mask}).toTuple();
+      energies = out->elements()[0].toTensor(), gradient = out->elements()[1].toTensor();
+    }
+    energies = energies.to(torch::kCPU, torch::kFloat64).contiguous();
+    gradient = gradient.to(torch::kCPU, torch::kFloat64).contiguous();
   } catch (const std::exception &problem) {
     error->one(HINT_FLERR, "pair hint: {} failed on {} atoms and {} edges: {}", model->path, n, edges,
                first_line(problem));
@@ -431,6 +504,18 @@ void PairHint::compute(int eflag, int vflag) {
       }
     }
   }
+}
+
+/* ----------------------------------------------------------------------
+   Compiled models know no sizes below two: two nodes that count for nothing, and edges longer than the cutoff
+------------------------------------------------------------------------- */
+
+void PairHint::add_nothing() {
+  const int64_t n = kinds.size();
+  kinds.insert(kinds.end(), {kinds[0], kinds[0]});
+  first.insert(first.end(), {n, n + 1});
+  second.insert(second.end(), {n + 1, n});
+  vectors.insert(vectors.end(), {2 * cutoff, 0.0, 0.0, -2 * cutoff, 0.0, 0.0});
 }
 
 /* ---------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ PairStyle(hint,PairHint);
 #include "pair.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,9 +54,14 @@ private:
   std::vector<int64_t> first, second, kinds; // i and j of the edges, species of the nodes
   std::vector<double> vectors;               // x_j - x_i of the edges
 
+  using Facts = std::map<std::string, std::string>;
+
   void allocate();
   void load(const std::string &);
+  void choose_device();
+  void check(Facts &, bool);
   int64_t build_graph();
+  void add_nothing();
   int node_of(int);
   void tell_size(int64_t);
   void not_finite(const char *, int);

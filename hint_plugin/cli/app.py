@@ -62,6 +62,7 @@ VERBS = {
         "hint_plugin.cli.export:export", "Write a trained model as one file for LAMMPS, i-PI and ASE."
     ),
     "inspect": Verb("hint_plugin.cli.inspect:inspect", "Say what an exported file is."),
+    "ipi": Verb("hint_plugin.cli.ipi:ipi", "Run an exported model in i-PI: path integrals, phonons."),
     "lammps": Verb("hint_plugin.cli.lammps:lammps", "Build pair_style hint for LAMMPS."),
     "mace-train": Verb(
         "hint_plugin.cli.mace_train:mace_train",

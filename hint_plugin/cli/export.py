@@ -18,6 +18,18 @@ def export(
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64; the checkpoint's own if not given.")
     ] = None,
+    aoti: Annotated[
+        bool,
+        typer.Option(
+            help="Also compile it for this processor and torch: OUTPUT with .pt2. Needs g++, minutes."
+        ),
+    ] = False,
+    mliap: Annotated[
+        bool,
+        typer.Option(
+            help="Also write it for LAMMPS's ML-IAP (KOKKOS, several GPUs): NAME.mliap. AlphaNet only."
+        ),
+    ] = False,
     check: Annotated[
         list[Path] | None, typer.Option(help="Compare artifact and checkpoint on these structures as well.")
     ] = None,
@@ -27,11 +39,12 @@ def export(
     The file is compared with the checkpoint before it is kept: energies, forces, stresses.
     """
     from hint_plugin.data import read_frames
+    from hint_plugin.export.checkpoint import compiled_path
     from hint_plugin.export.checkpoint import export as run
 
     output = output or checkpoint.with_suffix(".hint.pt")
     frames = [atoms for path in check or [] for atoms in read_frames(path)]
-    metadata = run(checkpoint, output, head=head, dtype=dtype, frames=frames)
+    metadata = run(checkpoint, output, head=head, dtype=dtype, frames=frames, aoti=aoti)
     found = metadata.verification
     typer.echo(
         f"written: {output} ({metadata.architecture}, {metadata.parameters:,} parameters, {metadata.dtype}; "
@@ -39,3 +52,11 @@ def export(
         f"against the checkpoint on {found['frames']} structures: energy {found['energy_per_atom']:.1e} "
         f"eV/atom, forces {found['forces']:.1e} eV/A, stress {found['stress']:.1e} eV/A^3"
     )
+    if mliap:
+        from lammps_pair.mliap import write_mliap
+
+        file = output.with_name(output.name.removesuffix(".pt").removesuffix(".hint") + ".mliap")
+        write_mliap(checkpoint, file)
+        typer.echo(f"written: {file}, for pair_style mliap unified")
+    if aoti:
+        typer.echo(f"written: {compiled_path(output)}, the same compiled for this processor and torch")

@@ -14,8 +14,7 @@ def inspect(
     from rich.console import Console
     from rich.table import Table
 
-    from hint_plugin.export.artifact import check_content
-    from hint_plugin.export.metadata import read_metadata
+    from hint_plugin.export.metadata import check_content, read_metadata
 
     metadata = read_metadata(artifact)
     check_content(artifact, metadata)

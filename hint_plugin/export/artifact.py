@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +12,9 @@ import torch
 
 from hint_plugin.core.devices import DTYPES, usable_device
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.export.compiled import CompiledContract
 from hint_plugin.export.contract import EdgeContract
-from hint_plugin.export.metadata import ENTRY, Metadata, opened, read_entry, read_metadata
+from hint_plugin.export.metadata import ENTRY, Metadata, check_content, content_hash, read_metadata
 from hint_plugin.science.report import replacing
 
 
@@ -47,8 +47,8 @@ def write_artifact(
 
 def load_artifact(
     path: str | Path, *, device: str | torch.device = "cpu", dtype: str | None = None
-) -> tuple[torch.jit.ScriptModule, Metadata]:
-    """The scripted contract on a device, and its metadata. Nothing is unpickled and nothing runs.
+) -> tuple[torch.jit.ScriptModule | CompiledContract, Metadata]:
+    """The contract on a device, and its metadata. Nothing is unpickled; of a ``.hint.pt`` nothing runs.
 
     Args:
         path: of the artifact.
@@ -56,8 +56,8 @@ def load_artifact(
         dtype: "float32" or "float64"; None keeps the model's own.
 
     Raises:
-        DataError: no such file, not an artifact, truncated or changed. UnknownVersionError: of a newer HINT.
-        OptionsError: no such device or dtype.
+        DataError: no such file, not an artifact, truncated or changed, or compiled for another machine.
+        UnknownVersionError: of a newer HINT. OptionsError: no such device or dtype.
     """
     path = Path(path)
     if dtype is not None and dtype not in DTYPES:
@@ -65,6 +65,12 @@ def load_artifact(
     device = usable_device(device)
     metadata = read_metadata(path)
     check_content(path, metadata)
+    if metadata.compiled:
+        if path.suffix != ".pt2":
+            raise DataError(
+                f"{path} holds machine code, which runs when it is loaded; if you trust it, name it .hint.pt2"
+            )
+        return CompiledContract(path, metadata, device, dtype), metadata
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -85,27 +91,3 @@ def _save(scripted: torch.jit.ScriptModule, path: Path, extra: dict[str, str] | 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(scripted, str(path), _extra_files=extra)
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of all entries but the metadata: their names, without the archive's own, and their bytes.
-
-    Raises:
-        DataError: an entry cannot be read, for instance because its checksum is wrong.
-    """
-    digest = hashlib.sha256()
-    with opened(path) as archive:
-        for name in sorted(archive.namelist()):
-            inner = name.partition("/")[2]
-            if inner == f"extra/{ENTRY}" or inner.startswith(".data/"):  # the latter: a random identifier
-                continue
-            data = read_entry(archive, name, path)
-            digest.update(f"{inner}\0{len(data)}\0".encode())
-            digest.update(data)
-    return digest.hexdigest()
-
-
-def check_content(path: Path, metadata: Metadata) -> None:
-    """Raises DataError if the file is not what was written."""
-    if content_hash(path) != metadata.content:
-        raise DataError(f"{path} is damaged: its content differs from what was written; copy it again")

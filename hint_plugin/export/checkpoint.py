@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import write_artifact
+from hint_plugin.export.compiled import write_compiled
 from hint_plugin.export.contract import EdgeContract
 from hint_plugin.export.frames import check_frames
 from hint_plugin.export.hops import measure_hops
@@ -31,6 +32,7 @@ def export(
     head: str | None = None,
     dtype: str | None = None,
     frames: Sequence[Atoms] = (),
+    aoti: bool = False,
 ) -> Metadata:
     """Writes the artifact of a checkpoint.
 
@@ -44,6 +46,7 @@ def export(
         head: of a multihead model.
         dtype: "float32" or "float64"; None keeps the checkpoint's.
         frames: more structures to compare on.
+        aoti: also write the contract compiled by AOTInductor for this processor, to `compiled_path`.
 
     Returns:
         the metadata written.
@@ -51,7 +54,7 @@ def export(
     Raises:
         DataError: not a model, one that cannot be exported, or the artifact differs: nothing is written.
         OptionsError: the head or dtype cannot be chosen, or the output is the checkpoint.
-        MissingDependencyError: the framework of the checkpoint is not installed.
+        MissingDependencyError: the framework of the checkpoint, or a compiler, is not installed.
     """
     from hint_plugin.mace.predictor import MacePredictor
 
@@ -63,8 +66,11 @@ def export(
     reference = MacePredictor(checkpoint, dtype=dtype, head=head)
     model: Any = reference.model
     name = str(reference.dtype).removeprefix("torch.")
-    from hint_plugin.mace.edges import scripted_edges  # after MACE, which e3nn must come after
+    from hint_plugin.mace.edges import plain_edges, scripted_edges  # after MACE, which e3nn must come after
 
+    plain = (
+        plain_edges(model, reference.head) if aoti else None
+    )  # first: scripting changes parts of a MACE model
     edges = scripted_edges(model, reference.head)
     species = tuple(chemical_symbols[z] for z in reference.numbers)
     training = getattr(model, "hint_training", None)
@@ -80,9 +86,18 @@ def export(
     )
     contract = EdgeContract(edges, metadata.facts())
     structures = [*check_frames(species, metadata.cutoff), *frames]
-    return write_artifact(
-        contract, metadata, output, lambda path: compare(reference, Potential(path), structures)
-    )
+
+    def verify(path: Path) -> dict[str, float]:
+        return compare(reference, Potential(path), structures)
+
+    if plain is not None:  # the slower and more fragile part first: the artifact is there only if both are
+        write_compiled(plain, metadata, compiled_path(output), verify)
+    return write_artifact(contract, metadata, output, verify)
+
+
+def compiled_path(artifact: Path) -> Path:
+    """``model.hint.pt2`` for ``model.hint.pt``."""
+    return artifact.with_suffix(".pt2")
 
 
 def compare(reference: Any, potential: Potential, frames: Sequence[Atoms]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -35,6 +36,7 @@ class Metadata:
         units: of everything that goes in and comes out.
         provenance: files with their hashes, versions, date, how it was trained as far as is known.
         verification: largest differences to the checkpoint when the file was written.
+        compiled: of a ``.pt2``, what it was compiled for: device, torch, machine, cpu (instruction sets).
         content: SHA-256 of the file's other entries, see `content_hash`.
     """
 
@@ -48,6 +50,7 @@ class Metadata:
     units: dict[str, str] = field(default_factory=lambda: dict(UNITS))
     provenance: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)
+    compiled: dict[str, str] = field(default_factory=dict)
     content: str = ""
 
     def to_json(self) -> str:
@@ -64,6 +67,7 @@ class Metadata:
             "cutoff": repr(self.cutoff),
             "hops": str(self.hops),
             "dtype": self.dtype,
+            **{f"compiled_{name}": value for name, value in self.compiled.items()},
         }
 
     @classmethod
@@ -109,6 +113,8 @@ class Metadata:
             return f"dtype {self.dtype}"
         if self.units != UNITS:
             return f"units {self.units}"
+        if self.compiled and set(self.compiled) != {"device", "torch", "machine", "cpu"}:
+            return f"compiled for {self.compiled}"
         return ""
 
     def rows(self) -> list[tuple[str, str]]:
@@ -119,6 +125,7 @@ class Metadata:
             "cutoff": f"{self.cutoff:g} A, {self.hops} hops (an atom sees {self.hops * self.cutoff:g} A far)",
             "head": self.head,
             "units": ", ".join(self.units.values()),
+            "compiled for": ", ".join(self.compiled.values()) or None,
         }
         for group in (self.provenance, self.verification):
             found |= {name.replace("_", " "): _plain(value) for name, value in group.items() if value}
@@ -184,6 +191,30 @@ def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is damaged ({reason}); copy or export it again") from error
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of all entries but the metadata: their names, without the archive's own, and their bytes.
+
+    Raises:
+        DataError: an entry cannot be read, for instance because its checksum is wrong.
+    """
+    digest = hashlib.sha256()
+    with opened(path) as archive:
+        for name in sorted(archive.namelist()):
+            inner = name.partition("/")[2]
+            if inner == f"extra/{ENTRY}" or inner.startswith(".data/"):  # the latter: a random identifier
+                continue
+            data = read_entry(archive, name, path)
+            digest.update(f"{inner}\0{len(data)}\0".encode())
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def check_content(path: Path, metadata: Metadata) -> None:
+    """Raises DataError if the file is not what was written."""
+    if content_hash(path) != metadata.content:
+        raise DataError(f"{path} is damaged: its content differs from what was written; copy it again")
 
 
 def _plain(value: Any) -> str:

@@ -141,13 +141,18 @@ class Potential:
         for block in batches(frames, self.batch_size, HESSIAN_BUDGET if hessian else None):
             hessians: Sequence[Tensor | None] = [None] * len(block)
             if hessian:
-                hessians = [h.cpu().double() for h in hessians_from_forces(*self._forces(block))]
-            for found, matrix in zip(self.evaluate(block), hessians, strict=True):
+                graph, energies, gradient, positions = self._differentiable(block)
+                forces = self._forces(graph, gradient)
+                hessians = hessians_from_forces(forces, positions, torch.as_tensor(graph.ptr))
+                evaluations = self._evaluations(graph, energies.detach(), gradient.detach())
+            else:
+                evaluations = self.evaluate(block)
+            for found, matrix in zip(evaluations, hessians, strict=True):
                 yield Prediction(
                     energy=found.energy,
                     forces=torch.from_numpy(found.forces),
                     stress=None if found.stress is None else torch.from_numpy(found.stress),
-                    hessian=matrix,
+                    hessian=None if matrix is None else matrix.cpu().double(),
                 )
 
     def hessian(self, atoms: Atoms, *, symmetrise: bool = True) -> np.ndarray:
@@ -171,14 +176,14 @@ class Potential:
 
     def hessian_operator(self, atoms: Atoms) -> HessianOperator:
         """v -> H v at the geometry of `atoms`: products, rows, lowest modes."""
-        forces, positions, _ = self._forces([atoms])
-        return HessianOperator.from_forces(forces, positions)
+        graph, _, gradient, positions = self._differentiable([atoms])
+        return HessianOperator.from_forces(self._forces(graph, gradient), positions)
 
     # How it is made
 
     @torch.enable_grad()
-    def _forces(self, frames: Sequence[Atoms]) -> tuple[Tensor, Tensor, Tensor]:
-        """Forces with their graph, the positions they come from, and where structures start."""
+    def _differentiable(self, frames: Sequence[Atoms]) -> tuple[Graph, Tensor, Tensor, Tensor]:
+        """Energies [N], their gradient by edges [E, 3] with its graph, and the positions it comes from."""
         graph = self._graph(frames, self._fresh)
         index, species = self._tensors(graph)
         shifts = torch.as_tensor(graph.shifts, dtype=self.dtype, device=self.device)
@@ -186,11 +191,18 @@ class Potential:
             np.concatenate([atoms.positions for atoms in frames]), dtype=self.dtype, device=self.device
         ).requires_grad_(True)
         vectors = positions.index_select(0, index[1]) - positions.index_select(0, index[0]) + shifts
+        energies = self.module.energies(vectors, index, species)
         if index.shape[1] == 0:
-            return 0.0 * positions, positions, torch.as_tensor(graph.ptr)
-        energy = self.module.energies(vectors, index, species).sum()
-        forces = -torch.autograd.grad(energy, positions, create_graph=True)[0]
-        return forces, positions, torch.as_tensor(graph.ptr)
+            return graph, energies, 0.0 * vectors, positions
+        (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
+        return graph, energies, gradient, positions
+
+    @torch.enable_grad()
+    def _forces(self, graph: Graph, gradient: Tensor) -> Tensor:
+        """F_i = sum_j g_ij - sum_j g_ji, [N, 3]."""
+        i, j = torch.as_tensor(graph.index, device=self.device)
+        zeros = torch.zeros(len(graph.species), 3, dtype=gradient.dtype, device=self.device)
+        return zeros.index_add(0, i, gradient).index_add(0, j, -gradient)
 
     def _evaluate(self, frames: Sequence[Atoms], neighbours: Neighbours) -> list[Evaluation]:
         graph = self._graph(frames, neighbours)
@@ -199,16 +211,18 @@ class Potential:
         mask = torch.ones(len(graph.species), dtype=self.dtype, device=self.device)
         with torch.enable_grad():
             energies, gradient = self.module(vectors, index, species, mask)
+        return self._evaluations(graph, energies, gradient)
+
+    def _evaluations(self, graph: Graph, energies: Tensor, gradient: Tensor) -> list[Evaluation]:
         gradient = gradient.double()
-        forces = torch.zeros(len(graph.species), 3, dtype=torch.float64, device=self.device)
-        forces = forces.index_add(0, index[0], gradient).index_add(0, index[1], -gradient)
-        outer = (vectors.double().unsqueeze(2) * gradient.unsqueeze(1)).reshape(-1, 9)
+        forces = self._forces(graph, gradient)
+        vectors = torch.as_tensor(graph.vectors, device=self.device)
+        outer = (vectors.unsqueeze(2) * gradient.unsqueeze(1)).reshape(-1, 9)
         owner = torch.as_tensor(
             np.searchsorted(graph.ptr, graph.index[0], side="right") - 1, device=self.device
         )
-        strain = torch.zeros(len(frames), 9, dtype=torch.float64, device=self.device).index_add(
-            0, owner, outer
-        )
+        count = len(graph.ptr) - 1
+        strain = torch.zeros(count, 9, dtype=torch.float64, device=self.device).index_add(0, owner, outer)
         strain = strain.reshape(-1, 3, 3)
         strain = 0.5 * (strain + strain.transpose(1, 2))
         e, f, w = energies.cpu().numpy(), forces.cpu().numpy(), strain.cpu().numpy()

@@ -11,6 +11,7 @@ from torch import Tensor
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.errors import DataError
 from hint_plugin.mace.alphanet import AlphaNetForMACE
+from hint_plugin.mace.kernels.products import Harmonics, usable_harmonics
 
 
 @compile_mode("script")
@@ -102,4 +103,7 @@ def plain_edges(model: Any, head: str) -> torch.nn.Module:
     finally:
         set_optimization_defaults(jit_script_fx=before)
     again.load_state_dict(model.state_dict())
+    for module in again.modules():
+        if usable_harmonics(module):  # e3nn's own are a TorchScript function, whatever its settings
+            module.__dict__["forward"] = Harmonics(module)
     return _edges(again, head).requires_grad_(False)

@@ -20,6 +20,7 @@ from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.mace import kernels
 from hint_plugin.models.alphanet import AlphaNet
 
 
@@ -85,7 +86,9 @@ class MacePredictor:
             self._check_elements(atoms, index)
         budget = HESSIAN_BUDGET if hessian else None
         for batch in batches(frames, self.batch_size, budget):
-            yield from self._predict_batch(batch, hessian)
+            with kernels.use(self.model, "fast" if hessian else "mace", quiet=True):
+                predictions = self._predict_batch(batch, hessian)
+            yield from predictions
 
     def _predict_batch(self, frames: Sequence[Atoms], hessian: bool) -> list[Prediction]:
         periodic = [bool(atoms.pbc.all()) for atoms in frames]

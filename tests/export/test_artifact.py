@@ -22,8 +22,8 @@ from hint_plugin.cli.app import build_app
 from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError, OptionsError, UnknownVersionError
 from hint_plugin.export import checkpoint as exporting
-from hint_plugin.export.artifact import content_hash, load_artifact
-from hint_plugin.export.metadata import ENTRY, read_metadata
+from hint_plugin.export.artifact import load_artifact
+from hint_plugin.export.metadata import ENTRY, content_hash, read_metadata
 from hint_plugin.export.potential import Potential
 from hint_plugin.mace import edges
 

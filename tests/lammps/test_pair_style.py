@@ -60,6 +60,18 @@ def test_many_processes(models, tmp_path, name, ranks, kind, options):
     check(found, wanted, "float64")
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("name", ["ethanol", "slab", "isolated atoms", "one atom"])
+@pytest.mark.parametrize("model", ["alphanet float32 compiled", "mace float64 compiled"])
+def test_compiled_models(models, tmp_path, model, name, ranks):
+    atoms = structures()[name]
+    path = models[model]
+    (wanted,) = Potential(path.with_suffix(".pt")).evaluate([atoms])
+    found = single_point(tmp_path, atoms, path, ranks=ranks)
+    assert ", compiled), cutoff 4 A" in found.log
+    check(found, wanted, model.split()[1])
+
+
 def check(found, wanted, dtype):
     assert np.abs(found.forces - wanted.forces).max() <= FORCES[dtype]
     relative = {"float64": 1e-13, "float32": 3e-8}[dtype]
@@ -324,6 +336,37 @@ def test_forces_of_a_stretched_molecule_are_continuous_at_the_cutoff(models, tmp
         atoms.positions[:] = [[0, 0, 0], [0, 0, distance]]
         forces.append(single_point(tmp_path, atoms, models["mace float64"]).forces)
     assert np.abs(forces[0] - forces[1]).max() < 1e-8
+
+
+def test_fix_ipi(models, tmp_path):
+    """LAMMPS as the client of i-PI makes the run that HINT's own client makes."""
+    ipi_runs = pytest.importorskip("ipi_runs")
+    phonons = pytest.importorskip("ipi_driver.phonons")
+    pytest.importorskip("ipi")
+    atoms, types, path = structures()["ethanol"], ["C", "H", "O"], models["alphanet float64"]
+    atoms.set_cell([phonons.ISOLATED] * 3)
+    atoms.pbc = True
+    atoms.positions += phonons.ISOLATED / 2 - atoms.positions.mean(axis=0)
+    outputs = []
+    for client in ("lmp", "hint"):
+        folder = tmp_path / client
+        folder.mkdir()
+        (folder / "start.xyz").write_text(phonons.start_text(atoms))
+        atoms.write(folder / "template.xyz", format="extxyz")
+        address = ipi_runs.unique()
+        (folder / "input.xml").write_text(ipi_runs.simulation(ipi_runs.socket(address), steps=5))
+        server = ipi_runs.launch(folder, "i-pi", "input.xml")
+        if client == "lmp":
+            write_data(folder / "structure.data", atoms, types)
+            text = header(atoms, path, types) + f"fix ipi all ipi {address} 31415 unix\nrun 100000\n"
+            ipi_runs.wait_for_path(Path(f"/tmp/ipi_{address}"))
+            assert "EXIT" in run_lmp(folder, text, check=False).stdout
+        else:
+            options = ("--model", path, "--template", "template.xyz", "--address", address)
+            assert ipi_runs.launch(folder, "hint", "ipi", "run", *options).wait(timeout=120) == 0
+        assert server.wait(timeout=60) == 0
+        outputs.append(np.loadtxt(folder / "run.out"))
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-7)
 
 
 def test_from_python(models, tmp_path):

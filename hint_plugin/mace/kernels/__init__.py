@@ -62,7 +62,7 @@ class PlainLayerNorm:
 
 
 @contextmanager
-def use(model: torch.nn.Module, kind: Literal["fast", "mace"]) -> Iterator[int]:
+def use(model: torch.nn.Module, kind: Literal["fast", "mace"], *, quiet: bool = False) -> Iterator[int]:
     """Within the block, HINT's kernels evaluate what they can of the model; yields how many parts these are.
 
     `PlainLayerNorm` evaluates its layer normalisations in any case.
@@ -74,7 +74,7 @@ def use(model: torch.nn.Module, kind: Literal["fast", "mace"]) -> Iterator[int]:
             norm.__dict__["forward"] = PlainLayerNorm(norm)
         for module, replacement in chosen.items():
             module.__dict__["forward"] = replacement
-        if chosen:
+        if chosen and not quiet:
             logging.info(
                 f"HINT: {len(chosen)} parts of MACE by kernels of its own (off: --hint_kernels mace)"
             )

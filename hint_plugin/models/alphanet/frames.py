@@ -71,6 +71,7 @@ class Frames(nn.Module):
         self.register_buffer("ranks", ranks)
         self.register_buffer("counts", (nn.functional.one_hot(ranks, rank).T * counts).to(dtype))
         self.direction = nn.Linear(channels, 1, bias=False)
+        self.halo: nn.Module = nn.Identity()
 
     def powers(self, unit: Tensor) -> Tensor:
         """The independent elements of u, u u and u u u, one after the other: [E, 3] -> [E, C]."""
@@ -94,6 +95,7 @@ class Frames(nn.Module):
         weights = values.view(-1, self.rank, self.channels).index_select(1, self.ranks)
         around = torch.zeros(atoms, power.shape[1], self.channels, dtype=unit.dtype, device=unit.device)
         around = around.index_add(0, receivers, power.unsqueeze(-1) * weights)
+        around = self.halo(around)
         direction = self.direction(around[:, :3]).squeeze(-1).index_select(0, receivers)
 
         ends = torch.cat([around.index_select(0, receivers), around.index_select(0, senders)], dim=-1)

@@ -149,6 +149,7 @@ class AlphaNet(nn.Module):
             nn.Linear(channels, channels // 2 + 1), nn.SiLU(), nn.Linear(channels // 2 + 1, 1)
         )
         self.repulsion = Repulsion(numbers) if config.repulsion else None
+        self.halo: nn.Module = nn.Identity()
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Energies of the structures of a batch, [G] in eV.
@@ -174,6 +175,14 @@ class AlphaNet(nn.Module):
             count = int(owner.max()) + 1
         energies = self.node_energies(vectors, edges[0], edges[1], species) + self.atomic_energies[species]
         return torch.zeros(count, dtype=energies.dtype, device=energies.device).index_add(0, owner, energies)
+
+    def set_halo(self, halo: nn.Module) -> None:
+        """What completes atoms whose neighbours are elsewhere, before others look at them.
+
+        Args:
+            halo: rows [N, ...] of all atoms -> the same, with those of other processes' atoms filled in.
+        """
+        self.halo = self.frames.halo = halo
 
     def species(self, atomic_numbers: Tensor) -> Tensor:
         """Index of the element of each atom: Z [N] -> [N]."""
@@ -211,6 +220,9 @@ class AlphaNet(nn.Module):
         v = torch.zeros(species.numel(), 3, self.channels, dtype=s.dtype, device=s.device)
         parts = filters.split(self.filter_sizes, dim=-1)
         for layer, message in enumerate(self.messages):
+            s = self.halo(s)
+            if layer > 0:
+                v = self.halo(v)
             s, v = message(s, v, parts[layer], unit, receivers, senders)
 
         energies = self.shift + self.scale * self.readout(s).squeeze(-1)

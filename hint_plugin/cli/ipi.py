@@ -1,0 +1,104 @@
+"""`hint ipi path`, `run` and `scp`: exported potentials in i-PI."""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Action(str, Enum):
+    """What can be done."""
+
+    path = "path"
+    run = "run"
+    scp = "scp"
+
+
+def ipi(
+    action: Annotated[
+        Action,
+        typer.Argument(
+            help="path: of the driver, for i-pi-driver-py -P and <ffdirect>; run: be a client of i-PI; "
+            "scp: write what self-consistent phonons start from."
+        ),
+    ],
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Of `hint export`; several are a committee.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="Structure with the elements, in the order of i-PI's.")
+    ] = None,
+    address: Annotated[str, typer.Option(help="Name of the UNIX socket, or host.")] = "hint",
+    port: Annotated[int | None, typer.Option(help="TCP port; a UNIX socket if not given.")] = None,
+    prefix: Annotated[str, typer.Option(help="Of UNIX sockets, as i-PI's sockets_prefix.")] = "/tmp/ipi_",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; the model's own if not given.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="eV/atom: stop where a committee's energies spread more.")
+    ] = 0.0,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for i-PI at the start.")] = 60.0,
+    reconnect: Annotated[
+        float, typer.Option(help="Seconds to wait for i-PI to come back when it is lost; 0: end.")
+    ] = 0.0,
+    fmax: Annotated[
+        float, typer.Option(help="scp: eV/A, relax the template until no force is larger; 0: do not.")
+    ] = 1e-4,
+) -> None:
+    """Run exported potentials in i-PI, or prepare its self-consistent phonons."""
+    import ipi_driver
+    from hint_plugin.errors import MissingDependencyError, OptionsError
+
+    if action is Action.path:
+        typer.echo(ipi_driver.path())
+        return
+    if not model or template is None:
+        raise OptionsError(f"hint ipi {action.value} needs --model and --template")
+    try:
+        from ipi_driver.driver import HintDriver
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"i-PI cannot be imported ({error}): pip install 'hint-mlip[ipi]'"
+        ) from error
+    driver = HintDriver(str(template), ";".join(map(str, model)), device, dtype, threshold)
+    if action is Action.scp:
+        _prepare_phonons(driver, fmax)
+        return
+    import signal
+
+    from ipi_driver import client
+
+    # ends by an exception, which closes the connection in order: i-PI goes on with another client
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    typer.echo(f"waiting for i-PI at {prefix + address if port is None else f'{address}:{port}'}")
+    seconds = wait
+    while True:
+        connection = client.wait_for_server(lambda: client.connect(address, port, prefix), seconds)
+        typer.echo("connected")
+        try:
+            done = client.serve(connection, driver)
+        except client.ServerLostError as error:
+            if reconnect <= 0:
+                raise
+            typer.echo(f"{error}; waiting {reconnect:g} s for it to come back")
+            seconds = reconnect
+            continue
+        finally:
+            connection.sock.close()
+        typer.echo(f"i-PI is done: {done} structures evaluated")
+        return
+
+
+def _prepare_phonons(driver: Any, fmax: float) -> None:
+    from hint_plugin.errors import OptionsError
+    from ipi_driver.phonons import write_start
+
+    if len(driver.potentials) > 1:
+        raise OptionsError("hint ipi scp takes one --model")
+    start, dynmat, lowest = write_start(driver.potentials[0], driver.template, Path(), fmax)
+    typer.echo(f"written: {start} (relaxed to {fmax:g} eV/A) and {dynmat}, the exact dynamical matrix")
+    if lowest < -1e-9:  # 7 1/cm
+        typer.echo(f"not a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm")

@@ -1,0 +1,150 @@
+"""The driver that i-PI loads: by ``i-pi-driver-py -m custom -P``, by ``<ffdirect>``, or by `hint ipi run`.
+
+Options, ``-o name=value,...`` or ``<parameters>{name: value, ...}``:
+
+========== ===================================================================================
+template   file that ASE reads: elements, and in which directions the structure is periodic
+model      of `hint export`; several, separated by ``;``, are a committee: their mean is used
+device     cpu, cuda, cuda:1, ...
+dtype      float32 or float64; the model's own by default
+threshold  eV/atom: stop where the members' energies have a larger standard deviation
+========== ===================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+from ipi.pes.dummy import Dummy_driver
+from ipi.utils.units import unit_to_internal, unit_to_user
+
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.export.potential import Evaluation, Potential
+
+__DRIVER_NAME__ = "hint"
+__DRIVER_CLASS__ = "HintDriver"
+
+Answer = tuple[float, np.ndarray, np.ndarray, str]
+BOHR = float(unit_to_user("length", "angstrom", 1.0))
+HARTREE = float(unit_to_user("energy", "electronvolt", 1.0))
+FAILED = "hint-failed.xyz"
+
+
+class HintDriver(Dummy_driver):
+    """Energies, forces and virials of one structure or of many (beads), which share one call of the model.
+
+    Raises:
+        OptionsError: an option is missing or wrong, or the models do not fit each other.
+        DataError: a file cannot be read, the template has other atoms than i-PI's structure or elements that
+            a model does not know, or a prediction is not finite or beyond the threshold. The structure is
+            then in ``hint-failed.xyz``.
+    """
+
+    def __init__(
+        self,
+        template: str | None = None,
+        model: str | None = None,
+        device: str = "cpu",
+        dtype: str | None = None,
+        threshold: float = 0.0,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if not template or not model:
+            raise OptionsError("the HINT driver needs -o template=start.xyz,model=model.hint.pt")
+        if not Path(str(template)).is_file():
+            raise DataError(f"template {template}: no such file")
+        try:
+            self.template = cast(Atoms, read(str(template)))
+        except Exception as error:  # whatever a reader of ASE raises
+            raise DataError(f"template {template} cannot be read by ASE ({error})") from error
+        self.template_name = str(template)
+        self.potentials = [
+            Potential(path, device=device, dtype=dtype) for path in str(model).split(";") if path
+        ]
+        self.threshold = float(threshold)
+        if self.threshold and len(self.potentials) < 2:
+            raise OptionsError("threshold is for a committee: model=first.hint.pt;second.hint.pt")
+        for potential in self.potentials:
+            potential.check_elements(self.template)
+        super().__init__(*args, **kwargs)
+
+    def compute(self, cell: Any, pos: Any) -> Any:
+        """i-PI's door.
+
+        Args:
+            cell: [3, 3], bohr, cell vectors in columns; or a list of them.
+            pos: [N, 3] (or flat), bohr; or a list.
+
+        Returns:
+            (energy, forces [N, 3], virial [3, 3], extras as JSON) in hartree and bohr; or a list of them.
+        """
+        many = isinstance(cell, list)
+        cells, positions = (cell, pos) if many else ([cell], [pos])
+        if len(cells) != len(positions):
+            raise DataError(f"{len(cells)} cells for {len(positions)} structures")
+        frames = [self._atoms(c, x) for c, x in zip(cells, positions, strict=True)]
+        members = [potential.evaluate(frames) for potential in self.potentials]
+        answers = [self._answer(atoms, [m[k] for m in members]) for k, atoms in enumerate(frames)]
+        return answers if many else answers[0]
+
+    def compute_structure(self, cell: np.ndarray, pos: np.ndarray) -> Answer:
+        """One structure."""
+        answer: Answer = self.compute(cell, pos)
+        return answer
+
+    def _atoms(self, cell: np.ndarray, pos: np.ndarray) -> Atoms:
+        positions = np.array(pos, dtype=float).reshape(-1, 3) * BOHR
+        if len(positions) != len(self.template):
+            raise DataError(
+                f"i-PI sends {len(positions)} atoms and the template {self.template_name} has "
+                f"{len(self.template)}: use the structure of i-PI's input, with the same order of atoms"
+            )
+        atoms = self.template.copy()
+        atoms.set_cell(np.array(cell, dtype=float).reshape(3, 3).T * BOHR)
+        atoms.positions[:] = positions
+        if not np.isfinite(positions).all():
+            self._fail(atoms, "i-PI sends positions that are not finite")
+        return atoms
+
+    def _answer(self, atoms: Atoms, members: list[Evaluation]) -> Answer:
+        energies = np.array([found.energy for found in members])
+        forces = np.array([found.forces for found in members])
+        virials = np.array([found.virial for found in members])
+        if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
+            self._fail(atoms, "energy or forces are not finite: atoms too close, or too large a timestep")
+        extras: dict[str, Any] = {}
+        if len(members) > 1:
+            spread = float(energies.std(ddof=1)) / len(atoms)
+            extras = {
+                "committee_pot": (energies / HARTREE).tolist(),
+                "energy_std_ev_per_atom": spread,
+                "forces_std_ev_per_angstrom": float(forces.std(axis=0, ddof=1).max()),
+            }
+            if self.threshold and spread > self.threshold:
+                self._fail(
+                    atoms,
+                    f"the committee's energies have a standard deviation of {spread:.4g} eV/atom, above the "
+                    f"threshold of {self.threshold:g}",
+                )
+        return (
+            float(energies.mean() / HARTREE),
+            np.ascontiguousarray(forces.mean(axis=0)) * (BOHR / HARTREE),
+            virials.mean(axis=0) / HARTREE,
+            json.dumps(extras),
+        )
+
+    def _fail(self, atoms: Atoms, reason: str) -> None:
+        temporary = f".{FAILED}.{os.getpid()}.tmp"
+        write(temporary, atoms, format="extxyz")
+        os.replace(temporary, FAILED)
+        raise DataError(f"{reason}. The structure is in {Path(FAILED).resolve()}")
+
+
+assert abs(unit_to_internal("length", "angstrom", 1.0) * BOHR - 1.0) < 1e-12

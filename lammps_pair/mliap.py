@@ -1,0 +1,147 @@
+"""AlphaNet for LAMMPS's ML-IAP (``pair_style mliap unified FILE 0``), for KOKKOS builds on several GPUs.
+
+Every process evaluates its own atoms only. What an atom's neighbours on other processes hold is fetched
+before it is used, for the frames and for each round of messages, and gradients go back the same way:
+
+    forward: x_ghost = x_owner,    backward: dE/dx_owner = sum over its ghosts of dE/dx_ghost
+
+so that, unlike `pair_style hint` on many processes, no atom is evaluated twice.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor, nn
+
+from hint_plugin.errors import OptionsError
+from hint_plugin.models.alphanet import AlphaNet
+from hint_plugin.science.report import replacing
+
+try:
+    from lammps.mliap.mliap_unified_abc import MLIAPUnified
+except ImportError:  # written on a machine without LAMMPS
+
+    class MLIAPUnified:  # type: ignore[no-redef]
+        """As LAMMPS has it, as far as it is needed for writing the file."""
+
+
+class Exchange(torch.autograd.Function):
+    """Rows of ghosts are replaced by those of their owners, wherever these are."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, data: Any) -> Tensor:
+        """[own atoms and ghosts, ...] -> the same shape."""
+        ctx.data = data
+        return _exchanged(data.forward_exchange, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Gradients of ghosts are added to those of their owners, and the ghosts have none any more."""
+        found = _exchanged(ctx.data.reverse_exchange, gradients[0])
+        found[ctx.data.nlocal :] = 0
+        return found, None
+
+
+def _exchanged(exchange: Any, rows: Tensor) -> Tensor:
+    flat = rows.reshape(len(rows), -1).contiguous()
+    found = torch.zeros_like(flat)
+    exchange(flat, found, flat.shape[1])
+    return found.reshape(rows.shape)
+
+
+class Halo(nn.Module):
+    """`Exchange` with the data of the present step; in the model's place for it (`AlphaNet.set_halo`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data: Any = None
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Complete rows."""
+        found: Tensor = Exchange.apply(rows, self.data)
+        return found
+
+
+class HintMLIAP(MLIAPUnified):
+    """An AlphaNet as ML-IAP wants it.
+
+    Args:
+        model: with its atomic energies.
+
+    Raises:
+        OptionsError: in `compute_forces`, when LAMMPS has no exchange (it is built without KOKKOS).
+    """
+
+    def __init__(self, model: AlphaNet) -> None:
+        self.interface = None
+        self.model = model.eval().requires_grad_(False)
+        self.halo = Halo()
+        self.model.set_halo(self.halo)
+        numbers = (model.element_index >= 0).nonzero().reshape(-1).tolist()
+        self.element_types = [
+            chemical_symbols[z] for z in sorted(numbers, key=lambda z: int(model.element_index[z]))
+        ]
+        self.rcutfac = 0.5 * model.cutoff  # LAMMPS's cutoff is rcutfac x (R_i + R_j), with R = 1
+        self.ndescriptors = self.nparams = 1
+
+    def compute_descriptors(self, data: Any) -> None:
+        """Nothing: there are none."""
+
+    def compute_gradients(self, data: Any) -> None:
+        """Nothing: all is done by `compute_forces`."""
+
+    def compute_forces(self, data: Any) -> None:
+        """Energies of the atoms of this process, and dE/dr_ij of its pairs, into LAMMPS's arrays."""
+        if not hasattr(data, "forward_exchange"):
+            raise OptionsError(
+                "HINT by ML-IAP needs a LAMMPS with KOKKOS (lmp -k on g 1 -sf kk); without it use "
+                "pair_style hint"
+            )
+        own, pairs = int(data.nlocal), int(data.npairs)
+        species = torch.as_tensor(data.elems).long()
+        self.model.to(species.device)
+        self.halo.data = data
+        dtype = self.model.atomic_energies.dtype
+        try:
+            with torch.enable_grad():
+                vectors = torch.as_tensor(data.rij).reshape(-1, 3)[:pairs].to(dtype).requires_grad_(True)
+                i, j = torch.as_tensor(data.pair_i).long(), torch.as_tensor(data.pair_j).long()
+                energies = self.model.node_energies(vectors, i, j, species)[:own]
+                (gradient,) = torch.autograd.grad(energies.sum(), vectors)
+        finally:
+            self.halo.data = None
+        total = energies.detach().double() + self.model.atomic_energies[species[:own]].double()
+        torch.as_tensor(data.eatoms)[:own] = total
+        data.energy = float(total.sum())
+        if pairs:
+            data.update_pair_forces(gradient.double().contiguous())
+
+
+def write_mliap(checkpoint: Path, path: Path) -> HintMLIAP:
+    """Writes the file for ``pair_style mliap unified``; a pickle, as LAMMPS wants it.
+
+    Raises:
+        OptionsError: not an AlphaNet, or a name that LAMMPS gives to `torch.load`, which refuses it.
+        DataError: see `hint_plugin.mace.predictor.load_model`.
+    """
+    from hint_plugin.mace.predictor import load_model
+
+    if path.suffix in (".pt", ".pth"):
+        raise OptionsError(f"{path}: LAMMPS wants another ending than .pt for a pickle, such as .mliap")
+    model: Any = load_model(checkpoint)
+    potential = getattr(model, "potential", None)
+    if not isinstance(potential, AlphaNet):
+        raise OptionsError(
+            f"{checkpoint} holds a {type(model).__name__}; for MACE models there is MACE's own: "
+            "mace_create_lammps_model --format=mliap"
+        )
+    potential.atomic_energies.copy_(model.atomic_energies_fn.atomic_energies.reshape(-1))
+    unified = HintMLIAP(potential)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        pickle.dump(unified, file)
+    return unified

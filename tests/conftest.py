@@ -1,0 +1,42 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+class Models:
+    """Exported potentials with random weights, made once in a run of all tests and its workers.
+
+    ``models["mace float64"]``, ``models["alphanet float32 compiled"]``: architecture, precision, and whether
+    the file is the one compiled by AOTInductor.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def __getitem__(self, name: str) -> Path:
+        import filelock
+        from artifacts import make_checkpoint
+
+        from hint_plugin.export.checkpoint import compiled_path, export
+
+        kind, dtype, *more = name.split()
+        path = self.folder / f"{kind}_{dtype}{'_'.join(['', *more])}.hint.pt"
+        with filelock.FileLock(f"{path}.lock"):
+            if not path.is_file():
+                checkpoint = self.folder / path.name.removesuffix(".hint.pt")
+                checkpoint.mkdir(exist_ok=True)
+                export(make_checkpoint(kind, dtype, checkpoint), path, aoti=more == ["compiled"])
+        return compiled_path(path) if more else path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Artifacts by name."""
+    base = tmp_path_factory.getbasetemp()  # a worker's own lies in that of the run
+    return Models((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models")

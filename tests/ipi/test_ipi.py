@@ -1,0 +1,347 @@
+"""Exported potentials in the real i-PI: the same numbers, one by one or batched, and no hang whoever dies."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket as sockets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from artifacts import structures
+from ase.io import read
+from ipi.utils.units import Elements
+from ipi_runs import direct, launch, simulation, socket, unique, wait_for_path
+
+import ipi_driver
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.export.potential import Potential
+from ipi_driver.client import ServerLostError, wait_for_server
+from ipi_driver.driver import BOHR, HARTREE, HintDriver
+from ipi_driver.phonons import start_text, upright
+
+FORCES = {"float64": 1e-9, "float32": 5e-5}
+
+ASK = """
+import sys, numpy as np
+from ipi.scripting import InteractiveSimulation
+simulation = InteractiveSimulation(open("input.xml"))
+simulation.run(1)
+system = simulation.syslist[0]
+np.savez("found.npz", positions=system.beads.q.reshape(2, -1, 3), cell=np.array(system.cell.h).T,
+    energy=np.array(system.forces.pots), forces=np.array(system.forces.f).reshape(2, -1, 3),
+    virial=np.array(system.forces.virs))
+"""
+
+
+@pytest.mark.parametrize("kind", ["alphanet float64", "mace float64", "alphanet float32"])
+@pytest.mark.parametrize("name", ["ethanol", "triclinic", "slab", "box smaller than the cutoff", "one atom"])
+def test_forces_in_ipi_are_those_of_the_artifact(models, tmp_path, kind, name):
+    """As i-PI holds them after a step of two beads, which share a call of the model."""
+    atoms = upright(structures()[name])
+    (tmp_path / "start.xyz").write_text(start_text(atoms))
+    atoms.write(tmp_path / "template.xyz", format="extxyz")
+    (tmp_path / "input.xml").write_text(simulation(direct(str(models[kind]), batch=2), beads=2))
+    result = subprocess.run([sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    found = np.load(tmp_path / "found.npz")
+    potential = Potential(models[kind])
+    dtype = potential.metadata.dtype
+    for bead in range(2):
+        moved = atoms.copy()
+        moved.positions = found["positions"][bead] * BOHR
+        if atoms.pbc.any():
+            moved.set_cell(found["cell"] * BOHR)
+        (wanted,) = potential.evaluate([moved])
+        forces = found["forces"][bead] * HARTREE / BOHR
+        assert np.abs(forces - wanted.forces).max() <= FORCES[dtype]
+        assert found["energy"][bead] * HARTREE == pytest.approx(
+            wanted.energy, rel=1e-12 if dtype == "float64" else 1e-7
+        )
+        virial = found["virial"][bead] * HARTREE  # i-PI keeps the upper half
+        np.testing.assert_allclose(
+            np.triu(virial), np.triu(wanted.virial), atol=20 * FORCES[dtype], rtol=1e-8
+        )
+    assert np.abs(found["positions"][0] - found["positions"][1]).max() > 0 or name == "one atom"
+
+
+def output(folder: Path) -> np.ndarray:
+    return np.loadtxt(folder / "run.out", ndmin=2)
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 120) -> int:
+    try:
+        return process.wait(timeout=seconds)
+    finally:
+        process.kill()
+
+
+def run_pair(place: Path, xml: str, *client: object) -> tuple[int, int]:
+    """i-PI and a client; their exit statuses."""
+    (place / "input.xml").write_text(xml)
+    server = launch(place, "i-pi", "input.xml")
+    worker = launch(place, *client)
+    return finish(server), finish(worker, 20)
+
+
+def test_sockets_of_every_kind_give_the_same_run(models, place):
+    """UNIX and TCP, our client and i-PI's own, one structure a message and eight."""
+    model = models["alphanet float64"]
+    ours = ("hint", "ipi", "run", "--model", model, "--template", "template.xyz")
+    runs = []
+    for batch in (1, 8):
+        name = unique()
+        xml = simulation(socket(name, batch=batch), beads=8, steps=5, mode="nvt")
+        assert run_pair(place, xml, *ours, "--address", name) == (0, 0)
+        runs.append(output(place))
+    with sockets.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    xml = simulation(socket("localhost", port=port), beads=8, steps=5, mode="nvt")
+    assert run_pair(place, xml, *ours, "--address", "localhost", "--port", port) == (0, 0)
+    runs.append(output(place))
+    name = unique()
+    stock = ("i-pi-driver-py", "-m", "custom", "-P", ipi_driver.path(), "-u", "-a", name)
+    (place / "input.xml").write_text(simulation(socket(name), beads=8, steps=5, mode="nvt"))
+    server = launch(place, "i-pi", "input.xml")
+    wait_for_path(Path(f"/tmp/ipi_{name}"))
+    worker = launch(place, *stock, "-o", f"template=template.xyz,model={model}")
+    assert (finish(server), finish(worker, 20)) == (0, 0)
+    runs.append(output(place))
+    for other in runs[1:]:
+        np.testing.assert_allclose(other, runs[0], rtol=1e-7)
+    assert runs[0].shape == (6, 4) and np.ptp(runs[0][:, 2]) > 0
+
+
+def wait_for_file(path: Path, text: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if path.exists() and text in path.read_text():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{text!r} not in {path}: {path.read_text()[-2000:] if path.exists() else ''}")
+
+
+def wait_for_steps(place: Path, steps: int, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        out = place / "run.out"
+        if out.exists() and len([x for x in out.read_text().splitlines() if not x.startswith("#")]) > steps:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"i-PI makes no steps: {(place / 'i-pi.log').read_text()[-2000:]}")
+
+
+@pytest.mark.parametrize("victim", ["server", "client"])
+def test_after_a_kill_nothing_hangs_and_a_restart_goes_on(models, place, victim):
+    """SIGKILL. (i-PI 3.3.1 itself does not survive a client that is killed; it is killed, too.)"""
+    name = unique()
+    (place / "input.xml").write_text(simulation(socket(name), steps=100000))
+    server = launch(place, "i-pi", "input.xml")
+    client = ("hint", "ipi", "run", "--model", models["alphanet float64"], "--template", "template.xyz")
+    worker = launch(place, *client, "--address", name)
+    wait_for_steps(place, 12)
+    worker.send_signal(signal.SIGSTOP)  # i-PI waits: its checkpoint is whole
+    time.sleep(0.5)
+    (worker if victim == "client" else server).kill()
+    server.kill()
+    worker.send_signal(signal.SIGCONT)
+    assert finish(worker, 20) == (-9 if victim == "client" else 2)
+    if victim == "server":
+        log = (place / "hint.log").read_text()
+        assert re.search("error: (i-PI closed|the connection to i-PI broke)", log)
+    checkpoint = (place / "run.checkpoint").read_text()
+    again, count = re.subn(
+        r"<total_steps>\s*100000\s*</total_steps>", "<total_steps>40</total_steps>", checkpoint
+    )
+    assert count == 1
+    (place / "again.xml").write_text(again)
+    server.wait()
+    Path(f"/tmp/ipi_{name}").unlink()  # as i-PI asks for
+    server = launch(place, "i-pi", "again.xml")
+    worker = launch(place, *client, "--address", name)
+    assert (finish(server), finish(worker, 20)) == (0, 0)
+    steps = output(place)[:, 0]
+    assert steps[-1] == 40
+    conserved = output(place)[:, 1]
+    assert np.ptp(conserved) < 1e-4
+
+
+def test_a_new_client_takes_the_place_of_one_that_is_ended(models, place):
+    """As batch systems end a job: SIGTERM."""
+    name = unique()
+    (place / "input.xml").write_text(simulation(socket(name), steps=400))
+    server = launch(place, "i-pi", "input.xml")
+    client = ("hint", "ipi", "run", "--model", models["alphanet float64"], "--template", "template.xyz")
+    worker = launch(place, *client, "--address", name)
+    wait_for_steps(place, 5)
+    worker.terminate()
+    assert finish(worker, 20) == 1
+    assert output(place)[-1, 0] < 400
+    worker = launch(place, *client, "--address", name)
+    assert (finish(server), finish(worker, 20)) == (0, 0)
+    assert output(place)[-1, 0] == 400
+
+
+def test_a_client_that_is_told_to_waits_for_the_server_to_come_back(models, place):
+    name = unique()
+    (place / "input.xml").write_text(simulation(socket(name), steps=100000))
+    client = ("hint", "ipi", "run", "--model", models["alphanet float64"], "--template", "template.xyz")
+    worker = launch(place, *client, "--address", name, "--reconnect", "60")  # before the server, too
+    server = launch(place, "i-pi", "input.xml")
+    wait_for_steps(place, 5)
+    server.kill()
+    wait_for_file(place / "hint.log", "waiting 60 s for it to come back")
+    Path(f"/tmp/ipi_{name}").unlink(missing_ok=True)
+    (place / "run.out").unlink()
+    (place / "input.xml").write_text(simulation(socket(name), steps=10))
+    server = launch(place, "i-pi", "input.xml")
+    assert (finish(server), finish(worker, 20)) == (0, 0)
+    assert output(place)[-1, 0] == 10
+
+
+def test_no_server_is_one_sentence():
+    def refused() -> sockets.socket:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    start = time.monotonic()
+    with pytest.raises(ServerLostError, match="i-PI does not answer .*Connection refused.*is it running"):
+        wait_for_server(refused, 0.5)
+    assert 0.4 < time.monotonic() - start < 5
+
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "ipi"
+
+
+def example(name: str, folder: Path, model: Path, **changes: str) -> np.ndarray:
+    """Runs an input of `configs/ipi` as it says; its output."""
+    address = unique()
+    text = (
+        (CONFIGS / f"{name}.xml")
+        .read_text()
+        .replace("<address> hint </address>", f"<address> {address} </address>")
+    )
+    for tag, value in changes.items():
+        text, count = re.subn(rf"<{tag}>[^<]*</{tag}>", f"<{tag}> {value} </{tag}>", text)
+        assert count == 1, tag
+    (folder / "acetaldehyde.xyz").write_text((CONFIGS / "acetaldehyde.xyz").read_text())
+    client = ("hint", "ipi", "run", "--model", model, "--template", "acetaldehyde.xyz", "--address", address)
+    assert run_pair(folder, text, *client) == (0, 0), (folder / "i-pi.log").read_text()[-2000:]
+    return np.loadtxt(folder / f"{name}.out", ndmin=2)
+
+
+def test_example_nve(models, tmp_path):
+    found = example("nve", tmp_path, models["mace float64"], total_steps="200")
+    assert found[-1, 0] == 200
+    assert np.ptp(found[:, 2]) < 0.02 * np.ptp(found[:, 3])  # conserved, while the potential is not
+
+
+def test_example_pimd(models, tmp_path):
+    """16 beads, one call of the model a step."""
+    found = example("pimd", tmp_path, models["mace float64"], total_steps="100")
+    assert found[-1, 0] == 100
+    assert np.ptp(found[:, 2]) < 0.02 * np.ptp(found[:, 3])
+
+
+def test_example_scp(models, tmp_path):
+    """Starts at the harmonic frequencies of the exact Hessian, and renormalises them."""
+    model = models["mace float64"]
+    (tmp_path / "acetaldehyde.xyz").write_text((CONFIGS / "acetaldehyde.xyz").read_text())
+    assert (
+        finish(launch(tmp_path, "hint", "ipi", "scp", "--model", model, "--template", "acetaldehyde.xyz"))
+        == 0
+    )
+    example("scp", tmp_path, model)
+    start = read(tmp_path / "start.xyz")
+    hessian = Potential(model).hessian(start)
+    masses = np.repeat([Elements.mass(s) for s in start.symbols], 3)
+    wanted = np.linalg.eigvalsh(hessian * BOHR**2 / HARTREE / np.sqrt(np.outer(masses, masses)))
+    found = np.loadtxt(tmp_path / "scp.sc.w.0")
+    wanted = np.sort(np.sqrt(np.abs(wanted)))
+    kept = wanted > 4e-5  # i-PI calls lower ones zero
+    assert kept.sum() > 10
+    np.testing.assert_allclose(np.sort(found)[kept], wanted[kept], rtol=1e-3)
+    last = np.loadtxt(tmp_path / "scp.sc.w.3")
+    assert not np.allclose(found, last, rtol=0.005)
+
+
+class TestDriver:
+    """Called as i-PI calls it."""
+
+    @pytest.fixture
+    def files(self, place, models, monkeypatch):
+        monkeypatch.chdir(place)
+        return {"template": "template.xyz", "model": str(models["alphanet float64"])}
+
+    @staticmethod
+    def bohr(atoms):
+        return atoms.cell.array.T / BOHR, atoms.positions / BOHR
+
+    def test_a_committee_is_its_mean(self, files, models):
+        paths = [models["alphanet float64"], models["mace float64"]]
+        driver = HintDriver(files["template"], ";".join(map(str, paths)))
+        atoms = read("template.xyz")
+        energy, forces, virial, extras = driver.compute(*self.bohr(atoms))
+        members = [Potential(path).evaluate([atoms])[0] for path in paths]
+        assert energy * HARTREE == pytest.approx(np.mean([m.energy for m in members]), rel=1e-12)
+        np.testing.assert_allclose(
+            forces * HARTREE / BOHR, np.mean([m.forces for m in members], axis=0), atol=1e-12
+        )
+        np.testing.assert_allclose(virial * HARTREE, np.mean([m.virial for m in members], axis=0), atol=1e-12)
+        said = json.loads(extras)
+        energies = np.array([m.energy for m in members])
+        np.testing.assert_allclose(np.array(said["committee_pot"]) * HARTREE, energies)
+        assert said["energy_std_ev_per_atom"] == pytest.approx(energies.std(ddof=1) / len(atoms))
+        assert said["forces_std_ev_per_angstrom"] > 0
+
+    def test_a_committee_that_disagrees_stops_the_run(self, files, models):
+        both = f"{files['model']};{models['mace float64']}"
+        with pytest.raises(DataError, match="standard deviation of .* eV/atom, above the threshold of 1e-06"):
+            driver = HintDriver(files["template"], both, threshold=1e-6)
+            driver.compute(*self.bohr(read("template.xyz")))
+        assert len(read("hint-failed.xyz")) == 9
+        with pytest.raises(OptionsError, match="threshold is for a committee"):
+            HintDriver(**files, threshold=0.1)
+
+    def test_numbers_that_are_not_finite_stop_the_run(self, files):
+        driver = HintDriver(**files)
+        cell, positions = self.bohr(read("template.xyz"))
+        positions[1] = positions[0]
+        with pytest.raises(
+            DataError, match=r"not finite: atoms too close.* The structure is in .*hint-failed"
+        ):
+            driver.compute(cell, positions)
+        assert np.allclose(read("hint-failed.xyz").positions[0], read("hint-failed.xyz").positions[1])
+        positions[1] = np.nan
+        with pytest.raises(DataError, match="i-PI sends positions that are not finite"):
+            driver.compute(cell, positions)
+
+    def test_templates_and_models_that_do_not_fit(self, files, models):
+        driver = HintDriver(**files)
+        cell, positions = self.bohr(read("template.xyz"))
+        with pytest.raises(DataError, match=r"i-PI sends 8 atoms and the template template.xyz has 9"):
+            driver.compute(cell, positions[:-1])
+        with pytest.raises(DataError, match="template nowhere.xyz: no such file"):
+            HintDriver("nowhere.xyz", files["model"])
+        with pytest.raises(OptionsError, match="needs -o template=start.xyz,model=model.hint.pt"):
+            HintDriver()
+        atoms = read("template.xyz")
+        atoms.symbols[0] = "Ag"
+        atoms.write("silver.xyz")
+        with pytest.raises(DataError, match="has Ag; the model knows H, C, O, Si, Cu"):
+            HintDriver("silver.xyz", files["model"])
+
+    def test_a_client_says_why_it_ends(self, files, place):
+        result = subprocess.run(
+            [str(Path(sys.executable).parent / "hint"), "ipi", "run", "--model", files["model"]],
+            cwd=place, capture_output=True, text=True,
+        )  # fmt: skip
+        assert (result.returncode, result.stderr.strip()) == (
+            2,
+            "error: hint ipi run needs --model and --template",
+        )
