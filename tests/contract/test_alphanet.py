@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from ase import Atoms
 from potential_contract import (
     NUMBERS,
     Batch,
     Potential,
     PotentialContract,
-    collate,
-    methanol,
-    mixed_cell,
     randomised,
 )
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
 
@@ -62,38 +55,3 @@ class TestAlphaNet(PotentialContract):
             return AlphaNetPotential(randomised(module, seed), repels_at=repels_at)
 
         return build
-
-
-def test_energies_and_forces_compile_with_aotinductor(tmp_path: Path) -> None:
-    """Traced on a crystal, compiled, and asked about a molecule and about atoms close enough to repel."""
-    torch.manual_seed(0)
-    config = replace(CONFIGS["tiny"], repulsion=True)
-    module = randomised(AlphaNet(NUMBERS, config), 0).eval().requires_grad_(False)
-
-    def energies_and_forces(x: Tensor, z: Tensor, edges: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        i, j = edges.unbind(0)
-        vectors = (x.index_select(0, j) - x.index_select(0, i) + shifts).detach().requires_grad_(True)
-        energies = module.node_energies(vectors, i, j, module.element_index[z])
-        (gradient,) = torch.autograd.grad(energies.sum(), vectors)
-        forces = torch.zeros_like(x).index_add(0, i, gradient).index_add(0, j, -gradient)
-        return energies.detach(), forces
-
-    def arguments(atoms: Atoms) -> tuple[Tensor, ...]:
-        batch = collate([atoms], module.cutoff)
-        return tuple(batch[key] for key in ("positions", "atomic_numbers", "edge_index", "shifts"))
-
-    example = arguments(mixed_cell())
-    atoms, edges = torch.export.Dim("atoms", min=2), torch.export.Dim("edges", min=2)
-    traced = make_fx(energies_and_forces, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
-    program = torch.export.export(
-        traced, example, dynamic_shapes=({0: atoms}, {0: atoms}, {1: edges}, {0: edges}), strict=False
-    )
-    path = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "model.pt2"))
-    compiled = torch._inductor.aoti_load_package(path)
-    squeezed = methanol()
-    squeezed.positions *= 0.4
-    for system in (mixed_cell(), methanol(), squeezed):
-        for found, wanted in zip(
-            compiled(*arguments(system)), energies_and_forces(*arguments(system)), strict=True
-        ):
-            assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-12

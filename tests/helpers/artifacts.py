@@ -27,12 +27,14 @@ def small_alphanet(dtype: torch.dtype) -> AlphaNet:
     return AlphaNet(NUMBERS, config, average_neighbours=8.0, atomic_energies=E0S, scale=2.0).to(dtype)
 
 
-def make_checkpoint(kind: str, dtype: str, folder: Path) -> Path:
-    """A saved model that `hint export` reads."""
+def make_checkpoint(kind: str, dtype: str, folder: Path, correlation: int = 3) -> Path:
+    """A saved model that `hint export` reads; `correlation` is MACE's."""
     path = folder / f"{kind}_{dtype}.model"
     model: Any = small_alphanet(DTYPES[dtype])
     if kind == "mace":
-        model = small_mace(NUMBERS, correlation=3, energies=np.array(E0S), scale=2.0, dtype=DTYPES[dtype])
+        model = small_mace(
+            NUMBERS, correlation=correlation, energies=np.array(E0S), scale=2.0, dtype=DTYPES[dtype]
+        )
     torch.save(model, path)
     return path
 
