@@ -271,7 +271,7 @@ def main() -> None:
     console.rule("labels")
     make_data(folder, options.jobs)
     console.rule("training")
-    longest_first = sorted(TRAININGS, key=lambda job: ("hint_" not in job.options, job.model != MACE))
+    longest_first = sorted(TRAININGS, key=lambda job: ("--loss" not in job.options, job.model != MACE))
     with ThreadPoolExecutor(max(1, min(options.jobs, len(TRAININGS)))) as pool:
         tasks = [pool.submit(train, job, folder, options.epochs) for job in longest_first]
         tasks.append(pool.submit(build_pair_style, folder))  # fills what is left of the last training's time
