@@ -93,6 +93,20 @@ def test_same_numbers_in_other_blocks(block: str) -> None:
     assert_same(stock, fast)
 
 
+def test_atoms_without_neighbours() -> None:
+    torch.set_default_dtype(torch.float64)
+    model = make_model(1)
+    atoms = molecule("CH3OH")
+    atoms.positions *= 100
+    config = data.config_from_atoms(atoms, key_specification=data.KeySpecification.from_defaults())
+    item = data.AtomicData.from_config(config, z_table=tools.AtomicNumberTable(NUMBERS), cutoff=4.0)
+    batch = next(iter(torch_geometric.dataloader.DataLoader([item], batch_size=1))).to_dict()
+    assert batch["edge_index"].shape == (2, 0)
+    wanted = model(dict(batch), compute_force=False)["energy"]
+    with kernels.use(model, "fast"):
+        torch.testing.assert_close(model(dict(batch), compute_force=False)["energy"], wanted)
+
+
 class TestProducts:
     """Each kernel and the module of e3nn that it stands in for."""
 

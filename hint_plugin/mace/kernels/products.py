@@ -67,6 +67,7 @@ class ChannelProduct:
     def __init__(self, module: Any) -> None:
         first = module.irreps_in1
         self.channels = first[0].mul
+        self.paths = len(module.instructions)
         self.sizes = [part.dim for part in first]
         self.slots = [_Slot(module, slot) for slot in range(len(first))]
         self.table_sizes = [slot.table.shape[1] for slot in self.slots]
@@ -81,11 +82,12 @@ class ChannelProduct:
             for slot in self.slots:
                 slot.spread = slot.spread.to(y.dtype)
         edges = len(x)
-        weights = weight.view(edges, -1, self.channels).transpose(1, 2)
+        weights = weight.view(edges, self.paths, self.channels).transpose(1, 2)
         coupled = (y @ self.table).split(self.table_sizes, dim=-1)
         products = []
         for slot, part, table in zip(self.slots, x.split(self.sizes, dim=-1), coupled, strict=True):
-            table, part = table.view(edges, slot.width, -1), part.view(edges, self.channels, slot.width)
+            table = table.view(edges, slot.width, table.shape[1] // slot.width)
+            part = part.view(edges, self.channels, slot.width)
             found = part * table if slot.width == 1 else torch.bmm(part, table)
             products.append(found * (weights @ slot.spread))
         joined: Tensor = _Join.apply(self.layout, *products)
@@ -138,7 +140,8 @@ class _Layout:
         start = 0
         for part, first, size in self.blocks:
             end = start + self.channels * size
-            yield parts[part][:, :, first : first + size], whole[:, start:end].view(-1, self.channels, size)
+            place = whole[:, start:end].view(len(whole), self.channels, size)
+            yield parts[part][:, :, first : first + size], place
             start = end
 
 
