@@ -24,7 +24,7 @@ def doctor(
         warnings.simplefilter("ignore")  # MACE's imports talk
         found = status.checks()
     ready = status.ready(found)
-    found.append(_lammps(status.Check))
+    found += [_lammps(status.Check), _ipi(status.Check)]
     if json_:
         typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in found]}, indent=2))
     else:
@@ -41,6 +41,16 @@ def _lammps(check: Any) -> Any:
     if problem := lammps_pair.problem():
         return check("LAMMPS", problem, None)
     return check("LAMMPS", f"pair_style hint: {lammps_pair.folder() / lammps_pair.LIBRARY}")
+
+
+def _ipi(check: Any) -> Any:
+    """Whether `hint ipi run` can be used; not needed for training."""
+    from importlib import metadata
+
+    try:
+        return check("i-PI", metadata.version("ipi"))
+    except metadata.PackageNotFoundError:
+        return check("i-PI", "not installed", None, "only for path integrals: pip install 'hint-mlip[ipi]'")
 
 
 def _show(found: list, ready: bool) -> None:
