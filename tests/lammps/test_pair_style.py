@@ -396,3 +396,12 @@ assert abs(atoms.get_potential_energy() - wanted.energy) < 1e-9
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", ["lammps_module", "lammps_ase"])
+def test_examples_from_python(models, tmp_path, name):
+    script = Path(__file__).parents[2] / "examples" / f"{name}.py"
+    command = [sys.executable, str(script), str(models["alphanet float64"])]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    assert re.search(r"-?\d+\.\d{6} eV", result.stdout)
