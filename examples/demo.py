@@ -16,9 +16,11 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -36,13 +38,13 @@ ALPHANET = "--model AlphaNet --alphanet_size small --lr 0.005"
 COMMON = (
     "--r_max 5.0 --E0s average --batch_size 6 --valid_batch_size 12 "
     "--scheduler ExponentialLR --energy_weight 10 --forces_weight 100 --ema --ema_decay 0.99 "
-    "--default_dtype float32 --device cpu --eval_interval 10 --error_table PerAtomMAE --seed 1"
+    "--default_dtype float32 --device cpu --eval_interval 10 --error_table PerAtomMAE --plot False --seed 1"
 )
 #: With a fifth of the labels, a fifth of the weight: the loss is a mean over labelled structures.
 FEW = "--hint_weight_start 2 --hint_weight_end 16"
 #: MACE's own loss, evaluated by HINT's kernels like the others: the same numbers in less time.
 KERNELS = "--hint_kernels fast"
-EPOCHS = 175
+EPOCHS = 168
 #: The learning rate at the end, relative to that at the start.
 DECAY = 0.05
 
@@ -137,24 +139,18 @@ def train(job: Training, folder: Path, epochs: int) -> None:
     console.print(f"{job.title}: trained in {seconds:.0f} s")
 
 
-def evaluate(folder: Path, jobs: int) -> list[dict]:
-    """Errors of all models on both test sets by ``hint evaluate``, one row a training."""
-
+def evaluate(job: Training, folder: Path) -> dict:
+    """Errors of a model on both test sets by ``hint evaluate``: a row."""
+    place = folder / job.name
     files = " ".join(f"{test}.xyz" for test in TESTS)
-
-    def measure(job: Training) -> dict:
-        place = folder / job.name
-        if not (place / "evaluation" / "metrics.json").exists():
-            run(f"hint evaluate {job.name}/{job.name}.model {files} -o {job.name}/evaluation", folder)
-        by_file = json.loads((place / "evaluation" / "metrics.json").read_text())["sources"]
-        return (
-            {"name": job.name, "training": job.title}
-            | json.loads((place / "done.json").read_text())
-            | {test: by_file[f"{test}.xyz"] for test in TESTS}
-        )
-
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(measure, TRAININGS))
+    if not (place / "evaluation" / "metrics.json").exists():
+        run(f"hint evaluate {job.name}/{job.name}.model {files} -o {job.name}/evaluation", folder)
+    by_file = json.loads((place / "evaluation" / "metrics.json").read_text())["sources"]
+    return (
+        {"name": job.name, "training": job.title}
+        | json.loads((place / "done.json").read_text())
+        | {test: by_file[f"{test}.xyz"] for test in TESTS}
+    )
 
 
 #: key of ``hint evaluate``, head of the column, factor, decimals.
@@ -225,9 +221,10 @@ def build_pair_style(folder: Path) -> None:
 
 
 def dynamics(folder: Path) -> None:
-    """One picosecond at constant energy by ``pair_style hint``; prints how well the energy is kept."""
+    """One picosecond at constant energy by ``pair_style hint``."""
     place = folder / MD
     if not (place / "nve.json").exists():
+        build_pair_style(folder)
         run(f"hint export {MD}/{MD}.model -o {MD}/model.hint.pt", folder)
         seconds = run(f"lmp -in {shlex.quote(str(INPUT))} -var model model.hint.pt", place, place / "nve.log")
         lines = [line.split() for line in (place / "nve.log").read_text().splitlines()]
@@ -241,6 +238,11 @@ def dynamics(folder: Path) -> None:
             "seconds": round(seconds, 1),
         }
         (place / "nve.json").write_text(json.dumps(found, indent=2))
+
+
+def show_dynamics(folder: Path) -> None:
+    """How well the energy was kept."""
+    place = folder / MD
     found = json.loads((place / "nve.json").read_text())
     console.print(
         f"{found['picoseconds']:g} ps of acetaldehyde at {found['temperature_K']:.0f} K by pair_style hint "
@@ -270,17 +272,22 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     console.rule("labels")
     make_data(folder, options.jobs)
-    console.rule("training")
+    console.rule("training, evaluation, molecular dynamics")
     longest_first = sorted(TRAININGS, key=lambda job: ("--loss" not in job.options, job.model != MACE))
     with ThreadPoolExecutor(max(1, min(options.jobs, len(TRAININGS)))) as pool:
-        tasks = [pool.submit(train, job, folder, options.epochs) for job in longest_first]
-        tasks.append(pool.submit(build_pair_style, folder))  # fills what is left of the last training's time
-        for task in tasks:
-            task.result()
-    console.rule("evaluation")
-    show(evaluate(folder, options.jobs), folder)
-    console.rule("molecular dynamics")
-    dynamics(folder)
+        trained = {job.name: pool.submit(train, job, folder, options.epochs) for job in longest_first}
+
+        def after(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+            trained[name].result()  # begun before, whoever takes this up: no processor waits for long
+            return work(*arguments)
+
+        md = pool.submit(after, MD, dynamics, folder)
+        evaluated = {job.name: pool.submit(after, job.name, evaluate, job, folder) for job in longest_first}
+        rows = [evaluated[job.name].result() for job in TRAININGS]
+        md.result()
+    console.rule("results")
+    show(rows, folder)
+    show_dynamics(folder)
 
 
 if __name__ == "__main__":
