@@ -130,10 +130,9 @@ def raw(predictor: Any, frames: list[Atoms]) -> Callable[[], Any]:
 def bare(potential: Any, frames: list[Atoms]) -> Callable[[], Any]:
     """Energies and gradients of the edges by the artifact; graphs are made beforehand."""
     graph = potential._graph(frames, potential._fresh)
-    index, species = potential._tensors(graph)
-    vectors = torch.as_tensor(graph.vectors, dtype=potential.dtype)
+    vectors = graph.vectors.to(potential.dtype)
     mask = torch.ones(len(graph.species), dtype=potential.dtype)
-    return lambda: potential.module(vectors, index, species, mask)
+    return lambda: potential.module(vectors, graph.index, graph.species, mask)
 
 
 def moving(frames: list[Atoms], evaluate: Callable[[list[Atoms]], Any]) -> Callable[[], Any]:

@@ -38,7 +38,7 @@ class Connection:
         self._arrived = bytearray()
 
     def header(self) -> str:
-        """The next message's name; EXIT at the end of the stream between two messages."""
+        """The next message's name."""
         return self._receive(HEADER).decode("ascii", errors="replace").strip().upper()
 
     def _receive(self, count: int) -> bytes:

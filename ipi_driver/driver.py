@@ -22,7 +22,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 from ipi.pes.dummy import Dummy_driver
-from ipi.utils.units import unit_to_internal, unit_to_user
+from ipi.utils.units import unit_to_user
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.potential import Evaluation, Potential
@@ -145,6 +145,3 @@ class HintDriver(Dummy_driver):
         write(temporary, atoms, format="extxyz")
         os.replace(temporary, FAILED)
         raise DataError(f"{reason}. The structure is in {Path(FAILED).resolve()}")
-
-
-assert abs(unit_to_internal("length", "angstrom", 1.0) * BOHR - 1.0) < 1e-12

@@ -38,7 +38,13 @@ class Models:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Artifacts by name."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of the run of all tests, the same for all of its workers."""
     base = tmp_path_factory.getbasetemp()  # a worker's own lies in that of the run
-    return Models((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models")
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def models(shared_folder: Path) -> Models:
+    """Artifacts by name."""
+    return Models(shared_folder / "models")

@@ -66,7 +66,13 @@ def ipi(
     driver = HintDriver(str(template), ";".join(map(str, model)), device, dtype, threshold)
     if action is Action.scp:
         _prepare_phonons(driver, fmax)
-        return
+    else:
+        _be_client(driver, address, port, prefix, wait, reconnect)
+
+
+def _be_client(
+    driver: Any, address: str, port: int | None, prefix: str, wait: float, reconnect: float
+) -> None:
     import signal
 
     from ipi_driver import client

@@ -68,9 +68,8 @@ def export(
     name = str(reference.dtype).removeprefix("torch.")
     from hint_plugin.mace.edges import plain_edges, scripted_edges  # after MACE, which e3nn must come after
 
-    plain = (
-        plain_edges(model, reference.head) if aoti else None
-    )  # first: scripting changes parts of a MACE model
+    # plain ones first: scripting changes parts of a MACE model
+    plain = plain_edges(model, reference.head) if aoti else None
     edges = scripted_edges(model, reference.head)
     species = tuple(chemical_symbols[z] for z in reference.numbers)
     training = getattr(model, "hint_training", None)

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hint_plugin.core.devices import DTYPES
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.export.contract import EdgeContract
 from hint_plugin.export.metadata import ENTRY, Metadata, content_hash
@@ -82,7 +83,7 @@ def _compile(edges: torch.nn.Module, metadata: Metadata, path: Path) -> None:
     # sizes that no dimension of the model has, for nothing to be taken for the number of atoms or edges
     atoms, pairs = 29, 31
     rng = torch.Generator().manual_seed(0)
-    dtype = getattr(torch, metadata.dtype)
+    dtype = DTYPES[metadata.dtype]
     vectors = torch.nn.functional.normalize(torch.randn(pairs, 3, generator=rng, dtype=dtype), dim=-1)
     example = (
         0.5 * metadata.cutoff * vectors,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +27,14 @@ ATOMS_AT_ONCE = 2000
 class Graph:
     """Structures side by side, as the contract wants them: E edges, N atoms, G structures.
 
-    `vectors` [E, 3] (float64, A), `index` [2, E] (i, j), `shifts` [E, 3] (S @ cell), `species` [N], `ptr`
-    [G + 1], `volumes` [G] (0 without a cell).
+    On the device: `vectors` [E, 3] (float64, A), `index` [2, E] (i, j), `shifts` [E, 3] (S @ cell, float64),
+    `species` [N]. On the host: `ptr` [G + 1], `volumes` [G] (0 without a cell).
     """
 
-    vectors: np.ndarray
-    index: np.ndarray
-    shifts: np.ndarray
-    species: np.ndarray
+    vectors: Tensor
+    index: Tensor
+    shifts: Tensor
+    species: Tensor
     ptr: np.ndarray
     volumes: np.ndarray
 
@@ -185,14 +184,14 @@ class Potential:
     def _differentiable(self, frames: Sequence[Atoms]) -> tuple[Graph, Tensor, Tensor, Tensor]:
         """Energies [N], their gradient by edges [E, 3] with its graph, and the positions it comes from."""
         graph = self._graph(frames, self._fresh)
-        index, species = self._tensors(graph)
-        shifts = torch.as_tensor(graph.shifts, dtype=self.dtype, device=self.device)
+        i, j = graph.index
         positions = torch.as_tensor(
             np.concatenate([atoms.positions for atoms in frames]), dtype=self.dtype, device=self.device
         ).requires_grad_(True)
-        vectors = positions.index_select(0, index[1]) - positions.index_select(0, index[0]) + shifts
-        energies = self.module.energies(vectors, index, species)
-        if index.shape[1] == 0:
+        shifts = graph.shifts.to(self.dtype)
+        vectors = positions.index_select(0, j) - positions.index_select(0, i) + shifts
+        energies = self.module.energies(vectors, graph.index, graph.species)
+        if len(vectors) == 0:
             return graph, energies, 0.0 * vectors, positions
         (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
         return graph, energies, gradient, positions
@@ -200,28 +199,25 @@ class Potential:
     @torch.enable_grad()
     def _forces(self, graph: Graph, gradient: Tensor) -> Tensor:
         """F_i = sum_j g_ij - sum_j g_ji, [N, 3]."""
-        i, j = torch.as_tensor(graph.index, device=self.device)
+        i, j = graph.index
         zeros = torch.zeros(len(graph.species), 3, dtype=gradient.dtype, device=self.device)
         return zeros.index_add(0, i, gradient).index_add(0, j, -gradient)
 
     def _evaluate(self, frames: Sequence[Atoms], neighbours: Neighbours) -> list[Evaluation]:
         graph = self._graph(frames, neighbours)
-        index, species = self._tensors(graph)
-        vectors = torch.as_tensor(graph.vectors, dtype=self.dtype, device=self.device)
+        vectors = graph.vectors.to(self.dtype)
         mask = torch.ones(len(graph.species), dtype=self.dtype, device=self.device)
         with torch.enable_grad():
-            energies, gradient = self.module(vectors, index, species, mask)
+            energies, gradient = self.module(vectors, graph.index, graph.species, mask)
         return self._evaluations(graph, energies, gradient)
 
     def _evaluations(self, graph: Graph, energies: Tensor, gradient: Tensor) -> list[Evaluation]:
         gradient = gradient.double()
         forces = self._forces(graph, gradient)
-        vectors = torch.as_tensor(graph.vectors, device=self.device)
-        outer = (vectors.unsqueeze(2) * gradient.unsqueeze(1)).reshape(-1, 9)
-        owner = torch.as_tensor(
-            np.searchsorted(graph.ptr, graph.index[0], side="right") - 1, device=self.device
-        )
+        outer = (graph.vectors.unsqueeze(2) * gradient.unsqueeze(1)).reshape(-1, 9)
         count = len(graph.ptr) - 1
+        structure = torch.as_tensor(np.repeat(np.arange(count), np.diff(graph.ptr)), device=self.device)
+        owner = structure.index_select(0, graph.index[0])
         strain = torch.zeros(count, 9, dtype=torch.float64, device=self.device).index_add(0, owner, outer)
         strain = strain.reshape(-1, 3, 3)
         strain = 0.5 * (strain + strain.transpose(1, 2))
@@ -246,7 +242,14 @@ class Potential:
         i, j, shifts, vectors = (np.concatenate(p) for p in zip(*parts, strict=True))
         numbers = np.concatenate([atoms.numbers for atoms in frames])
         volumes = np.array([atoms.cell.volume if atoms.pbc.all() else 0.0 for atoms in frames])
-        return Graph(vectors, np.stack([i, j]), shifts, self._index[numbers], ptr, volumes)
+        return Graph(
+            vectors=torch.as_tensor(vectors, device=self.device),
+            index=torch.as_tensor(np.stack([i, j]), device=self.device),
+            shifts=torch.as_tensor(shifts, device=self.device),
+            species=torch.as_tensor(self._index[numbers], device=self.device),
+            ptr=ptr,
+            volumes=volumes,
+        )
 
     def check_elements(self, atoms: Atoms, name: str = "") -> None:
         """Raises DataError if the model does not know an element."""
@@ -263,9 +266,3 @@ class Potential:
         if not np.isfinite(atoms.positions).all():
             atom = int(np.argmin(np.isfinite(atoms.positions).all(axis=1)))
             raise DataError(f"{name}: the position of atom {atom} is not finite")
-
-    def _tensors(self, graph: Graph) -> tuple[Any, Tensor]:
-        return (
-            torch.as_tensor(graph.index, device=self.device),
-            torch.as_tensor(graph.species, device=self.device),
-        )

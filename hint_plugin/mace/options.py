@@ -161,11 +161,12 @@ def from_arguments(args: argparse.Namespace) -> HintOptions | None:
     Raises:
         OptionsError: options of HINT without a loss of HINT, or values that cannot work.
     """
-    known = {f.name: f.default for f in fields(HintOptions)} | {"kernels": None}
+    known = {f.name: f.default for f in fields(HintOptions)}
     given = {name: getattr(args, f"hint_{name}") for name in _ARGUMENTS if hasattr(args, f"hint_{name}")}
+    kernels = given.pop("kernels", None) or HintOptions.kernels  # any loss may have them
     loss = getattr(args, "loss", "")
     if loss not in LOSSES:
-        changed = [f"--hint_{n}" for n, value in given.items() if value != known[n] and n != "kernels"]
+        changed = [f"--hint_{name}" for name, value in given.items() if value != known[name]]
         if changed:
             raise OptionsError(
                 f"{', '.join(changed)} has no effect with --loss {loss}; wanted --loss {' | '.join(LOSSES)}"
@@ -173,8 +174,7 @@ def from_arguments(args: argparse.Namespace) -> HintOptions | None:
         return None
     if given.get("seed") is None:
         given["seed"] = getattr(args, "seed", 0)
-    given["kernels"] = given.get("kernels") or "fast"
-    options = HintOptions(mode=loss.removeprefix("hint_"), **given)
+    options = HintOptions(mode=loss.removeprefix("hint_"), kernels=kernels, **given)
     options.check_values()
     return options
 

@@ -85,8 +85,9 @@ class MacePredictor:
         for index, atoms in enumerate(frames):
             self._check_elements(atoms, index)
         budget = HESSIAN_BUDGET if hessian else None
+        replaced = kernels.replacements(self.model) if hessian else {}
         for batch in batches(frames, self.batch_size, budget):
-            with kernels.use(self.model, "fast" if hessian else "mace", quiet=True):
+            with kernels.in_place(replaced):
                 predictions = self._predict_batch(batch, hessian)
             yield from predictions
 

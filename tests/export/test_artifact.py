@@ -7,13 +7,12 @@ import json
 import pickle
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from artifacts import make_checkpoint
+from artifacts import changed, make_checkpoint, rewritten
 from ase.build import molecule
 from small_mace import small_mace
 from typer.testing import CliRunner
@@ -26,21 +25,6 @@ from hint_plugin.export.artifact import load_artifact
 from hint_plugin.export.metadata import ENTRY, content_hash, read_metadata
 from hint_plugin.export.potential import Potential
 from hint_plugin.mace import edges
-
-
-def rewritten(path: Path, to: Path, entries: dict[str, bytes]) -> Path:
-    """A copy of an archive with some entries (by the end of their name) replaced."""
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as new:
-        for name in old.namelist():
-            data = next((d for end, d in entries.items() if name.endswith(end)), None)
-            new.writestr(name, old.read(name) if data is None else data)
-    return to
-
-
-def changed(path: Path, to: Path, **values: object) -> Path:
-    """A copy with other metadata."""
-    metadata = json.loads(read_metadata(path).to_json()) | values
-    return rewritten(path, to, {f"extra/{ENTRY}": json.dumps(metadata).encode()})
 
 
 class Attack:

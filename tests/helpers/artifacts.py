@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from small_mace import small_mace
 
+from hint_plugin.core.devices import DTYPES
+from hint_plugin.export.metadata import ENTRY, read_metadata
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
 
 NUMBERS = [1, 6, 8, 14, 29]
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 E0S = [-13.6, -1030.0, -2042.0, -7860.0, -45000.0]
 
 
@@ -60,3 +63,18 @@ def structures() -> dict[str, Atoms]:
     for atoms in found.values():
         atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
     return found
+
+
+def rewritten(path: Path, to: Path, entries: dict[str, bytes]) -> Path:
+    """A copy of an archive with some entries (by the end of their name) replaced."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            data = next((d for end, d in entries.items() if name.endswith(end)), None)
+            new.writestr(name, old.read(name) if data is None else data)
+    return to
+
+
+def changed(path: Path, to: Path, **values: object) -> Path:
+    """A copy with other metadata."""
+    metadata = json.loads(read_metadata(path).to_json()) | values
+    return rewritten(path, to, {f"extra/{ENTRY}": json.dumps(metadata).encode()})

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from artifacts import structures
 from ase.io import read
-from ipi.utils.units import Elements
+from ipi.utils.units import Elements, unit_to_internal
 from ipi_runs import direct, launch, simulation, socket, unique, wait_for_path
 
 import ipi_driver
@@ -81,6 +81,10 @@ def finish(process: subprocess.Popen[str], seconds: float = 120) -> int:
         process.kill()
 
 
+def our_client(model: Path, address: object, template: str = "template.xyz") -> tuple[object, ...]:
+    return ("hint", "ipi", "run", "--model", model, "--template", template, "--address", address)
+
+
 def run_pair(place: Path, xml: str, *client: object) -> tuple[int, int]:
     """i-PI and a client; their exit statuses."""
     (place / "input.xml").write_text(xml)
@@ -92,18 +96,17 @@ def run_pair(place: Path, xml: str, *client: object) -> tuple[int, int]:
 def test_sockets_of_every_kind_give_the_same_run(models, place):
     """UNIX and TCP, our client and i-PI's own, one structure a message and eight."""
     model = models["alphanet float64"]
-    ours = ("hint", "ipi", "run", "--model", model, "--template", "template.xyz")
     runs = []
     for batch in (1, 8):
         name = unique()
         xml = simulation(socket(name, batch=batch), beads=8, steps=5, mode="nvt")
-        assert run_pair(place, xml, *ours, "--address", name) == (0, 0)
+        assert run_pair(place, xml, *our_client(model, name)) == (0, 0)
         runs.append(output(place))
     with sockets.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     xml = simulation(socket("localhost", port=port), beads=8, steps=5, mode="nvt")
-    assert run_pair(place, xml, *ours, "--address", "localhost", "--port", port) == (0, 0)
+    assert run_pair(place, xml, *our_client(model, "localhost"), "--port", port) == (0, 0)
     runs.append(output(place))
     name = unique()
     stock = ("i-pi-driver-py", "-m", "custom", "-P", ipi_driver.path(), "-u", "-a", name)
@@ -137,15 +140,22 @@ def wait_for_steps(place: Path, steps: int, seconds: float = 60) -> None:
     raise AssertionError(f"i-PI makes no steps: {(place / 'i-pi.log').read_text()[-2000:]}")
 
 
+def begin(
+    place: Path, xml: str, client: tuple[object, ...], steps: int
+) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """i-PI and a client, after so many steps."""
+    (place / "input.xml").write_text(xml)
+    server, worker = launch(place, "i-pi", "input.xml"), launch(place, *client)
+    wait_for_steps(place, steps)
+    return server, worker
+
+
 @pytest.mark.parametrize("victim", ["server", "client"])
 def test_after_a_kill_nothing_hangs_and_a_restart_goes_on(models, place, victim):
     """SIGKILL. (i-PI 3.3.1 itself does not survive a client that is killed; it is killed, too.)"""
     name = unique()
-    (place / "input.xml").write_text(simulation(socket(name), steps=100000))
-    server = launch(place, "i-pi", "input.xml")
-    client = ("hint", "ipi", "run", "--model", models["alphanet float64"], "--template", "template.xyz")
-    worker = launch(place, *client, "--address", name)
-    wait_for_steps(place, 12)
+    client = our_client(models["alphanet float64"], name)
+    server, worker = begin(place, simulation(socket(name), steps=100000), client, steps=12)
     worker.send_signal(signal.SIGSTOP)  # i-PI waits: its checkpoint is whole
     time.sleep(0.5)
     (worker if victim == "client" else server).kill()
@@ -164,7 +174,7 @@ def test_after_a_kill_nothing_hangs_and_a_restart_goes_on(models, place, victim)
     server.wait()
     Path(f"/tmp/ipi_{name}").unlink()  # as i-PI asks for
     server = launch(place, "i-pi", "again.xml")
-    worker = launch(place, *client, "--address", name)
+    worker = launch(place, *client)
     assert (finish(server), finish(worker, 20)) == (0, 0)
     steps = output(place)[:, 0]
     assert steps[-1] == 40
@@ -175,15 +185,12 @@ def test_after_a_kill_nothing_hangs_and_a_restart_goes_on(models, place, victim)
 def test_a_new_client_takes_the_place_of_one_that_is_ended(models, place):
     """As batch systems end a job: SIGTERM."""
     name = unique()
-    (place / "input.xml").write_text(simulation(socket(name), steps=400))
-    server = launch(place, "i-pi", "input.xml")
-    client = ("hint", "ipi", "run", "--model", models["alphanet float64"], "--template", "template.xyz")
-    worker = launch(place, *client, "--address", name)
-    wait_for_steps(place, 5)
+    client = our_client(models["alphanet float64"], name)
+    server, worker = begin(place, simulation(socket(name), steps=400), client, steps=5)
     worker.terminate()
     assert finish(worker, 20) == 1
     assert output(place)[-1, 0] < 400
-    worker = launch(place, *client, "--address", name)
+    worker = launch(place, *client)
     assert (finish(server), finish(worker, 20)) == (0, 0)
     assert output(place)[-1, 0] == 400
 
@@ -191,8 +198,8 @@ def test_a_new_client_takes_the_place_of_one_that_is_ended(models, place):
 def test_a_client_that_is_told_to_waits_for_the_server_to_come_back(models, place):
     name = unique()
     (place / "input.xml").write_text(simulation(socket(name), steps=100000))
-    client = ("hint", "ipi", "run", "--model", models["alphanet float64"], "--template", "template.xyz")
-    worker = launch(place, *client, "--address", name, "--reconnect", "60")  # before the server, too
+    client = our_client(models["alphanet float64"], name)
+    worker = launch(place, *client, "--reconnect", "60")  # before the server, too
     server = launch(place, "i-pi", "input.xml")
     wait_for_steps(place, 5)
     server.kill()
@@ -230,7 +237,7 @@ def example(name: str, folder: Path, model: Path, **changes: str) -> np.ndarray:
         text, count = re.subn(rf"<{tag}>[^<]*</{tag}>", f"<{tag}> {value} </{tag}>", text)
         assert count == 1, tag
     (folder / "acetaldehyde.xyz").write_text((CONFIGS / "acetaldehyde.xyz").read_text())
-    client = ("hint", "ipi", "run", "--model", model, "--template", "acetaldehyde.xyz", "--address", address)
+    client = our_client(model, address, "acetaldehyde.xyz")
     assert run_pair(folder, text, *client) == (0, 0), (folder / "i-pi.log").read_text()[-2000:]
     return np.loadtxt(folder / f"{name}.out", ndmin=2)
 
@@ -268,6 +275,11 @@ def test_example_scp(models, tmp_path):
     np.testing.assert_allclose(np.sort(found)[kept], wanted[kept], rtol=1e-3)
     last = np.loadtxt(tmp_path / "scp.sc.w.3")
     assert not np.allclose(found, last, rtol=0.005)
+
+
+def test_units_are_those_of_ipi():
+    assert abs(unit_to_internal("length", "angstrom", 1.0) * BOHR - 1.0) < 1e-12
+    assert abs(unit_to_internal("energy", "electronvolt", 1.0) * HARTREE - 1.0) < 1e-12
 
 
 class TestDriver:

@@ -15,12 +15,11 @@ from lammps_pair.build import build
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plugin(shared_folder: Path) -> Path:
     """The plug-in of these sources, not the one of the environment."""
     import filelock
 
-    base = tmp_path_factory.getbasetemp()  # a worker's own lies in that of the run
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "plugin"
+    shared = shared_folder / "plugin"
     with filelock.FileLock(f"{shared}.lock"):
         if not (shared / lammps_pair.LIBRARY).is_file():
             build(output=shared)

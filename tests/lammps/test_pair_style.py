@@ -62,7 +62,7 @@ def test_many_processes(models, tmp_path, name, ranks, kind, options):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("name", ["ethanol", "slab", "isolated atoms", "one atom"])
-@pytest.mark.parametrize("model", ["alphanet float32 compiled", "mace float64 compiled"])
+@pytest.mark.parametrize("model", ["alphanet float64 compiled", "mace float32 compiled"])
 def test_compiled_models(models, tmp_path, model, name, ranks):
     atoms = structures()[name]
     path = models[model]

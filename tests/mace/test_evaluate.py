@@ -360,7 +360,8 @@ def test_command_line_end_to_end(model_path, labelled, tmp_path):
     again = CliRunner().invoke(
         build_app(), ["evaluate", str(model_path), str(data), "-o", str(out), "--json", "--no-plots"]
     )
-    assert json.loads(again.stdout)["metrics"] == result["metrics"]
+    # not to the last digit: TorchScript compiles in its first calls, and rounds otherwise then
+    assert json.loads(again.stdout)["metrics"] == pytest.approx(result["metrics"], rel=1e-5, abs=1e-9)
     assert not (out / "parity.png").exists()
 
 

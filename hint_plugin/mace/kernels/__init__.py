@@ -18,7 +18,7 @@ pytorch/pytorch#175754), so that parameters before one would get wrong gradients
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -62,33 +62,39 @@ class PlainLayerNorm:
 
 
 @contextmanager
-def use(model: torch.nn.Module, kind: Literal["fast", "mace"], *, quiet: bool = False) -> Iterator[int]:
+def use(model: torch.nn.Module, kind: Literal["fast", "mace"]) -> Iterator[int]:
     """Within the block, HINT's kernels evaluate what they can of the model; yields how many parts these are.
 
     `PlainLayerNorm` evaluates its layer normalisations in any case.
     """
-    chosen = dict(_replacements(model)) if kind == "fast" else {}
-    norms = [m for m in model.modules() if type(m) is torch.nn.LayerNorm]
-    try:
-        for norm in norms:
-            norm.__dict__["forward"] = PlainLayerNorm(norm)
-        for module, replacement in chosen.items():
-            module.__dict__["forward"] = replacement
-        if chosen and not quiet:
-            logging.info(
-                f"HINT: {len(chosen)} parts of MACE by kernels of its own (off: --hint_kernels mace)"
-            )
+    chosen = replacements(model) if kind == "fast" else {}
+    if chosen:
+        logging.info(f"HINT: {len(chosen)} parts of MACE by kernels of its own (off: --hint_kernels mace)")
+    norms = {m: PlainLayerNorm(m) for m in model.modules() if type(m) is torch.nn.LayerNorm}
+    with in_place(chosen | norms):
         yield len(chosen)
+
+
+@contextmanager
+def in_place(kernels: Mapping[torch.nn.Module, Kernel]) -> Iterator[None]:
+    """Within the block, each module is evaluated by its kernel."""
+    try:
+        for module, kernel in kernels.items():
+            module.__dict__["forward"] = kernel
+        yield
     finally:
-        for module in (*chosen, *norms):
+        for module in kernels:
             module.__dict__.pop("forward", None)
 
 
-def _replacements(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, Kernel]]:
+def replacements(model: torch.nn.Module) -> dict[torch.nn.Module, Kernel]:
+    """Kernels for all parts of a model that have one; none if it is not on a CPU."""
     if any(p.device.type != "cpu" for p in model.parameters()):
-        return
+        return {}
+    found: dict[torch.nn.Module, Kernel] = {}
     for module in model.modules():
         for usable, kernel in KERNELS:
             if usable(module):
-                yield module, kernel(module)
+                found[module] = kernel(module)
                 break
+    return found

@@ -34,8 +34,7 @@ class PairContraction:
 
     def __init__(self, module: Any) -> None:
         self.parts: list[Any] = list(module.contractions)
-        first = self.parts[0].U_tensors(1)
-        self.size = int(first.shape[-2])
+        self.size = int(self.parts[0].U_tensors(1).shape[-2])
         self.widths = [int(p.U_tensors(1).shape[0]) if p.U_tensors(1).ndim == 3 else 1 for p in self.parts]
         first, second = torch.triu_indices(self.size, self.size)
         self.pairs = len(first)
