@@ -13,13 +13,17 @@ from hint_plugin.data.frames import iter_frames, read_frames, write_frames
 from hint_plugin.data.hdf5 import FrameStore
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel, rademacher
+from hint_plugin.data.sampling_plan import Choice, SamplingPlan, Source
 
 __all__ = [
+    "Choice",
     "FrameProblem",
     "FrameReport",
     "FrameStore",
     "HessianLabel",
     "LabelKeys",
+    "SamplingPlan",
+    "Source",
     "Thresholds",
     "check_frames",
     "clear_labels",

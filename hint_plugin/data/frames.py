@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from hint_plugin.data.files import replacing
 from hint_plugin.data.hdf5 import FrameStore
 from hint_plugin.errors import DataError
 
@@ -98,8 +99,7 @@ def write_frames(path: str | Path, frames: Iterable[Atoms], **store_options: obj
     kind, target = file_kind(path), Path(path)
     if not target.resolve().parent.is_dir():
         raise DataError(f"{path}: the folder {target.parent} does not exist. Make it first")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as temporary:
         if kind == "hdf5":
             with FrameStore.create(temporary, **store_options) as store:  # type: ignore[arg-type]
                 count = store.extend(frames)
@@ -107,9 +107,6 @@ def write_frames(path: str | Path, frames: Iterable[Atoms], **store_options: obj
             count = _write_extxyz(temporary, frames)
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return count
 
 

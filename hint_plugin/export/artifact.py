@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from hint_plugin.core.devices import DTYPES, usable_device
+from hint_plugin.data.files import replacing
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.compiled import CompiledContract
 from hint_plugin.export.contract import EdgeContract
 from hint_plugin.export.metadata import ENTRY, Metadata, check_content, content_hash, read_metadata
-from hint_plugin.science.report import replacing
 
 
 def write_artifact(

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from hint_plugin.core.devices import DTYPES
+from hint_plugin.data.files import replacing
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.export.contract import EdgeContract
 from hint_plugin.export.metadata import ENTRY, Metadata, content_hash
-from hint_plugin.science.report import replacing
 
 AGAIN = "export the checkpoint again with --aoti"
 

@@ -3,7 +3,6 @@ again."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import LabelKeys, iter_frames
+from hint_plugin.data.files import file_sha256
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling.engine import ENGINES, HessianMode
 
@@ -123,13 +123,5 @@ def identity(sources: list[Path], settings: LabelSettings) -> dict[str, Any]:
     """What makes two runs the same, in words that an error can show."""
     found: dict[str, Any] = asdict(settings)
     for number, source in enumerate(sources):
-        found[f"input {number}"] = f"{source.name} (sha256 {_sha256(source)[:16]})"
+        found[f"input {number}"] = f"{source.name} (sha256 {file_sha256(source)[:16]})"
     return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

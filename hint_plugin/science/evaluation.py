@@ -18,11 +18,12 @@ from torch import Tensor
 
 from hint_plugin.core import spectra
 from hint_plugin.core.metrics import UNITS, HessianMetrics, Prediction
+from hint_plugin.data.files import replacing
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.references import FrameFile, Reference, read_references
-from hint_plugin.science.report import ParitySample, plot_parity, replacing, write_parity_data
+from hint_plugin.science.report import ParitySample, plot_parity, write_parity_data
 
 FORMAT = {"format": "hint-evaluation", "format_version": 1}
 COLUMNS = (

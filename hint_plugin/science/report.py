@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hint_plugin.core.metrics import UNITS
+from hint_plugin.data.files import file_sha256, replacing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -200,23 +199,3 @@ def provenance(model: Path | None, data: Sequence[Path], **about: Any) -> dict[s
         found["model"] = {"path": str(model), "sha256": file_sha256(model)}
     found["data"] = [{"path": str(path), "sha256": file_sha256(path)} for path in data]
     return found | about
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it at the end; removed if an error comes first."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from hint_plugin.data.files import file_sha256, replacing
 from hint_plugin.science.report import (
     PART_COLUMNS,
     ParitySample,
-    file_sha256,
     plot_parity,
     provenance,
-    replacing,
     summary_tables,
 )
 
