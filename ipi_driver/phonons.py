@@ -8,10 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS
 
+from hint_plugin.data.files import replacing
 from hint_plugin.errors import DataError
 from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.potential import Potential
-from hint_plugin.science.report import replacing
 
 ISOLATED = 99.0
 """A; i-PI wants a cell, also around a molecule."""

@@ -18,9 +18,10 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
+from hint_plugin.core.devices import DTYPES
+from hint_plugin.data.files import replacing
 from hint_plugin.errors import OptionsError
 from hint_plugin.models.alphanet import AlphaNet
-from hint_plugin.science.report import replacing
 
 try:
     from lammps.mliap.mliap_unified_abc import MLIAPUnified
@@ -122,11 +123,17 @@ class HintMLIAP(MLIAPUnified):
             data.update_pair_forces(gradient.double().contiguous())
 
 
-def write_mliap(checkpoint: Path, path: Path) -> HintMLIAP:
+def write_mliap(checkpoint: Path, path: Path, dtype: str | None = None) -> HintMLIAP:
     """Writes the file for ``pair_style mliap unified``; a pickle, as LAMMPS wants it.
 
+    Args:
+        checkpoint: an AlphaNet of ``mace_run_train``.
+        path: of the file, replaced if it exists.
+        dtype: "float32" or "float64"; None keeps the checkpoint's.
+
     Raises:
-        OptionsError: not an AlphaNet, or a name that LAMMPS gives to `torch.load`, which refuses it.
+        OptionsError: not an AlphaNet, an unknown dtype, or a name that LAMMPS gives to `torch.load`, which
+            refuses it.
         DataError: see `hint_plugin.mace.predictor.load_model`.
     """
     from hint_plugin.mace.predictor import load_model
@@ -140,6 +147,10 @@ def write_mliap(checkpoint: Path, path: Path) -> HintMLIAP:
             f"{checkpoint} holds a {type(model).__name__}; for MACE models there is MACE's own: "
             "mace_create_lammps_model --format=mliap"
         )
+    if dtype is not None:
+        if dtype not in DTYPES:
+            raise OptionsError(f"dtype {dtype}; wanted {' or '.join(DTYPES)}")
+        potential.to(DTYPES[dtype])
     potential.atomic_energies.copy_(model.atomic_energies_fn.atomic_energies.reshape(-1))
     unified = HintMLIAP(potential)
     with replacing(path) as temporary, open(temporary, "wb") as file:

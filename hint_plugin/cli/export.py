@@ -44,6 +44,11 @@ def export(
 
     output = output or checkpoint.with_suffix(".hint.pt")
     frames = [atoms for path in check or [] for atoms in read_frames(path)]
+    unified = output.with_name(output.name.removesuffix(".pt").removesuffix(".hint") + ".mliap")
+    if mliap:  # first: it refuses what is no AlphaNet
+        from lammps_pair.mliap import write_mliap
+
+        write_mliap(checkpoint, unified, dtype)
     metadata = run(checkpoint, output, head=head, dtype=dtype, frames=frames, aoti=aoti)
     found = metadata.verification
     typer.echo(
@@ -53,10 +58,6 @@ def export(
         f"eV/atom, forces {found['forces']:.1e} eV/A, stress {found['stress']:.1e} eV/A^3"
     )
     if mliap:
-        from lammps_pair.mliap import write_mliap
-
-        file = output.with_name(output.name.removesuffix(".pt").removesuffix(".hint") + ".mliap")
-        write_mliap(checkpoint, file)
-        typer.echo(f"written: {file}, for pair_style mliap unified")
+        typer.echo(f"written: {unified}, for pair_style mliap unified")
     if aoti:
         typer.echo(f"written: {compiled_path(output)}, the same compiled for this processor and torch")

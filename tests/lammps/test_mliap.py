@@ -159,3 +159,10 @@ def test_errors(file, tmp_path):
         write_mliap(checkpoint, tmp_path / "model.mliap")
     with pytest.raises(OptionsError, match="another ending than .pt for a pickle"):
         write_mliap(make_checkpoint("alphanet", "float64", tmp_path), tmp_path / "model.pt")
+    with pytest.raises(OptionsError, match="dtype half; wanted float32 or float64"):
+        write_mliap(make_checkpoint("alphanet", "float64", tmp_path), tmp_path / "model.mliap", "half")
+
+
+def test_the_precision_can_be_chosen(file):
+    unified = write_mliap(file.parent / "alphanet_float64.model", file.with_name("single.mliap"), "float32")
+    assert {p.dtype for p in unified.model.parameters()} == {torch.float32}
