@@ -89,14 +89,16 @@ class Lammps:
     def __call__(self, steps: int) -> float:
         """Seconds of a step."""
         (self.folder / "in.speed").write_text(self.text + f"run {steps}\n")
-        said = subprocess.run(
+        done = subprocess.run(
             [str(Path(sys.executable).parent / "lmp"), "-in", "in.speed", "-log", "none"],
             cwd=self.folder,
             env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
             capture_output=True,
             text=True,
-            check=True,
-        ).stdout
+        )
+        said = done.stdout
+        if done.returncode:
+            sys.exit(f"error: lmp ended with {done.returncode}:\n{said[-2000:]}{done.stderr[-2000:]}")
         return float(re.findall(r"Loop time of ([0-9.e+-]+) on", said)[-1]) / steps
 
 

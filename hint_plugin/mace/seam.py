@@ -11,12 +11,13 @@
 | tools.train | train_one_epoch, take_step, take_step_lbfgs | the clock; `HessianForward` for the model |
 | tools.train | evaluate, valid_err_log | validation of Hessians |
 | tools.tables_utils | create_error_table | columns for Hessians |
+| tools.run_train_utils | load_dataset_for_path | reads HINT's HDF5 files |
 | data.utils | config_from_atoms, load_from_xyz | reads labels; names the frame of a bad one |
 | data.atomic_data | AtomicData.from_config | structures without a label get empty arrays |
 
-Every wrapper calls MACE's own function with its own arguments when no HINT loss (for the last two: no
-AlphaNet) is in use. The module of a
-MACE whose functions have other parameters is left alone, and a HINT option then ends with one sentence.
+Every wrapper calls MACE's own function with its own arguments when no HINT loss, no AlphaNet and no file of
+HINT is in use. The module of a MACE whose functions have other parameters is left alone, and a HINT option
+then ends with one sentence.
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         "evaluate": ("model", "loss_fn", "data_loader", "output_args", "device"),
         "valid_err_log": ("valid_loss", "eval_metrics", "logger", "log_errors", "epoch", "valid_loader_name"),
         "preserve_grad_state": ("model",),
+    },
+    "mace.tools.run_train_utils": {
+        "load_dataset_for_path": ("file_path", "r_max", "z_table", "heads", "head_config", "collection"),
     },
     "mace.tools.tables_utils": {"create_error_table": ("all_data_loaders", "loss_fn", "log_wandb")},
     "mace.data.utils": {
@@ -332,6 +336,18 @@ def _patch_data_utils(module: ModuleType) -> None:
     _wrap(module, "load_from_xyz", load_from_xyz)
 
 
+def _patch_run_train_utils(module: ModuleType) -> None:
+    def load_dataset_for_path(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        from hint_plugin.mace.stores import store_dataset
+
+        bound = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
+        bound.pop("collection", None)
+        found = store_dataset(**bound)
+        return original(*args, **kwargs) if found is None else found
+
+    _wrap(module, "load_dataset_for_path", load_dataset_for_path)
+
+
 def _patch_atomic_data(module: ModuleType) -> None:
     method = getattr(getattr(module, "AtomicData", None), "from_config", None)
     original = getattr(method, "__func__", None)
@@ -353,6 +369,7 @@ _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "mace.tools.scripts_utils": _patch_scripts_utils,
     "mace.tools.model_script_utils": _patch_model_script_utils,
     "mace.tools.train": _patch_train,
+    "mace.tools.run_train_utils": _patch_run_train_utils,
     "mace.tools.tables_utils": _patch_tables_utils,
     "mace.data.utils": _patch_data_utils,
     "mace.data.atomic_data": _patch_atomic_data,

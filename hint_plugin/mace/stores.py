@@ -1,0 +1,90 @@
+"""HINT's own HDF5 files as MACE's data, frame by frame from the disk: ``--train_file set.h5``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+from torch.utils.data import ConcatDataset, Dataset
+
+from hint_plugin.data.hdf5 import FORMAT, FrameStore
+from hint_plugin.errors import DataError, LabelError
+
+SUFFIXES = (".h5", ".hdf5")
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is a `FrameStore`, not an HDF5 file of `mace_prepare_data`."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("format") == FORMAT)
+    except OSError:
+        return False
+
+
+def store_dataset(file_path: Any, **arguments: Any) -> Dataset | None:
+    """The data set of a store, or of a folder of stores; None for what is neither.
+
+    Args:
+        file_path: as MACE has it: a path, or a list of one.
+        **arguments: of `StoreDataset`.
+
+    Raises:
+        DataError: a folder with stores and other HDF5 files.
+    """
+    if isinstance(file_path, list):
+        if len(file_path) != 1:
+            return None
+        file_path = file_path[0]
+    path = Path(file_path)
+    if not path.is_dir():
+        return StoreDataset(path, **arguments) if is_store(path) else None
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    stores = [p for p in files if is_store(p)]
+    if not stores:
+        return None
+    if stores != files:
+        other = next(p for p in files if p not in stores)
+        raise DataError(f"{path}: {stores[0].name} is a store of HINT and {other.name} is not; separate them")
+    return ConcatDataset([StoreDataset(p, **arguments) for p in stores])
+
+
+class StoreDataset(Dataset):
+    """What MACE's loaders want of a data set, out of a `FrameStore`. Each process opens it by itself."""
+
+    def __init__(self, path: Path, r_max: float, z_table: Any, heads: list[str], head_config: Any) -> None:
+        self.path, self.r_max, self.z_table, self.heads = path, r_max, z_table, heads
+        self.head = head_config.head_name
+        self.keys = head_config.key_specification
+        self._store: FrameStore | None = None
+        self._owner = 0
+        self.length = len(self.store)
+
+    @property
+    def store(self) -> FrameStore:
+        """Opened when first needed in this process."""
+        if self._store is None or self._owner != os.getpid():
+            self._store, self._owner = FrameStore.open(self.path), os.getpid()
+        return self._store
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_store": None}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        """MACE's `AtomicData` of a frame. Raises LabelError with file and frame."""
+        from mace.data.atomic_data import AtomicData
+        from mace.data.utils import config_from_atoms
+
+        atoms = self.store[int(index)]
+        try:
+            config = config_from_atoms(atoms, key_specification=self.keys, head_name=self.head)
+        except LabelError as error:
+            raise LabelError(f"{self.path}, frame {index}: {error}") from error
+        return AtomicData.from_config(config, z_table=self.z_table, cutoff=self.r_max, heads=self.heads)
