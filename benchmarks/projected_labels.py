@@ -1,7 +1,7 @@
 """How few probes a frame come close to a full Hessian.
 
     make demo                                    (its labelled data are used)
-    python benchmarks/projected_labels.py [demo-out] [--probes 1 2 3] [--seeds 1 2] [--epochs 168] [--jobs 2]
+    python benchmarks/projected_labels.py [demo-out] [--probes 1 2 3] [--seeds 1 2] [--epochs 175] [--jobs 2]
         [--out projected-out]
 
 The same frames with the same energies and forces: without Hessians, with K fixed pairs (v, Hv) a frame as
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", default=Path("demo-out"))
     parser.add_argument("--probes", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--epochs", type=int, default=168)
+    parser.add_argument("--epochs", type=int, default=175)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("projected-out"))
     options = parser.parse_args()

@@ -5,6 +5,7 @@ The C++ sources are beside this file; `hint lammps build` compiles them (`lammps
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -21,13 +22,15 @@ def folder() -> Path:
 
 
 def versions() -> dict[str, str]:
-    """What a build depends on, as installed."""
+    """What a build depends on, as installed; the C++ sources by their hash."""
     found = {}
     for package in ("torch", "lammps", "hint-mlip"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
+    sources = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".cpp", ".h"))
+    found["sources"] = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:12]
     return found
 
 

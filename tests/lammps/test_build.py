@@ -90,13 +90,15 @@ class TestCommand:
             self.hint("status")
         for name in (lammps_pair.LIBRARY, lammps_pair.STAMP):
             shutil.copy(plugin / name, tmp_path)
-        stamp = json.loads((tmp_path / lammps_pair.STAMP).read_text())
-        stamp["versions"]["torch"] = "1.0"
-        (tmp_path / lammps_pair.STAMP).write_text(json.dumps(stamp))
-        with pytest.raises(
-            HintError, match=r"was built with torch 1.0 \(now .*: run 'hint lammps build' again"
-        ):
-            self.hint("status")
+        stamp = (tmp_path / lammps_pair.STAMP).read_text()
+        for name in ("torch", "sources"):
+            other = json.loads(stamp)
+            other["versions"][name] = "1.0"
+            (tmp_path / lammps_pair.STAMP).write_text(json.dumps(other))
+            with pytest.raises(
+                HintError, match=rf"was built with {name} 1.0 \(now .*: run 'hint lammps build' again"
+            ):
+                self.hint("status")
         assert not Path(lammps_pair.plugins()).exists()
 
     def test_lammps_says_why_a_stale_plugin_is_not_loaded(self, plugin, text, tmp_path):
