@@ -92,13 +92,9 @@ FORMATS: tuple[Format, ...] = (
     Format("hdf5", "HINT's own store of frames in HDF5", HDF5_NAMES, "store", writes=True),
     Format("aselmdb", "OMat24, OMol25: an ASE database in LMDB", ("*.aselmdb",), "aselmdb"),
     Format("horm", "HORM: Hessians of reactions in LMDB", ("*.lmdb", "*.lmdb/", "*.mdb"), "horm"),
-    Format(
-        "hessian-qm9", "Hessian-QM9: Arrow tables", ("*/", "*.arrow"), "hessian_qm9", shared=True
-    ),
+    Format("hessian-qm9", "Hessian-QM9: Arrow tables", ("*/", "*.arrow"), "hessian_qm9", shared=True),
     Format("deepmd", "deepmd-kit: folders of npy arrays", ("*/",), "deepmd", shared=True, writes=True),
-    Format(
-        "qe-dyn", "Quantum ESPRESSO ph.x: dynamical matrices", ("*.dyn*", "*dyn[0-9]*"), "qe_dyn"
-    ),
+    Format("qe-dyn", "Quantum ESPRESSO ph.x: dynamical matrices", ("*.dyn*", "*dyn[0-9]*"), "qe_dyn"),
     Format("qe-pw", "Quantum ESPRESSO pw.x: output", ("*.out", "*.pwo", "*.log"), "qe_pw", shared=True),
     Format("vasp-xml", "VASP: vasprun.xml", ("*.xml", "*.xml.*"), "vasp", shared=True),
     Format("orca-hess", "ORCA: .hess", ("*.hess",), "orca"),
@@ -160,8 +156,8 @@ def unknown(path: Path, *, writes: bool = False) -> str:
     suffixes = ", ".join(sorted(end for end in ends if not end.endswith("/") and "*" not in end))
     return (
         f"{path}: no known format of frames. A file of frames ends in one of {suffixes}, or is a folder "
-        f"or file of a program; name the format by --format (format=...) if the name or the content does not tell. "
-        f"Known:\n{describe(writes=writes)}"
+        f"or file of a program; name the format by --format (format=...) if the name or the content does "
+        f"not tell. Known:\n{describe(writes=writes)}"
     )
 
 

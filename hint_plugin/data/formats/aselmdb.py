@@ -24,7 +24,8 @@ from hint_plugin.errors import DataError
 def read(path: Path) -> Iterator[Atoms]:
     """The rows in the order of their ids, with energy, forces and stress as labels.
 
-    Plain numbers and text of the row's key-value pairs and `data` go to `info` as they are called there (`charge`, `spin`, ...).
+    Plain numbers and text of the row's key-value pairs and `data` go to `info` as they are called there
+    (`charge`, `spin`, ...).
 
     Raises:
         DataError: truncated, no such database, a damaged row; with the id.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ READ_ERRORS = (
     EOFError,
     StopIteration,
     SyntaxError,  # XML parsers' ParseError
+    zlib.error,
+    lzma.LZMAError,
     LabelError,
 )
 

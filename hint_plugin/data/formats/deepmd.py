@@ -40,16 +40,14 @@ def recognise(path: Path) -> bool:
 
 
 def read(path: Path) -> Iterator[Atoms]:
-    """The frames, system by system in alphabetical order; `info` gets `system`, the folder's name below `path`.
+    """The frames, system by system in alphabetical order; `info` gets `system`, the folder below `path`.
 
     Raises:
         DataError: no system there, arrays of different lengths, damaged; with the set and the frame in it.
     """
     systems = sorted(found.parent for found in path.rglob("type.raw"))
     if not systems:
-        raise DataError(
-            f"{path}: no type.raw here or below; wanted a system of deepmd-kit, or a folder of them"
-        )
+        raise DataError(f"{path}: no type.raw, here or below; wanted a system of deepmd-kit or several")
     for system in systems:
         name = system.relative_to(path).as_posix()
         sets = sorted(system.glob("set.*"))
@@ -71,9 +69,8 @@ def _frames(folder: Path, types: np.ndarray, names: np.ndarray, periodic: bool) 
         needed = ("coord", "box") if periodic else ("coord",)
         for name in needed:
             if not (folder / f"{name}.npy").is_file():
-                raise DataError(
-                    f"{folder}: no {name}.npy" + ("; for no cell make a file nopbc" * (name == "box"))
-                )
+                advice = "; for molecules make a file nopbc" if name == "box" else ""
+                raise DataError(f"{folder}: no {name}.npy{advice}")
         arrays = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in wanted

@@ -1,12 +1,14 @@
 """Formatted checkpoint files of Gaussian, also written by Q-Chem, Psi4 and others.
 
 Layout (gaussian.com/interfacing): lines "name, type I or R, value", or "N= count" and the values below, five
-reals or six integers a line. Atomic units: `Current cartesian coordinates` in bohr, `Total Energy` in hartree,
-`Cartesian Gradient` in hartree/bohr, `Cartesian Force Constants` as the lower triangle in hartree/bohr^2.
+reals or six integers a line. Atomic units: `Current cartesian coordinates` in bohr, `Total Energy` in
+hartree, `Cartesian Gradient` in hartree/bohr (all zero where none was computed, which is left out),
+`Cartesian Force Constants` as the lower triangle in hartree/bohr^2.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from ase import Atoms
 from ase.units import Bohr, Hartree
 
 from hint_plugin.data.formats.common import labelled, reading
+from hint_plugin.errors import LabelWarning
 
+FREQUENCIES = ("freq", "mixed")  # jobs whose force constants are second derivatives
 _WANTED = {
     "Charge", "Multiplicity", "Atomic numbers", "Current cartesian coordinates", "Real atomic weights",
     "Total Energy", "Cartesian Gradient", "Cartesian Force Constants",
@@ -24,7 +28,7 @@ _WANTED = {
 
 
 def read(path: Path) -> Iterator[Atoms]:
-    """One frame; energy, forces and Hessian where the file has them.
+    """One frame; energy, forces and Hessian where the file has them, the Hessian of frequency jobs only.
 
     Raises:
         DataError: truncated, or no formatted checkpoint file.
@@ -32,7 +36,7 @@ def read(path: Path) -> Iterator[Atoms]:
     with reading(path, 0, "a formatted checkpoint file"):
         with open(path, errors="replace") as handle:
             next(handle)  # the title may look like anything
-            method = next(handle).split()
+            job = next(handle).split()  # type, method, basis
             values = _values(handle)
         numbers = values["Atomic numbers"]
         n = len(numbers)
@@ -42,6 +46,15 @@ def read(path: Path) -> Iterator[Atoms]:
             if key in values:
                 atoms.info[name] = values[key]
         triangle, gradient = values.get("Cartesian Force Constants"), values.get("Cartesian Gradient")
+        if gradient is not None and not np.any(gradient):  # a single point fills it with zeros
+            gradient = None
+        if triangle is not None and job[0].lower() not in FREQUENCIES:
+            warnings.warn(
+                f"{path}: force constants of a job '{job[0]}' may be an optimiser's guess, and are left out",
+                LabelWarning,
+                stacklevel=2,
+            )
+            triangle = None
         energy = values.get("Total Energy")
         labelled(
             atoms,
@@ -49,7 +62,7 @@ def read(path: Path) -> Iterator[Atoms]:
             energy=None if energy is None else energy * Hartree,
             forces=None if gradient is None else -gradient.reshape(n, 3) * Hartree / Bohr,
             hessian=None if triangle is None else _square(triangle, 3 * n) * Hartree / Bohr**2,
-            method="/".join(method[1:3]) or None,
+            method="/".join(job[1:3]) or None,
         )
     yield atoms
 

@@ -1,9 +1,9 @@
 """Hessian-QM9: 41,645 minima of QM9 with DFT Hessians, in vacuum and three implicit solvents.
 
-N. J. Williams et al., Sci. Data 12 (2025), doi 10.1038/s41597-024-04361-2, data doi 10.6084/m9.figshare.26363959,
-wB97X/6-31G*, numerical Hessians at 0.01 bohr. Published as a saved `DatasetDict` of the package datasets: a
-folder with the folders `vacuum`, `thf`, `toluene`, `water`, each with tables `data-*.arrow` in Arrow's stream
-format, one molecule a row:
+N. J. Williams et al., Sci. Data 12 (2025), doi 10.1038/s41597-024-04361-2, data doi
+10.6084/m9.figshare.26363959, wB97X/6-31G*, numerical Hessians at 0.01 bohr. Published as a saved
+`DatasetDict` of the package datasets: a folder with the folders `vacuum`, `thf`, `toluene`, `water`, each
+with tables `data-*.arrow` in Arrow's stream format, one molecule a row:
 
 | column | shape | unit |
 |---|---|---|
@@ -14,8 +14,8 @@ format, one molecule a row:
 | hessian | [N, 3, N, 3] | eV/A^2 |
 | label | the name in QM9 | |
 
-and `frequencies`, `normal_modes`, which follow from the Hessian and are left out. Read by pyarrow; the package
-datasets is not needed.
+and `frequencies`, `normal_modes`, which follow from the Hessian and are left out. Read by pyarrow; the
+package datasets is not needed.
 """
 
 from __future__ import annotations

@@ -48,9 +48,7 @@ def read(path: Path) -> Iterator[Atoms]:
         for number in range(count):
             raw = transaction.get(str(number).encode())
             if raw is None:
-                raise DataError(
-                    f"{path}, frame {number}: missing, of {count}. Is the file whole, and HORM's?"
-                )
+                raise DataError(f"{path}, frame {number}: missing, of {count}. Is the file whole?")
             yield _sample(path, number, raw)
 
 

@@ -12,7 +12,8 @@ doi 10.6084/m9.figshare.29189858), that of ANI's HDF5 files: a group for each mo
 | hessian | [frames, 3N, 3N], also [frames, N, 3, N, 3] and [frames, 9 N^2] | hartree/A^2 |
 
 and the attributes `crg` and `mult` where they are known. hippynn's example for this set converts all three
-labels by one factor, hartree to kcal/mol, beside coordinates in A, as TorchANI does: the derivatives are per A.
+labels by one factor, hartree to kcal/mol, beside coordinates in A, as TorchANI does: the derivatives are per
+A.
 """
 
 from __future__ import annotations

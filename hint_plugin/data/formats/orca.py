@@ -1,9 +1,9 @@
 """ORCA's .hess, with energy and forces from the .engrad beside it.
 
-Layout: blocks that begin with `$name`; `$atoms` has symbol, mass and position in bohr, `$hessian` the matrix in
-hartree/bohr^2 by columns, five or six at a time, `$act_energy` the energy in hartree (0 where ORCA does not fill
-it). A .engrad of the same name and geometry has energy (hartree) and gradient (hartree/bohr). See the ORCA
-manual, and for real files of ORCA 3 the package opan.
+Layout: blocks that begin with `$name`; `$atoms` has symbol, mass and position in bohr, `$hessian` the matrix
+in hartree/bohr^2 by columns, five or six at a time, `$act_energy` the energy in hartree (0 where ORCA does
+not fill it). A .engrad of the same name and geometry has energy (hartree) and gradient (hartree/bohr). See
+the ORCA manual, and for real files of ORCA 3 the package opan.
 """
 
 from __future__ import annotations
@@ -78,12 +78,8 @@ def _engrad(path: Path, atoms: Atoms) -> tuple[float | None, Any]:
     if not beside.is_file():
         return None, None
     with reading(beside, 0, "energy and gradient of ORCA"):
-        words = [
-            word
-            for line in beside.read_text().splitlines()
-            if not line.startswith("#")
-            for word in line.split()
-        ]
+        lines = beside.read_text().splitlines()
+        words = " ".join(line for line in lines if not line.startswith("#")).split()
         n = int(words[0])
         gradient = np.array(words[2 : 2 + 3 * n], dtype=float).reshape(n, 3)
         geometry = np.array(words[2 + 3 * n : 2 + 7 * n]).reshape(n, 4)[:, 1:].astype(float) * Bohr

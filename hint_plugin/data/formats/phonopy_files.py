@@ -1,9 +1,10 @@
 """phonopy's files, read by phonopy: the supercell with its force constants as a Hessian label.
 
-Read are `phonopy*.yaml` (also .xz, .gz, .bz2) with force constants or with displacements and forces inside, as in the
-MDR phonon database and PBE-MDR; FORCE_CONSTANTS, force_constants.hdf5 and FORCE_SETS with a `phonopy*.yaml`, an
-SPOSCAR (full force constants only), or a POSCAR and the option `supercell` beside them; and folders of these. Units
-are those of the calculator named in the YAML, as phonopy keeps them: bohr, Ry/bohr^2, ... become A and eV/A^2.
+Read are `phonopy*.yaml` (also .xz, .gz, .bz2) with force constants or with displacements and forces inside,
+as in the MDR phonon database and PBE-MDR; FORCE_CONSTANTS, force_constants.hdf5 and FORCE_SETS with a
+`phonopy*.yaml`, an SPOSCAR (full force constants only), or a POSCAR and the option `supercell` beside them;
+and folders of these. Units are those of the calculator named in the YAML, as phonopy keeps them: bohr,
+Ry/bohr^2, ... become A and eV/A^2.
 
     H[(i a), (j b)] = Phi(i a, j b)            full:    [n_super, n_super] force constants
     H[(i a), :]     = Phi(i a, : :)            compact: [n_prim, n_super], rows of the primitive cell's atoms
@@ -16,6 +17,7 @@ displaced supercells with their forces come by the option `displaced`.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,9 +65,7 @@ def read(
         phonon = _load(sources, want_full, supercell)
         constants = phonon.force_constants
         if constants is None:
-            raise DataError(
-                f"{path}: no force constants and no forces, in it or beside it; there is no label"
-            )
+            raise DataError(f"{path}: no force constants and no forces, in it or beside it")
         units = _units(phonon.calculator)
         atoms = _atoms(phonon.supercell, units)
         label = _label(constants * _to_ev_per_a2(phonon.calculator), phonon.primitive.p2s_map, len(atoms))
@@ -90,11 +90,12 @@ def _load(sources: Sources, full: bool, supercell: Sequence[int] | str | None) -
     else:
         if supercell is None:
             raise DataError(
-                f"{sources.structure}: how often it is repeated is not in the files; give the option supercell, "
-                "as '2 2 2'"
+                f"{sources.structure}: how often it is repeated is not in the files; give the "
+                "option supercell, as '2 2 2'"
             )
-        matrix = [int(word) for word in supercell.split()] if isinstance(supercell, str) else supercell
-        matrix = np.array(matrix).reshape(3, 3) if np.size(matrix) == 9 else matrix
+        words = supercell.split() if isinstance(supercell, str) else supercell
+        matrix = np.array(words, dtype=int)
+        matrix = matrix.reshape(3, 3) if matrix.size == 9 else matrix
         structure = {"unitcell_filename": str(sources.structure), "supercell_matrix": matrix}
     return phonopy.load(**structure, **files, is_nac=False, is_compact_fc=not full, log_level=0)
 
@@ -114,8 +115,8 @@ def _displaced(path: Path, phonon: Any, units: Any) -> Iterator[Atoms]:
     dataset = phonon.dataset or {}
     if "first_atoms" in dataset:  # one atom at a time
         steps = dataset["first_atoms"]
-        forces = [step.get("forces") for step in steps]
-        energies = [step.get("supercell_energy") for step in steps]
+        forces: Any = [step.get("forces") for step in steps]
+        energies: Any = [step.get("supercell_energy") for step in steps]
     else:
         forces = dataset.get("forces")
         energies = dataset.get("supercell_energies")
@@ -141,10 +142,10 @@ def _from_sposcar(sources: Sources) -> Atoms:
     if structure is None or constants is None:
         raise DataError(f"{structure}: no FORCE_CONSTANTS beside it")
     with reading(structure, 0):
-        read_atoms = ase.io.read(structure, format="vasp")
+        read_atoms: Any = ase.io.read(structure, format="vasp")
         atoms = Atoms(read_atoms.numbers, read_atoms.positions, cell=read_atoms.cell, pbc=True)
     with reading(constants, 0):
-        parse = read_force_constants_hdf5 if constants.suffix == ".hdf5" else parse_FORCE_CONSTANTS
+        parse: Any = read_force_constants_hdf5 if constants.suffix == ".hdf5" else parse_FORCE_CONSTANTS
         values = parse(filename=str(constants))
         if values.shape[:2] != (len(atoms), len(atoms)):
             raise DataError(
@@ -181,8 +182,12 @@ def _to_ev_per_a2(calculator: str | None) -> float:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    import warnings
+    """Without phonopy's remarks about its own versions; damaged YAML as any other damaged text."""
+    import yaml
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except yaml.YAMLError as error:
+            raise ValueError(str(error).replace("\n", ", ")) from error

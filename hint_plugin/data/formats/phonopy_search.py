@@ -20,6 +20,7 @@ _YAML = tuple(
 )
 _CONSTANTS = ("FORCE_CONSTANTS", "force_constants.hdf5")
 _SETS = ("FORCE_SETS",)
+WANTED = "FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS"
 _STRUCTURES = ("SPOSCAR", "POSCAR-unitcell", "POSCAR")
 _OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
@@ -63,34 +64,26 @@ def find_sources(path: Path) -> Sources:
         DataError: nothing that gives force constants, or no structure.
     """
     folder = path if path.is_dir() else path.parent
-    if path.is_dir():
-        yaml = _first(folder, _YAML)
-        inside, is_full = (False, False) if yaml is None else _inside(yaml)
-        constants = None if inside else _first(folder, _CONSTANTS)
-        sets = None if inside or constants else _first(folder, _SETS)
-        if not inside and constants is None and sets is None:
-            raise DataError(
-                f"{path}: no force constants and no forces; wanted {', '.join((*_CONSTANTS, *_SETS))}"
-            )
-    elif ".yaml" in path.suffixes[-2:]:
-        yaml = path
-        inside, is_full = _inside(path)
-        constants = None if inside else _first(folder, _CONSTANTS)
-        sets = None if inside or constants else _first(folder, _SETS)
-        if not inside and constants is None and sets is None:
-            raise DataError(f"{path}: no force constants and no forces inside, and no {', '.join(_CONSTANTS)} or "
-                            f"{_SETS[0]} beside it; there is no label")  # fmt: skip
-    else:
+    yaml = path if ".yaml" in path.suffixes[-2:] else _first(folder, _YAML)
+    constants = sets = None
+    is_inside = is_full = False
+    if path.is_file() and path != yaml:
         is_sets = path.name.upper().startswith("FORCE_SETS")
         constants, sets = (None, path) if is_sets else (path, None)
-        yaml, is_full = _first(folder, _YAML), False
+    else:
+        is_inside, is_full = (False, False) if yaml is None else _inside(yaml)
+        if not is_inside:
+            constants = _first(folder, _CONSTANTS)
+            sets = None if constants is not None else _first(folder, _SETS)
+    if not is_inside and constants is None and sets is None:
+        raise DataError(f"{path}: no force constants and no forces in it; wanted {WANTED} beside it")
     structure = None
     if yaml is None:
         structure = _first(folder, _STRUCTURES[1:] if constants is None else _STRUCTURES[:1])
         if structure is None:
-            wanted = "POSCAR" if constants is None else "SPOSCAR"
+            other = "POSCAR" if constants is None else "SPOSCAR"
             raise DataError(
-                f"{path}: no structure beside it; wanted phonopy.yaml, phonopy_disp.yaml or {wanted}"
+                f"{path}: no structure beside it; wanted phonopy.yaml, phonopy_disp.yaml or {other}"
             )
     if constants is not None:
         is_full = _stored_full(constants)
@@ -102,7 +95,7 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _inside(path: Path) -> tuple[bool, bool]:
-    """(the YAML has force constants or forces, they are stored as a square); by its lines: parsing is slow."""
+    """(force constants or forces are in the YAML, they are a square); by its lines, as parsing is slow."""
     has_forces = False
     with reading(path, 0, "YAML of phonopy"), _open(path) as handle:
         for line in handle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -20,9 +21,10 @@ from hint_plugin.errors import DataError
 def write(path: Path, frames: Iterable[Atoms], *, symmetry_precision: float = 1e-5) -> int:
     """Write one periodic frame with a full Hessian label.
 
-    A name `*.yaml` becomes one file with structure and force constants; any other name a folder with phonopy.yaml
-    and FORCE_CONSTANTS. The frame is kept as phonopy's unit cell and supercell at once, in its own order of
-    atoms; the primitive cell is found by symmetry, so `phonopy-load` draws bands as from any other run.
+    A name `*.yaml` becomes one file with structure and force constants; any other name a folder with
+    phonopy.yaml and FORCE_CONSTANTS. The frame is kept as phonopy's unit cell and supercell at once, in its
+    own order of atoms; the primitive cell is found by symmetry, so `phonopy-load` draws bands as from any
+    other run.
 
     Args:
         path: a file, or a folder that does not exist.
@@ -40,9 +42,7 @@ def write(path: Path, frames: Iterable[Atoms], *, symmetry_precision: float = 1e
     atoms = _only(path, frames)
     label = read_label(atoms, source=path, frame=0)
     if not atoms.pbc.all():
-        raise DataError(
-            f"{path}: {atoms.get_chemical_formula()} is not periodic in three directions; phonopy is"
-        )
+        raise DataError(f"{path}: {atoms.get_chemical_formula()} is not periodic in three directions")
     if label is None or label.kind != "full" or label.hessian is None:
         kind = "no" if label is None else f"a {label.kind}"
         raise DataError(f"{path}: {atoms.get_chemical_formula()} has {kind} Hessian label; wanted a full one")
@@ -73,9 +73,8 @@ def write(path: Path, frames: Iterable[Atoms], *, symmetry_precision: float = 1e
 def _only(path: Path, frames: Iterable[Atoms]) -> Atoms:
     taken = list(islice(iter(frames), 2))
     if len(taken) != 1:
-        raise DataError(
-            f"{path}: {'several' if taken else 'no'} frames; phonopy's files hold one crystal. Choose one"
-        )
+        count = "several" if taken else "no"
+        raise DataError(f"{path}: {count} frames; phonopy's files hold one crystal. Choose one")
     return taken[0]
 
 
@@ -89,4 +88,6 @@ def _phonon(atoms: Atoms, symmetry_precision: float) -> Any:
         scaled_positions=atoms.get_scaled_positions(),
         masses=atoms.get_masses(),
     )
-    return Phonopy(cell, supercell_matrix=[1, 1, 1], primitive_matrix="auto", symprec=symmetry_precision)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="primitive_matrix defaulted")  # it is meant
+        return Phonopy(cell, supercell_matrix=[1, 1, 1], primitive_matrix="auto", symprec=symmetry_precision)

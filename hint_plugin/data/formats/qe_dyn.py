@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -68,9 +69,7 @@ def read(path: Path, *, rows: bool = False) -> Iterator[Atoms]:
     if first.startswith("Dynamical"):
         files, grid = [read_file(path)], (1, 1, 1)
         if not any(np.allclose(q, 0.0, atol=1e-8) for q in files[0].q):
-            raise DataError(
-                f"{path}: one star of a grid, without Gamma; wanted the file whose name ends in 0"
-            )
+            raise DataError(f"{path}: one star of a grid, without Gamma; wanted the file that ends in 0")
     else:
         with reading(path, wanted="n1 n2 n3 and the number of q points"):
             numbers = [int(word) for word in first.split()[:4]]
@@ -175,9 +174,7 @@ def _force_constants(
             on_grid[index] = on_grid[opposite].conj()
     missing = np.argwhere(np.isnan(on_grid).any(axis=(3, 4, 5, 6)))
     if len(missing):
-        raise DataError(
-            f"{path}: {len(missing)} q points of the grid {grid} are missing, as {missing[0]} / grid"
-        )
+        raise DataError(f"{path}: {len(missing)} q points of the grid {grid} are missing, first {missing[0]}")
     phi = np.fft.fftn(on_grid, axes=(0, 1, 2)) / np.prod(grid)
     if np.abs(phi.imag).max() > 1e-3 * np.abs(phi.real).max():
         raise DataError(f"{path}: the force constants are not real; the matrices of q and -q do not agree")
@@ -193,12 +190,10 @@ def _label(cell: Atoms, phi: np.ndarray, grid: tuple[int, int, int], rows: bool)
         pbc=True,
         masses=np.tile(cell.get_masses(), len(places)),
     )
-    about = {
-        "provenance": {
-            "engine": "ph.x",
-            "q_grid": " ".join(map(str, grid)),
-            "acoustic_sum": float(np.abs(phi.sum(axis=(0, 1, 2, 5))).max()),
-        }
+    provenance: dict[str, Any] = {
+        "engine": "ph.x",
+        "q_grid": " ".join(map(str, grid)),
+        "acoustic_sum": float(np.abs(phi.sum(axis=(0, 1, 2, 5))).max()),
     }
     origins = places[:1] if rows else places
     # Phi of the difference of cells: [origins, cells, N, 3, N, 3]
@@ -206,7 +201,7 @@ def _label(cell: Atoms, phi: np.ndarray, grid: tuple[int, int, int], rows: bool)
     blocks = phi[difference[..., 0], difference[..., 1], difference[..., 2]]
     matrix = blocks.transpose(0, 2, 3, 1, 4, 5).reshape(len(origins) * n * 3, len(places) * n * 3)
     if rows:
-        label = HessianLabel.rows(matrix, np.arange(n), len(supercell), **about)
+        label = HessianLabel.rows(matrix, np.arange(n), len(supercell), provenance=provenance)
     else:
-        label = HessianLabel.full(matrix, n_atoms=len(supercell), **about)
-    return labelled(supercell, "qe-dyn", hessian=label, **about["provenance"])
+        label = HessianLabel.full(matrix, n_atoms=len(supercell), provenance=provenance)
+    return labelled(supercell, "qe-dyn", hessian=label, **provenance)

@@ -1,7 +1,7 @@
 """Lattice vectors of Quantum ESPRESSO's `ibrav`: the table of INPUT_PW, which ASE does not have.
 
-Files of ph.x write only `ibrav` and `celldm`. Symbols: a = celldm(1), b = a celldm(2), c = a celldm(3); alpha, beta,
-gamma are the angles of the axes b c, a c, a b.
+Files of ph.x write only `ibrav` and `celldm`. Symbols: a = celldm(1), b = a celldm(2), c = a celldm(3);
+alpha, beta, gamma are the angles of the axes b c, a c, a b.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ class _Call:
     """A function that a pickle may call. No attribute of it can be set: a pickle could try."""
 
     __slots__ = ("_function",)
+    _function: Any
 
     def __init__(self, function: Any) -> None:
         object.__setattr__(self, "_function", function)
@@ -99,8 +100,7 @@ class _Unpickler(pickle.Unpickler):
             return _ALLOWED[module, name]
         except KeyError:
             raise RefusedError(
-                f"it asks for {module}.{name}, which is not part of a torch-geometric Data of arrays; nothing "
-                "was run"
+                f"it asks for {module}.{name}, which is no part of a torch-geometric Data; nothing was run"
             ) from None
 
     def persistent_load(self, pid: Any) -> Any:
@@ -136,7 +136,7 @@ def _storage(raw: bytes) -> NDArray:
     count = int(np.frombuffer(stream.read(8), f"{order}i8")[0])
     if count != size:
         raise pickle.UnpicklingError(f"a storage of {count} numbers; it says {size}")
-    number = np.dtype(dtype).newbyteorder(order)
+    number = np.dtype(order + dtype)
     return np.frombuffer(stream.read(count * number.itemsize), number, count=count)
 
 
@@ -170,7 +170,7 @@ class _DType:
         self.order = str(state[1])
 
     def numpy(self) -> np.dtype:
-        dtype = np.dtype(self.name).newbyteorder(self.order)  # type: ignore[call-overload]
+        dtype = np.dtype(self.name).newbyteorder(self.order)  # type: ignore[arg-type]
         if dtype.kind not in "biufSU":
             raise RefusedError(f"an array of {self.name}, not of numbers or text")
         return dtype

@@ -10,19 +10,38 @@ from typing import Any
 from ase import Atoms
 
 from hint_plugin.data.files import replacing
-from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.hdf5 import FORMAT, FrameStore
+from hint_plugin.errors import DataError
 
 
 def read(path: Path) -> Iterator[Atoms]:
-    """The frames one by one, exactly as they were written."""
-    with FrameStore.open(path) as store:
+    """The frames one by one, exactly as they were written.
+
+    Raises:
+        DataError: truncated, or HDF5 of another layout.
+        UnknownVersionError: written by a newer HINT.
+    """
+    with _open(path) as store:
         yield from store
 
 
 def select(path: Path, index: int | slice) -> list[Atoms]:
     """Frames without reading the others."""
-    with FrameStore.open(path) as store:
+    with _open(path) as store:
         return store[index] if isinstance(index, slice) else [store[index]]
+
+
+def _open(path: Path) -> FrameStore:
+    import h5py
+
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise DataError(
+                    f"{path}: HDF5, but no store of frames (no attribute format = '{FORMAT}'), and not "
+                    "laid out as transition1x, openreact; name another format by --format"
+                )
+    return FrameStore.open(path)
 
 
 def write(path: Path, frames: Iterable[Atoms], **store_options: Any) -> int:

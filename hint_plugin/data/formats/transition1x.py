@@ -2,9 +2,9 @@
 
 Layout (M. Schreiner et al., Sci. Data 9, 779 (2022), and its loader): split/formula/reaction holds
 `atomic_numbers` [N], `positions` [frames, N, 3] in A, `wB97x_6-31G(d).energy` [frames] in eV and
-`wB97x_6-31G(d).forces` [frames, N, 3] in eV/A, and the groups `reactant`, `transition_state` and `product` with
-one frame each of the same. The split `data` is all of it; `train`, `val`, `test` are its parts, divided by
-formula.
+`wB97x_6-31G(d).forces` [frames, N, 3] in eV/A, and the groups `reactant`, `transition_state` and `product`
+with one frame each of the same. The split `data` is all of it; `train`, `val`, `test` are its parts, divided
+by formula.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """VASP's vasprun.xml: energies, forces, stress of every step, and the Hessian of IBRION = 5 to 8.
 
-Steps by ASE, the Hessian by phonopy. `<dynmat><varray name="hessian">` holds -H_ij / sqrt(m_i m_j), with the masses of
-`<atominfo>`, in eV/A^2/amu before VASP 6 and, marked so, in THz^2 since. It belongs to the first structure; with
-finite differences (IBRION = 5, 6) the other steps are the displaced ones. The energy is the free energy
-(`e_fr_energy`), whose derivative the forces are; the energy at zero smearing, `e_0_energy`, is kept in `info`
-as `energy_sigma0`.
+Steps by ASE, the Hessian by phonopy. `<dynmat><varray name="hessian">` holds -H_ij / sqrt(m_i m_j), with the
+masses of `<atominfo>`, in eV/A^2/amu before VASP 6 and, marked so, in THz^2 since. It belongs to the first
+structure; with finite differences (IBRION = 5, 6) the other steps are the displaced ones. The energy is the
+free energy (`e_fr_energy`), whose derivative the forces are; the energy at zero smearing, `e_0_energy`, is
+kept in `info` as `energy_sigma0`.
 """
 
 from __future__ import annotations

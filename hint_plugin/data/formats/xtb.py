@@ -1,9 +1,9 @@
 """The file `hessian` of `xtb --hess`, with the geometry, energy and gradient beside it.
 
-Layout: a line `$hessian`, then the 9 N^2 elements in hartree/bohr^2, row by row, over several lines each; the format of
-TURBOMOLE, whose files are read too. The geometry is not in it: it is taken from `xtbopt.*` (`--ohess`), `coord`,
-or the only .xyz there, or named by the option `geometry`. A file `gradient` of the same geometry (`--grad`) gives
-energy and forces.
+Layout: a line `$hessian`, then the 9 N^2 elements in hartree/bohr^2, row by row, over several lines each; the
+format of TURBOMOLE, whose files are read too. The geometry is not in it: it is taken from `xtbopt.*`
+(`--ohess`), `coord`, or the only .xyz there, or named by the option `geometry`. A file `gradient` of the same
+geometry (`--grad`) gives energy and forces.
 
 xtb projects translations and rotations out of what it writes. At a minimum that changes nothing; elsewhere
 the matrix is not the second derivative of the energy: for ethanol displaced by 0.03 A elements differ by up
@@ -40,9 +40,7 @@ def read(path: Path, *, geometry: str | None = None) -> Iterator[Atoms]:
         DataError: truncated, no geometry or more than one, another number of atoms.
     """
     if not first_bytes(path, 200).lstrip().lower().startswith("$hessian"):
-        raise DataError(
-            f"{path}: no Hessian of xtb (it does not begin with $hessian). Is it of another program?"
-        )
+        raise DataError(f"{path}: no Hessian of xtb, it does not begin with $hessian")
     structure = _find(path) if geometry is None else Path(geometry)
     with reading(structure, 0, "a structure as .xyz or TURBOMOLE's coord"):
         atoms = _structure(structure)
@@ -55,7 +53,7 @@ def read(path: Path, *, geometry: str | None = None) -> Iterator[Atoms]:
     if forces is not None and np.abs(forces).max() > STATIONARY:
         warnings.warn(
             f"{path}: forces of up to {np.abs(forces).max():.2g} eV/A, and xtb projects rotations out of its "
-            "Hessian: it is not the second derivative of the energy there. Label the structure by hint label.",
+            "Hessian: it is no second derivative of the energy there. Label the structure by hint label.",
             LabelWarning,
             stacklevel=2,
         )
@@ -70,8 +68,8 @@ def _find(path: Path) -> Path:
     if len(found) != 1:
         have = ", ".join(file.name for file in found) or "none"
         raise DataError(
-            f"{path}: the structure is in another file; wanted {', '.join(_BESIDE)} or one .xyz beside it (there: "
-            f"{have}). Name it by the option geometry"
+            f"{path}: the structure is in another file; wanted {', '.join(_BESIDE)} or one .xyz beside it "
+            f"(there: {have}). Name it by the option geometry"
         )
     return found[0]
 
@@ -81,7 +79,7 @@ def _structure(path: Path) -> Atoms:
 
     kind = "extxyz" if path.suffix == ".xyz" else "turbomole"
     try:
-        atoms = ase.io.read(path, format=kind)
+        atoms: Any = ase.io.read(path, format=kind)
     except ValueError:  # a comment line that looks like key=value, and is none
         atoms = ase.io.read(path, format="xyz" if kind == "extxyz" else kind)
     return Atoms(atoms.numbers, atoms.positions)
