@@ -59,10 +59,11 @@ def test_yaml_with_force_constants(kcl) -> None:
     assert rows.cell.lengths() == pytest.approx([12.584] * 3) and rows.pbc.all()
 
 
-@pytest.mark.parametrize("name", ["", "FORCE_SETS", "phonopy_disp.yaml.xz"])
-def test_forces_of_displacements(name: str) -> None:
+def test_forces_of_displacements() -> None:
     """NaCl: from the folder, from the forces, or from the YAML, the others found beside it."""
-    [atoms] = read_frames(FILES / "NaCl" / name, full=True)
+    found = [find_sources(FILES / "NaCl" / name) for name in ("", "FORCE_SETS", "phonopy_disp.yaml.xz")]
+    assert len({(sources.yaml, sources.sets) for sources in found}) == 1
+    [atoms] = read_frames(FILES / "NaCl", full=True)
     phonon = load(
         str(FILES / "NaCl" / "phonopy_disp.yaml.xz"), force_sets_filename=str(FILES / "NaCl" / "FORCE_SETS")
     )

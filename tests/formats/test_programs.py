@@ -60,17 +60,17 @@ def test_fchk_equals_cclib() -> None:
 
 
 def test_fchk_equals_the_hessian_of_pyscf() -> None:
-    """Q-Chem's HF/STO-3G of water, computed again by another program."""
+    """Q-Chem's B3LYP/STO-3G of water, computed again; the grids differ."""
     gto = pytest.importorskip("pyscf.gto")
-    from pyscf import scf
+    from pyscf import dft
 
     [atoms] = read_frames(FILES / "gaussian" / "water.fchk")
     molecule = gto.M(
         atom=list(zip(atoms.symbols, atoms.positions, strict=True)), basis="sto-3g", verbose=0, unit="A"
     )
-    field = scf.RHF(molecule).run(conv_tol=1e-12)
+    field = dft.RKS(molecule, xc="b3lyp").run(conv_tol=1e-10)
     hessian = field.Hessian().kernel().transpose(0, 2, 1, 3).reshape(9, 9) * Hartree / Bohr**2
-    np.testing.assert_allclose(read_label(atoms).hessian, hessian, atol=5e-3)
+    np.testing.assert_allclose(read_label(atoms).hessian, hessian, atol=0.2)
     assert np.abs(hessian).max() > 50
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 from ase import Atoms
 
 from hint_plugin.data.files import replacing
@@ -32,15 +33,16 @@ def select(path: Path, index: int | slice) -> list[Atoms]:
 
 
 def _open(path: Path) -> FrameStore:
-    import h5py
-
-    if h5py.is_hdf5(path):
+    try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise DataError(
-                    f"{path}: HDF5, but no store of frames (no attribute format = '{FORMAT}'), and not "
-                    "laid out as transition1x, openreact; name another format by --format"
-                )
+            is_foreign = file.attrs.get("format") != FORMAT
+    except OSError:
+        is_foreign = False  # truncated, or no HDF5: the store says which
+    if is_foreign:
+        raise DataError(
+            f"{path}: HDF5, but no store of frames (no attribute format = '{FORMAT}'), and not laid out as "
+            "transition1x, openreact; name another format by --format"
+        )
     return FrameStore.open(path)
 
 
