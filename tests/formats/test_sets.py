@@ -7,8 +7,10 @@ molecules of molecules.xyz; what is read has to be what molecules.xyz holds.
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from ase.units import Bohr
 
 from hint_plugin.data import iter_frames, read_frames, read_label
 from hint_plugin.errors import DataError, OptionsError
@@ -66,6 +68,20 @@ def test_openreact() -> None:
         assert (atoms.info["charge"], atoms.info["spin"]) == (0, 1)
     assert frames[3].info["molecule"] == "mol0001"
     np.testing.assert_allclose(frames[3].info["REF_hessian"], 2 * MOLECULES[1].info["REF_hessian"])
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_openreact_in_other_units_is_noticed(tmp_path: Path, power: int) -> None:
+    """Forces per bohr and Hessians per bohr^2, or the Hessians alone: a turned molecule tells."""
+    path = tmp_path / "bohr.h5"
+    shutil.copy(FILES / "openreact.h5", path)
+    with h5py.File(path, "r+") as file:
+        for group in file.values():
+            group["hessian"][...] *= Bohr**2
+            if power == 1:
+                group["forces"][...] *= Bohr
+    with pytest.raises(DataError, match=r"bohr.h5, frame 0 \(H2O\).*factor 0.(53|28)"):
+        read_frames(path)
 
 
 def test_horm() -> None:

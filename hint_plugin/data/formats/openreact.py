@@ -13,7 +13,11 @@ doi 10.6084/m9.figshare.29189858), that of ANI's HDF5 files: a group for each mo
 
 and the attributes `crg` and `mult` where they are known. hippynn's example for this set converts all three
 labels by one factor, hartree to kcal/mol, beside coordinates in A, as TorchANI does: the derivatives are per
-A.
+A. Each file is held to that: where a molecule is turned by w, its forces turn with it,
+
+    H (w x r) = - w x F,
+
+which relates the unit of H to that of F. The first frame with forces to speak of is looked at.
 """
 
 from __future__ import annotations
@@ -28,8 +32,11 @@ from ase import Atoms
 from ase.units import Hartree
 
 from hint_plugin.data.formats.common import as_text, labelled, reading
+from hint_plugin.errors import DataError
 
 LABELS = ("energies", "forces", "hessian")
+TELLING = 0.3  # eV/A; below, the noise of a numerical Hessian shows
+FITS = 0.2  # a factor 1.9 is what is looked for
 _BLOCK = 32
 
 
@@ -50,10 +57,11 @@ def read(path: Path) -> Iterator[Atoms]:
     """
     with reading(path):
         file = h5py.File(path, "r")
-    number = 0
+    number, is_checked = 0, False
     with file:
         for group in _molecules(file):
             for atoms in _frames(path, group, number):
+                is_checked = is_checked or _check_units(path, number, atoms)
                 number += 1
                 yield atoms
 
@@ -96,6 +104,23 @@ def _frames(path: Path, group: h5py.Group, first: int) -> Iterator[Atoms]:
                 )
                 atoms.info.update(about)
             yield atoms
+
+
+def _check_units(path: Path, number: int, atoms: Atoms) -> bool:
+    """Whether the frame could tell; forces and Hessian that do not turn together raise."""
+    hessian, forces = atoms.info.get("REF_hessian"), atoms.arrays.get("REF_forces")
+    if hessian is None or forces is None or np.abs(forces).max() < TELLING:
+        return False
+    axes = np.eye(3)
+    turned = np.array([np.cross(axis, atoms.positions).ravel() @ hessian for axis in axes])
+    wanted = np.array([-np.cross(axis, forces).ravel() for axis in axes])
+    ratio = float((turned * wanted).sum() / (wanted**2).sum())
+    if abs(ratio - 1) > FITS:
+        raise DataError(
+            f"{path}, frame {number} ({atoms.get_chemical_formula()}): forces and Hessian do not fit together "
+            f"as hartree/A and hartree/A^2, factor {ratio:.2f} (0.53: they are per bohr). Convert them first"
+        )
+    return True
 
 
 def _species(values: np.ndarray) -> Any:
