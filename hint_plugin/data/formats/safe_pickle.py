@@ -223,7 +223,6 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor"): _Call(_tensor),
     ("torch._utils", "_rebuild_parameter"): _Call(_parameter),
     ("torch.storage", "_load_from_bytes"): _Call(_storage),
-    ("torch.serialization", "_get_layout"): _Call(str),
     ("collections", "OrderedDict"): _Call(_ordered),
     ("numpy._core.multiarray", "_reconstruct"): _Call(_array),
     ("numpy._core.multiarray", "scalar"): _Call(_scalar),
