@@ -118,7 +118,8 @@ def _check_units(path: Path, number: int, atoms: Atoms) -> bool:
     if abs(ratio - 1) > FITS:
         raise DataError(
             f"{path}, frame {number} ({atoms.get_chemical_formula()}): forces and Hessian do not fit "
-            f"together as hartree/A and hartree/A^2, factor {ratio:.2f} (0.53: they are per bohr). Convert them first"
+            f"together as hartree/A and hartree/A^2, factor {ratio:.2f} (0.53: they are per "
+            "bohr). Convert them first"
         )
     return True
 
