@@ -1,140 +1,110 @@
-"""Files of frames, extxyz or HDF5 by suffix, read lazily and written atomically."""
+"""Files of frames in everybody's formats, read lazily and written atomically. The list: `data.formats`."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
-from hint_plugin.data.files import replacing
-from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.formats import Format, for_writing, get_format, recognise
 from hint_plugin.errors import DataError
-
-XYZ_SUFFIXES = (".xyz", ".extxyz")
-HDF5_SUFFIXES = (".h5", ".hdf5")
-
-# what ASE's reader raises on a damaged file, depending on where it breaks off
-_READ_ERRORS = (
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    RuntimeError,
-    AssertionError,
-    OSError,  # XYZError is one
-)
 
 
 def file_kind(path: str | Path) -> str:
-    """'extxyz' or 'hdf5', by suffix.
+    """Name of the format that `write_frames` makes of this file name.
 
     Raises:
-        DataError: another suffix.
+        DataError: the name does not tell.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in XYZ_SUFFIXES:
-        return "extxyz"
-    if suffix in HDF5_SUFFIXES:
-        return "hdf5"
-    wanted = ", ".join(XYZ_SUFFIXES + HDF5_SUFFIXES)
-    raise DataError(
-        f"{path}: a file of frames ends in one of {wanted}, not in '{suffix}'. Rename or convert it"
-    )
+    return for_writing(path).name
 
 
-def iter_frames(path: str | Path) -> Iterator[Atoms]:
-    """The frames of a file one after the other, in constant memory.
+def iter_frames(path: str | Path, format: str | None = None, **options: Any) -> Iterator[Atoms]:
+    """The frames of a file or folder one after the other, in constant memory where the format allows.
+
+    Args:
+        path: a file, or a folder where the format is one.
+        format: name of the format (`hint_plugin.data.formats`); None: by name and content.
+        **options: of the format's reader, see docs/formats.md.
 
     Raises:
-        DataError: the file is missing, truncated, or not what its suffix says.
+        DataError: missing, truncated, not what its name says, or of no known format.
+        OptionsError: the format has no such option.
+        MissingDependencyError: the format needs a package that is not installed.
     """
-    kind = file_kind(path)
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file")
-    if kind == "hdf5":
-        with FrameStore.open(path) as store:
-            yield from store
-        return
-    yield from _read_extxyz(path, slice(None))
+    kind = _kind(path, format, "read", options)
+    yield from kind.load().read(Path(path), **options)
 
 
-def read_frames(path: str | Path, index: str | int | slice = ":") -> list[Atoms]:
-    """Frames of a file as a list; `index` as in ASE (":", "::5", -1, slice(...)).
+def read_frames(
+    path: str | Path, index: str | int | slice = ":", format: str | None = None, **options: Any
+) -> list[Atoms]:
+    """Frames of a file as a list; `index` as in ASE (":", "::5", -1, slice(...)), the rest as `iter_frames`.
 
     Raises:
-        DataError: the file is missing, truncated, or not what its suffix says, or the index is out of range.
+        DataError: as `iter_frames`, or the index is out of range.
     """
-    kind, wanted = file_kind(path), _as_slice(index)
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file")
-    if kind == "hdf5":
-        with FrameStore.open(path) as store:
-            if isinstance(wanted, slice):
-                return store[wanted]
-            return [store[wanted]]
-    frames = list(_read_extxyz(path, wanted))
+    wanted = _as_slice(index)
+    kind = _kind(path, format, "read", options)
+    module = kind.load()
+    if hasattr(module, "select"):
+        frames = module.select(Path(path), wanted, **options)
+    else:
+        frames = _select(module.read(Path(path), **options), wanted)
     if isinstance(wanted, int) and not frames:
         raise DataError(f"{path}: no frame {wanted}")
     return frames
 
 
-def write_frames(path: str | Path, frames: Iterable[Atoms], **store_options: object) -> int:
+def write_frames(path: str | Path, frames: Iterable[Atoms], format: str | None = None, **options: Any) -> int:
     """Write frames to a temporary file in the same folder and rename it: the file appears whole or not at
     all.
 
     Args:
-        path: ends in .xyz, .extxyz, .h5 or .hdf5.
+        path: the format goes by its name: .xyz, .extxyz, .h5, .hdf5, phonopy*.yaml.
         frames: may be a generator; memory stays constant.
-        **store_options: for HDF5 only, see `FrameStore.create` (`hessian_dtype`, `compression`).
+        format: name of the format, where the file name does not tell ("deepmd").
+        **options: of the format's writer; for HDF5 see `FrameStore.create` (`hessian_dtype`, `compression`).
 
     Returns:
         the number of frames.
 
     Raises:
-        DataError: unknown suffix, or the folder does not exist.
+        DataError: a name or format that cannot be written, the folder does not exist, or a frame that the
+            format cannot hold.
+        OptionsError: the format has no such option.
     """
-    kind, target = file_kind(path), Path(path)
+    kind, target = (for_writing(path) if format is None else get_format(format)), Path(path)
+    if not kind.writes:
+        raise DataError(f"{path}: format {kind.name} can be read, not written. Write extxyz or hdf5")
+    kind.check_options("write", options)
     if not target.resolve().parent.is_dir():
         raise DataError(f"{path}: the folder {target.parent} does not exist. Make it first")
-    with replacing(target) as temporary:
-        if kind == "hdf5":
-            with FrameStore.create(temporary, **store_options) as store:  # type: ignore[arg-type]
-                count = store.extend(frames)
-        else:
-            count = _write_extxyz(temporary, frames)
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-    return count
+    return kind.load().write(target, frames, **options)
 
 
-def _write_extxyz(path: Path, frames: Iterable[Atoms]) -> int:
-    from ase.io.extxyz import write_extxyz
-
-    count = 0
-    with open(path, "w", encoding="utf-8") as handle:
-        for atoms in frames:
-            write_extxyz(handle, [atoms])
-            count += 1
-    return count
+def _kind(path: str | Path, format: str | None, action: str, options: dict[str, Any]) -> Format:
+    kind = recognise(path) if format is None else get_format(format)
+    if not Path(path).exists():
+        raise DataError(f"{path}: no such file")
+    kind.check_options(action, options)
+    return kind
 
 
-def _read_extxyz(path: str | Path, index: int | slice) -> Iterator[Atoms]:
-    from ase.io.extxyz import read_extxyz  # ase.io is slow to import, and workers that label need none of it
-
-    number = 0
-    try:
-        with open(path, encoding="utf-8") as handle:
-            for atoms in read_extxyz(handle, index):
-                yield atoms
-                number += 1
-    except _READ_ERRORS as error:
-        raise DataError(
-            f"{path}: cannot read frame {number} as extended XYZ ({type(error).__name__}: {error}). "
-            "Is the file truncated, or of another format?"
-        ) from error
+def _select(frames: Iterator[Atoms], index: int | slice) -> list[Atoms]:
+    """As list(frames)[index], and no further through the file than it needs."""
+    if isinstance(index, int):
+        if index >= 0:
+            return list(islice(frames, index, index + 1))
+        return list(frames)[index : index + 1 or None]
+    parts = (index.start, index.stop, index.step)
+    if all(part is None or part >= 0 for part in parts):
+        return list(islice(frames, *parts))
+    return list(frames)[index]
 
 
 def _as_slice(index: str | int | slice) -> int | slice:

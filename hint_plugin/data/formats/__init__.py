@@ -1,0 +1,170 @@
+"""Which formats of frames there are, and which one a file or folder has.
+
+`FORMATS` is the whole list; a format is one line there and one module that defines
+
+    read(path, **options) -> Iterator[Atoms]          lazily, labels under the keys of `LabelKeys`
+    write(path, frames, **options) -> int             where it is sensible; whole or not at all
+    recognise(path) -> bool                           a quick look inside, where a name is shared
+    select(path, index, **options) -> list[Atoms]     where some frames can be read without the others
+
+Modules are imported when a file asks for them: a name that matches costs an import, a list of formats does
+not. Docs: docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hint_plugin.errors import DataError, OptionsError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of frames.
+
+    Attributes:
+        name: how it is called, as in `--format` and `format=`.
+        what: one line.
+        names: patterns of file names, lower case; names of a folder end in "/". The reader looks inside where
+            `shared`.
+        module: where `read` and its companions are.
+        shared: other formats have such names too, so the content decides.
+        writes: `write_frames` can make it.
+    """
+
+    name: str
+    what: str
+    names: tuple[str, ...]
+    module: str
+    shared: bool = False
+    writes: bool = False
+
+    def load(self) -> ModuleType:
+        """The module with `read` and its companions."""
+        return importlib.import_module(f"{__name__}.{self.module}")
+
+    def matches(self, path: Path) -> bool:
+        """Whether the name may be one of this format's."""
+        name = path.name.lower() + ("/" if path.is_dir() else "")
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names)
+
+    def check_options(self, action: str, options: Mapping[str, Any]) -> None:
+        """Refuse options that `read` or `write` (the `action`) does not have.
+
+        Raises:
+            OptionsError: with the ones that it has.
+        """
+        if not options:
+            return
+        parameters = inspect.signature(getattr(self.load(), action)).parameters.values()
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+            return
+        known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        for name in options:
+            if name not in known:
+                raise OptionsError(
+                    f"format {self.name}: no option '{name}' to {action}; "
+                    + (f"it has {', '.join(known)}" if known else "it has none")
+                )
+
+
+HDF5_NAMES = ("*.h5", "*.hdf5")
+
+FORMATS: tuple[Format, ...] = (
+    Format("extxyz", "extended XYZ, as of ASE and MACE", ("*.xyz", "*.extxyz"), "xyz", writes=True),
+    Format(
+        "phonopy",
+        "phonopy: YAML (MDR, PBE-MDR), FORCE_CONSTANTS, FORCE_SETS",
+        ("*.yaml", "*.yaml.*", "force_constants*", "force_sets*", "*/"),
+        "phonopy_files",
+        shared=True,
+        writes=True,
+    ),
+    Format("transition1x", "Transition1x: reaction paths in HDF5", HDF5_NAMES, "transition1x", shared=True),
+    Format("openreact", "OpenREACT-CHON-EFH: reactions in HDF5", HDF5_NAMES, "openreact", shared=True),
+    Format("hdf5", "HINT's own store of frames in HDF5", HDF5_NAMES, "store", writes=True),
+    Format("aselmdb", "OMat24, OMol25: an ASE database in LMDB", ("*.aselmdb",), "aselmdb"),
+    Format("horm", "HORM: Hessians of reactions in LMDB", ("*.lmdb", "*.lmdb/", "*.mdb"), "horm"),
+    Format("hessian-qm9", "Hessian-QM9: Arrow tables", ("*/", "*.arrow"), "hessian_qm9", shared=True),
+    Format("deepmd", "deepmd-kit: folders of npy arrays", ("*/",), "deepmd", shared=True, writes=True),
+    Format("qe-dyn", "Quantum ESPRESSO ph.x: dynamical matrices", ("*.dyn*", "*dyn[0-9]*"), "qe_dyn"),
+    Format("qe-pw", "Quantum ESPRESSO pw.x: output", ("*.out", "*.pwo", "*.log"), "qe_pw", shared=True),
+    Format("vasp-xml", "VASP: vasprun.xml", ("*.xml", "*.xml.*"), "vasp", shared=True),
+    Format("orca-hess", "ORCA: .hess", ("*.hess",), "orca"),
+    Format("gaussian-fchk", "Gaussian: formatted checkpoint", ("*.fchk", "*.fch", "*.fck"), "gaussian"),
+    Format("xtb-hessian", "xtb: hessian, with the geometry beside it", ("hessian", "*.hessian"), "xtb"),
+)
+"""In the order in which contents are looked at; a format that is not `shared` takes what is left."""
+
+
+def get_format(name: str) -> Format:
+    """The format of this name.
+
+    Raises:
+        DataError: there is none.
+    """
+    for known in FORMATS:
+        if known.name == name:
+            return known
+    raise DataError(f"no format '{name}'. Known:\n{describe()}")
+
+
+def recognise(path: str | Path) -> Format:
+    """The format of a file or folder that exists, by its name and, where names are shared, by its content.
+
+    Raises:
+        DataError: nothing known; with the list of formats.
+    """
+    target = Path(path)
+    candidates = [known for known in FORMATS if known.matches(target)]
+    if not candidates:
+        raise DataError(unknown(target))
+    if not target.exists():
+        raise DataError(f"{target}: no such file")
+    for known in candidates:
+        if not known.shared or known.load().recognise(target):
+            return known
+    raise DataError(unknown(target))
+
+
+def for_writing(path: str | Path) -> Format:
+    """The format that `write_frames` makes under this name, when none is given.
+
+    Raises:
+        DataError: the name does not tell.
+    """
+    target = Path(path)
+    for known in FORMATS:
+        if known.writes and any(
+            fnmatch.fnmatchcase(target.name.lower(), name) for name in known.names if not name.endswith("/")
+        ):
+            return known
+    raise DataError(unknown(target, writes=True))
+
+
+def unknown(path: Path, *, writes: bool = False) -> str:
+    """The text of the error about a file of no known format."""
+    kinds = [known for known in FORMATS if known.writes or not writes]
+    ends = {name.removeprefix("*") for known in kinds for name in known.names if name.startswith("*.")}
+    suffixes = ", ".join(sorted(end for end in ends if not end.endswith("/") and "*" not in end))
+    return (
+        f"{path}: no known format of frames. A file of frames ends in one of {suffixes}, or is a folder "
+        f"or file of a program; name the format by --format (format=...) if the name or the content does "
+        f"not tell. Known:\n{describe(writes=writes)}"
+    )
+
+
+def describe(*, writes: bool = False) -> str:
+    """The formats, one a line: name and what it is; `writes` keeps those that can be written."""
+    kinds = [known for known in FORMATS if known.writes or not writes]
+    return "\n".join(f"  {known.name:<14} {known.what}" for known in kinds)
+
+
+__all__ = ["FORMATS", "Format", "describe", "for_writing", "get_format", "recognise"]

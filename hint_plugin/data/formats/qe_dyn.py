@@ -1,0 +1,207 @@
+"""Quantum ESPRESSO's ph.x: dynamical matrices on a grid of q points -> the Hessian of the supercell.
+
+A file `fildyn`N holds the matrices C_ij(q) of a star of q points, in Ry/bohr^2, without masses; `fildyn`0
+the grid n1 n2 n3 and the number of files. With C_ij(q) = sum_R Phi(0i, Rj) exp(i q.R), where R runs over
+lattice vectors (no phases of the atoms' positions), the force constants of the n1 x n2 x n3 supercell are
+
+    Phi(0i, Rj) = 1/(n1 n2 n3) sum_q C_ij(q) exp(-i q.R),        H[(R i), (R' j)] = Phi(0i, (R' - R) j):
+
+periodic in the supercell, hence exactly its Hessian, and what its displaced copies would give by differences.
+The layout is that of QE 5 to 7 (PHonon: write_dyn_on_file, q2qstar_ph; the sum is that of q2r.x). Nothing is
+symmetrised and no acoustic sum rule imposed (q2r's `zasr`): the matrices of the q points come back to the
+last digit, and how far the rule is broken is kept as `hint_acoustic_sum`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.units import Bohr, Rydberg
+
+from hint_plugin.data.formats.common import labelled, reading
+from hint_plugin.data.formats.qe_lattice import lattice
+from hint_plugin.data.label import HessianLabel
+from hint_plugin.errors import DataError
+
+RY_PER_BOHR2 = Rydberg / Bohr**2  # 48.59 eV/A^2
+AMU_RY = 911.4442431  # electron masses / 2 in one amu: the masses of the files, in Rydberg units
+_ON_GRID = 1e-4  # in units of the grid's spacing; the files have nine digits
+
+
+@dataclass
+class DynamicalMatrices:
+    """What one file holds.
+
+    Attributes:
+        atoms: the primitive cell.
+        q: [3] each, 2 pi / alat; the star of the file and, where it is another, its negative.
+        matrices: [N, 3, N, 3] complex, Ry/bohr^2, one for each q.
+        frequencies: [3N], cm^-1, of the first q, as printed.
+    """
+
+    atoms: Atoms
+    alat: float
+    q: list[np.ndarray] = field(default_factory=list)
+    matrices: list[np.ndarray] = field(default_factory=list)
+    frequencies: list[float] = field(default_factory=list)
+
+
+def read(path: Path, *, rows: bool = False) -> Iterator[Atoms]:
+    """One frame: the supercell with its full Hessian label.
+
+    Args:
+        path: `fildyn`0, the other files beside it; or one file that holds the Gamma point, for the Hessian of
+            the primitive cell.
+        rows: keep the rows of the first primitive cell only: [3 N, 3 N n1 n2 n3] in place of the square.
+
+    Raises:
+        DataError: a file is missing or damaged, a q point of the grid is missing or does not belong to it.
+    """
+    if path.suffix == ".xml":
+        raise DataError(f"{path}: dynamical matrices as XML are not read; give ph.x a fildyn without .xml")
+    first = path.read_text(errors="replace").lstrip()[:200]
+    if first.startswith("Dynamical"):
+        files, grid = [read_file(path)], (1, 1, 1)
+        if not any(np.allclose(q, 0.0, atol=1e-8) for q in files[0].q):
+            raise DataError(f"{path}: one star of a grid, without Gamma; wanted the file that ends in 0")
+    else:
+        with reading(path, wanted="n1 n2 n3 and the number of q points"):
+            numbers = [int(word) for word in first.split()[:4]]
+            grid, count = (numbers[0], numbers[1], numbers[2]), numbers[3]
+        stem = path.name.removesuffix("0")
+        files = [read_file(path.with_name(f"{stem}{number + 1}")) for number in range(count)]
+    atoms, phi = _force_constants(path, files, grid)
+    yield _label(atoms, phi, grid, rows)
+
+
+def read_file(path: Path) -> DynamicalMatrices:
+    """The matrices of one file.
+
+    Raises:
+        DataError: missing, truncated, of another layout.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file, and the grid needs it")
+    with reading(path, wanted="dynamical matrices of ph.x, as text"):
+        lines = path.read_text().splitlines()
+        found, start = _header(lines)
+        n, number = len(found.atoms), start
+        while number < len(lines):
+            line = lines[number]
+            if line.split()[:3] == ["Dynamical", "Matrix", "in"]:
+                found.q.append(_numbers(lines[number + 2])[-3:])
+                found.matrices.append(_matrix(lines, number + 4, n))
+                number += 4 + 4 * n * n
+            elif match := re.search(r"freq.*=\s*(\S+)\s*\[cm-1\]", line):
+                found.frequencies.append(float(match[1]))
+                number += 1
+            else:
+                number += 1
+        if not found.matrices:
+            raise ValueError("no dynamical matrix")
+    return found
+
+
+def _header(lines: list[str]) -> tuple[DynamicalMatrices, int]:
+    if not lines[0].strip().startswith("Dynamical matrix file"):
+        raise ValueError(f"it begins with {lines[0].strip()[:40]!r}")
+    words = lines[2].split()
+    n_types, n_atoms, ibrav = (int(word) for word in words[:3])
+    celldm = [float(word) for word in words[3:9]]
+    alat, at = celldm[0] * Bohr, 3
+    if ibrav == 0:
+        cell = np.array([_numbers(line) for line in lines[4:7]]) * alat
+        at = 7
+    else:
+        cell = lattice(ibrav, celldm)
+    symbols, masses = [], []
+    for line in lines[at : at + n_types]:
+        name, mass = line.split("'")[1:]
+        symbols.append(re.match(r"[A-Z][a-z]?", name.strip().capitalize())[0])  # type: ignore[index]
+        masses.append(float(mass) / AMU_RY)
+    rows = [line.split() for line in lines[at + n_types : at + n_types + n_atoms]]
+    kinds = [int(row[1]) - 1 for row in rows]
+    atoms = Atoms(
+        [symbols[kind] for kind in kinds],
+        np.array([row[2:5] for row in rows], dtype=float) * alat,
+        cell=cell,
+        pbc=True,
+        masses=[masses[kind] for kind in kinds],
+    )
+    return DynamicalMatrices(atoms, alat), at + n_types + n_atoms
+
+
+def _matrix(lines: list[str], start: int, n: int) -> np.ndarray:
+    matrix = np.zeros((n, 3, n, 3), dtype=complex)
+    for block in range(n * n):
+        at = start + 4 * block
+        i, j = (int(word) - 1 for word in lines[at].split())
+        values = np.array([_numbers(line) for line in lines[at + 1 : at + 4]])
+        matrix[i, :, j, :] = values[:, 0::2] + 1j * values[:, 1::2]
+    return matrix
+
+
+def _numbers(line: str) -> np.ndarray:
+    return np.array(re.findall(r"-?\d+\.\d*(?:[EeDd][+-]?\d+)?", line), dtype=float)
+
+
+def _force_constants(
+    path: Path, files: list[DynamicalMatrices], grid: tuple[int, int, int]
+) -> tuple[Atoms, np.ndarray]:
+    """The primitive cell, and Phi [n1, n2, n3, N, 3, N, 3] in eV/A^2."""
+    atoms, n = files[0].atoms, len(files[0].atoms)
+    on_grid = np.full((*grid, n, 3, n, 3), np.nan, dtype=complex)
+    for file in files:
+        if len(file.atoms) != n or not np.allclose(file.atoms.positions, atoms.positions, atol=1e-4):
+            raise DataError(f"{path}: the files are of different crystals. Are they of one run?")
+        for q, matrix in zip(file.q, file.matrices, strict=True):
+            place = (atoms.cell.array / file.alat) @ q * grid
+            index = np.rint(place).astype(int)
+            if np.abs(place - index).max() > _ON_GRID:
+                if grid == (1, 1, 1):
+                    continue
+                raise DataError(f"{path}: q = {q} is not on the grid {grid}. Are the files of one run?")
+            on_grid[tuple(index % grid)] = matrix
+    for index in np.ndindex(*grid):  # C(-q) is the conjugate of C(q)
+        opposite = tuple(-np.array(index) % grid)
+        if np.isnan(on_grid[index]).any() and not np.isnan(on_grid[opposite]).any():
+            on_grid[index] = on_grid[opposite].conj()
+    missing = np.argwhere(np.isnan(on_grid).any(axis=(3, 4, 5, 6)))
+    if len(missing):
+        raise DataError(f"{path}: {len(missing)} q points of the grid {grid} are missing, first {missing[0]}")
+    phi = np.fft.fftn(on_grid, axes=(0, 1, 2)) / np.prod(grid)
+    if np.abs(phi.imag).max() > 1e-3 * np.abs(phi.real).max():
+        raise DataError(f"{path}: the force constants are not real; the matrices of q and -q do not agree")
+    return atoms, phi.real * RY_PER_BOHR2
+
+
+def _label(cell: Atoms, phi: np.ndarray, grid: tuple[int, int, int], rows: bool) -> Atoms:
+    n, places = len(cell), np.array(list(np.ndindex(*grid)))
+    supercell = Atoms(
+        list(cell.symbols) * len(places),
+        np.concatenate([cell.positions + place @ cell.cell.array for place in places]),
+        cell=np.array(grid)[:, None] * cell.cell.array,
+        pbc=True,
+        masses=np.tile(cell.get_masses(), len(places)),
+    )
+    provenance: dict[str, Any] = {
+        "engine": "ph.x",
+        "q_grid": " ".join(map(str, grid)),
+        "acoustic_sum": float(np.abs(phi.sum(axis=(0, 1, 2, 5))).max()),
+    }
+    origins = places[:1] if rows else places
+    # Phi of the difference of cells: [origins, cells, N, 3, N, 3]
+    difference = (places[None] - origins[:, None]) % grid
+    blocks = phi[difference[..., 0], difference[..., 1], difference[..., 2]]
+    matrix = blocks.transpose(0, 2, 3, 1, 4, 5).reshape(len(origins) * n * 3, len(places) * n * 3)
+    if rows:
+        label = HessianLabel.rows(matrix, np.arange(n), len(supercell), provenance=provenance)
+    else:
+        label = HessianLabel.full(matrix, n_atoms=len(supercell), provenance=provenance)
+    return labelled(supercell, "qe-dyn", hessian=label, **provenance)

@@ -1,0 +1,102 @@
+"""The file `hessian` of `xtb --hess`, with the geometry, energy and gradient beside it.
+
+Layout: a line `$hessian`, then the 9 N^2 elements in hartree/bohr^2, row by row, over several lines each; the
+format of TURBOMOLE, whose files are read too. The geometry is not in it: it is taken from `xtbopt.*`
+(`--ohess`), `coord`, or the only .xyz there, or named by the option `geometry`. A file `gradient` of the same
+geometry (`--grad`) gives energy and forces.
+
+xtb projects translations and rotations out of what it writes. At a minimum that changes nothing; elsewhere
+the matrix is not the second derivative of the energy: for ethanol displaced by 0.03 A elements differ by up
+to 0.44 eV/A^2. Label such geometries by `hint label`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.units import Bohr, Hartree
+
+from hint_plugin.data.formats.common import first_bytes, labelled, reading
+from hint_plugin.errors import DataError, LabelWarning
+
+STATIONARY = 0.05  # eV/A: above, the projection of rotations shows
+SAME_GEOMETRY = 1e-4  # A
+_BESIDE = ("xtbopt.xyz", "xtbopt.coord", "coord")
+
+
+def read(path: Path, *, geometry: str | None = None) -> Iterator[Atoms]:
+    """One frame.
+
+    Args:
+        path: the file `hessian`.
+        geometry: the file of the structure, .xyz or TURBOMOLE's coord, where it cannot be guessed.
+
+    Raises:
+        DataError: truncated, no geometry or more than one, another number of atoms.
+    """
+    if not first_bytes(path, 200).lstrip().lower().startswith("$hessian"):
+        raise DataError(f"{path}: no Hessian of xtb, it does not begin with $hessian")
+    structure = _find(path) if geometry is None else Path(geometry)
+    with reading(structure, 0, "a structure as .xyz or TURBOMOLE's coord"):
+        atoms = _structure(structure)
+    with reading(path, 0, f"{9 * len(atoms) ** 2} numbers, for the {len(atoms)} atoms of {structure.name}"):
+        lines = path.read_text().splitlines()[1:]
+        words = " ".join(line for line in lines if not line.startswith("$")).split()
+        hessian = np.array(words, dtype=float) * Hartree / Bohr**2
+        energy, forces = _gradient(path.with_name("gradient"), atoms)
+        labelled(atoms, "xtb-hessian", energy=energy, forces=forces, hessian=hessian, engine="xtb")
+    if forces is not None and np.abs(forces).max() > STATIONARY:
+        warnings.warn(
+            f"{path}: forces of up to {np.abs(forces).max():.2g} eV/A, and xtb projects rotations out of its "
+            "Hessian: it is no second derivative of the energy there. Label the structure by hint label.",
+            LabelWarning,
+            stacklevel=2,
+        )
+    yield atoms
+
+
+def _find(path: Path) -> Path:
+    for name in _BESIDE:
+        if (path.parent / name).is_file():
+            return path.parent / name
+    found = sorted(path.parent.glob("*.xyz"))
+    if len(found) != 1:
+        have = ", ".join(file.name for file in found) or "none"
+        raise DataError(
+            f"{path}: the structure is in another file; wanted {', '.join(_BESIDE)} or one .xyz beside it "
+            f"(there: {have}). Name it by the option geometry"
+        )
+    return found[0]
+
+
+def _structure(path: Path) -> Atoms:
+    import ase.io
+
+    kind = "extxyz" if path.suffix == ".xyz" else "turbomole"
+    try:
+        atoms: Any = ase.io.read(path, format=kind)
+    except ValueError:  # a comment line that looks like key=value, and is none
+        atoms = ase.io.read(path, format="xyz" if kind == "extxyz" else kind)
+    return Atoms(atoms.numbers, atoms.positions)
+
+
+def _gradient(path: Path, atoms: Atoms) -> tuple[float | None, Any]:
+    """(energy, forces) in eV and eV/A out of TURBOMOLE's `gradient`, if it is of this geometry."""
+    if not path.is_file():
+        return None, None
+    with reading(path, 0, "energy and gradient in TURBOMOLE's format"):
+        lines = path.read_text().splitlines()
+        start = max(number for number, line in enumerate(lines) if "SCF energy" in line)
+        energy = float(lines[start].split("SCF energy =")[1].split()[0])
+        n = len(atoms)
+        body = lines[start + 1 : start + 1 + 2 * n]
+        geometry = np.array([line.split()[:3] for line in body[:n]], dtype=float) * Bohr
+        values = [line.replace("D", "E").split()[:3] for line in body[n:]]
+        if len(body) != 2 * n or np.abs(geometry - atoms.positions).max() > SAME_GEOMETRY:
+            return None, None
+        return energy * Hartree, -np.array(values, dtype=float) * Hartree / Bohr
