@@ -131,7 +131,6 @@ def test_a_file_of_them_and_its_plan(tmp_path):
     assert sample.plan.n_hessians == 2 and len(sample.plan.choices) == 6
     assert [c.frame for c, _ in sample.plan.frames()] == list(range(6))
     assert "a.xyz, frame 1 (H2O)" in sample.plan.choices[3].reason
-    moves = np.concatenate(
-        [a.positions - molecule(n).positions for a, n in zip(made, ["CH4"] * 3 + ["H2O"] * 3)]
-    )
-    assert sample.plan.settings["rms"] == pytest.approx(np.sqrt((moves**2).mean()))
+    parents = [molecule(name) for name in ["CH4"] * 3 + ["H2O"] * 3]
+    moves = [a.positions - parent.positions for a, parent in zip(made, parents, strict=True)]
+    assert sample.plan.settings["rms"] == pytest.approx(np.sqrt((np.concatenate(moves) ** 2).mean()))

@@ -101,7 +101,7 @@ def test_soap_options_that_make_no_sense(settings):
 
 
 class Slow:
-    """Cheap features that do not need DScribe: sums of distances to the first atom; a pause for each block."""
+    """Cheap features that do not need DScribe: sums of positions; a pause for each block."""
 
     dimension = 3
 
