@@ -86,6 +86,8 @@ def feature_matrix(
     stem = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     path, progress = folder / f"{stem}.npy", folder / f"{stem}.done.npy"
+    if path.exists() and progress.exists() and np.load(progress).all():
+        return np.load(path, mmap_mode="r")  # complete: any number of processes may read
     with _locked(folder / f"{stem}.json", text):
         n_blocks = -(-len(population) // BLOCK)
         matrix = _open(path, np.float32, (len(population), featurizer.dimension))

@@ -199,6 +199,19 @@ def test_a_killed_run_goes_on(population, tmp_path, jobs):
     assert np.array_equal(matrix, Slow().setup()(list(population.frames())))
 
 
+def test_two_processes_do_not_fill_one_cache(population, tmp_path):
+    """The second one is told; once all is there, both may read."""
+
+    class Greedy(Slow):
+        def setup(self):
+            with pytest.raises(OptionsError, match="another process computes these features"):
+                feature_matrix(population, Slow(), tmp_path / "cache")
+            return super().setup()
+
+    matrix = feature_matrix(population, Greedy(), tmp_path / "cache")
+    assert np.array_equal(feature_matrix(population, Slow(), tmp_path / "cache"), matrix)
+
+
 def test_features_that_are_not_finite(population, tmp_path):
     class Bad(Slow):
         def setup(self):
