@@ -420,7 +420,7 @@ def _in_words(found: dict[str, Any]) -> str:
         )
         if written["hessians"] < found["hessians"]:
             lines.append(
-                f"label them next: hint label {written['path']} --plan {found['plan']} -o labelled.xyz"
+                f"label them next: hint label --plan {found['plan']} -o labelled.xyz"
             )
     if "figure" in found:
         lines.append(f"figure: {found['figure']}")

@@ -80,9 +80,11 @@ def _map(figure: Any, axis: Any, sample: Sample) -> dict[str, Any]:
     shown = _some(np.arange(len(features)), MAP_POINTS, rng)
     marked = _some(sample.chosen, MAP_POINTS // 2, rng)
     place, ringed = _plane(plane.apply(features[shown])), _plane(plane.apply(features[marked]))
-    colour = "0.6" if sample.score is None else sample.score[shown]
+    colour: dict[str, Any] = {"color": "0.6"}
+    if sample.score is not None:
+        colour = {"c": sample.score[shown], "cmap": "viridis"}
     size = float(np.clip(4000 / len(shown), 2, 14))
-    points = axis.scatter(*place.T, c=colour, s=size, lw=0, cmap="viridis", rasterized=True)
+    points = axis.scatter(*place.T, s=size, lw=0, rasterized=True, **colour)
     axis.scatter(*ringed.T, s=2.5 * size, facecolors="none", edgecolors=CHOSEN, lw=0.7, rasterized=True)
     if sample.score is not None:
         figure.colorbar(points, ax=axis, label=sample.score_name)

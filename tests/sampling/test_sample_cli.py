@@ -132,7 +132,7 @@ def test_displace(capfd, files, tmp_path, monkeypatch):
     assert run(capfd, *arguments)[0] == 2  # it has nowhere to write them
     code, out, _ = run(capfd, *arguments, "--extract", "new.xyz")
     assert code == 0 and "48 made by displace, 5 to get a Hessian" in out
-    assert "hint label new.xyz" in out
+    assert "hint label --plan p.json" in out
     assert not any(has_hessian(a) or KEYS.energy in a.info for a in read_frames("new.xyz"))
 
 
