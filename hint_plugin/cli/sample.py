@@ -76,7 +76,7 @@ Picture = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, help="Processes that compute features, one thread each.")
+    int, typer.Option("--jobs", "-j", min=1, help="Processes for features, threads for neighbours.")
 ]
 Features = Annotated[Path | None, typer.Option(help="Features of your own: .npy, a row for each frame.")]
 Model = Annotated[
@@ -419,9 +419,7 @@ def _in_words(found: dict[str, Any]) -> str:
             f"{written['hessians']} with a Hessian label"
         )
         if written["hessians"] < found["hessians"]:
-            lines.append(
-                f"label them next: hint label --plan {found['plan']} -o labelled.xyz"
-            )
+            lines.append(f"label them next: hint label --plan {found['plan']} -o labelled.xyz")
     if "figure" in found:
         lines.append(f"figure: {found['figure']}")
     return "\n".join(lines)

@@ -15,6 +15,8 @@ Scale = Literal["none", "standard"]
 
 FIT_ROWS = 50_000
 """Rows from which scales and components are estimated; more would not change 64 components visibly."""
+FIT_VALUES = 50_000_000
+"""Numbers in these rows, at most: 0.4 GB in float64, a few times that while components are found."""
 _BLOCK = 8192
 
 
@@ -45,7 +47,7 @@ class Reduction:
 
 
 def fit_reduction(features: NDArray[np.float32], scale: Scale, pca: int | None, seed: int) -> Reduction:
-    """Estimate a reduction from at most `FIT_ROWS` random rows.
+    """Estimate a reduction from at most `FIT_ROWS` random rows, fewer where they are long.
 
     Args:
         features: [points, dimension].
@@ -66,8 +68,9 @@ def fit_reduction(features: NDArray[np.float32], scale: Scale, pca: int | None, 
             f"--pca {pca}; wanted 1 to {min(points, dimension)}, {points} points of {dimension}"
         )
     rows: NDArray[Any] = np.arange(points)
-    if points > FIT_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(points, FIT_ROWS, replace=False))
+    limit = min(FIT_ROWS, max(2 * dimension, FIT_VALUES // dimension))
+    if points > limit:
+        rows = np.sort(np.random.default_rng(seed).choice(points, limit, replace=False))
     sample = np.asarray(features[rows], dtype=np.float64)
     mean, factor = sample.mean(axis=0), np.ones(dimension)
     if scale == "standard":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,8 @@ METHODS = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_plan_and_extract(capfd, files, tmp_path, monkeypatch, method):
+    if method == "wld":
+        pytest.importorskip("faiss")
     monkeypatch.chdir(tmp_path)
     common = [method, *files, "-n", "12", "--hessians", "5", "--seed", "3", *METHODS[method]]
     code, out, _ = run(capfd, *common, "-o", "plan.json", "--extract", "part.xyz", "--json")
@@ -142,6 +145,16 @@ def test_help_lists_the_methods(capfd):
     assert all(method in out for method in ("wld", "fps", "random", "energy", "displace"))
     assert "--neighbours" in run(capfd, "wld", "--help")[1]
     assert run(capfd, "wdl")[0] == 2
+
+
+def test_the_page_knows_the_options(capfd):
+    """Every option on the page exists, and every option of a method is on the page or common knowledge."""
+    page = (Path(__file__).parents[2] / "docs" / "sampling.md").read_text()
+    helps = " ".join(run(capfd, method, "--help")[1] for method in (*METHODS, "displace"))
+    exist = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", helps)) | {"--help"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page))
+    assert named <= exist | {"--plan"}, named - exist  # --plan is of hint label
+    assert exist - named <= {"--help", "--output", "--number", "--neighbours", "--device", "--debug"}
 
 
 @pytest.mark.parametrize(
