@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.sample_task import SamplingTask
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -141,7 +143,7 @@ def wld(
 
     soap = _soap(r_cut, n_max, l_max, soap_sigma, average, compression)
     chosen_features = _features(output, features, model, device, scale, pca, cache, soap)
-    with _Task(inputs, output, extract, keep_all, figure, json_) as task:
+    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
         population = task.survey()
         values, about = task.features(population, chosen_features, seed, jobs)
         task.finish(
@@ -190,7 +192,7 @@ def fps(
 
     soap = _soap(r_cut, n_max, l_max, soap_sigma, average, compression)
     chosen_features = _features(output, features, model, device, scale, pca, cache, soap)
-    with _Task(inputs, output, extract, keep_all, figure, json_) as task:
+    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
         population = task.survey()
         values, about = task.features(population, chosen_features, seed, jobs)
         task.finish(sample_farthest(population, values, about, _budget(n, fraction, hessians, seed)))
@@ -214,7 +216,7 @@ def random(
     """All frames equally probable: the baseline. A figure needs features: SOAP with its defaults."""
     from hint_plugin.sampling import SoapSettings, sample_random
 
-    with _Task(inputs, output, extract, keep_all, figure, json_) as task:
+    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
         population = task.survey()
         sample = sample_random(population, _budget(n, fraction, hessians, seed))
         if figure is not None:
@@ -249,7 +251,7 @@ def energy(
 
     if n is None and fraction is None:
         fraction = 0.05
-    with _Task(inputs, output, extract, keep_all, figure, json_) as task:
+    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
         population = task.survey(energy_key)
         budget = _budget(n, fraction, hessians, seed)
         task.finish(sample_energy(population, budget, rank=rank.value, energy_key=energy_key))
@@ -282,7 +284,7 @@ def displace(
     from hint_plugin.sampling.displace import make_displaced
 
     settings = DisplaceSettings(sigma, copies, supercell, floor, max_rounds, seed)
-    with _Task(inputs, output, extract, False, figure, json_) as task:
+    with SamplingTask(inputs, output, extract, False, figure, json_) as task:
         sample = make_displaced(inputs, extract, settings, hessians, report=task.report)
         task.finish(sample, made=True)
 
@@ -315,111 +317,3 @@ def _features(
 
     folder = cache or output.with_name(output.stem + ".features")
     return FeatureSettings(soap, model, device, array, scale.value, pca, folder)
-
-
-class _Task:
-    """What all methods share: checks before the work, progress, plan, extract, figure, summary."""
-
-    def __init__(
-        self,
-        inputs: list[Path],
-        output: Path,
-        extract: Path | None,
-        keep_all: bool,
-        figure: Path | None,
-        as_json: bool,
-    ) -> None:
-        import time
-
-        from rich.console import Console
-
-        from hint_plugin.errors import OptionsError
-        from hint_plugin.sampling.extract import check_target
-        from hint_plugin.sampling.figure import check_picture
-
-        if keep_all and extract is None:
-            raise OptionsError("--keep-all says what --extract writes; give --extract too")
-        if not output.resolve().parent.is_dir():
-            raise OptionsError(f"the folder {output.parent} does not exist. Make it first")
-        if any(path.exists() and output.exists() and path.samefile(output) for path in inputs):
-            raise OptionsError(f"{output} is input and output. Choose another plan")
-        if extract is not None:
-            check_target(extract, inputs)
-        if figure is not None:
-            check_picture(figure, [output, *inputs])
-        self.inputs, self.output, self.extract, self.keep_all = inputs, output, extract, keep_all
-        self.figure, self.as_json = figure, as_json
-        self.start = time.perf_counter()
-        self.status = Console(stderr=True).status("reading")
-
-    def __enter__(self) -> "_Task":
-        self.status.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.status.stop()
-
-    def report(self, what: str, done: int, total: int) -> None:
-        """Shown on a terminal."""
-        self.status.update(f"{what}: {done}" + (f" of {total} frames" if total else " frames"))
-
-    def survey(self, energy_key: str | None = None) -> Any:
-        """All frames of the inputs."""
-        from hint_plugin.sampling import survey
-
-        return survey(self.inputs, energy_key, self.report)
-
-    def features(self, population: Any, settings: Any, seed: int, jobs: int) -> Any:
-        """Their features, and how they were made."""
-        from hint_plugin.sampling import features_of
-
-        return features_of(population, settings, seed=seed, jobs=jobs, report=self.report)
-
-    def finish(self, sample: Any, made: bool = False) -> None:
-        """Write everything and say so."""
-        import json
-        import time
-
-        from hint_plugin.sampling import extract
-        from hint_plugin.sampling.figure import draw
-
-        plan = sample.plan
-        plan.write(self.output)
-        found: dict[str, Any] = {
-            "method": plan.method,
-            "plan": str(self.output),
-            "frames": sum(source.frames for source in plan.sources),
-            "chosen": len(plan.choices),
-            "hessians": plan.n_hessians,
-            "settings": dict(plan.settings),
-            "notes": sample.notes,
-        }
-        if self.extract is not None and not made:
-            written = extract(plan, self.extract, keep_all=self.keep_all)
-            found["extract"] = {"path": written.path, "frames": written.frames, "hessians": written.hessians}
-        elif self.extract is not None:
-            found["extract"] = {"path": str(self.extract), "frames": len(plan.choices), "hessians": 0}
-        if self.figure is not None:
-            draw(sample, self.figure)
-            found["figure"] = str(self.figure)
-        found["seconds"] = round(time.perf_counter() - self.start, 2)
-        self.status.stop()
-        typer.echo(json.dumps(found, indent=2) if self.as_json else _in_words(found))
-
-
-def _in_words(found: dict[str, Any]) -> str:
-    verb = "made" if found["method"] == "displace" else f"of {found['frames']} frames chosen"
-    lines = [f"{found['chosen']} {verb} by {found['method']}, {found['hessians']} to get a Hessian"]
-    lines += found["notes"]
-    lines.append(f"plan: {found['plan']}; {found['seconds']:.1f} s")
-    if "extract" in found:
-        written = found["extract"]
-        lines.append(
-            f"written to {written['path']}: {written['frames']} frames, "
-            f"{written['hessians']} with a Hessian label"
-        )
-        if written["hessians"] < found["hessians"]:
-            lines.append(f"label them next: hint label --plan {found['plan']} -o labelled.xyz")
-    if "figure" in found:
-        lines.append(f"figure: {found['figure']}")
-    return "\n".join(lines)
