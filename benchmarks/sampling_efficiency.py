@@ -11,7 +11,7 @@ held-out files, common and rare kinds. E0s and elements are those of the whole p
 
 The seed is that of the choice and of the training; energy chooses the same frames for every seed. A row that
 is done is not done again: an interrupted run goes on, and more seeds or methods can be added. The table has
-means and sample standard deviations over the seeds; `results.json` has every row. tiny: two minutes, to see
+means and sample standard deviations over the seeds; `results.json` has every row. tiny: a few minutes, to see
 that it runs. small: under 20 minutes on two cores.
 """
 
@@ -67,7 +67,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(pool=48, test=8, budgets=(12,), seeds=1, steps=20),
-    "small": Size(pool=400, test=42, budgets=(24, 72), seeds=3, steps=600),
+    "small": Size(pool=320, test=28, budgets=(24, 72), seeds=3, steps=480),
 }
 METRICS = ("hessian_mae", "forces_mae", "eigenvalues_mae")
 
