@@ -84,6 +84,7 @@ def mean_neighbour_distance(
     if not 0 < recall <= 1:
         raise OptionsError(f"recall {recall}; wanted more than 0, at most 1")
     faiss = _faiss()
+    settings: dict[str, Any]
     centred = _Centred(features)
     before = faiss.omp_get_max_threads()
     if threads is not None:
@@ -100,6 +101,13 @@ def mean_neighbour_distance(
             distance[own] = _distances(features, own, nearest(index, centred, own, k)).mean(axis=1)
             if report:
                 report("neighbours", int(own[-1]) + 1, points)
+        # points whose lists hold fewer than k others: the lone ones, of which none must get lost
+        lone = np.flatnonzero(np.isinf(distance))
+        if settings["search"] == "approximate":
+            settings["compared_with_all"] = len(lone)
+        for start in range(0, len(lone), _BLOCK):
+            own = lone[start : start + _BLOCK]
+            distance[own] = _exact_distances(faiss, centred, own, k).mean(axis=1)
     finally:
         faiss.omp_set_num_threads(before)
     return Neighbourhoods(distance, {"k": k} | settings)
@@ -132,16 +140,13 @@ def nearest(index: Any, points: _Centred, own: NDArray[np.int64], k: int) -> NDA
 def _distances(
     features: NDArray[np.float32], own: NDArray[np.int64], neighbours: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """[len(own), k], from differences."""
+    """[len(own), k], from differences; infinite where there is no neighbour."""
     found = np.empty(neighbours.shape)
     here = np.asarray(features[own])
     for column in range(neighbours.shape[1]):  # one neighbour at a time: [points, k, dimension] is large
         difference = features[np.maximum(neighbours[:, column], 0)] - here
         found[:, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference, dtype=np.float64))
-    # fewer than k in the probed lists: the list was small, the farthest one found stands for the others
-    found[neighbours < 0] = -1.0
-    farthest = found.max(axis=1, keepdims=True)
-    return np.where(neighbours < 0, np.maximum(farthest, 0.0), found)
+    return np.where(neighbours < 0, np.inf, found)
 
 
 def _inverted_file(

@@ -70,6 +70,18 @@ def test_recall_of_the_index(dimension):
     assert (full.distance <= exact.distance * (1 + 1e-4)).mean() > 0.998
 
 
+def test_lists_too_small_for_k():
+    """Points whose probed lists hold fewer than k others are compared with all."""
+    points = clusters(3000, 8)
+    exact = mean_neighbour_distance(points, 60, search="exact").distance
+    found = mean_neighbour_distance(points, 60, search="approximate", recall=0.01)
+    assert found.settings["probed"] == 2 and found.settings["compared_with_all"] > 0
+    assert np.isfinite(found.distance).all()
+    assert (found.distance >= exact * (1 - 1e-4)).all()
+    same = found.distance <= exact * (1 + 1e-4)
+    assert same.sum() >= found.settings["compared_with_all"]
+
+
 def test_data_that_fill_all_dimensions():
     """Where principal components say nothing, lists of whole vectors take over."""
     features = np.random.default_rng(0).normal(size=(3000, 400)).astype(np.float32)
