@@ -1,0 +1,118 @@
+"""What all methods of `hint sample` share: checks, progress, plan, extract, figure, summary."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+class SamplingTask:
+    """What all methods share: checks before the work, progress, plan, extract, figure, summary."""
+
+    def __init__(
+        self,
+        inputs: list[Path],
+        output: Path,
+        extract: Path | None,
+        keep_all: bool,
+        figure: Path | None,
+        as_json: bool,
+    ) -> None:
+        from rich.console import Console
+
+        from hint_plugin.errors import OptionsError
+        from hint_plugin.sampling.extract import check_target
+        from hint_plugin.sampling.figure import check_picture
+
+        if keep_all and extract is None:
+            raise OptionsError("--keep-all says what --extract writes; give --extract too")
+        if not output.resolve().parent.is_dir():
+            raise OptionsError(f"the folder {output.parent} does not exist. Make it first")
+        if any(path.exists() and output.exists() and path.samefile(output) for path in inputs):
+            raise OptionsError(f"{output} is input and output. Choose another plan")
+        if extract is not None:
+            check_target(extract, inputs)
+        if figure is not None:
+            check_picture(figure, [output, *inputs])
+        self.inputs, self.output, self.extract, self.keep_all = inputs, output, extract, keep_all
+        self.figure, self.as_json = figure, as_json
+        self.start = self.spoke = time.monotonic()
+        console = Console(stderr=True)
+        self.terminal = console.is_terminal
+        self.status = console.status("reading")
+
+    def __enter__(self) -> "SamplingTask":
+        self.status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.status.stop()
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """Shown on a terminal; a line every half minute elsewhere."""
+        text = f"{what}: {done}" + (f" of {total} frames" if total else " frames")
+        self.status.update(text)
+        if not self.terminal and time.monotonic() - self.spoke > 30:
+            self.spoke = time.monotonic()
+            typer.echo(text, err=True)
+
+    def survey(self, energy_key: str | None = None) -> Any:
+        """All frames of the inputs."""
+        from hint_plugin.sampling import survey
+
+        return survey(self.inputs, energy_key, self.report)
+
+    def features(self, population: Any, settings: Any, seed: int, jobs: int) -> Any:
+        """Their features, and how they were made."""
+        from hint_plugin.sampling import features_of
+
+        return features_of(population, settings, seed=seed, jobs=jobs, report=self.report)
+
+    def finish(self, sample: Any, made: bool = False) -> None:
+        """Write everything and say so."""
+        import json
+
+        from hint_plugin.sampling import extract
+        from hint_plugin.sampling.figure import draw
+
+        plan = sample.plan
+        plan.write(self.output)
+        found: dict[str, Any] = {
+            "method": plan.method,
+            "plan": str(self.output),
+            "frames": sum(source.frames for source in plan.sources),
+            "chosen": len(plan.choices),
+            "hessians": plan.n_hessians,
+            "settings": dict(plan.settings),
+            "notes": sample.notes,
+        }
+        if self.extract is not None and not made:
+            written = extract(plan, self.extract, keep_all=self.keep_all)
+            found["extract"] = {"path": written.path, "frames": written.frames, "hessians": written.hessians}
+        elif self.extract is not None:
+            found["extract"] = {"path": str(self.extract), "frames": len(plan.choices), "hessians": 0}
+        if self.figure is not None:
+            draw(sample, self.figure)
+            found["figure"] = str(self.figure)
+        found["seconds"] = round(time.monotonic() - self.start, 2)
+        self.status.stop()
+        typer.echo(json.dumps(found, indent=2) if self.as_json else _in_words(found))
+
+
+def _in_words(found: dict[str, Any]) -> str:
+    verb = "made" if found["method"] == "displace" else f"of {found['frames']} frames chosen"
+    lines = [f"{found['chosen']} {verb} by {found['method']}, {found['hessians']} to get a Hessian"]
+    lines += found["notes"]
+    lines.append(f"plan: {found['plan']}; {found['seconds']:.1f} s")
+    if "extract" in found:
+        written = found["extract"]
+        lines.append(
+            f"written to {written['path']}: {written['frames']} frames, "
+            f"{written['hessians']} with a Hessian label"
+        )
+        if written["hessians"] < found["hessians"]:
+            lines.append(f"label them next: hint label --plan {found['plan']} -o labelled.xyz")
+    if "figure" in found:
+        lines.append(f"figure: {found['figure']}")
+    return "\n".join(lines)
