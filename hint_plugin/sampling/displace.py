@@ -21,8 +21,10 @@ from hint_plugin.sampling.population import Report
 
 DEFAULT_SIGMA = 0.4
 """A, of each Cartesian component: the HINT paper's."""
+PRIMITIVE = "primitive"
+"""Mask of the atoms of the first cell in a supercell: those that `hint label --hessian rows` needs."""
 DEFAULT_FLOOR = 0.6
-"""Times the sum of covalent radii: 0.64 A for C-H, 0.91 A for C-C, where GFN2-xTB still converges."""
+"""Times the sum of covalent radii: 0.64 A for C-H, 0.91 A for C-C."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class DisplaceSettings:
     """How structures are displaced.
 
     Attributes:
-        sigma: standard deviation of each Cartesian component, A.
+        sigma: standard deviation of each Cartesian component, A; 0 for the supercell as it is.
         copies: new structures for each one that is read.
         supercell: repetitions along the cell vectors, before atoms are displaced.
         floor: no two atoms are closer than `floor` times the sum of their covalent radii; 0 for no floor.
@@ -47,8 +49,8 @@ class DisplaceSettings:
 
     def check(self) -> None:
         """Raise OptionsError for what makes no sense."""
-        if self.sigma <= 0 or not np.isfinite(self.sigma):
-            raise OptionsError(f"sigma {self.sigma} A; wanted more than 0")
+        if self.sigma < 0 or not np.isfinite(self.sigma):
+            raise OptionsError(f"sigma {self.sigma} A; wanted 0 or more")
         if self.copies < 1 or self.max_rounds < 1 or min(self.supercell) < 1:
             raise OptionsError("copies, rounds and repetitions of the cell have to be at least 1")
         if not 0 <= self.floor < 1:
@@ -226,4 +228,6 @@ def _supercell(parent: Atoms, repeat: tuple[int, int, int], name: str) -> Atoms:
         raise OptionsError(f"{name}: not periodic in a direction that --supercell repeats")
     if float(atoms.info.get("charge", 0)) != 0 or float(atoms.info.get("spin", 1)) != 1:
         raise OptionsError(f"{name}: has a charge or spin, which a supercell would change. Remove it first")
-    return atoms.repeat(repeat)
+    repeated = atoms.repeat(repeat)
+    repeated.arrays[PRIMITIVE] = np.arange(len(repeated)) < len(atoms)
+    return repeated

@@ -117,7 +117,7 @@ def test_what_is_refused():
     packed = bulk("Cu", cubic=True).repeat(2)
     with pytest.raises(DataError, match="after 5 draws with sigma 0.9 A. Lower --sigma"):
         next(displaced_copies(packed, 0, DisplaceSettings(sigma=0.9, floor=0.95, max_rounds=5)))
-    for bad in ({"sigma": 0.0}, {"copies": 0}, {"floor": 1.0}, {"supercell": (0, 1, 1)}):
+    for bad in ({"sigma": -0.1}, {"copies": 0}, {"floor": 1.0}, {"supercell": (0, 1, 1)}):
         with pytest.raises(OptionsError, match="wanted|at least 1"):
             DisplaceSettings(**bad).check()
 
@@ -134,3 +134,13 @@ def test_a_file_of_them_and_its_plan(tmp_path):
     parents = [molecule(name) for name in ["CH4"] * 3 + ["H2O"] * 3]
     moves = [a.positions - parent.positions for a, parent in zip(made, parents, strict=True)]
     assert sample.plan.settings["rms"] == pytest.approx(np.sqrt((np.concatenate(moves) ** 2).mean()))
+
+
+def test_a_supercell_as_it_is():
+    """The atoms of the first cell are marked: their rows are all of the Hessian, by translation."""
+    cell = bulk("NaCl", "rocksalt", a=5.64)
+    (atoms,) = displaced_copies(cell, 0, DisplaceSettings(sigma=0.0, supercell=(2, 2, 1)))
+    wanted = cell.repeat((2, 2, 1))
+    np.testing.assert_array_equal(atoms.positions, wanted.positions)
+    assert atoms.arrays["primitive"].tolist() == [True] * 2 + [False] * 6
+    np.testing.assert_array_equal(atoms.positions[atoms.arrays["primitive"]], cell.positions)
