@@ -38,18 +38,20 @@ class Verb:
     """One verb of the command line.
 
     Attributes:
-        target: "module:function" of the Typer command function.
+        target: "module:function" of the Typer command function, "module:app" of a group.
         help: one line for `hint --help`.
         passthrough: hand all arguments over untouched, `--help` included. The function then takes a
             `typer.Context` and reads `context.args`.
+        group: the target is a `typer.Typer` with commands of its own: `hint sample wld`.
     """
 
     target: str
     help: str
     passthrough: bool = False
+    group: bool = False
 
     def load(self) -> Callable[..., Any]:
-        """Import the verb's module and return its command function."""
+        """Import the verb's module and return its command function, or the app of a group."""
         module, _, function = self.target.partition(":")
         command: Callable[..., Any] = getattr(importlib.import_module(module), function)
         return command
@@ -57,6 +59,9 @@ class Verb:
 
 VERBS = {
     "label": Verb("hint_plugin.cli.label:label", "Label structures with energies, forces and Hessians."),
+    "dataset": Verb(
+        "hint_plugin.cli.dataset:dataset", "Convert, merge, split, describe and check data sets.", group=True
+    ),
     "evaluate": Verb("hint_plugin.cli.evaluate:evaluate", "Measure a model's errors on labelled structures."),
     "export": Verb(
         "hint_plugin.cli.export:export", "Write a trained model as one file for LAMMPS, i-PI and ASE."
@@ -83,6 +88,9 @@ class LazyGroup(TyperGroup):
 
 def _real_command(name: str) -> Any:
     verb = VERBS[name]
+    if verb.group:
+        loaded: Any = verb.load()
+        return typer.main.get_command(loaded)
     settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     if verb.passthrough:
         settings = {

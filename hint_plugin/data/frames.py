@@ -11,6 +11,7 @@ from ase import Atoms
 
 from hint_plugin.data.files import replacing
 from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.shards import ShardedStore, is_sharded
 from hint_plugin.errors import DataError
 
 XYZ_SUFFIXES = (".xyz", ".extxyz")
@@ -51,6 +52,10 @@ def iter_frames(path: str | Path) -> Iterator[Atoms]:
     Raises:
         DataError: the file is missing, truncated, or not what its suffix says.
     """
+    if is_sharded(path):
+        with ShardedStore.open(path) as shards:
+            yield from shards
+        return
     kind = file_kind(path)
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file")
@@ -67,6 +72,10 @@ def read_frames(path: str | Path, index: str | int | slice = ":") -> list[Atoms]
     Raises:
         DataError: the file is missing, truncated, or not what its suffix says, or the index is out of range.
     """
+    if is_sharded(path):
+        with ShardedStore.open(path) as shards:
+            found = shards[_as_slice(index)]
+        return found if isinstance(found, list) else [found]
     kind, wanted = file_kind(path), _as_slice(index)
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file")

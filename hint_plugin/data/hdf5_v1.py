@@ -6,11 +6,11 @@
         start  [m]             where in `data` each begins
         shape  [m, ndim]       its shape
 
-Sections: `atoms` (numbers, positions, cell, pbc), `arrays`, `info`, `calc`, and `json` (one document a frame with
-all that is no array of numbers). A symmetric [3N, 3N] matrix is packed as its lower triangle.
+Sections: `atoms` (numbers, positions, cell, pbc), `arrays`, `info`, `calc`, and `json` (one document a frame
+with all that is no array of numbers). A symmetric [3N, 3N] matrix is packed as its lower triangle.
 
-Version 2 took its place because the three indices, read when the file is opened, are 250 bytes a frame, and so is
-the document: a million frames cost half a gigabyte before the first one is seen.
+Version 2 took its place because the three indices, read when the file is opened, are 250 bytes a frame, and
+so is the document: a million frames cost half a gigabyte before the first one is seen.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@
     /hessians  [values]  lower triangles, in `hessian_dtype`
 
 A frame is read by one look into each of index, records and hessians; nothing that grows with the number of
-frames is held in memory. All are in chunks with HDF5's Fletcher-32 checksums. `frames` is written last, so what
-lies behind it is no part of the store. Two stores with the same settings are joined by copying their chunks
-(`join`), which may leave gaps in records and hessians.
+frames is held in memory. All are in chunks with HDF5's Fletcher-32 checksums. `frames` is written last, so
+what lies behind it is no part of the store. Two stores with the same settings are joined by copying their
+chunks (`join`), which may leave gaps in records and hessians.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.records import Layout, Packer, unpack
+from hint_plugin.data.records import Layout, Packed, Packer, unpack
 
 INDEX = np.dtype(
     [("layout", "<u4"), ("atoms", "<u4"), ("record", "<i8"), ("size", "<u4"), ("hessian", "<i8")]
@@ -97,10 +97,8 @@ class Version2:
         has = values > 0
         first = int(rows["hessian"][has].min()) if has.any() else 0
         end = int((rows["hessian"] + values)[has].max()) if has.any() else 0
-        hessians = self.hessians[first:end]
-        for (layout, atoms, record, size, hessian), count in zip(
-            rows.tolist(), values.tolist(), strict=True
-        ):
+        hessians = self.hessians[first:end] if end else np.empty(0)
+        for (layout, atoms, record, size, hessian), count in zip(rows.tolist(), values.tolist(), strict=True):
             own = records[record - begin : record - begin + size].copy()
             yield unpack(
                 self.layouts[layout], atoms, own, hessians[hessian - first : hessian - first + count]
@@ -172,9 +170,9 @@ class _Block:
             self.records.append(bytes(-self._record % 8))
             self._record += -self._record % 8
 
-    def add(self, packed: object) -> int:
+    def add(self, packed: Packed) -> int:
         """Take a frame in; returns its size in bytes."""
-        layout, atoms, record, hessians = packed  # type: ignore[misc]
+        layout, atoms, record, hessians = packed
         size = len(record)
         self.rows.append((layout, atoms, self._record, size, self._hessian))
         padding = -size % 8

@@ -1,8 +1,8 @@
 """A frame as one run of bytes: what version 2 of `FrameStore` writes, and how it is read back.
 
-All that frames have in common goes into a *layout*, which is stored once: names, types, shapes, and values that
-hardly vary (engine, method, step, charge, pbc). A frame is then the number of its layout, its number of atoms, a
-*record* (its own numbers, end to end) and the lower triangles of its symmetric [3N, 3N] matrices.
+All that frames have in common goes into a *layout*, which is stored once: names, types, shapes, and values
+that hardly vary (engine, method, step, charge, pbc). A frame is then the number of its layout, its number of
+atoms, a *record* (its own numbers, end to end) and the lower triangles of its symmetric [3N, 3N] matrices.
 
 An item of a layout is [section, name, packing, dtype, stored dtype, dims]:
 
@@ -15,8 +15,8 @@ An item of a layout is [section, name, packing, dtype, stored dtype, dims]:
 | lower | triangle of a symmetric matrix, row by row, in the stream of Hessians | [] |
 
 Sections: `atoms` (numbers, positions, cell, pbc, constraints), `arrays`, `info`, `calc` (results of a
-single-point calculator). Within a record items come by falling size of their numbers, from a multiple of 8 on,
-so every one is aligned.
+single-point calculator). Within a record items come by falling size of their numbers, from a multiple of 8
+on, so every one is aligned.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.errors import DataError
 
-CONSTANTS = 32  # values of one key that layouts hold before the next ones go into the records
+CONSTANTS = 32  # a key that has had this many values is no constant any more: it goes into the records
 LAYOUTS = 4096  # layouts with constants in them; beyond, all values go into the records
+_LARGEST_CONSTANT = 4096  # characters
+_NUMBERS = (bool, int, float)
 _LARGEST_FIXED = 9  # dims up to this one stand in the layout: vectors, tensors, K probes
 _FREE, _N, _3N = "?", "N", "3N"
 _KEYS = LabelKeys()
@@ -116,7 +118,12 @@ class Layout:
     @classmethod
     def from_json(cls, text: str) -> Layout:
         """The inverse of `to_json`."""
-        return cls(tuple(Item(*parts[:5], tuple(parts[5])) for parts in json.loads(text)))
+        return cls(
+            tuple(
+                Item(section, name, packing, dtype, stored, tuple(dims))
+                for section, name, packing, dtype, stored, dims in json.loads(text)
+            )
+        )
 
 
 class Packer:
@@ -156,10 +163,14 @@ class Packer:
                 else:
                     stored.append(self._array(section, name, value, n))
                 return
-            text = _to_json(value, name, number)
-            if self._is_constant(section, name, text):
+            known = self._constants.setdefault((section, name), set())
+            may_be_constant = len(known) < CONSTANTS and len(self.layouts) < LAYOUTS
+            is_number = type(value) in _NUMBERS and abs(value) < 2**63  # no infinity, no NaN
+            text = "" if is_number and not may_be_constant else _to_json(value, name, number)
+            if may_be_constant and len(text) <= _LARGEST_CONSTANT and text != "NaN":
+                known.add(text)
                 constants.append(Item(section, name, "constant", text, "", ()))
-            elif isinstance(value, bool | float) or (isinstance(value, int) and -(2**63) <= value < 2**63):
+            elif is_number:
                 array = np.asarray(value)
                 stored.append((Item(section, name, "scalar", array.dtype.str, array.dtype.str, ()), array))
             else:
@@ -203,15 +214,6 @@ class Packer:
             stored = np.dtype("|i1")  # Rademacher probes
         dims = tuple(_dim(size, n) for size in value.shape)
         return Item(section, name, "array", dtype.str, stored.str, dims), value.astype(stored, copy=False)
-
-    def _is_constant(self, section: str, name: str, text: str) -> bool:
-        known = self._constants.setdefault((section, name), set())
-        if text in known:
-            return True
-        if len(known) >= CONSTANTS or len(self.layouts) >= LAYOUTS or len(text) > 4096 or text == "NaN":
-            return False
-        known.add(text)
-        return True
 
 
 def unpack(layout: Layout, n_atoms: int, record: np.ndarray, values: np.ndarray) -> Atoms:
@@ -308,7 +310,7 @@ def _is_symmetric(value: np.ndarray, size: int) -> bool:
 
 def _to_json(value: Any, name: str, number: int) -> str:
     try:
-        return json.dumps(value, default=_plain)
+        return _encode(value)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"frame {number}: {name} is neither numbers, text nor JSON ({error}). Remove it from the frame"
@@ -319,3 +321,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__}")
+
+
+_encode = json.JSONEncoder(default=_plain).encode
