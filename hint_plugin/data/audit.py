@@ -77,8 +77,7 @@ def audit(
                 counts["damaged"] += 1
                 found.problems.append(FrameProblem(source, number, "?", _bare(atoms, source, number)))
                 continue
-            _look(found, counts, source, number, atoms, keys)
-            if not len(atoms) or not np.isfinite(atoms.positions).all():
+            if not _look(found, counts, source, number, atoms, keys):
                 continue
             values = [hash(key) for key in structure_keys(atoms)]
             earlier = next((seen[value] for value in values if value in seen), None)
@@ -95,7 +94,8 @@ def audit(
 
 def _look(
     found: Audit, counts: dict[str, int], source: str, number: int, atoms: Atoms, keys: LabelKeys | None
-) -> None:
+) -> bool:
+    """Look at one frame; False if it has no geometry that could be compared."""
     formula = atoms.get_chemical_formula()
 
     def problem(text: str) -> None:
@@ -103,14 +103,17 @@ def _look(
 
     if not len(atoms):
         problem("the frame has no atoms. Remove it")
-        return
+        counts["malformed"] += 1
+        return False
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         problem("positions or cell hold NaN or infinity. Remove the frame")
         counts["malformed"] += 1
-        return
+        return False
     if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
         problem(f"atomic numbers reach from {atoms.numbers.min()} to {atoms.numbers.max()}; wanted 1 to 118")
-    if atoms.pbc.any() and abs(np.linalg.det(atoms.cell.complete().array)) < 1e-6:
+    vectors = np.linalg.norm(atoms.cell.array, axis=1)[atoms.pbc]
+    has_cell = not vectors.size or (vectors.min() > 0 and abs(np.linalg.det(atoms.cell.complete())) > 1e-6)
+    if not has_cell:
         problem("periodic, but the cell has no volume. Set the cell, or pbc to false")
     else:
         near = nearest_distance(atoms)
@@ -127,6 +130,7 @@ def _look(
         kept += [FrameProblem(p.source, number, p.formula, p.message) for p in new]
     for kind in ("full", "rows", "projected", "unlabelled", "malformed"):
         counts[kind] += report.counts[kind]
+    return bool(has_cell)
 
 
 def _frames(name: str) -> Iterator[tuple[str, int, Atoms | DataError]]:

@@ -22,8 +22,8 @@ from hint_plugin.errors import DataError, UnknownVersionError
 FORMAT = "hint-frames"
 VERSION = 2
 BLOCK = 256  # frames read at once
-# Metadata with checksums of its own (they came with 1.8). Nothing later: a file in the formats of 1.10 that was
-# open for writing when its process was killed is refused until h5clear has been at it.
+# Metadata with checksums of its own (they came with 1.8). Nothing later: a file in the formats of 1.10 that
+# was open for writing when its process was killed is refused until h5clear has been at it.
 _LIBVER = ("v108", "v108")
 _CACHE = {"rdcc_nbytes": 1 << 22, "rdcc_nslots": 10007}
 _READ_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, IndexError)

@@ -2,7 +2,7 @@
 
     /                    attributes: format = "hint-frames", version = 2, frames, hessian_dtype, compression
     /layouts   [L]       JSON, see `hint_plugin.data.records`
-    /index     [n]       layout, atoms, record (where it begins), size (in bytes), hessian (where it begins)
+    /index     [n, 5]    layout, atoms, record (where it begins), size (in bytes), hessian (where it begins)
     /records   [bytes]   what the frames have of their own, each from a multiple of 8 on
     /hessians  [values]  lower triangles, in `hessian_dtype`
 
@@ -22,12 +22,12 @@ from ase import Atoms
 
 from hint_plugin.data.records import Layout, Packed, Packer, unpack
 
-INDEX = np.dtype(
-    [("layout", "<u4"), ("atoms", "<u4"), ("record", "<i8"), ("size", "<u4"), ("hessian", "<i8")]
-)
-RECORD_CHUNK = 1 << 15  # bytes: a random read unpacks one chunk
+LAYOUT, ATOMS, RECORD, SIZE, HESSIAN = range(
+    5
+)  # columns of the index; plain integers are what h5py reads fastest
+RECORD_CHUNK = 1 << 14  # bytes: a random read unpacks one chunk
 HESSIAN_CHUNK = 1 << 13  # values
-INDEX_CHUNK = 1 << 10  # frames
+INDEX_CHUNK = 1 << 8  # frames
 LARGEST_READ = 1 << 23  # bytes of records and Hessians read at once
 LARGEST_WRITE = 1 << 23
 STREAMS = ("index", "records", "hessians")
@@ -58,7 +58,7 @@ class Version2:
         )
         handle.create_dataset("layouts", (0,), h5py.string_dtype(), maxshape=(None,), chunks=(16,))
         for name, dtype, chunk in (
-            ("index", INDEX, INDEX_CHUNK),
+            ("index", np.int64, INDEX_CHUNK),
             ("records", np.uint8, RECORD_CHUNK),
             ("hessians", hessian_dtype, HESSIAN_CHUNK),
         ):
@@ -66,10 +66,10 @@ class Version2:
             filters = "gzip" if name == "index" else compression
             handle.create_dataset(
                 name,
-                (0,),
+                (0, 5) if name == "index" else (0,),
                 dtype,
-                maxshape=(None,),
-                chunks=(chunk,),
+                maxshape=(None, 5) if name == "index" else (None,),
+                chunks=(chunk, 5) if name == "index" else (chunk,),
                 compression=filters,
                 compression_opts=1 if filters == "gzip" else None,
                 shuffle=bool(filters) and name != "records",
@@ -86,17 +86,17 @@ class Version2:
         else:
             rows = np.concatenate([self.index[i : i + 1] for i in numbers.tolist()])
         values = np.array(
-            [self.layouts[row["layout"]].values(int(row["atoms"])) for row in rows], dtype=np.int64
+            [self.layouts[layout].values(atoms) for layout, atoms, *_ in rows.tolist()], dtype=np.int64
         )
         for start, end in _runs(rows, values, self.hessians.dtype.itemsize):
             yield from self._read_run(rows[start:end], values[start:end])
 
     def _read_run(self, rows: np.ndarray, values: np.ndarray) -> Iterator[Atoms]:
-        begin, last = int(rows["record"].min()), int((rows["record"] + rows["size"]).max())
+        begin, last = int(rows[0, RECORD]), int(rows[-1, RECORD] + rows[-1, SIZE])
         records = self.records[begin:last]
         has = values > 0
-        first = int(rows["hessian"][has].min()) if has.any() else 0
-        end = int((rows["hessian"] + values)[has].max()) if has.any() else 0
+        first = int(rows[has, HESSIAN].min()) if has.any() else 0
+        end = int((rows[:, HESSIAN] + values)[has].max()) if has.any() else 0
         hessians = self.hessians[first:end] if end else np.empty(0)
         for (layout, atoms, record, size, hessian), count in zip(rows.tolist(), values.tolist(), strict=True):
             own = records[record - begin : record - begin + size].copy()
@@ -126,7 +126,7 @@ class Version2:
         append(self.records, np.frombuffer(b"".join(block.records), np.uint8))
         if block.hessians:
             append(self.hessians, np.concatenate(block.hessians))
-        append(self.index, np.array(block.rows, dtype=INDEX))
+        append(self.index, np.array(block.rows, dtype=np.int64))
         self.count(self.frames + len(block.rows))
 
     def add_layouts(self, layouts: list[Layout]) -> None:
@@ -181,7 +181,7 @@ class _Block:
         values = sum(array.size for array in hessians)
         self._record += size + padding
         self._hessian += values
-        return size + padding + values * 8 + INDEX.itemsize
+        return size + padding + values * 8 + 40
 
 
 def append(dataset: h5py.Dataset, values: np.ndarray) -> None:
@@ -194,7 +194,7 @@ def append(dataset: h5py.Dataset, values: np.ndarray) -> None:
 def _runs(rows: np.ndarray, values: np.ndarray, itemsize: int) -> Iterator[tuple[int, int]]:
     """Slices of rows whose records and Hessians lie close together and are not too large."""
     start, n = 0, len(rows)
-    record, size, hessian = rows["record"].tolist(), rows["size"].tolist(), rows["hessian"].tolist()
+    record, size, hessian = (rows[:, column].tolist() for column in (RECORD, SIZE, HESSIAN))
     bytes_ = (values * itemsize).tolist()
     total = 0
     for i in range(n):

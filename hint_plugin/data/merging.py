@@ -12,7 +12,7 @@ import numpy as np
 from hint_plugin.data.files import replacing
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.hdf5 import FrameStore
-from hint_plugin.data.hdf5_v2 import Version2, append
+from hint_plugin.data.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
 from hint_plugin.data.shards import is_sharded, shard_paths
 from hint_plugin.errors import DataError
 
@@ -100,9 +100,9 @@ def join(body: Version2, other: Version2, path: Path) -> None:
             rows = other.index[first : min(first + _ROWS, other.frames)]
         except OSError as error:
             raise DataError(f"{path}: the index near frame {first} is damaged ({error})") from error
-        rows["layout"] = renumber[rows["layout"]]
-        rows["record"] += starts["records"]
-        rows["hessian"] += starts["hessians"]
+        rows[:, LAYOUT] = renumber[rows[:, LAYOUT]]
+        rows[:, RECORD] += starts["records"]
+        rows[:, HESSIAN] += starts["hessians"]
         append(body.index, rows)
     body.count(body.frames + other.frames)
 

@@ -2,7 +2,7 @@
 
 formula: the elements, counted.
 
-molecule: the graph of bonds. Atoms are bonded where d < 1.2 (r_i + r_j), with ASE's covalent radii. The
+molecule: the graph of bonds. Atoms are bonded where d < 1.3 (r_i + r_j), with ASE's covalent radii. The
 graph's name is a Weisfeiler-Lehman hash (Shervashidze et al., J. Mach. Learn. Res. 12, 2539 (2011)): each
 atom starts with its element and takes up its neighbours' names until no more atoms can be told apart.
 Conformers, and images of a path before a bond breaks, have one key. Graphs that the test cannot tell apart
@@ -13,9 +13,10 @@ structure: for every pair of elements (a, b) the sums over atoms i of a and j of
     S_k = sum_ij f_k(d_ij),   k = 1, 2, 3
     f_k(d) = d^k / 4^(k-1) for molecules, (1 - (d/5)^2)^(k+1) below d = 5 A for periodic cells
 
-rounded to 1e-3, together with the formula and the cell's volume. They do not change under translation, rotation, reflection, and permutation of atoms, and hold
-d_ij to about 1e-3 A. Each structure has two such keys, rounded with an offset of a half: two structures are
-the same if one of the keys agrees, so copies that differ by the last digits of a text file are found.
+rounded to 1e-3, together with the formula and the cell's volume. They do not change under translation,
+rotation, reflection, and permutation of atoms. Each structure has two such keys, rounded with an offset of a
+half: two structures are the same if one of the keys agrees, so copies that differ by the last digits of a
+text file are found.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-BOND_STRETCH = 1.2
+BOND_STRETCH = 1.3  # C-H up to 1.4 A; H...H in CH2 stays apart
 CUTOFF = 5.0  # A, of the structure key of periodic cells
 RESOLUTION = 1e-3
 

@@ -21,7 +21,7 @@ def frames_of(count: int, *, seed: int = 0, hessians: bool = True) -> list[Atoms
         n = len(atoms)
         atoms.info |= {"REF_energy": rng.normal(), "number": number, "reaction": f"r{number // 7}"}
         atoms.arrays["REF_forces"] = rng.normal(size=(n, 3))
-        matrix = rng.normal(size=(3 * n, 3 * n))
+        matrix = 30 * rng.normal(size=(3 * n, 3 * n))
         label = HessianLabel.full(matrix + matrix.T, provenance={"engine": "random"})
         if number % 4 == 1:
             label = label.to_projected(2, rng)
