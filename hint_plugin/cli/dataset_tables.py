@@ -8,6 +8,7 @@ from hint_plugin.data.audit import Audit
 
 def print_statistics(summary: dict[str, Any]) -> None:
     """Tables of the summary of `Statistics`."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
@@ -24,25 +25,25 @@ def print_statistics(summary: dict[str, Any]) -> None:
     if summary["methods"]:
         methods = ", ".join(f"{name} ({count})" for name, count in summary["methods"].items())
         console.print(f"methods: {methods}", highlight=False)
-    table = Table("element", "atoms", "frames", "E0 / eV")
+    table = Table("element", "atoms", "frames", "E0 / eV", box=SIMPLE)
     for symbol, counts in summary["elements"].items():
         e0 = summary["e0_eV"].get(symbol)
         table.add_row(symbol, str(counts["atoms"]), str(counts["frames"]), "" if e0 is None else f"{e0:.4f}")
     console.print(table)
-    table = Table("", "count", "mean", "std", "rms", "min", "median", "max")
+    table = Table("", "count", "mean", "std", "rms", "min", "median", "max", box=SIMPLE, padding=(0, 1, 0, 0))
     for key, name in (
         ("atoms_per_frame", "atoms"),
-        ("energy_per_atom_eV", "energy per atom without E0 / eV"),
-        ("force_norm_eV_per_A", "force on an atom / eV/A"),
-        ("hessian_eV_per_A2", "|H| elements / eV/A^2"),
-        ("hvp_eV_per_A", "|Hv| elements / eV/A"),
-        ("noise_eV_per_A2", "noise of a label / eV/A^2"),
-        ("nearest_distance_A", "nearest distance / A"),
+        ("energy_per_atom_eV", "E/atom - E0, eV"),
+        ("force_norm_eV_per_A", "force, eV/A"),
+        ("hessian_eV_per_A2", "|H|, eV/A^2"),
+        ("hvp_eV_per_A", "|Hv|, eV/A"),
+        ("noise_eV_per_A2", "noise, eV/A^2"),
+        ("nearest_distance_A", "nearest, A"),
     ):
         row = summary[key]
         if row["count"]:
             cells = [
-                f"{row[c]:.4g}" if c in row else "" for c in ("mean", "std", "rms", "min", "median", "max")
+                f"{row[c]:.3g}" if c in row else "" for c in ("mean", "std", "rms", "min", "median", "max")
             ]
             table.add_row(name, str(row["count"]), *cells)
     console.print(table)

@@ -209,15 +209,14 @@ def _values(atoms: Atoms, by: Iterable[str], number: int, source: str | Path) ->
 
 
 class Overlap:
-    """Counts what parts have in common: formulas, molecules, structures, reactions, and the keys of a
-    split."""
+    """Counts what parts have in common: formulas, molecules, structures, reactions, and keys of info."""
 
     def __init__(self, parts: Sequence[str], by: Sequence[str] = ()) -> None:
         self.parts = tuple(parts)
         self.respects = tuple(
             dict.fromkeys(("formula", "molecule", "structure", *(k for k in by if k != "frame")))
         )
-        self._seen: dict[str, dict[str, set[Hashable]]] = {}
+        self._seen: dict[str, dict[str, set[int]]] = {}  # hashes; of a structure's second key, odd ones
 
     def add(self, part: str, atoms: Atoms, number: int = 0, source: str | Path = "") -> None:
         """Take note of a frame of a part."""
@@ -226,11 +225,18 @@ class Overlap:
         )
         for respect in respects:
             seen = self._seen.setdefault(respect, {name: set() for name in self.parts})
-            seen[part].update(hash(value) for value in _values(atoms, (respect,), number, source))
+            values = list(_values(atoms, (respect,), number, source))
+            seen[part].update(2 * hash(value) + kind for kind, value in enumerate(values))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """respect -> 'first & second' -> values that both have."""
         return {
-            respect: {f"{a} & {b}": len(seen[a] & seen[b]) for a, b in combinations(self.parts, 2)}
+            respect: {f"{a} & {b}": _shared(seen[a], seen[b]) for a, b in combinations(self.parts, 2)}
             for respect, seen in self._seen.items()
         }
+
+
+def _shared(one: set[int], other: set[int]) -> int:
+    both = one & other
+    odd = sum(value % 2 for value in both)
+    return max(odd, len(both) - odd)

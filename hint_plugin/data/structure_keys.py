@@ -58,7 +58,7 @@ def molecule_key(atoms: Atoms) -> str:
 
 def structure_keys(atoms: Atoms) -> tuple[str, str]:
     """Two hashes of the geometry; structures that share one of them are the same."""
-    periodic = bool(atoms.pbc.any())
+    periodic = _is_periodic(atoms)
     i, j, d = _pairs(atoms, CUTOFF if periodic else None)
     once = i < j if not periodic else slice(None)
     i, j, d = i[once], j[once], d[once]
@@ -79,7 +79,7 @@ def structure_keys(atoms: Atoms) -> tuple[str, str]:
 def _pairs(atoms: Atoms, cutoff: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """i, j, distance of all pairs (both directions) nearer than the cutoff."""
     n = len(atoms)
-    if atoms.pbc.any() or (cutoff is not None and n > 1000):
+    if _is_periodic(atoms) or (cutoff is not None and n > 1000):
         from ase.neighborlist import neighbor_list
 
         return neighbor_list("ijd", atoms, float(cutoff or 0))
@@ -94,7 +94,7 @@ def _pairs(atoms: Atoms, cutoff: float | None) -> tuple[np.ndarray, np.ndarray, 
 
 def nearest_distance(atoms: Atoms) -> float:
     """The smallest distance between two atoms (A), images included; infinite for one atom alone."""
-    if not atoms.pbc.any() and len(atoms) <= 1000:
+    if not _is_periodic(atoms) and len(atoms) <= 1000:
         d = _pairs(atoms, None)[2]
         return float(d.min()) if d.size else np.inf
     cutoff = 1.5
@@ -104,6 +104,12 @@ def nearest_distance(atoms: Atoms) -> float:
             return float(d.min())
         cutoff *= 2
     return np.inf
+
+
+def _is_periodic(atoms: Atoms) -> bool:
+    """Periodic, and with a cell to be so."""
+    vectors = np.linalg.norm(atoms.cell.array, axis=1)[atoms.pbc]
+    return bool(vectors.size and vectors.min() > 0)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
