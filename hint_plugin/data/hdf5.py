@@ -92,6 +92,7 @@ class FrameStore:
         try:
             store = cls(handle, Path(path))
             if mode == "a":
+                _keep_tables_until_flushed(handle)
                 store._body(write=True).cut_off_leftovers()
         except DataError:
             handle.close()
@@ -194,6 +195,14 @@ class FrameStore:
                 yield from self._read(np.array([number]))
             return
         yield from frames
+
+
+def _keep_tables_until_flushed(handle: h5py.File) -> None:
+    """HDF5 writes its own tables only when told to, so that a kill between two flushes finds them whole."""
+    settings = handle.id.get_mdc_config()
+    settings.evictions_enabled = False
+    settings.incr_mode = settings.flash_incr_mode = settings.decr_mode = 0
+    handle.id.set_mdc_config(settings)
 
 
 def _open(path: Path, mode: str) -> h5py.File:

@@ -86,8 +86,11 @@ class ShardedStore(Sequence[Atoms]):
         return self._ends[-1] if self._ends else 0
 
     def __iter__(self) -> Iterator[Atoms]:
-        for shard in range(len(self.paths)):
-            yield from self._store(shard)
+        for (
+            path
+        ) in self.paths:  # not of the stores kept open: a look elsewhere might close the one that is read
+            with FrameStore.open(path) as store:
+                yield from store
 
     def __getitem__(self, index: int | slice) -> Any:
         """One `Atoms`, or a list of them for a slice.
