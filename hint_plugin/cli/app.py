@@ -62,6 +62,9 @@ VERBS = {
     "sample": Verb(
         "hint_plugin.cli.sample:app", "Choose frames to label and to train on, and say why.", group=True
     ),
+    "dataset": Verb(
+        "hint_plugin.cli.dataset:dataset", "Convert, merge, split, describe and check data sets.", group=True
+    ),
     "evaluate": Verb("hint_plugin.cli.evaluate:evaluate", "Measure a model's errors on labelled structures."),
     "export": Verb(
         "hint_plugin.cli.export:export", "Write a trained model as one file for LAMMPS, i-PI and ASE."

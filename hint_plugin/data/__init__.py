@@ -13,7 +13,9 @@ from hint_plugin.data.frames import iter_frames, read_frames, write_frames
 from hint_plugin.data.hdf5 import FrameStore
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel, rademacher
+from hint_plugin.data.merging import merge
 from hint_plugin.data.sampling_plan import Choice, SamplingPlan, Source
+from hint_plugin.data.shards import ShardedStore, write_shards
 
 __all__ = [
     "Choice",
@@ -23,14 +25,17 @@ __all__ = [
     "HessianLabel",
     "LabelKeys",
     "SamplingPlan",
+    "ShardedStore",
     "Source",
     "Thresholds",
     "check_frames",
     "clear_labels",
     "iter_frames",
+    "merge",
     "rademacher",
     "read_frames",
     "read_label",
     "write_frames",
     "write_label",
+    "write_shards",
 ]

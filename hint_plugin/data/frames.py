@@ -11,6 +11,7 @@ from typing import Any
 from ase import Atoms
 
 from hint_plugin.data.formats import Format, for_writing, get_format, recognise
+from hint_plugin.data.shards import ShardedStore, is_sharded
 from hint_plugin.errors import DataError
 
 
@@ -27,7 +28,7 @@ def iter_frames(path: str | Path, format: str | None = None, **options: Any) -> 
     """The frames of a file or folder one after the other, in constant memory where the format allows.
 
     Args:
-        path: a file, or a folder where the format is one.
+        path: a file; a folder where the format is one; a folder or pattern (`set-*.h5`) of HINT's stores.
         format: name of the format (`hint_plugin.data.formats`); None: by name and content.
         **options: of the format's reader, see docs/formats.md.
 
@@ -36,6 +37,10 @@ def iter_frames(path: str | Path, format: str | None = None, **options: Any) -> 
         OptionsError: the format has no such option.
         MissingDependencyError: the format needs a package that is not installed.
     """
+    if format is None and is_sharded(path):
+        with ShardedStore.open(path) as shards:
+            yield from shards
+        return
     kind = _kind(path, format, "read", options)
     yield from kind.load().read(Path(path), **options)
 
@@ -49,6 +54,10 @@ def read_frames(
         DataError: as `iter_frames`, or the index is out of range.
     """
     wanted = _as_slice(index)
+    if format is None and is_sharded(path):
+        with ShardedStore.open(path) as stores:
+            chosen = stores[wanted]
+        return chosen if isinstance(chosen, list) else [chosen]
     kind = _kind(path, format, "read", options)
     module = kind.load()
     if hasattr(module, "select"):

@@ -1,0 +1,99 @@
+"""From any files of frames to one of ours or to shards; full labels become projected ones on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from hint_plugin.data.extxyz import read_label, write_label
+from hint_plugin.data.frames import file_kind, iter_frames, write_frames
+from hint_plugin.data.keys import LabelKeys
+from hint_plugin.data.shards import write_shards
+
+
+@dataclass
+class Conversion:
+    """What was written: files, frames of each input, and how many labels were projected."""
+
+    files: list[str]
+    inputs: dict[str, int]
+    projected: int = 0
+    bytes: int = 0
+
+    @property
+    def frames(self) -> int:
+        """All of them."""
+        return sum(self.inputs.values())
+
+
+def convert(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    project: int | None = None,
+    seed: int = 0,
+    frames_per_shard: int | None = None,
+    keys: LabelKeys | None = None,
+    report: Callable[[str, int], Any] = lambda name, frames: None,
+    **store_options: Any,
+) -> Conversion:
+    """Write the frames of all inputs, in order, in constant memory.
+
+    Args:
+        inputs: anything that `iter_frames` reads.
+        output: .xyz, .extxyz, .h5 or .hdf5; with `frames_per_shard` a name .h5 or a folder, see
+            `write_shards`.
+        project: full and rows labels become this many pairs (v, Hv) along Rademacher probes. Labels that are
+            projected already are kept.
+        seed: of the probes. Those of a frame depend on the seed and its number alone.
+        frames_per_shard: write shards.
+        keys: where labels are.
+        report: called with the name of an input and the number of all frames done.
+        **store_options: of `FrameStore.create`.
+
+    Raises:
+        DataError: a file cannot be read or written.
+        LabelError: a label that is to be projected is malformed.
+    """
+    done = Conversion([], {})
+
+    def frames() -> Iterator[Atoms]:
+        total = 0
+        for path in inputs:
+            done.inputs[str(path)] = 0
+            for atoms in iter_frames(path):
+                done.inputs[str(path)] += 1
+                total += 1
+                report(str(path), total)
+                yield atoms
+
+    source: Iterable[Atoms] = frames()
+    if project is not None:
+        source = _projected(source, project, seed, keys or LabelKeys(), done)
+    if frames_per_shard is not None:
+        files = write_shards(output, source, frames_per_shard=frames_per_shard, **store_options)
+    else:
+        file_kind(output)
+        write_frames(output, source, **store_options)
+        files = [Path(output)]
+    done.files = [str(file) for file in files]
+    done.bytes = sum(file.stat().st_size for file in files)
+    return done
+
+
+def _projected(
+    frames: Iterable[Atoms], n_probes: int, seed: int, keys: LabelKeys, done: Conversion
+) -> Iterator[Atoms]:
+    for number, atoms in enumerate(frames):
+        current = list(done.inputs)[-1]
+        label = read_label(atoms, keys, source=current, frame=done.inputs[current] - 1)
+        if label is not None and label.kind != "projected":
+            rng = np.random.default_rng([seed, number])
+            write_label(atoms, label.to_projected(n_probes, rng), keys)
+            done.projected += 1
+        yield atoms

@@ -1,0 +1,140 @@
+"""Several files of frames into one store; stores of the same settings by copying their compressed chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hint_plugin.data.files import replacing
+from hint_plugin.data.frames import iter_frames
+from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
+from hint_plugin.data.shards import is_sharded, shard_paths
+from hint_plugin.errors import DataError
+
+_SETTINGS = ("hessian_dtype", "compression", "checksums")
+_ROWS = 1 << 16
+
+
+def merge(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    report: Callable[[str, int], Any] = lambda name, frames: None,
+    **store_options: Any,
+) -> dict[str, int]:
+    """Join files of frames, in order.
+
+    Args:
+        inputs: files, folders or patterns of any format that is read.
+        output: a store; it appears when it is complete.
+        report: called with the name of each file, and the frames that are written so far.
+        **store_options: of `FrameStore.create`; by default those of the first input that is a store.
+
+    Returns:
+        frames of each input.
+
+    Raises:
+        DataError: a file cannot be read or is the output.
+    """
+    files = [Path(f) for path in inputs for f in (shard_paths(path) if is_sharded(path) else [path])]
+    target = Path(output)
+    if target.resolve() in [file.resolve() for file in files]:
+        raise DataError(f"{output} is an input as well. Choose another name for the output")
+    if not target.resolve().parent.is_dir():
+        raise DataError(f"{output}: the folder {target.parent} does not exist. Make it first")
+    counts: dict[str, int] = {}
+    options = store_options or _options_of(files)
+    with replacing(target) as temporary, FrameStore.create(temporary, **options) as store:
+        body: Version2 = store._body(write=True)
+        for file in files:
+            before = len(store)
+            if not _join_store(body, file):
+                store.extend(iter_frames(file))
+            counts[str(file)] = len(store) - before
+            report(str(file), len(store))
+    return counts
+
+
+def _join_store(body: Version2, file: Path) -> bool:
+    """Copy a store's chunks, if it is one with these settings."""
+    if file.suffix.lower() not in (".h5", ".hdf5") or not h5py.is_hdf5(file):
+        return False
+    try:
+        source = FrameStore.open(file)
+    except DataError:
+        return False  # HDF5 of another program, or damaged: the reader says what is wrong
+    with source:
+        other = source._body()
+        if not isinstance(other, Version2) or any(
+            body.file.attrs[name] != other.file.attrs[name] for name in _SETTINGS
+        ):
+            return False
+        join(body, other, file)
+    return True
+
+
+def join(body: Version2, other: Version2, path: Path) -> None:
+    """Add all frames of a store to another one of the same settings.
+
+    Chunks are copied as they are, compressed and with their checksums, behind a gap that fills the last
+    chunk; of the index, the places are moved.
+
+    Raises:
+        DataError: a frame of the source lies outside of its data.
+    """
+    starts = {}
+    for name in ("records", "hessians"):
+        starts[name] = _copy_chunks(getattr(other, name), getattr(body, name))
+    known = {layout.items: number for number, layout in enumerate(body.layouts)}
+    new = [layout for layout in other.layouts if layout.items not in known]
+    known.update({layout.items: number for number, layout in enumerate(new, start=len(body.layouts))})
+    body.add_layouts(new)
+    body._packer = None  # it has to learn the new layouts
+    renumber = np.array([known[layout.items] for layout in other.layouts], dtype=np.uint32)
+    for first in range(0, other.frames, _ROWS):
+        try:
+            rows = other.index[first : min(first + _ROWS, other.frames)]
+        except OSError as error:
+            raise DataError(f"{path}: the index near frame {first} is damaged ({error})") from error
+        rows[:, LAYOUT] = renumber[rows[:, LAYOUT]]
+        rows[:, RECORD] += starts["records"]
+        rows[:, HESSIAN] += starts["hessians"]
+        append(body.index, rows)
+    body.count(body.frames + other.frames)
+
+
+def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset) -> int:
+    """Copy all chunks behind the last one of the target; returns where the first of them begins."""
+    if len(source) == 0:
+        return len(target)
+    chunk = source.chunks[0]
+    start = -(-len(target) // chunk) * chunk
+    target.resize(start + len(source), axis=0)
+    for offset in range(0, len(source), chunk):
+        if source.id.get_chunk_info_by_coord((offset,)).byte_offset is None:
+            continue  # a gap: nothing was written there
+        filters, raw = source.id.read_direct_chunk((offset,))
+        target.id.write_direct_chunk((start + offset,), raw, filters)
+    return start
+
+
+def _options_of(files: Sequence[Path]) -> dict[str, Any]:
+    """Settings of the first store among the files."""
+    for file in files:
+        if h5py.is_hdf5(file):
+            try:
+                with FrameStore.open(file) as store:
+                    attrs = store._file.attrs
+                    checksums = bool(attrs.get("checksums", True))
+                    return {
+                        "hessian_dtype": str(attrs["hessian_dtype"]),
+                        "compression": str(attrs["compression"]) or None,
+                        "checksums": checksums,
+                    }
+            except DataError:
+                continue
+    return {}

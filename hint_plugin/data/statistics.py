@@ -1,0 +1,214 @@
+"""What is in a set of frames: one pass, in constant memory but for a few numbers a frame.
+
+Energies per atom are given after the least-squares energies E0 of the elements are taken off,
+
+    e = (E - sum_Z n_Z E0_Z) / N,   E0 = argmin sum_frames (E - sum_Z n_Z E0_Z)^2,
+
+the smallest E0 where the formulas do not determine them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from hint_plugin.data.extxyz import read_label
+from hint_plugin.data.keys import LabelKeys
+from hint_plugin.data.structure_keys import nearest_distance
+from hint_plugin.errors import LabelError
+
+_BINS_PER_DECADE = 20
+_LOW, _HIGH = -8, 8  # decades of the histogram of |x|
+
+
+class Magnitudes:
+    """Moments of |x| over very many numbers, and a histogram by decades (20 bins each, 1e-8 to 1e8)."""
+
+    def __init__(self) -> None:
+        self.count, self._sum, self._squares = 0, 0.0, 0.0
+        self.smallest, self.largest = np.inf, 0.0
+        self.edges = np.logspace(_LOW, _HIGH, (_HIGH - _LOW) * _BINS_PER_DECADE + 1)
+        self.histogram = np.zeros(len(self.edges) - 1, dtype=np.int64)
+
+    def add(self, values: np.ndarray) -> None:
+        """Take numbers in."""
+        x = np.abs(np.asarray(values, dtype=float)).reshape(-1)
+        if not x.size:
+            return
+        self.count += x.size
+        self._sum += float(x.sum())
+        self._squares += float(x @ x)
+        self.smallest, self.largest = min(self.smallest, float(x.min())), max(self.largest, float(x.max()))
+        with np.errstate(divide="ignore"):
+            bins = np.floor((np.log10(x) - _LOW) * _BINS_PER_DECADE)
+        bins = np.clip(bins, 0, len(self.histogram) - 1).astype(int)
+        self.histogram += np.bincount(bins, minlength=len(self.histogram))
+
+    def to_dict(self) -> dict[str, float]:
+        """count, mean, rms, min, max of |x|."""
+        if not self.count:
+            return {"count": 0}
+        return {
+            "count": self.count,
+            "mean": self._sum / self.count,
+            "rms": float(np.sqrt(self._squares / self.count)),
+            "min": self.smallest,
+            "max": self.largest,
+        }
+
+
+@dataclass
+class Statistics:
+    """What `gather` has found. Units: eV, A."""
+
+    frames: int = 0
+    atoms: Counter[int] = field(default_factory=Counter)  # frames by number of atoms
+    elements: Counter[str] = field(default_factory=Counter)  # atoms of each element
+    element_frames: Counter[str] = field(default_factory=Counter)  # frames with the element
+    formulas: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)  # full, rows, projected, none, malformed
+    with_energy: int = 0
+    with_forces: int = 0
+    with_stress: int = 0
+    periodic: int = 0
+    probes: Counter[int] = field(default_factory=Counter)  # K of projected labels
+    methods: Counter[str] = field(default_factory=Counter)
+    forces: Magnitudes = field(default_factory=Magnitudes)  # norms, one an atom
+    hessian: Magnitudes = field(default_factory=Magnitudes)  # elements of full and rows labels
+    products: Magnitudes = field(default_factory=Magnitudes)  # elements of Hv
+    nearest: list[float] = field(default_factory=list)
+    noise: list[float] = field(default_factory=list)
+    e0: dict[str, float] = field(default_factory=dict)
+    energy_per_atom: np.ndarray = field(default_factory=lambda: np.zeros(0))  # without E0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary, for JSON."""
+        atoms = np.repeat(list(self.atoms), list(self.atoms.values())) if self.atoms else np.zeros(0)
+        return {
+            "frames": self.frames,
+            "formulas": len(self.formulas),
+            "periodic": self.periodic,
+            "with_energy": self.with_energy,
+            "with_forces": self.with_forces,
+            "with_stress": self.with_stress,
+            "labels": dict(self.labels),
+            "probes": {str(k): n for k, n in sorted(self.probes.items())},
+            "methods": dict(self.methods.most_common()),
+            "elements": {
+                symbol: {"atoms": n, "frames": self.element_frames[symbol]}
+                for symbol, n in sorted(self.elements.items())
+            },
+            "atoms_per_frame": _moments(atoms),
+            "e0_eV": self.e0,
+            "energy_per_atom_eV": _moments(self.energy_per_atom),
+            "force_norm_eV_per_A": self.forces.to_dict(),
+            "hessian_eV_per_A2": self.hessian.to_dict(),
+            "hvp_eV_per_A": self.products.to_dict(),
+            "noise_eV_per_A2": _moments(np.array(self.noise)),
+            "nearest_distance_A": _moments(np.array([d for d in self.nearest if np.isfinite(d)])),
+        }
+
+
+def gather(frames: Iterable[Atoms], keys: LabelKeys | None = None) -> Statistics:
+    """Look at every frame once.
+
+    Malformed labels are counted and left out; `hint dataset check` says what is wrong with them.
+    """
+    keys = keys or LabelKeys()
+    found = Statistics()
+    energies: list[float] = []
+    composition: list[int] = []
+    compositions: dict[tuple[tuple[int, int], ...], int] = {}
+    for atoms in frames:
+        found.frames += 1
+        numbers, counts = np.unique(atoms.numbers, return_counts=True)
+        makeup = tuple(zip(numbers.tolist(), counts.tolist(), strict=True))
+        found.atoms[len(atoms)] += 1
+        found.formulas[atoms.get_chemical_formula()] += 1
+        for z, n in makeup:
+            found.elements[chemical_symbols[z]] += n
+            found.element_frames[chemical_symbols[z]] += 1
+        found.periodic += bool(atoms.pbc.any())
+        found.nearest.append(nearest_distance(atoms))
+        energy = _number(atoms.info.get(keys.energy))
+        if energy is not None:
+            found.with_energy += 1
+            energies.append(energy)
+            composition.append(compositions.setdefault(makeup, len(compositions)))
+        forces = atoms.arrays.get(keys.forces)
+        if forces is not None and np.shape(forces) == (len(atoms), 3) and np.isfinite(forces).all():
+            found.with_forces += 1
+            found.forces.add(np.linalg.norm(forces, axis=1))
+        found.with_stress += keys.stress in atoms.info
+        _label(found, atoms, keys)
+    found.e0, found.energy_per_atom = _without_e0(np.array(energies), np.array(composition), compositions)
+    return found
+
+
+def _label(found: Statistics, atoms: Atoms, keys: LabelKeys) -> None:
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            label = read_label(atoms, keys)
+    except LabelError:
+        found.labels["malformed"] += 1
+        return
+    method = atoms.info.get(keys.prefix + "method")
+    if method is not None:
+        found.methods[str(method)] += 1
+    if label is None:
+        found.labels["none"] += 1
+        return
+    found.labels[label.kind] += 1
+    if label.noise is not None:
+        found.noise.append(label.noise)
+    if label.hessian is not None:
+        found.hessian.add(label.hessian)
+    elif label.hvp is not None:
+        found.probes[label.n_probes] += 1
+        found.products.add(label.hvp)
+
+
+def _without_e0(
+    energies: np.ndarray, composition: np.ndarray, compositions: dict[tuple[tuple[int, int], ...], int]
+) -> tuple[dict[str, float], np.ndarray]:
+    if not len(energies):
+        return {}, np.zeros(0)
+    species = sorted({z for makeup in compositions for z, _ in makeup})
+    counts = np.array([[dict(makeup).get(z, 0) for z in species] for makeup in compositions], dtype=float)
+    # frames of one composition weigh as much as their number: least squares of their means
+    weight = np.bincount(composition, minlength=len(counts)).astype(float)
+    mean = np.bincount(composition, energies, len(counts)) / np.maximum(weight, 1)
+    root = np.sqrt(weight)
+    e0 = np.linalg.lstsq(counts * root[:, None], mean * root, rcond=None)[0]
+    rest = (energies - (counts @ e0)[composition]) / counts.sum(1)[composition]
+    return {chemical_symbols[z]: float(e) for z, e in zip(species, e0, strict=True)}, rest
+
+
+def _moments(values: np.ndarray) -> dict[str, float]:
+    if not len(values):
+        return {"count": 0}
+    return {
+        "count": len(values),
+        "mean": float(np.mean(values)),
+        "std": float(np.std(values)),
+        "min": float(np.min(values)),
+        "median": float(np.median(values)),
+        "max": float(np.max(values)),
+    }
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(np.asarray(value, dtype=float).reshape(()))
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None
