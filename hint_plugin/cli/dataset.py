@@ -19,7 +19,7 @@ dataset = typer.Typer(
 
 
 class Format(str, Enum):
-    """Formats that are written."""
+    """Formats of HINT's own files."""
 
     extxyz = "extxyz"
     hdf5 = "hdf5"
@@ -56,7 +56,18 @@ Seed = Annotated[int, typer.Option(min=0, help="Of all random choices.")]
 def convert(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="The new file; with shards, or a folder.")],
-    format: Annotated[Format | None, typer.Option(help="By default by the suffix of OUT.")] = None,
+    source_format: Annotated[
+        str | None, typer.Option("--from", help="Format of IN, where its name and content do not tell.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of that format, such as split=test; docs/formats.md lists them.", metavar="KEY=VALUE"
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Format of OUT, where its name does not tell: deepmd, phonopy.")
+    ] = None,
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
     frames_per_shard: Annotated[
@@ -69,15 +80,9 @@ def convert(
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
-    """Write frames of any format as extxyz or as a store (HDF5), whole or in shards."""
+    """Write frames of any format as extxyz, as a store (HDF5, whole or in shards), or for another program."""
     from hint_plugin.data.conversion import convert as run
 
-    if format is not None and frames_per_shard is None:
-        right = (".xyz", ".extxyz") if format is Format.extxyz else (".h5", ".hdf5")
-        if output.suffix.lower() not in right:
-            raise OptionsError(
-                f"{output}: --format {format.value} goes to a name that ends in {right[0]}. Rename OUT"
-            )
     if frames_per_shard is None:
         _refuse(output, overwrite)
     elif output.suffix.lower() in (".xyz", ".extxyz"):
@@ -86,6 +91,9 @@ def convert(
         done = run(
             inputs,
             output,
+            source_format=source_format,
+            source_options=_pairs(option or []),
+            format=to,
             project=project,
             seed=seed,
             frames_per_shard=frames_per_shard,
@@ -149,7 +157,7 @@ def split(
     frames_per_shard: Annotated[
         int | None, typer.Option(min=1, help="Cut into shards of this size in place of parts.")
     ] = None,
-    format: Annotated[Format | None, typer.Option(help="Of the parts; by default that of IN.")] = None,
+    to: Annotated[Format | None, typer.Option(help="Format of the parts; by default that of IN.")] = None,
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
     seed: Seed = 0,
@@ -167,7 +175,7 @@ def split(
     from hint_plugin.data.splits import split as run
 
     was_store = is_sharded(source) or source.suffix.lower() in (".h5", ".hdf5")
-    suffix = ".h5" if format is Format.hdf5 or (format is None and was_store) else ".xyz"
+    suffix = ".h5" if to is Format.hdf5 or (to is None and was_store) else ".xyz"
     with _Progress("splitting") as progress:
         done = run(
             source,
@@ -194,6 +202,12 @@ def split(
 def stats(
     inputs: Inputs,
     plots: Annotated[Path | None, typer.Option(help="A folder for histograms (PNG).")] = None,
+    mace_statistics: Annotated[
+        Path | None, typer.Option(help="Write what mace_run_train --statistics_file reads.", metavar="JSON")
+    ] = None,
+    r_max: Annotated[
+        float, typer.Option("--r-max", help="Cutoff of the model, A, for --mace-statistics.")
+    ] = 5.0,
     json_: Json = False,
 ) -> None:
     """Sizes, elements, labels, energies, forces, Hessians, noise, distances."""
@@ -218,6 +232,12 @@ def stats(
         made = plot_statistics(found, plots)
         summary["plots"] = [str(path) for path in made]
         words = f"plots: {_names(summary['plots'])}"
+    if mace_statistics is not None:
+        from hint_plugin.mace.statistics import write_statistics
+
+        with _Progress("counting neighbours") as progress:
+            summary["mace_statistics"] = write_statistics(frames(), r_max, mace_statistics)
+        words = "\n".join(filter(None, [words, f"written: {mace_statistics}, for a cutoff of {r_max:g} A"]))
     if not json_:
         from hint_plugin.cli.dataset_tables import print_statistics
 
@@ -333,6 +353,22 @@ def _store_options(
     if options and not shards and output.suffix.lower() not in (".h5", ".hdf5"):
         raise OptionsError(f"{output}: --hessian-dtype and --compression are of stores, .h5. Leave them out")
     return options
+
+
+def _pairs(options: list[str]) -> dict[str, Any]:
+    """["split=test", "full=true"] -> values as YAML has them, as far as Python's literals go."""
+    import ast
+    import contextlib
+
+    found: dict[str, Any] = {}
+    for text in options:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise OptionsError(f"--option {text}: wanted KEY=VALUE")
+        found[name] = {"true": True, "false": False}.get(value.lower(), value)
+        with contextlib.suppress(ValueError, SyntaxError):
+            found[name] = ast.literal_eval(value)
+    return found
 
 
 def _names(files: list[str]) -> str:

@@ -1,8 +1,8 @@
-"""From any files of frames to one of ours or to shards; full labels become projected ones on the way."""
+"""From files in any format to one in another, or to shards; full labels become projected ones on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.extxyz import read_label, write_label
-from hint_plugin.data.frames import file_kind, iter_frames, write_frames
+from hint_plugin.data.formats import for_writing, get_format
+from hint_plugin.data.frames import iter_frames, write_frames
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import write_shards
 
@@ -35,26 +36,32 @@ def convert(
     inputs: Sequence[str | Path],
     output: str | Path,
     *,
+    source_format: str | None = None,
+    source_options: Mapping[str, Any] | None = None,
+    format: str | None = None,
     project: int | None = None,
     seed: int = 0,
     frames_per_shard: int | None = None,
     keys: LabelKeys | None = None,
     report: Callable[[str, int], Any] = lambda name, frames: None,
-    **store_options: Any,
+    **options: Any,
 ) -> Conversion:
     """Write the frames of all inputs, in order, in constant memory.
 
     Args:
         inputs: anything that `iter_frames` reads.
-        output: .xyz, .extxyz, .h5 or .hdf5; with `frames_per_shard` a name .h5 or a folder, see
+        output: anything that `write_frames` writes; with `frames_per_shard` a name .h5 or a folder, see
             `write_shards`.
+        source_format: of the inputs, where names and contents do not tell.
+        source_options: of its reader, see docs/formats.md.
+        format: of the output, where its name does not tell.
         project: full and rows labels become this many pairs (v, Hv) along Rademacher probes. Labels that are
             projected already are kept.
         seed: of the probes. Those of a frame depend on the seed and its number alone.
         frames_per_shard: write shards.
         keys: where labels are.
         report: called with the name of an input and the number of all frames done.
-        **store_options: of `FrameStore.create`.
+        **options: of the format's writer; for stores those of `FrameStore.create`.
 
     Raises:
         DataError: a file cannot be read or written.
@@ -66,7 +73,7 @@ def convert(
         total = 0
         for path in inputs:
             done.inputs[str(path)] = 0
-            for atoms in iter_frames(path):
+            for atoms in iter_frames(path, source_format, **(source_options or {})):
                 done.inputs[str(path)] += 1
                 total += 1
                 report(str(path), total)
@@ -76,13 +83,14 @@ def convert(
     if project is not None:
         source = _projected(source, project, seed, keys or LabelKeys(), done)
     if frames_per_shard is not None:
-        files = write_shards(output, source, frames_per_shard=frames_per_shard, **store_options)
+        files = write_shards(output, source, frames_per_shard=frames_per_shard, **options)
     else:
-        file_kind(output)
-        write_frames(output, source, **store_options)
+        kind = for_writing(output) if format is None else get_format(format)
+        write_frames(output, source, kind.name, **options)
         files = [Path(output)]
     done.files = [str(file) for file in files]
-    done.bytes = sum(file.stat().st_size for file in files)
+    everything = [part for file in files for part in ([file] if file.is_file() else file.rglob("*"))]
+    done.bytes = sum(part.stat().st_size for part in everything if part.is_file())
     return done
 
 

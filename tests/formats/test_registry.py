@@ -45,7 +45,7 @@ def test_our_store_is_told_from_other_hdf5(tmp_path: Path) -> None:
     assert recognise(tmp_path / "a.h5").name == "hdf5"
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["x"] = np.zeros(3)
-    with pytest.raises(DataError, match=r"foreign.h5.*transition1x, openreact.*--format"):
+    with pytest.raises(DataError, match=r"foreign.h5.*transition1x, openreact.*--from"):
         read_frames(tmp_path / "foreign.h5")
 
 
@@ -75,7 +75,7 @@ def test_a_list_of_formats_imports_none_of_their_packages() -> None:
 def test_unknown_files_get_the_list(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.mkdir() if name == "folder" else path.write_text("hello\n")
-    with pytest.raises(DataError, match=r"(?s)--format.*deepmd") as caught:
+    with pytest.raises(DataError, match=r"(?s)--from.*deepmd") as caught:
         read_frames(path)
     assert name in str(caught.value)
 

@@ -33,7 +33,9 @@ def read(path: Path) -> Iterator[Atoms]:
         text = path.read_text(errors="replace")
     version = re.search(r"Program PWSCF v\.(\S+)", text)
     if version is None:
-        raise DataError(f"{path}: no output of pw.x. Name the format by --format if it is of another program")
+        raise DataError(
+            f"{path}: no output of pw.x. Name the format by hint dataset convert --from if it is another's"
+        )
     if "convergence NOT achieved" in text:
         raise DataError(f"{path}: the SCF has not converged; such energies and forces are no labels")
     number = 0

@@ -41,7 +41,7 @@ def _open(path: Path) -> FrameStore:
     if is_foreign:
         raise DataError(
             f"{path}: HDF5, but no store of frames (no attribute format = '{FORMAT}'), and not laid out as "
-            "transition1x, openreact; name another format by --format"
+            "transition1x, openreact; name another by hint dataset convert --from"
         )
     return FrameStore.open(path)
 
