@@ -229,10 +229,10 @@ from hint_plugin.data import FrameStore, iter_frames, write_frames
 count, path = int(sys.argv[1]), sys.argv[2]
 rng = np.random.default_rng(0)
 def frames():
+    atoms = Atoms("CH4", rng.normal(size=(5, 3)))
+    atoms.arrays["REF_hvp"] = atoms.arrays["REF_forces"] = rng.normal(size=(5, 3))
     for number in range(count):
-        atoms = Atoms("CH4", rng.normal(size=(5, 3)))
-        atoms.info = {"REF_energy": rng.normal(), "name": f"frame {number}"}
-        atoms.arrays["REF_hvp"] = atoms.arrays["REF_forces"] = rng.normal(size=(5, 3))
+        atoms.info = {"REF_energy": rng.random(), "name": f"frame {number}"}
         yield atoms
 write_frames(path, frames())
 assert sum(1 for _ in iter_frames(path)) == count
