@@ -117,3 +117,40 @@ def test_help_of_the_group():
     assert result.returncode == 0 and all(
         v in result.stdout for v in ("convert", "merge", "split", "stats", "check")
     )
+
+
+FORMATS = Path(__file__).parents[1] / "data" / "formats"
+
+
+def test_formats_of_others_in_and_out(tmp_path):
+    """Transition1x -> extxyz; by its name and with an option of its reader; extxyz -> deepmd and back."""
+    source = str(FORMATS / "transition1x.h5")
+    every = summary(hint(tmp_path, "convert", source, "-o", "all.h5", "--json"))
+    options = ["--from", "transition1x", "--option", "split=val", "--json"]
+    part = summary(hint(tmp_path, "convert", source, "-o", "test.xyz", *options))
+    assert 0 < part["frames"] < every["frames"]
+    assert all("reaction" in atoms.info for atoms in read_frames(tmp_path / "test.xyz"))
+    first = read_frames(tmp_path / "test.xyz", "0:1")
+    write_frames(tmp_path / "one.xyz", first)
+    done = summary(hint(tmp_path, "convert", "one.xyz", "-o", "system", "--to", "deepmd", "--json"))
+    assert done["bytes"] > 0 and (tmp_path / "system" / "type.raw").is_file()
+    (back,) = read_frames(tmp_path / "system")
+    assert back.info["REF_energy"] == pytest.approx(first[0].info["REF_energy"])
+    for wrong, message in (
+        (["--option", "split"], "wanted KEY=VALUE"),
+        (["--option", "part=val"], "it has split"),
+        (["--from", "nothing"], "no format 'nothing'"),
+        (["--to", "horm"], "can be read, not written"),
+    ):
+        result = hint(tmp_path, "convert", source, "-o", "other.xyz", *wrong)
+        assert result.returncode == 2 and message in " ".join(result.stderr.split()), result.stderr
+        assert not (tmp_path / "other.xyz").exists()
+
+
+def test_statistics_for_mace(tmp_path):
+    pytest.importorskip("mace", reason="needs mace-torch: pip install 'hint-mlip[mace]'")
+    data = str(Path(__file__).parents[1] / "data" / "molecules.xyz")
+    options = ["--mace-statistics", "statistics.json", "--r-max", "4", "--json"]
+    found = summary(hint(tmp_path, "stats", data, *options))["mace_statistics"]
+    assert json.loads((tmp_path / "statistics.json").read_text()) == found
+    assert found["r_max"] == 4 and "6" in found["atomic_numbers"]

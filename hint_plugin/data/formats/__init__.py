@@ -156,8 +156,8 @@ def unknown(path: Path, *, writes: bool = False) -> str:
     suffixes = ", ".join(sorted(end for end in ends if not end.endswith("/") and "*" not in end))
     return (
         f"{path}: no known format of frames. A file of frames ends in one of {suffixes}, or is a folder "
-        f"or file of a program; name it by hint dataset convert --from (format=...) if the name or the content "
-        f"does not tell. Known:\n{describe(writes=writes)}"
+        f"or file of a program; name it by hint dataset convert --from (format=...) if name or content "
+        f"do not tell. Known:\n{describe(writes=writes)}"
     )
 
 
