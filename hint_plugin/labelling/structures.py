@@ -98,9 +98,9 @@ def select_atoms(atoms: Atoms, selection: str) -> NDArray[np.int64]:
 def _by_index(n: int, selection: str) -> NDArray:
     mask = np.zeros(n, dtype=bool)
     for part in selection.split(","):
-        first, _, last = part.strip().partition("-")
+        first, dash, last = part.strip().partition("-")
         try:
-            start, stop = int(first), int(last or first)
+            start, stop = int(first), int(last if dash else first)
         except ValueError:
             raise EngineError(f"atoms '{selection}': '{part}' is no index or range", "selection") from None
         if not 0 <= start <= stop < n:

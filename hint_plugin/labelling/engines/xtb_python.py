@@ -22,21 +22,19 @@ _CLOSEST = 0.3  # A; nearer atoms make the library abort the process or return N
 
 
 class PreparedXTBPython(ByDifferences):
-    """One structure. Successive calls start from the density of the call before.
+    """One molecule. Successive calls start from the density of the call before.
 
-    Unlike tblite, xtb 6.5 has no periodic GFN2-xTB.
+    Periodic cells are left to tblite: through this interface xtb 22.1 has no periodic GFN2-xTB, and for
+    GFN1-xTB it returns a virial of zero.
     """
 
     def __init__(
         self, method: str, options: XTBOptions, atoms: Atoms, charge: int, multiplicity: int
     ) -> None:
         self._atoms = atoms
-        self._cell = atoms.cell.array / Bohr if atoms.pbc.all() else None
-        if self._cell is not None and method == "GFN2-xTB":
-            raise EngineError(
-                "xtb has no periodic GFN2-xTB; take --backend tblite, or --engine gfn1-xtb", "cell"
-            )
-        if self._cell is None and len(atoms) > 1:
+        if atoms.pbc.any():
+            raise EngineError("the back end xtb treats molecules; take --backend tblite for cells", "cell")
+        if len(atoms) > 1:
             distances = atoms.get_all_distances() + 10 * np.eye(len(atoms))
             if distances.min() < _CLOSEST:
                 raise EngineError(f"two atoms are too close: {distances.min():.2g} A apart", "geometry")
@@ -48,8 +46,6 @@ class PreparedXTBPython(ByDifferences):
                 atoms.positions / Bohr,
                 charge=float(charge),
                 uhf=multiplicity - 1,
-                lattice=self._cell,
-                periodic=None if self._cell is None else np.array([True, True, True]),
             )
             self._calculator.set_verbosity("muted")
             self._calculator.set_accuracy(options.accuracy)
@@ -60,13 +56,9 @@ class PreparedXTBPython(ByDifferences):
         self._last: Results | None = None
 
     def single_point(self) -> SinglePoint:
-        """Energy, forces, and stress = virial / volume of a periodic cell. Raises EngineError."""
+        """Energy and forces. Raises EngineError."""
         result = self._solve(self._atoms.positions)
-        stress = None
-        if self._cell is not None:
-            tensor = np.array(result.get_virial()) * Hartree / self._atoms.get_volume()
-            stress = (0.5 * (tensor + tensor.T))[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        return SinglePoint(float(result.get_energy()) * Hartree, _forces(result), stress)
+        return SinglePoint(float(result.get_energy()) * Hartree, _forces(result))
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError as `single_point` does."""
@@ -74,7 +66,7 @@ class PreparedXTBPython(ByDifferences):
 
     def _solve(self, positions: NDArray) -> Results:
         try:
-            self._calculator.update(positions / Bohr, self._cell)
+            self._calculator.update(positions / Bohr)
             with one_thread():
                 try:
                     self._last = self._calculator.singlepoint(self._last)
