@@ -3,6 +3,7 @@ again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -184,7 +185,7 @@ def _wanted_hessians(n: int, sampling: SamplingPlan | None, settings: LabelSetti
 
 def identity(inputs: Inputs, settings: LabelSettings) -> dict[str, Any]:
     """What makes two runs the same, in words that an error can show."""
-    found: dict[str, Any] = asdict(settings)
+    found: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))  # as a journal has it
     if inputs.plan_path is not None:
         found["plan"] = _name_and_hash(inputs.plan_path)
     for number, source in enumerate(inputs.paths):

@@ -133,7 +133,7 @@ def test_a_model_teaches_exact_derivatives(models, kind):
 def test_distillation_through_the_runner(models, tmp_path):
     frames = [molecule("H2O"), molecule("NH3"), bulk("Si", cubic=True)]
     write_frames(tmp_path / "in.xyz", frames)
-    settings = LabelSettings("model", {"model": str(models["artifact"])})
+    settings = LabelSettings("model", {"model": models["artifact"]})
     summary = run_labelling([tmp_path / "in.xyz"], tmp_path / "out.xyz", settings)
     assert summary.labelled == 2 and summary.failure_kinds == {"element": 1}  # it knows no nitrogen
     water, cell = read_frames(tmp_path / "out.xyz")

@@ -178,7 +178,7 @@ def test_ph_agrees_with_differences_of_pw(tmp_path):
     ]
     blocks = [[[float(x) for x in line.split()[::2]] for line in lines[i + 1 : i + 4]] for i in heads[:4]]
     matrix = np.array(blocks).reshape(2, 2, 3, 3).transpose(0, 2, 1, 3).reshape(6, 6) * Rydberg / Bohr**2
-    full = make_labels(make_engine("qe", pseudo_dir=PSEUDO, **SILICON), silicon())
+    rows = make_labels(make_engine("qe", pseudo_dir=PSEUDO, **SILICON), silicon(), "rows", row_atoms=[0])
     assert np.abs(matrix).max() > 10
-    assert np.abs(matrix - full.hessian.hessian).max() < 0.02
+    assert np.abs(matrix[:3] - rows.hessian.hessian).max() < 0.02
     assert not (start.parent / "out").exists()

@@ -43,7 +43,7 @@ class QEOptions:
     timeout: float | None = option("seconds that one run may take", None)
     keep: Path | None = option("keep the last files of each frame in a folder of its own here", None)
     charge: int = option("total charge of structures that do not say, e", 0)
-    ph_grid: tuple[int, int, int] | None = option("run ph.x on this q grid where a Hessian is wanted", None)
+    ph_grid: tuple[int, int, int] | None = option("also run ph.x on this q grid, for each frame", None)
     ph_command: str = option("what runs ph.x", "ph.x")
     ph_input: dict[str, Any] = option("anything else of ph.x: ph_input.epsil=true", {})
 
