@@ -21,7 +21,7 @@ Those of D and d follow from independent errors of variance sigma^2 in the eleme
 symmetrisation: D has 2 sigma^2, the symmetrised matrix sigma^2/2; d = v1.(H - H^T).v2. Of rows only the
 block is symmetrised. S is zero by the acoustic sum rule; for wB97X/6-31G(d) Hessians of water it was 0.094,
 0.012, 0.0038 on grids 2, 3, 4 of PySCF where the true errors were 0.094, 0.011, 0.0020 and the asymmetry
-1e-4. Errors that are themselves symmetric are not seen: against exact Hessians the true error was up to
+3e-4. Errors that are themselves symmetric are not seen: against exact Hessians the true error was up to
 twice the estimate. Few pairs can agree by chance, hence the third estimate below K = 4; it is an upper one,
 3 times the truncation error or 1.1 times the noise of the forces.
 """
