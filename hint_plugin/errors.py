@@ -24,7 +24,16 @@ class UnknownVersionError(DataError):
 
 
 class EngineError(HintError):
-    """An electronic-structure engine could not label a frame (SCF, unsupported element or cell)."""
+    """An electronic-structure engine could not label a frame (SCF, unsupported element or cell).
+
+    Args:
+        message: what was got, what was wanted, what to do.
+        kind: why, for counting: a name in `hint_plugin.labelling.failures.FAILURE_KINDS`.
+    """
+
+    def __init__(self, message: str = "", kind: str = "other") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class OptionsError(HintError):

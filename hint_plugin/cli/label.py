@@ -1,4 +1,4 @@
-"""`hint label IN... -o OUT`: energies, forces and Hessians by an electronic-structure engine."""
+"""`hint label IN... -o OUT`: energies, forces and Hessians by an electronic-structure engine or a model."""
 
 from enum import Enum
 from pathlib import Path
@@ -13,21 +13,60 @@ class Hessian(str, Enum):
     """What is wanted of the second derivatives."""
 
     full = "full"
+    rows = "rows"
     projected = "projected"
     none = "none"
 
 
+def _list_engines(wanted: bool) -> None:
+    if not wanted:
+        return
+    from hint_plugin.labelling import list_engines
+
+    for name, (summary, options) in list_engines().items():
+        typer.echo("\n".join([f"{name}: {summary}", *(f"  {option}" for option in options), ""]))
+    raise typer.Exit
+
+
 def label(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="Structures: .xyz, .extxyz, .h5, .hdf5.")
-    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Labelled structures, in input order; format by suffix.")
     ],
-    engine: Annotated[str, typer.Option(help="What computes the labels.")] = "gfn2-xtb",
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[IN...]", help="Structures: .xyz, .extxyz, .h5, .hdf5.")
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="Of hint sample: label its frames only, Hessians where it wants them; no IN then."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What computes the labels; see --list-engines.")] = "gfn2-xtb",
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
+    ] = None,
+    engine_options: Annotated[
+        Path | None, typer.Option("--engine-options", help="The same from a .yaml or .json file.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="tblite or xtb (xtb-python), for the xTB engines.")
+    ] = None,
+    list_engines: Annotated[
+        bool,
+        typer.Option(
+            "--list-engines", is_eager=True, callback=_list_engines, help="Engines and their options."
+        ),
+    ] = False,
     hessian: Annotated[
-        Hessian, typer.Option(help="full: the matrix, 6(N-1) gradients. projected: pairs (v, Hv), 2 a probe.")
+        Hessian,
+        typer.Option(
+            help="full: the matrix, 6(N-1) gradients. rows: of the m --atoms, 6m. projected: pairs (v, Hv), "
+            "2 a probe. Fewer where an engine has them analytically."
+        ),
     ] = Hessian.full,
+    atoms: Annotated[
+        str | None,
+        typer.Option(help="Atoms of --hessian rows: 0-3,7 or tag=1 or symbol=H or a boolean array's name."),
+    ] = None,
     probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
     hessian_every: Annotated[
@@ -54,6 +93,9 @@ def label(
 ) -> None:
     """Label structures with energies, forces and Hessians.
 
+    Options of the engine come from --engine-options FILE, then --engine-option, then --backend, --charge and
+    --spin; --list-engines shows them.
+
     A run that is killed goes on where it was when the same command is given again. Frames that fail are kept
     in OUT's stem + .failed.xyz with the reason. Exit status: 0 all labelled, 3 some frames failed, 2 nothing
     could be done, 130 interrupted.
@@ -61,10 +103,17 @@ def label(
     import json
 
     from hint_plugin.labelling import LabelSettings, run_labelling
+    from hint_plugin.labelling.options import parse_pairs, read_options
 
+    options = read_options(engine_options) if engine_options else {}
+    options |= parse_pairs(engine_option or [])
+    if backend is not None:
+        options["backend"] = backend
     settings = LabelSettings(
         engine=engine,
+        engine_options=options,
         hessian=hessian.value,
+        atoms=atoms,
         n_probes=probes,
         seed=seed,
         charge=charge,
@@ -74,7 +123,9 @@ def label(
         overwrite=overwrite,
     )
     with _Progress() as progress:
-        summary = run_labelling(inputs, output, settings, jobs=jobs, restart=restart, report=progress)
+        summary = run_labelling(
+            inputs or [], output, settings, plan=plan, jobs=jobs, restart=restart, report=progress
+        )
     typer.echo(json.dumps(summary.to_dict(), indent=2) if json_ else _in_words(summary))
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -92,8 +143,16 @@ def _in_words(summary: Any) -> str:
     if summary.noise is not None:
         lines.append(f"noise of the Hessians: {summary.noise:.1e} eV/A^2 (median)")
     lines.append(f"written to {summary.output}" if summary.labelled + summary.kept else "nothing is written")
+    if summary.note:
+        lines.append(summary.note)
     if summary.failed:
+        from hint_plugin.labelling.failures import FAILURE_KINDS
+
         lines.append(f"{summary.failed} frames failed, they are in {summary.failed_output}:")
+        kinds = [
+            f"{count} x {FAILURE_KINDS.get(kind, kind)}" for kind, count in summary.failure_kinds.items()
+        ]
+        lines.append("  " + ", ".join(kinds))
         shown = [
             f"  {f['source']}, frame {f['frame']} ({f['formula']}): {f['error']}" for f in summary.failures
         ]

@@ -3,26 +3,21 @@
 Importing this loads no quantum chemistry.
 """
 
-from hint_plugin.labelling.engine import (
-    ENGINES,
-    Engine,
-    Labels,
-    Prepared,
-    SinglePoint,
-    make_engine,
-    make_labels,
-)
+from hint_plugin.labelling.engine import Engine, Labels, Prepared, SinglePoint, make_labels
 from hint_plugin.labelling.plan import LabelSettings
+from hint_plugin.labelling.registry import ENGINES, EngineEntry, list_engines, make_engine
 from hint_plugin.labelling.runner import LabelSummary, run_labelling
 
 __all__ = [
     "ENGINES",
     "Engine",
+    "EngineEntry",
     "LabelSettings",
     "LabelSummary",
     "Labels",
     "Prepared",
     "SinglePoint",
+    "list_engines",
     "make_engine",
     "make_labels",
     "run_labelling",

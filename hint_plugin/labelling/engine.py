@@ -2,14 +2,13 @@
 
 An engine is prepared for one structure and then asked for forces at displaced positions; everything else, the
 Hessian, its products and their noise, follows by central differences (`differences.py`). An engine with an
-analytic Hessian says so by returning it from `analytic_hessian`.
+analytic Hessian says so by returning it from `analytic_hessian`, one with exact products from `products`.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,11 +19,9 @@ from hint_plugin.data.label import HessianLabel, rademacher
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling import differences
 
-HessianMode = Literal["full", "projected", "none"]
+HessianMode = Literal["full", "rows", "projected", "none"]
 
 _PROBES_FOR_PAIR_NOISE = 4  # six pairs; fewer can agree by chance
-
-ENGINES = {"gfn2-xtb": "hint_plugin.labelling.gfn2:GFN2xTB"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class SinglePoint:
 class Prepared(Protocol):
     """An engine set up for one structure."""
 
-    provenance: Mapping[str, Any]
+    provenance: dict[str, Any]
 
     def single_point(self) -> SinglePoint:
         """At the structure itself. Raises EngineError."""
@@ -50,6 +47,21 @@ class Prepared(Protocol):
 
     def analytic_hessian(self) -> NDArray | None:
         """[3N, 3N] in eV/A^2, or None: then central differences of `forces_at` are taken."""
+
+    def products(self, probes: NDArray) -> NDArray | None:
+        """Exact H v for v [K, N, 3], or None: then central differences of `forces_at` are taken."""
+
+
+class ByDifferences:
+    """The part of `Prepared` for an engine that knows forces only."""
+
+    def analytic_hessian(self) -> NDArray | None:
+        """None: there is no analytic one."""
+        return None
+
+    def products(self, probes: NDArray) -> NDArray | None:
+        """None: there are no exact ones."""
+        return None
 
 
 class Engine(Protocol):
@@ -83,19 +95,6 @@ class Labels:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def make_engine(name: str, **options: Any) -> Engine:
-    """The engine called `name`, imported when it is needed.
-
-    Raises:
-        OptionsError: no such engine.
-        MissingDependencyError: its package is not installed.
-    """
-    if name not in ENGINES:
-        raise OptionsError(f"no engine '{name}'; there is {', '.join(ENGINES)}")
-    module, _, attribute = ENGINES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)(**options)
-
-
 def make_labels(
     engine: Engine,
     atoms: Atoms,
@@ -103,55 +102,93 @@ def make_labels(
     *,
     n_probes: int = 1,
     rng: np.random.Generator | None = None,
+    row_atoms: Sequence[int] | NDArray | None = None,
 ) -> Labels:
     """Energy, forces, stress where periodic, and the Hessian in the wanted form, of one structure.
 
-    A *full* Hessian costs 6(N - 1) forces (6N where a grid is fixed in space) and is symmetrised; half of
-    what the symmetrisation changed is its noise.
+    By differences, a *full* Hessian costs 6(N - 1) forces (6N where a grid is fixed in space) and is
+    symmetrised; half of what the symmetrisation changed is its noise. The *rows* of m atoms cost 6m forces.
     A *projected* one costs 2K forces along K Rademacher probes, and 2 more where K < 4, to see its noise.
 
     Args:
         engine: what computes.
         atoms: the structure.
-        hessian: "full", "projected" or "none".
+        hessian: "full", "rows", "projected" or "none".
         n_probes: K, for "projected".
         rng: where the probes come from; needed for "projected".
+        row_atoms: indices of the m atoms, for "rows".
 
     Raises:
         EngineError: the engine cannot treat the structure, or did not converge.
+        OptionsError: "projected" without rng, or "rows" without atoms.
     """
+    if hessian == "projected" and rng is None:
+        raise OptionsError("projected labels need a random generator: pass rng")
+    if hessian == "rows" and row_atoms is None:
+        raise OptionsError("rows need atoms: pass row_atoms (hint label: --atoms)")
     prepared = engine.prepare(atoms)
     point = prepared.single_point()
     provenance = {**engine.provenance(), **prepared.provenance, "hessian": hessian}
     if hessian == "none":
         return Labels(point, None, provenance)
     if hessian == "full":
-        found = _full_hessian(engine, prepared, atoms)
-        provenance |= {"asymmetry": found.asymmetry, "noise_from": "asymmetry"}
-        label = HessianLabel.full(found.matrix, noise=found.noise, provenance=provenance)
-        return Labels(point, label, provenance)
-    if rng is None:
-        raise OptionsError("projected labels need a random generator: pass rng")
-    probes = rademacher(n_probes, len(atoms), rng)
-    hvp = differences.hvp(prepared.forces_at, atoms.positions, probes, engine.step)
-    noise: float | None
-    if n_probes >= _PROBES_FOR_PAIR_NOISE:
-        noise, origin = differences.pair_noise(probes, hvp), "probe-pairs"
+        label = _full(engine, prepared, atoms)
+    elif hessian == "rows":
+        label = _rows(engine, prepared, atoms, np.unique(np.asarray(row_atoms, dtype=np.int64)))
+    elif rng is not None:
+        label = _projected(engine, prepared, atoms, rademacher(n_probes, len(atoms), rng))
+    label = replace(label, provenance={**provenance, **label.provenance})
+    return Labels(point, label, dict(label.provenance))
+
+
+def _full(engine: Engine, prepared: Prepared, atoms: Atoms) -> HessianLabel:
+    matrix, about = prepared.analytic_hessian(), {}
+    if matrix is None:
+        found = differences.hessian(
+            prepared.forces_at,
+            atoms.positions,
+            engine.step,
+            translation_invariant=engine.translation_invariant,
+        )
+        matrix, noise, asymmetry, origin = found.matrix, found.noise, found.asymmetry, "asymmetry"
     else:
-        coarse = differences.hvp(prepared.forces_at, atoms.positions, probes[:1], 2 * engine.step)
-        noise, origin = differences.step_noise(probes[:1], hvp[:1], coarse), "step-doubling"
-    provenance |= {"noise_from": origin}
-    return Labels(point, HessianLabel.projected(probes, hvp, noise=noise, provenance=provenance), provenance)
-
-
-def _full_hessian(engine: Engine, prepared: Prepared, atoms: Atoms) -> differences.DifferenceHessian:
-    matrix = prepared.analytic_hessian()
-    if matrix is not None:
         noise, asymmetry = differences.hessian_noise(matrix)
-        return differences.DifferenceHessian(0.5 * (matrix + matrix.T), noise, asymmetry)
-    return differences.hessian(
-        prepared.forces_at,
-        atoms.positions,
-        engine.step,
-        translation_invariant=engine.translation_invariant,
-    )
+        matrix, origin, about = 0.5 * (matrix + matrix.T), "asymmetry", {"derivatives": "analytic"}
+        if engine.translation_invariant:
+            # an analytic matrix is symmetric to rounding, whatever its integration grid does to it
+            drift = differences.translation_noise(matrix)
+            noise, origin = max((noise, origin), (drift, "acoustic-sum-rule"))
+    provenance = {"asymmetry": asymmetry, "noise_from": origin, **about}
+    return HessianLabel.full(matrix, noise=noise, provenance=provenance)
+
+
+def _rows(engine: Engine, prepared: Prepared, atoms: Atoms, chosen: NDArray) -> HessianLabel:
+    columns = (3 * chosen[:, None] + np.arange(3)).ravel()
+    units = np.eye(3 * len(atoms))[columns].reshape(len(columns), len(atoms), 3)
+    exact = prepared.products(units)
+    products = exact
+    if products is None:
+        products = differences.hvp(prepared.forces_at, atoms.positions, units, engine.step)
+    found = differences.rows_from_products(products, columns)
+    provenance = {"asymmetry": found.asymmetry, "noise_from": "asymmetry of the block"}
+    if exact is not None:
+        provenance["derivatives"] = "analytic"
+    return HessianLabel.rows(found.matrix, chosen, len(atoms), noise=found.noise, provenance=provenance)
+
+
+def _projected(engine: Engine, prepared: Prepared, atoms: Atoms, probes: NDArray) -> HessianLabel:
+    exact, about = prepared.products(probes), {}
+    noise: float | None
+    if exact is not None:
+        hvp, about = exact, {"derivatives": "analytic"}
+        noise, origin = differences.pair_noise(probes, hvp) if len(probes) > 1 else None, "probe-pairs"
+    else:
+        hvp = differences.hvp(prepared.forces_at, atoms.positions, probes, engine.step)
+        if len(probes) >= _PROBES_FOR_PAIR_NOISE:
+            noise, origin = differences.pair_noise(probes, hvp), "probe-pairs"
+        else:
+            coarse = differences.hvp(prepared.forces_at, atoms.positions, probes[:1], 2 * engine.step)
+            noise, origin = differences.step_noise(probes[:1], hvp[:1], coarse), "step-doubling"
+    if noise is not None:
+        about["noise_from"] = origin
+    return HessianLabel.projected(probes, hvp, noise=noise, provenance=about)

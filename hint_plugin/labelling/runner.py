@@ -9,10 +9,9 @@ at the end. Frames that fail are kept apart with the reason in `info["hint_error
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,23 @@ from ase import Atoms
 
 from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_label
 from hint_plugin.data.frames import file_kind
-from hint_plugin.errors import InterruptedRunError, MissingDependencyError, OptionsError
-from hint_plugin.labelling.engine import Labels, make_engine, make_labels
+from hint_plugin.errors import EngineError, InterruptedRunError, OptionsError
+from hint_plugin.labelling.engine import Labels, make_labels
+from hint_plugin.labelling.failures import FrameFailure, count_kinds, failure_kind
 from hint_plugin.labelling.journal import Journal
-from hint_plugin.labelling.plan import KEYS, LabelSettings, Plan, all_frames, identity, make_plan
+from hint_plugin.labelling.plan import (
+    KEYS,
+    REASON_KEY,
+    Inputs,
+    LabelSettings,
+    Plan,
+    all_frames,
+    identity,
+    make_plan,
+)
 from hint_plugin.labelling.pool import Failure, Work, run_tasks
+from hint_plugin.labelling.registry import closing_note, make_engine
+from hint_plugin.labelling.structures import select_atoms
 
 
 @dataclass
@@ -44,9 +55,12 @@ class LabelSummary:
     noise: float | None
     failed_output: str | None
     failures: list[dict[str, Any]]
+    failure_kinds: dict[str, int] = field(default_factory=dict)
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2."""
+        """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2; `failure_kinds` counts by
+        `failures.FAILURE_KINDS`."""
         return asdict(self)
 
 
@@ -55,6 +69,7 @@ def run_labelling(
     output: str | Path,
     settings: LabelSettings | None = None,
     *,
+    plan: str | Path | None = None,
     jobs: int = 1,
     restart: bool = False,
     report: Callable[[int, int, int], None] | None = None,
@@ -65,9 +80,10 @@ def run_labelling(
     forces (eV/A), stress (eV/A^3, periodic frames), and a Hessian label, under MACE's keys (`LabelKeys`).
 
     Args:
-        inputs: .xyz, .extxyz, .h5 or .hdf5 files.
+        inputs: .xyz, .extxyz, .h5 or .hdf5 files; none with a plan.
         output: one such file; written at the end.
         settings: what to compute.
+        plan: a `SamplingPlan` file: its frames only, Hessians where it wants them.
         jobs: worker processes, one thread each.
         restart: drop the results of an interrupted run.
         report: called with (done, failed, all) at the start and after each frame.
@@ -81,10 +97,9 @@ def run_labelling(
     """
     settings, target, started = settings or LabelSettings(), Path(output), time.monotonic()
     settings.check()
-    sources = [Path(source) for source in inputs]
-    _check_files(sources, target)
-    _check_engine(settings.engine)
-    plan = make_plan(sources, settings)
+    sources = Inputs.open(inputs, plan)
+    _check_files(sources.paths, target)
+    todo = make_plan(sources, settings)
     header = {"out_existed": target.exists(), "run": identity(sources, settings)}
     partial_path = target.with_name(target.name + ".partial.jsonl")
     if restart:
@@ -97,23 +112,22 @@ def run_labelling(
             journal.remove()
             raise OptionsError(f"{target} exists. Choose another output, or give --overwrite to replace it")
         resumed = len(journal)
-        _compute(sources, settings, plan, journal, jobs, report)
-        summary = _merge(sources, target, plan, journal)
+        _compute(sources, settings, todo, journal, jobs, report)
+        summary = _merge(sources, target, todo, journal)
         journal.remove()
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            f"stopped: {len(journal)} of {plan.n_todo} frames are done and kept in {partial_path}. "
+            f"stopped: {len(journal)} of {todo.n_todo} frames are done and kept in {partial_path}. "
             "Give the same command again to go on"
         ) from None
     finally:
         journal.close()
     summary.resumed, summary.seconds = resumed, time.monotonic() - started
+    summary.note = closing_note(settings.engine, settings.all_engine_options())
     return summary
 
 
-def _check_files(sources: list[Path], target: Path) -> None:
-    if not sources:
-        raise OptionsError("no input")
+def _check_files(sources: Sequence[Path], target: Path) -> None:
     file_kind(target)
     if not target.resolve().parent.is_dir():
         raise OptionsError(f"the folder {target.parent} does not exist. Make it first")
@@ -121,15 +135,8 @@ def _check_files(sources: list[Path], target: Path) -> None:
         raise OptionsError(f"{target} is input and output. Choose another output")
 
 
-def _check_engine(name: str) -> None:
-    """Without loading it: the parent needs no quantum chemistry."""
-    needs = {"gfn2-xtb": "tblite"}
-    if name in needs and importlib.util.find_spec(needs[name]) is None:
-        raise MissingDependencyError(f"{name} needs {needs[name]}: pip install 'hint-mlip[label]'")
-
-
 def _compute(
-    sources: list[Path],
+    sources: Inputs,
     settings: LabelSettings,
     plan: Plan,
     journal: Journal,
@@ -148,7 +155,10 @@ def _compute(
     )
     workers = max(1, min(jobs, total - len(journal)))
     for number, outcome in run_tasks(tasks, partial(_setup_worker, settings), workers):
-        record = {"error": outcome.message} if isinstance(outcome, Failure) else _to_record(outcome)
+        if isinstance(outcome, Failure):
+            record = {"error": outcome.message, "kind": failure_kind(outcome)}
+        else:
+            record = _to_record(outcome)
         journal.add(number, record)
         failed += isinstance(outcome, Failure)
         if report:
@@ -156,13 +166,17 @@ def _compute(
 
 
 def _setup_worker(settings: LabelSettings) -> Work:
-    engine = make_engine(settings.engine, charge=settings.charge, multiplicity=settings.multiplicity)
+    engine = make_engine(settings.engine, **settings.all_engine_options())
 
-    def work(payload: tuple[int, Atoms, bool]) -> Labels:
+    def work(payload: tuple[int, Atoms, bool]) -> Labels | FrameFailure:
         number, atoms, wants_hessian = payload
         rng = np.random.default_rng([settings.seed, number])
         mode = settings.hessian if wants_hessian else "none"
-        labels = make_labels(engine, atoms, mode, n_probes=settings.n_probes, rng=rng)
+        try:
+            rows = select_atoms(atoms, settings.atoms or "") if mode == "rows" else None
+            labels = make_labels(engine, atoms, mode, n_probes=settings.n_probes, rng=rng, row_atoms=rows)
+        except EngineError as error:
+            return FrameFailure(str(error), error.kind)
         if mode == "projected":
             labels.provenance["seed"] = settings.seed
         return labels
@@ -180,7 +194,9 @@ def _to_record(labels: Labels) -> dict[str, Any]:
     label = labels.hessian
     if label is not None:
         record["noise"] = label.noise
-        if label.hessian is not None:
+        if label.atoms is not None:
+            record |= {"rows": label.hessian, "row_atoms": label.atoms.tolist()}
+        elif label.hessian is not None:
             record["lower"] = label.hessian[np.tril_indices(len(label.hessian))]
         else:
             record |= {"probes": label.probes, "hvp": label.hvp}
@@ -189,6 +205,7 @@ def _to_record(labels: Labels) -> dict[str, Any]:
 
 def _apply(record: dict[str, Any], atoms: Atoms) -> None:
     """Put a result into its frame, in place of all labels that it had."""
+    reason = atoms.info.get(REASON_KEY)
     clear_labels(atoms, KEYS)
     atoms.info[KEYS.energy] = record["energy"]
     atoms.arrays[KEYS.forces] = record["forces"]
@@ -202,13 +219,17 @@ def _apply(record: dict[str, Any], atoms: Atoms) -> None:
         matrix[rows, columns] = record["lower"]
         matrix[columns, rows] = record["lower"]
         write_label(atoms, HessianLabel.full(matrix, **about), KEYS)
+    elif "rows" in record:
+        write_label(atoms, HessianLabel.rows(record["rows"], record["row_atoms"], len(atoms), **about), KEYS)
     elif "probes" in record:
         write_label(atoms, HessianLabel.projected(record["probes"], record["hvp"], **about), KEYS)
     else:
         atoms.info.update({KEYS.prefix + name: value for name, value in record["provenance"].items()})
+    if reason is not None:
+        atoms.info[REASON_KEY] = reason
 
 
-def _merge(sources: list[Path], target: Path, plan: Plan, journal: Journal) -> LabelSummary:
+def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> LabelSummary:
     failed_path = target.with_name(target.stem + ".failed.xyz")
     failed: list[Atoms] = []
     failures: list[dict[str, Any]] = []
@@ -221,13 +242,16 @@ def _merge(sources: list[Path], target: Path, plan: Plan, journal: Journal) -> L
             if not plan.keep[number]:
                 record = journal[number]
                 if "error" in record:
-                    failures.append({"source": source, "frame": index, "error": record["error"]})
+                    kind = record.get("kind", "other")
+                    failures.append(
+                        {"source": source, "frame": index, "kind": kind, "error": record["error"]}
+                    )
                     failures[-1]["formula"] = atoms.get_chemical_formula()
                     atoms.info |= {"hint_error": record["error"], "hint_source": source, "hint_frame": index}
                     failed.append(atoms)
                     continue
                 _apply(record, atoms)
-                hessians += "lower" in record or "probes" in record
+                hessians += any(name in record for name in ("lower", "rows", "probes"))
                 if record.get("noise") is not None:
                     noises.append(record["noise"])
             yield atoms
@@ -251,6 +275,7 @@ def _merge(sources: list[Path], target: Path, plan: Plan, journal: Journal) -> L
         noise=float(np.median(noises)) if noises else None,
         failed_output=str(failed_path) if failed else None,
         failures=failures,
+        failure_kinds=count_kinds(failures),
     )
 
 

@@ -1,0 +1,1 @@
+"""One file an engine; `hint_plugin.labelling.registry` knows them by name."""

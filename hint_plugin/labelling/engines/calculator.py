@@ -1,0 +1,155 @@
+"""Any ASE calculator by its import path; Hessians by differences, or its own where it has `get_hessian`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculatorError, PropertyNotImplementedError
+from numpy.typing import NDArray
+
+from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
+from hint_plugin.labelling.engine import ByDifferences, SinglePoint
+from hint_plugin.labelling.options import option
+from hint_plugin.labelling.structures import check_structure
+
+SCRATCH = "{scratch}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalculatorOptions:
+    """Options of `calculator`."""
+
+    calculator: str = option("import path module:factory, for instance ase.calculators.emt:EMT")
+    arguments: dict[str, Any] = option("of the factory; {scratch} in a word is a folder of this process", {})
+    step: float = option("length of a displacement for differences, A", 1e-3)
+    translation_invariant: bool = option("no grid fixed in space: the last atom need not be moved", False)
+    analytic: bool = option("take the calculator's get_hessian, if it has one, for full labels", True)
+
+
+class AseCalculator:
+    """The engine `calculator`. It imports and runs the code that the user names, and nothing else.
+
+    Charge and spin are the calculator's business: give them in `arguments`. Frames arrive with their `info`,
+    arrays, initial charges and magnetic moments.
+    """
+
+    Options = CalculatorOptions
+    name = "calculator"
+
+    def __init__(self, options: CalculatorOptions) -> None:
+        self.options, self.step = options, options.step
+        self.translation_invariant = options.translation_invariant
+        self.method = options.calculator
+        factory = _factory(options.calculator)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        arguments = self._with_scratch(options.arguments)
+        try:
+            self._calculator = factory(**arguments)
+        except TypeError as error:
+            accepted = inspect.signature(factory)
+            raise OptionsError(f"{options.calculator}{accepted} cannot be made: {error}") from error
+
+    @classmethod
+    def check(cls, options: CalculatorOptions) -> None:
+        """Raises OptionsError or MissingDependencyError if the factory is not there."""
+        _factory(options.calculator)
+
+    def provenance(self) -> dict[str, Any]:
+        """The import path, its package's version, the arguments, the step."""
+        package = self.options.calculator.partition(":")[0].partition(".")[0]
+        found = getattr(importlib.import_module(package), "__version__", "unknown version")
+        arguments = ", ".join(f"{key}={value}" for key, value in sorted(self.options.arguments.items()))
+        return {
+            "engine": self.name,
+            "method": f"{self.options.calculator}({arguments})",
+            "engine_version": f"{package} {found}",
+            "step": self.step,
+        }
+
+    def prepare(self, atoms: Atoms) -> PreparedCalculator:
+        """One structure. Raises EngineError for no atoms or positions that are not finite."""
+        check_structure(atoms)
+        if hasattr(self._calculator, "reset"):
+            self._calculator.reset()
+        return PreparedCalculator(self._calculator, atoms, self.options.analytic)
+
+    def _with_scratch(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._with_scratch(item) for key, item in value.items()}
+        if isinstance(value, str) and SCRATCH in value:
+            if self._scratch is None:
+                self._scratch = tempfile.TemporaryDirectory(prefix="hint-calculator-")
+            return value.replace(SCRATCH, self._scratch.name)
+        return value
+
+
+class PreparedCalculator(ByDifferences):
+    """One structure. Whether the calculator starts from what it had is its own choice."""
+
+    def __init__(self, calculator: Any, atoms: Atoms, analytic: bool) -> None:
+        self._atoms = atoms.copy()
+        self._atoms.set_constraint()
+        self._atoms.calc = calculator
+        self._analytic = analytic
+        self.provenance: dict[str, Any] = {}
+
+    def single_point(self) -> SinglePoint:
+        """Energy (the one whose gradient the forces are, where the calculator tells them apart), forces,
+        stress. Raises EngineError."""
+        calculator = self._atoms.calc
+        known = getattr(calculator, "implemented_properties", ())
+        forces = self._call(self._atoms.get_forces)
+        energy = self._call(lambda: self._atoms.get_potential_energy(force_consistent="free_energy" in known))
+        stress = None
+        if self._atoms.pbc.all() and "stress" in known:
+            try:
+                stress = np.asarray(self._atoms.get_stress(), dtype=float)
+            except (PropertyNotImplementedError, NotImplementedError):
+                stress = None
+        return SinglePoint(float(energy), np.array(forces, dtype=float), stress)
+
+    def forces_at(self, positions: NDArray) -> NDArray:
+        """Forces [N, 3] in eV/A. Raises EngineError."""
+        self._atoms.positions = positions
+        return np.array(self._call(self._atoms.get_forces), dtype=float)
+
+    def analytic_hessian(self) -> NDArray | None:
+        """[3N, 3N] of the calculator's `get_hessian(atoms)`, None if it has none."""
+        own = getattr(self._atoms.calc, "get_hessian", None)
+        if own is None or not self._analytic:
+            return None
+        n = 3 * len(self._atoms)
+        return np.asarray(self._call(lambda: own(self._atoms)), dtype=float).reshape(n, n)
+
+    def _call(self, function: Any) -> Any:
+        try:
+            found = function()
+        except (PropertyNotImplementedError, NotImplementedError) as error:
+            name = type(error).__name__
+            raise EngineError(
+                f"the calculator cannot treat this structure ({name}: {error})", "program"
+            ) from error
+        except CalculatorError as error:
+            kind = "scf" if type(error).__name__ in ("SCFError", "ConvergenceError") else "program"
+            raise EngineError(f"the calculator failed ({type(error).__name__}: {error})", kind) from error
+        if not np.isfinite(found).all():
+            raise EngineError("the calculator returns NaN or infinity", "program")
+        return found
+
+
+def _factory(path: str) -> Any:
+    module, colon, name = path.partition(":")
+    if not colon or not name:
+        raise OptionsError(f"calculator '{path}'; wanted module:factory, as in ase.calculators.emt:EMT")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise MissingDependencyError(f"calculator '{path}' cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise OptionsError(f"the module {module} has no '{name}'") from error

@@ -1,0 +1,199 @@
+"""Plane-wave DFT by Quantum ESPRESSO's pw.x; Hessians by differences of its forces, or ph.x beside.
+
+P. Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017).
+
+Every displaced point starts from the density of the one before it. The k grid is that of the structure
+itself at all points. With `ph_grid` the structure is a primitive cell: ph.x then computes the dynamical
+matrices on a q grid (density-functional perturbation theory) and leaves the files dyn0, dyn1, ...; they
+become a label of a supercell by `hint dataset convert`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from numpy.typing import NDArray
+
+from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
+from hint_plugin.labelling.engine import ByDifferences, SinglePoint
+from hint_plugin.labelling.engines.qe_input import (
+    QEOptions,
+    find_pseudopotentials,
+    k_grid,
+    ph_input,
+    pw_input,
+    read_pw,
+)
+from hint_plugin.labelling.structures import check_structure, whole
+
+
+class QuantumEspresso:
+    """The engine `qe`."""
+
+    Options = QEOptions
+    name = "qe"
+    translation_invariant = False  # the grid of the density is fixed in space
+
+    def __init__(self, options: QEOptions) -> None:
+        self.options, self.step = options, options.step
+        self.method = "pw.x"
+
+    @classmethod
+    def check(cls, options: QEOptions) -> None:
+        """Raises MissingDependencyError without the programs, OptionsError for options that do not fit."""
+        commands = [options.command] + ([options.ph_command] if options.ph_grid else [])
+        for program in (name for command in commands for name in _programs(command)):
+            if shutil.which(program) is None:
+                raise MissingDependencyError(
+                    f"{program} is not there: install Quantum ESPRESSO (Debian: apt install "
+                    "quantum-espresso), or give --engine-option command='...'"
+                )
+        if not options.pseudo_dir.is_dir():
+            raise OptionsError(f"pseudo_dir {options.pseudo_dir}: no such folder")
+        if (options.kspacing is None) == (options.kpts is None):
+            raise OptionsError("engine qe: give kspacing or kpts, one of the two")
+        if options.ph_grid is not None and options.keep is None:
+            raise OptionsError("engine qe: ph_grid leaves files; say where: --engine-option keep=FOLDER")
+
+    @classmethod
+    def closing_note(cls, options: QEOptions) -> str | None:
+        """Where ph.x left its files, and what reads them."""
+        if options.ph_grid is None:
+            return None
+        return (
+            f"dynamical matrices are in the folders of {options.keep} (info hint_dynamical_matrices); make "
+            "labels of supercells from them with hint dataset convert"
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """Names, cutoffs, smearing, convergence, step. The version comes from the output of each frame."""
+        options = self.options
+        found: dict[str, Any] = {"engine": self.name, "method": "plane-wave DFT (pw.x)", "step": self.step}
+        found |= {"ecutwfc_Ry": options.ecutwfc, "accuracy": options.conv_thr}
+        if options.smearing is not None:
+            found["smearing"] = f"{options.smearing} {options.degauss} Ry"
+        return found
+
+    def prepare(self, atoms: Atoms) -> PreparedQE:
+        """A folder for one structure.
+
+        Raises:
+            EngineError: not periodic, no pseudopotential, an impossible charge.
+        """
+        check_structure(atoms)
+        if not atoms.pbc.all():
+            raise EngineError(
+                f"pw.x treats 3D-periodic cells; got pbc = {atoms.pbc.tolist()}. Put a molecule or a slab "
+                "into a cell with vacuum and set pbc to all true",
+                "cell",
+            )
+        charge = whole(atoms.info.get("charge", self.options.charge), "charge")
+        return PreparedQE(self.options, atoms, charge)
+
+
+class PreparedQE(ByDifferences):
+    """One structure in a folder of its own, which is deleted at the end unless it is to be kept."""
+
+    def __init__(self, options: QEOptions, atoms: Atoms, charge: int) -> None:
+        self._options, self._atoms, self._charge = options, atoms, charge
+        self._has_density = False
+        pseudopotentials = find_pseudopotentials(options, atoms.get_chemical_symbols())
+        self.provenance: dict[str, Any] = {
+            "charge": charge,
+            "kpoints": "x".join(map(str, k_grid(options, atoms))),
+            "pseudopotentials": " ".join(pseudopotentials.values()),
+        }
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if options.keep is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="hint-qe-")
+            self._folder = Path(self._temporary.name)
+        else:
+            self._folder = options.keep / _folder_name(atoms)
+            self._folder.mkdir(parents=True, exist_ok=True)
+
+    def single_point(self) -> SinglePoint:
+        """Energy, forces and stress; with `ph_grid` also the dynamical matrices, into the kept folder.
+
+        Raises:
+            EngineError: the SCF did not converge, or a program failed.
+        """
+        point = self._run_pw(self._atoms)
+        self.provenance["engine_version"] = _version(self._folder / "pw.out")
+        if self._options.ph_grid is not None:
+            self._run_ph()
+        return point
+
+    def forces_at(self, positions: NDArray) -> NDArray:
+        """Forces [N, 3] in eV/A. Raises EngineError as `single_point` does."""
+        moved = self._atoms.copy()
+        moved.positions = positions
+        return self._run_pw(moved).forces
+
+    def _run_pw(self, atoms: Atoms) -> SinglePoint:
+        text = pw_input(self._options, atoms, self._charge, from_density=self._has_density)
+        self._run(self._options.command, "pw", text)
+        point = read_pw(self._folder / "pw.out")
+        self._has_density = True
+        return point
+
+    def _run_ph(self) -> None:
+        self._run(self._options.ph_command, "ph", ph_input(self._options))
+        text = (self._folder / "ph.out").read_text(encoding="utf-8", errors="replace")
+        if "JOB DONE" not in text or not (self._folder / "dyn1").is_file():
+            raise EngineError(f"ph.x failed; the end of its output: {text[-200:].strip()!r}", "program")
+        shutil.rmtree(self._folder / "out", ignore_errors=True)  # wave functions: gigabytes for nobody
+        self._has_density = False
+        self.provenance["dynamical_matrices"] = str(self._folder / "dyn")
+
+    def _run(self, command: str, name: str, text: str) -> None:
+        (self._folder / f"{name}.in").write_text(text, encoding="utf-8")
+        words = [*shlex.split(command), "-in", f"{name}.in"]
+        with open(self._folder / f"{name}.out", "wb") as output:
+            try:
+                done = subprocess.run(
+                    words,
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.PIPE,
+                    timeout=self._options.timeout,
+                )
+            except OSError as error:
+                raise EngineError(f"{command} cannot be run ({error})", "program") from error
+            except subprocess.TimeoutExpired as error:
+                raise EngineError(
+                    f"{command} took more than {self._options.timeout:g} s", "program"
+                ) from error
+        if done.returncode != 0:
+            said = (self._folder / f"{name}.out").read_text(encoding="utf-8", errors="replace")
+            if "%%%%" not in said and "convergence NOT achieved" not in said:  # read_pw says it better
+                last = (done.stderr.decode(errors="replace") or said)[-200:].strip()
+                raise EngineError(f"{command} ended with status {done.returncode}: {last}", "program")
+
+
+def _programs(command: str) -> list[str]:
+    """The launcher and the QE program of a command line; its flags and numbers are not programs."""
+    words = shlex.split(command)
+    if not words:
+        raise OptionsError("engine qe: the command is empty")
+    return list(dict.fromkeys([words[0], *(word for word in words[1:] if word.endswith(".x"))]))
+
+
+def _version(output: Path) -> str:
+    with open(output, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if "Program PWSCF" in line:
+                return f"Quantum ESPRESSO {line.split()[2].removeprefix('v.')}"
+    return "Quantum ESPRESSO"
+
+
+def _folder_name(atoms: Atoms) -> str:
+    parts = (atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes())
+    return f"{atoms.get_chemical_formula()}-{hashlib.sha256(b''.join(parts)).hexdigest()[:10]}"

@@ -1,0 +1,118 @@
+"""What engines ask of a structure: sane positions, charge and multiplicity, chosen atoms."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from hint_plugin.errors import EngineError, MissingDependencyError
+
+
+def require(module: str, what: str, install: str) -> None:
+    """Raise MissingDependencyError if a package is not there, without importing it."""
+    if importlib.util.find_spec(module) is None:
+        raise MissingDependencyError(f"{what} needs {module}: pip install {install}")
+
+
+def check_structure(atoms: Atoms) -> None:
+    """Raise EngineError for no atoms, or positions that are not finite."""
+    if len(atoms) == 0:
+        raise EngineError("a structure without atoms", "geometry")
+    if not np.isfinite(atoms.positions).all():
+        raise EngineError("a position is NaN or infinite", "geometry")
+
+
+def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None) -> tuple[int, int]:
+    """Total charge (e) and multiplicity 2S + 1 of a structure.
+
+    `info["charge"]`, and `info["multiplicity"]` or `info["spin"]` (both 2S + 1 as in MACE), come before the
+    arguments; the multiplicity is the lowest that the number of electrons allows if nobody says.
+
+    Raises:
+        EngineError: not whole numbers, no electrons, or a multiplicity that they cannot have.
+    """
+    info = atoms.info
+    charge = whole(info.get("charge", charge), "charge")
+    wanted = info.get("multiplicity", info.get("spin", multiplicity))
+    electrons = int(atoms.numbers.sum()) - charge
+    if electrons < 1:
+        raise EngineError(f"charge {charge} leaves {electrons} electrons", "electrons")
+    found = 1 + electrons % 2 if wanted is None else whole(wanted, "multiplicity (2S + 1)")
+    if found < 1 or found > electrons + 1 or (electrons + found) % 2 == 0:
+        raise EngineError(
+            f"{electrons} electrons (charge {charge}) cannot have multiplicity {found}; wanted an "
+            f"{'even' if electrons % 2 else 'odd'} number. Set info 'charge' and 'spin' (2S + 1)",
+            "electrons",
+        )
+    return charge, found
+
+
+def whole(value: Any, what: str) -> int:
+    """A whole number, or an EngineError that says what was not."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number) or number != round(number):
+        raise EngineError(f"{what} is {value!r}; wanted a whole number", "electrons")
+    return int(number)
+
+
+def select_atoms(atoms: Atoms, selection: str) -> NDArray[np.int64]:
+    """The atoms that a selection names, ascending.
+
+    | selection | atoms |
+    |---|---|
+    | `0-3,7` | indices, ranges with both ends |
+    | `tag=1`, `tag=1,2` | those whose tag (or any whole-number array) has the value |
+    | `symbol=H,O` | elements |
+    | `KEY` | those where the boolean array `atoms.arrays[KEY]` is true |
+
+    Raises:
+        EngineError: it cannot be read, reaches beyond the structure, or selects nothing.
+    """
+    n, (key, equals, values) = len(atoms), selection.partition("=")
+    key = key.strip()
+    if equals:
+        mask = _by_value(atoms, key, [value.strip() for value in values.split(",")], selection)
+    elif set(selection) <= set("0123456789-, "):
+        mask = _by_index(n, selection)
+    else:
+        found = atoms.arrays.get(key)
+        if found is None or found.dtype != bool or found.shape != (n,):
+            raise EngineError(
+                f"atoms '{selection}': the structure has no boolean array of that name; wanted indices "
+                "(0-3,7), tag=1, symbol=H, or the name of a boolean array",
+                "selection",
+            )
+        mask = found
+    if not mask.any():
+        raise EngineError(f"atoms '{selection}' selects none of {n} atoms", "selection")
+    return np.flatnonzero(mask)
+
+
+def _by_index(n: int, selection: str) -> NDArray:
+    mask = np.zeros(n, dtype=bool)
+    for part in selection.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            start, stop = int(first), int(last if dash else first)
+        except ValueError:
+            raise EngineError(f"atoms '{selection}': '{part}' is no index or range", "selection") from None
+        if not 0 <= start <= stop < n:
+            raise EngineError(f"atoms '{selection}': {part} is not within 0-{n - 1}", "selection")
+        mask[start : stop + 1] = True
+    return mask
+
+
+def _by_value(atoms: Atoms, key: str, values: list[str], selection: str) -> NDArray:
+    if key in ("symbol", "symbols"):
+        return np.isin(np.array(atoms.get_chemical_symbols()), values)
+    array = atoms.get_tags() if key in ("tag", "tags") else atoms.arrays.get(key)
+    if array is None or array.ndim != 1:
+        raise EngineError(f"atoms '{selection}': the structure has no array '{key}'", "selection")
+    return np.isin(array.astype(str), values)

@@ -1,0 +1,142 @@
+"""Any ASE calculator, and trained potentials as teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.calculators.calculator import Calculator, SCFError, all_changes
+
+from hint_plugin.data import read_frames, read_label, write_frames
+from hint_plugin.errors import EngineError, OptionsError
+from hint_plugin.labelling import LabelSettings, make_engine, make_labels, run_labelling
+
+
+class Springs(Calculator):
+    """E = k/2 sum_a |x_a - x_0|^2 + c sum_a x_a^3 (first axis): H is known."""
+
+    implemented_properties = ("energy", "forces", "free_energy")
+
+    def __init__(self, k: float = 3.0, cubic: float = 0.1, fails: str = "", path: str = "") -> None:
+        super().__init__()
+        self.k, self.cubic, self.fails, self.path = k, cubic, fails, path
+
+    def calculate(self, atoms: Any = None, properties: Any = (), system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        if self.fails == "scf":
+            raise SCFError("no convergence")
+        x = self.atoms.positions
+        forces = -self.k * x
+        forces[:, 0] -= 3 * self.cubic * x[:, 0] ** 2
+        energy = 0.5 * self.k * (x**2).sum() + self.cubic * (x[:, 0] ** 3).sum()
+        if self.fails == "nan":
+            forces[0, 0] = np.nan
+        self.results = {"energy": energy + 1.0, "free_energy": energy, "forces": forces}
+
+
+class ExactSprings(Springs):
+    """With a Hessian of its own, in another shape."""
+
+    def get_hessian(self, atoms: Any) -> np.ndarray:
+        return exact(atoms.positions, self.k, self.cubic).reshape(3 * len(atoms), len(atoms), 3)
+
+
+def exact(positions: np.ndarray, k: float = 3.0, cubic: float = 0.1) -> np.ndarray:
+    diagonal = np.full(positions.shape, k)
+    diagonal[:, 0] += 6 * cubic * positions[:, 0]
+    return np.diag(diagonal.ravel())
+
+
+def springs(name: str = "Springs", **arguments: Any) -> Any:
+    import sys
+
+    sys.modules.setdefault("springs_for_tests", sys.modules[__name__])
+    return make_engine("calculator", calculator=f"springs_for_tests:{name}", arguments=arguments)
+
+
+def test_closed_form():
+    atoms = molecule("H2O")
+    for engine, tolerance in ((springs(k=5.0), 1e-6), (springs("ExactSprings", k=5.0), 1e-12)):
+        labels = make_labels(engine, atoms)
+        np.testing.assert_allclose(labels.hessian.hessian, exact(atoms.positions, 5.0), atol=tolerance)
+        assert "k=5.0" in labels.provenance["method"]
+        rows = make_labels(engine, atoms, "rows", row_atoms=[2, 0]).hessian
+        np.testing.assert_allclose(rows.hessian, exact(atoms.positions, 5.0)[[0, 1, 2, 6, 7, 8]], atol=1e-6)
+    free = 0.5 * 3.0 * (atoms.positions**2).sum() + 0.1 * (atoms.positions[:, 0] ** 3).sum()
+    assert make_labels(springs(), atoms, "none").point.energy == pytest.approx(free)  # not 1 eV above
+
+
+def test_failures_and_arguments():
+    for fails, kind in (("scf", "scf"), ("nan", "program")):
+        with pytest.raises(EngineError) as caught:
+            make_labels(springs(fails=fails), molecule("H2O"), "none")
+        assert caught.value.kind == kind
+    with pytest.raises(OptionsError, match="stiffness"):
+        springs(stiffness=1.0)
+    with pytest.raises(EngineError, match="cannot treat") as caught:
+        make_labels(make_engine("calculator", calculator="ase.calculators.emt:EMT"), bulk("Fe"), "none")
+    engine = springs(path="{scratch}/run")
+    assert Path(engine._calculator.path).parent.is_dir()
+
+
+def test_emt_has_stress_and_a_translation_invariant_hessian(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.02, seed=0)
+    write_frames(tmp_path / "in.xyz", [atoms])
+    options = {"calculator": "ase.calculators.emt:EMT", "translation_invariant": "true"}
+    run_labelling([tmp_path / "in.xyz"], tmp_path / "out.xyz", LabelSettings("calculator", options))
+    [labelled] = read_frames(tmp_path / "out.xyz")
+    assert labelled.info["REF_stress"].shape == (6,)
+    matrix = read_label(labelled).hessian
+    all_moved = make_labels(make_engine("calculator", calculator=options["calculator"]), atoms).hessian
+    np.testing.assert_allclose(matrix, all_moved.hessian, atol=1e-4)
+    assert np.abs(matrix.reshape(12, 4, 3).sum(1)).max() < 1e-6 and np.abs(matrix).max() > 1
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A MACE model and its artifact."""
+    pytest.importorskip("mace", reason="needs MACE: pip install 'hint-mlip[mace]'")
+    from artifacts import make_checkpoint
+
+    from hint_plugin.export.checkpoint import export
+
+    folder = tmp_path_factory.mktemp("models")
+    model = make_checkpoint("mace", "float64", folder)
+    export(model, folder / "model.hint.pt")
+    return {"checkpoint": model, "artifact": folder / "model.hint.pt"}
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "artifact"])
+def test_a_model_teaches_exact_derivatives(models, kind):
+    atoms = molecule("CH3CH2OH")
+    atoms.rattle(0.05, seed=0)
+    engine = make_engine("model", model=models[kind])
+    labels = make_labels(engine, atoms)
+    matrix = labels.hessian.hessian
+    assert np.abs(matrix).max() > 0.1 and labels.hessian.noise < 1e-9
+    assert labels.provenance["derivatives"] == "analytic" and len(labels.provenance["model_sha256"]) == 64
+    prepared = engine.prepare(atoms)
+    step = np.zeros_like(atoms.positions)
+    step[3, 1] = 1e-4
+    forces = [prepared.forces_at(atoms.positions + sign * step) for sign in (1, -1)]
+    np.testing.assert_allclose(matrix[10], (forces[1] - forces[0]).ravel() / 2e-4, atol=1e-5)
+    pairs = make_labels(engine, atoms, "projected", n_probes=2, rng=np.random.default_rng(0)).hessian
+    np.testing.assert_allclose(pairs.hvp.reshape(2, -1), pairs.probes.reshape(2, -1) @ matrix, atol=1e-9)
+    rows = make_labels(engine, atoms, "rows", row_atoms=[3]).hessian
+    np.testing.assert_allclose(rows.hessian, matrix[9:12], atol=1e-9)
+
+
+def test_distillation_through_the_runner(models, tmp_path):
+    frames = [molecule("H2O"), molecule("NH3"), bulk("Si", cubic=True)]
+    write_frames(tmp_path / "in.xyz", frames)
+    settings = LabelSettings("model", {"model": models["artifact"]})
+    summary = run_labelling([tmp_path / "in.xyz"], tmp_path / "out.xyz", settings)
+    assert summary.labelled == 2 and summary.failure_kinds == {"element": 1}  # it knows no nitrogen
+    water, cell = read_frames(tmp_path / "out.xyz")
+    assert water.info["REF_hessian"].shape == (9, 9) and "REF_stress" not in water.info
+    assert cell.info["REF_stress"].shape == (6,)
+    assert water.info["hint_engine"] == "model"
