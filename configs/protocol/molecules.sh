@@ -1,0 +1,59 @@
+#!/bin/sh
+# Molecules, the whole protocol: cheap Hessians for all, a few expensive ones where they tell most, fine-tuning.
+#
+#   sh configs/protocol/molecules.sh GEOMETRIES DIR
+#
+# GEOMETRIES: anything that `hint dataset convert` reads. DIR gets all results; a step whose result is there is not
+# done again, so a run that was stopped goes on. What follows can be set in the environment; the values are for a
+# few hundred small molecules on a workstation, docs/protocol.md has those of the paper's scale.
+set -eu
+: "${JOBS:=2}"                  # processes for labels
+: "${CLUSTER:=}"                # a file for hint label --parsl, to label on a cluster
+: "${SIZE:=small}"              # of AlphaNet
+: "${EPOCHS:=100}"              # of pre-training
+: "${TUNING_EPOCHS:=60}"        # of fine-tuning
+: "${BATCH:=6}"
+: "${DFT:=40}"                  # frames with energies and forces of the expensive method
+: "${HESSIANS:=0.25}"           # fraction of them that get a Hessian as well
+: "${ENGINE:=pyscf --engine-option preset=transition1x}"
+: "${DEVICE:=cpu}"
+: "${SEED:=1}"
+
+geometries=$(realpath "$1")
+mkdir -p "$2"
+cd "$2"
+step() { # step RESULT COMMAND...: run it unless the result is there
+    result=$1
+    shift
+    if [ -e "$result" ]; then return; fi
+    echo "\$ $*"
+    "$@"
+}
+parsl=${CLUSTER:+--parsl $CLUSTER}
+train="--model AlphaNet --r_max 5.0 --E0s average --batch_size $BATCH --scheduler ExponentialLR --ema --ema_decay 0.99
+    --loss hint_hutchinson --energy_weight 4 --forces_weight 100 --default_dtype float32 --device $DEVICE --seed $SEED
+    --eval_interval 5 --plot False"
+
+# 1. Parts that share no formula.
+step parts hint dataset split "$geometries" -o parts --by formula --fractions 0.8 0.1 0.1 --seed "$SEED"
+
+# 2. GFN2-xTB Hessians for all, and pre-training on them with the curriculum.
+for part in train valid test; do
+    step "gfn2-$part.xyz" hint label "parts/$part.xyz" -o "gfn2-$part.xyz" --engine gfn2-xtb --jobs "$JOBS" $parsl
+done
+step pretrained.model mace_run_train --name pretrained --alphanet_size "$SIZE" $train \
+    --train_file gfn2-train.xyz --valid_file gfn2-valid.xyz --max_num_epochs "$EPOCHS" --lr 0.005 --lr_scheduler_gamma 0.97
+
+# 3. The frames that are worth the expensive method, and their labels.
+step plan.json hint sample wld gfn2-train.xyz -o plan.json -n "$DFT" --hessians "$HESSIANS" --seed "$SEED" --figure plan.png
+step dft-train.xyz hint label --plan plan.json -o dft-train.xyz --engine $ENGINE --jobs "$JOBS" $parsl
+for part in valid test; do
+    step "dft-$part.xyz" hint label "parts/$part.xyz" -o "dft-$part.xyz" --engine $ENGINE --jobs "$JOBS" $parsl
+done
+
+# 4. Fine-tuning, and what it is good for on molecules that no part of the training has seen.
+step tuned.model mace_run_train --name tuned --foundation_model pretrained.model $train \
+    --train_file dft-train.xyz --valid_file dft-valid.xyz --max_num_epochs "$TUNING_EPOCHS" --lr 0.001 --lr_scheduler_gamma 0.96
+step evaluation/pretrained hint evaluate pretrained.model gfn2-test.xyz -o evaluation/pretrained
+step evaluation/tuned hint evaluate tuned.model dft-test.xyz -o evaluation/tuned
+step tuned.hint.pt hint export tuned.model -o tuned.hint.pt
