@@ -11,7 +11,7 @@ set -eu
 : "${SUPERCELL:=2 2 2}"         # of the Hessian
 : "${CELLS:=30}"                # displaced cells
 : "${SIGMA:=0.1}"               # A; the paper's hydride takes 0.4
-: "${ENGINE:=gfn2-xtb}"         # e.g. "qe --engine-options qe.yaml"
+: "${ENGINE:=gfn2-xtb}"         # or "qe --engine-options /path/qe.yaml", "calculator -e calculator=module:factory"
 : "${EPOCHS:=100}"
 : "${DEVICE:=cpu}"
 : "${SEED:=1}"
@@ -37,8 +37,8 @@ step hessian.xyz hint label supercell.xyz -o hessian.xyz --engine $ENGINE --hess
 # 2. Displaced cells, energies and forces only; some are kept for validation.
 step displaced.xyz hint sample displace "$cell" -o displaced.json --extract displaced.xyz --sigma "$SIGMA" --copies "$CELLS" --seed "$SEED"
 step cells.xyz hint label displaced.xyz -o cells.xyz --engine $ENGINE --hessian none --jobs "$JOBS"
-step parts hint dataset split cells.xyz -o parts --by frame --fractions 0.9 0.1 --seed "$SEED"
-step train.xyz hint dataset merge parts/train.xyz hessian.xyz -o train.xyz
+step parts hint dataset split cells.xyz -o parts --by frame --fractions 0.9 0.1 0 --seed "$SEED"
+step train.xyz hint dataset convert parts/train.xyz hessian.xyz -o train.xyz
 
 # 3. Fine-tuning.
 step tuned.model mace_run_train --name tuned --model AlphaNet $start --train_file train.xyz --valid_file parts/valid.xyz \

@@ -15,6 +15,7 @@ set -eu
 : "${BATCH:=6}"
 : "${DFT:=40}"                  # frames with energies and forces of the expensive method
 : "${HESSIANS:=0.25}"           # fraction of them that get a Hessian as well
+: "${HELD_OUT:=1.0}"            # fraction of the validation and test sets that get the expensive method
 : "${ENGINE:=pyscf --engine-option preset=transition1x}"
 : "${DEVICE:=cpu}"
 : "${SEED:=1}"
@@ -45,10 +46,11 @@ step pretrained.model mace_run_train --name pretrained --alphanet_size "$SIZE" $
     --train_file gfn2-train.xyz --valid_file gfn2-valid.xyz --max_num_epochs "$EPOCHS" --lr 0.005 --lr_scheduler_gamma 0.97
 
 # 3. The frames that are worth the expensive method, and their labels.
-step plan.json hint sample wld gfn2-train.xyz -o plan.json -n "$DFT" --hessians "$HESSIANS" --seed "$SEED" --figure plan.png
+step plan.json hint sample wld parts/train.xyz -o plan.json -n "$DFT" --hessians "$HESSIANS" --seed "$SEED" --figure map.png
 step dft-train.xyz hint label --plan plan.json -o dft-train.xyz --engine $ENGINE --jobs "$JOBS" $parsl
 for part in valid test; do
-    step "dft-$part.xyz" hint label "parts/$part.xyz" -o "dft-$part.xyz" --engine $ENGINE --jobs "$JOBS" $parsl
+    step "plan-$part.json" hint sample random "parts/$part.xyz" -o "plan-$part.json" --fraction "$HELD_OUT" --seed "$SEED"
+    step "dft-$part.xyz" hint label --plan "plan-$part.json" -o "dft-$part.xyz" --engine $ENGINE --jobs "$JOBS" $parsl
 done
 
 # 4. Fine-tuning, and what it is good for on molecules that no part of the training has seen.
