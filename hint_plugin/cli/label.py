@@ -30,6 +30,10 @@ def label(
     ] = Hessian.full,
     probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
+    parsl: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Run on a cluster as this file says, in place of --jobs."),
+    ] = None,
     hessian_every: Annotated[
         int, typer.Option(min=1, help="A Hessian for every n-th frame only; energy and forces for all.")
     ] = 1,
@@ -74,7 +78,9 @@ def label(
         overwrite=overwrite,
     )
     with _Progress() as progress:
-        summary = run_labelling(inputs, output, settings, jobs=jobs, restart=restart, report=progress)
+        summary = run_labelling(
+            inputs, output, settings, jobs=jobs, parsl=parsl, restart=restart, report=progress
+        )
     typer.echo(json.dumps(summary.to_dict(), indent=2) if json_ else _in_words(summary))
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from hint_plugin.errors import InterruptedRunError, MissingDependencyError, Opti
 from hint_plugin.labelling.engine import Labels, make_engine, make_labels
 from hint_plugin.labelling.journal import Journal
 from hint_plugin.labelling.plan import KEYS, LabelSettings, Plan, all_frames, identity, make_plan
-from hint_plugin.labelling.pool import Failure, Work, run_tasks
+from hint_plugin.labelling.pool import Failure, Work, run_tasks, terminate_as_interrupt
 
 
 @dataclass
@@ -56,6 +57,7 @@ def run_labelling(
     settings: LabelSettings | None = None,
     *,
     jobs: int = 1,
+    parsl: str | Path | None = None,
     restart: bool = False,
     report: Callable[[int, int, int], None] | None = None,
 ) -> LabelSummary:
@@ -69,6 +71,7 @@ def run_labelling(
         output: one such file; written at the end.
         settings: what to compute.
         jobs: worker processes, one thread each.
+        parsl: a file that says where workers run (`parsl_config`), in place of `jobs` processes here.
         restart: drop the results of an interrupted run.
         report: called with (done, failed, all) at the start and after each frame.
 
@@ -84,6 +87,7 @@ def run_labelling(
     sources = [Path(source) for source in inputs]
     _check_files(sources, target)
     _check_engine(settings.engine)
+    run = _local(jobs) if parsl is None else _on_parsl(parsl, target)
     plan = make_plan(sources, settings)
     header = {"out_existed": target.exists(), "run": identity(sources, settings)}
     partial_path = target.with_name(target.name + ".partial.jsonl")
@@ -97,7 +101,8 @@ def run_labelling(
             journal.remove()
             raise OptionsError(f"{target} exists. Choose another output, or give --overwrite to replace it")
         resumed = len(journal)
-        _compute(sources, settings, plan, journal, jobs, report)
+        with terminate_as_interrupt():
+            _compute(sources, settings, plan, journal, run, report)
         summary = _merge(sources, target, plan, journal)
         journal.remove()
     except KeyboardInterrupt:
@@ -128,12 +133,30 @@ def _check_engine(name: str) -> None:
         raise MissingDependencyError(f"{name} needs {needs[name]}: pip install 'hint-mlip[label]'")
 
 
+# (tasks, setup, how many) -> (number, result or Failure) in any order
+RunTasks = Callable[
+    [Iterator[tuple[int, Any]], Callable[[], Work], int], Generator[tuple[int, Any], None, None]
+]
+
+
+def _local(jobs: int) -> RunTasks:
+    return lambda tasks, setup, count: run_tasks(tasks, setup, max(1, min(jobs, count)))
+
+
+def _on_parsl(file: str | Path, target: Path) -> RunTasks:
+    from hint_plugin.labelling.parsl_config import read_parsl_file
+    from hint_plugin.labelling.parsl_pool import run_tasks_on_parsl
+
+    where = read_parsl_file(file, target.with_name(target.name + ".parsl"))
+    return lambda tasks, setup, count: run_tasks_on_parsl(tasks, setup, where, count)
+
+
 def _compute(
     sources: list[Path],
     settings: LabelSettings,
     plan: Plan,
     journal: Journal,
-    jobs: int,
+    run: RunTasks,
     report: Callable[[int, int, int], None] | None,
 ) -> None:
     total, failed = plan.n_todo, 0
@@ -146,13 +169,13 @@ def _compute(
         for number, (_, _, atoms) in enumerate(all_frames(sources))
         if not plan.keep[number] and number not in journal
     )
-    workers = max(1, min(jobs, total - len(journal)))
-    for number, outcome in run_tasks(tasks, partial(_setup_worker, settings), workers):
-        record = {"error": outcome.message} if isinstance(outcome, Failure) else _to_record(outcome)
-        journal.add(number, record)
-        failed += isinstance(outcome, Failure)
-        if report:
-            report(len(journal), failed, total)
+    with closing(run(tasks, partial(_setup_worker, settings), total - len(journal))) as outcomes:
+        for number, outcome in outcomes:
+            record = {"error": outcome.message} if isinstance(outcome, Failure) else _to_record(outcome)
+            journal.add(number, record)
+            failed += isinstance(outcome, Failure)
+            if report:
+                report(len(journal), failed, total)
 
 
 def _setup_worker(settings: LabelSettings) -> Work:
