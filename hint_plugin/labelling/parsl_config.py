@@ -1,4 +1,4 @@
-"""From the file behind `hint label --parsl FILE` to Parsl: our keys in YAML, or Parsl's own Config in Python."""
+"""From the file behind `hint label --parsl FILE` to Parsl: our keys in YAML, or Parsl's Config in Python."""
 
 from __future__ import annotations
 
@@ -221,12 +221,12 @@ def _from_python(path: Path, folder: Path) -> ParslRun:
     for executor in config.executors:
         if not isinstance(executor, BlockProviderExecutor) or executor.provider is None:
             raise OptionsError(
-                f"{path}: {type(executor).__name__} does not start processes; an engine needs one of its own. "
-                "Take HighThroughputExecutor"
+                f"{path}: {type(executor).__name__} does not start processes; an engine needs one of its "
+                "own. Take HighThroughputExecutor"
             )
-        provider = executor.provider
+        provider: Any = executor.provider
         provider.worker_init = f"{_init(ClusterSettings())}\n{getattr(provider, 'worker_init', '')}"
-        workers += provider.max_blocks * provider.nodes_per_block * executor.workers_per_node
+        workers += provider.max_blocks * provider.nodes_per_block * int(executor.workers_per_node)
     config.run_dir = str(folder)
     numbers = {}
     for name in ("frames_per_task", "retries"):
