@@ -5,7 +5,8 @@
 GFN2-xTB Hessians of molecules of 9 to 12 atoms. The loop calls the engine in one process and writes nothing;
 the runs do all that `hint label` does. Each is measured with many frames and with few, and the difference
 counts, so that starting up stands apart: seconds per frame = (t(many) - t(few)) / (many - few). CPU time is
-that of all processes of a run; where others use the machine too, believe it and not the wall time. Linux only.
+that of all processes of a run; where others use the machine too, believe it and not the wall time.
+Linux only.
 """
 
 from __future__ import annotations
@@ -52,16 +53,24 @@ def measure(kind: str, workers: int, folder: Path) -> None:
         if any(read_label(atoms) is None for atoms in iter_frames(out)):
             raise RuntimeError("not all frames were labelled")
     wall = time.perf_counter() - start
-    while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            break
+    _reap()
     cpu = 0.0
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         usage = resource.getrusage(who)
         cpu += usage.ru_utime + usage.ru_stime
     print(json.dumps({"wall": wall, "cpu": cpu}))
+
+
+def _reap(seconds: float = 3.0) -> None:
+    """Wait for children that are ending, so that their time counts; one of Python's own stays."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            found, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if found == 0:
+            time.sleep(0.1)
 
 
 def run(kind: str, workers: int, folder: Path) -> dict[str, float]:
