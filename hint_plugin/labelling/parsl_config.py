@@ -207,6 +207,8 @@ def _provider(settings: ClusterSettings) -> Any:
         )
     except OptionalModuleMissing:
         raise MissingDependencyError("provider kubernetes needs it: pip install kubernetes") from None
+    except Exception as error:  # the client's own kinds, which are not known without it
+        raise OptionsError(f"provider kubernetes: {error}") from error
 
 
 def _from_python(path: Path, folder: Path) -> ParslRun:

@@ -13,13 +13,11 @@ import itertools
 import logging
 import pickle
 import queue
-import shutil
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hint_plugin import __version__
@@ -89,11 +87,9 @@ def run_tasks_on_parsl(
     """
     from parsl import python_app
 
-    folder = Path(run.config.run_dir)
-    with _parsl(run, folder) as kernel:
+    with _parsl(run) as kernel:
         app = python_app(work_on, data_flow_kernel=kernel)
         yield from _Feeder(tasks, pickle.dumps(setup), app, kernel, run, total).results()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Feeder:
@@ -208,7 +204,7 @@ def _end_of_run(error: BaseException, run: ParslRun) -> EngineError:
 
 
 @contextlib.contextmanager
-def _parsl(run: ParslRun, folder: Path) -> Iterator[Any]:
+def _parsl(run: ParslRun) -> Iterator[Any]:
     """A running Parsl; all that it started is gone afterwards, whatever happens between."""
     from parsl.dataflow.dflow import DataFlowKernel
 

@@ -10,6 +10,7 @@ at the end. Frames that fail are kept apart with the reason in `info["hint_error
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -105,6 +106,7 @@ def run_labelling(
             _compute(sources, settings, plan, journal, run, report)
         summary = _merge(sources, target, plan, journal)
         journal.remove()
+        shutil.rmtree(_parsl_folder(target), ignore_errors=True)
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"stopped: {len(journal)} of {plan.n_todo} frames are done and kept in {partial_path}. "
@@ -147,8 +149,12 @@ def _on_parsl(file: str | Path, target: Path) -> RunTasks:
     from hint_plugin.labelling.parsl_config import read_parsl_file
     from hint_plugin.labelling.parsl_pool import run_tasks_on_parsl
 
-    where = read_parsl_file(file, target.with_name(target.name + ".parsl"))
+    where = read_parsl_file(file, _parsl_folder(target))
     return lambda tasks, setup, count: run_tasks_on_parsl(tasks, setup, where, count)
+
+
+def _parsl_folder(target: Path) -> Path:
+    return target.with_name(target.name + ".parsl")
 
 
 def _compute(

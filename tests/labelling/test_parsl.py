@@ -230,7 +230,6 @@ def test_deaths_are_tried_again_then_reported(tmp_path, caplog):
     good = [number for number in results if not isinstance(results[number], Failure)]
     assert [results[number] for number in sorted(good)] == [(n, "1") for n in range(7)]
     assert "3 frames are given again" in caplog.text and "frame 4 is given again" in caplog.text
-    assert not (tmp_path / "parsl").exists()
 
 
 @pytest.mark.parametrize(
@@ -325,6 +324,7 @@ def test_order_and_failures_are_those_of_local_runs(tmp_path):
         report=lambda *count: seen.append(count),
     )
     assert numbers(tmp_path / "out.h5") == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert not (tmp_path / "out.h5.parsl").exists()
     assert (summary.labelled, summary.failed) == (9, 1) and seen[-1] == (10, 1, 10)
     [failed] = read_frames(tmp_path / "out.failed.xyz")
     assert failed.info["number"] == 5 and "not converged" in failed.info["hint_error"]
