@@ -217,6 +217,7 @@ def undisturbed(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_deaths_are_tried_again_then_reported(tmp_path, caplog):
     run = read_parsl_file(local_file(tmp_path, frames_per_task=3, retries=1), tmp_path / "parsl")
     payloads = [0, 1, 2, 3, "die", 4, "raise", 5, "exit", 6]
@@ -232,6 +233,7 @@ def test_deaths_are_tried_again_then_reported(tmp_path, caplog):
     assert "3 frames are given again" in caplog.text and "frame 4 is given again" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setup", "message"), [(setup_broken, "no licence"), (setup_dead, "before their first frame")]
 )
@@ -251,6 +253,7 @@ def test_a_node_without_the_engine(tmp_path):
         run_labelling([tmp_path / "in.xyz"], tmp_path / "out.xyz", parsl=file)
 
 
+@pytest.mark.slow
 def test_a_node_without_hint_and_jobs_that_fail(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # workers start there, and would find a source tree
     (tmp_path / "broken" / "hint_plugin").mkdir(parents=True)
@@ -264,6 +267,7 @@ def test_a_node_without_hint_and_jobs_that_fail(tmp_path, monkeypatch):
         run_labelling([tmp_path / "in.xyz"], tmp_path / "out.xyz", parsl=file)
 
 
+@pytest.mark.slow
 def test_killed_at_random_and_resumed(tmp_path, undisturbed):
     rng = random.Random(7)
     (tmp_path / "in.xyz").write_bytes((undisturbed / "in.xyz").read_bytes())
@@ -287,6 +291,7 @@ def test_killed_at_random_and_resumed(tmp_path, undisturbed):
     assert wait_until_gone(str(tmp_path), 60) == []
 
 
+@pytest.mark.slow
 def test_a_node_dies_and_the_run_goes_on(tmp_path, undisturbed):
     (tmp_path / "in.xyz").write_bytes((undisturbed / "in.xyz").read_bytes())
     process = start(tmp_path, "--parsl", str(local_file(tmp_path, frames_per_task=2)), mark=str(tmp_path))
