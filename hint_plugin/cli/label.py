@@ -1,5 +1,6 @@
 """`hint label IN... -o OUT`: energies, forces and Hessians by an electronic-structure engine or a model."""
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,6 +70,10 @@ def label(
     ] = None,
     probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
+    parsl: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Run on a cluster as this file says, in place of --jobs."),
+    ] = None,
     hessian_every: Annotated[
         int, typer.Option(min=1, help="A Hessian for every n-th frame only; energy and forces for all.")
     ] = 1,
@@ -124,7 +129,14 @@ def label(
     )
     with _Progress() as progress:
         summary = run_labelling(
-            inputs or [], output, settings, plan=plan, jobs=jobs, restart=restart, report=progress
+            inputs or [],
+            output,
+            settings,
+            plan=plan,
+            jobs=jobs,
+            parsl=parsl,
+            restart=restart,
+            report=progress,
         )
     typer.echo(json.dumps(summary.to_dict(), indent=2) if json_ else _in_words(summary))
     if summary.failed:
@@ -161,10 +173,17 @@ def _in_words(summary: Any) -> str:
 
 
 class _Progress:
-    """A bar with rate and time left on a terminal; a line every half minute elsewhere."""
+    """A bar with rate and time left on a terminal; a line every half minute elsewhere.
 
-    def __init__(self) -> None:
+    On a cluster frames come back in bursts, and none come while jobs wait in the queue: the rate is that of
+    the last minutes, and rich's own estimate of the time left, made for a steady flow, is not used.
+    """
+
+    _WINDOW = 180.0  # s
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
         import time
+        from collections import deque
 
         from rich.console import Console
         from rich.progress import (
@@ -173,11 +192,10 @@ class _Progress:
             Progress,
             TextColumn,
             TimeElapsedColumn,
-            TimeRemainingColumn,
         )
 
         console = Console(stderr=True)
-        self._clock = time.monotonic
+        self._clock = clock or time.monotonic
         self._terminal = console.is_terminal
         self._bar = Progress(
             TextColumn("labelling"),
@@ -185,16 +203,15 @@ class _Progress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[failed]}"),
             console=console,
             transient=True,
             disable=not self._terminal,
         )
         self._task: Any = None
-        self._start = self._spoke = 0.0
-        self._resumed = 0
+        self._spoke = 0.0
+        self._seen: deque[tuple[float, int]] = deque()  # (when, frames done)
 
     def __enter__(self) -> "_Progress":
         self._bar.start()
@@ -206,17 +223,32 @@ class _Progress:
     def __call__(self, done: int, failed: int, total: int) -> None:
         now = self._clock()
         if self._task is None:
-            self._task = self._bar.add_task("labelling", total=total, completed=done, rate="", failed="")
-            self._start, self._spoke, self._resumed = now, now, done
+            self._task = self._bar.add_task("", total=total, completed=done, rate="", left="", failed="")
+            self._spoke = now
+            self._seen.append((now, done))
             return
-        elapsed = max(now - self._start, 1e-9)
-        rate = (done - self._resumed) / elapsed
+        rate = self._rate(now, done)
         failures = f"{failed} failed" if failed else ""
-        self._bar.update(self._task, completed=done, rate=f"{rate:.2f} frames/s", failed=failures)
+        left = f"{_duration((total - done) / rate)} left"
+        self._bar.update(self._task, completed=done, rate=f"{rate:.2f} frames/s", left=left, failed=failures)
         if not self._terminal and now - self._spoke > 30:
             self._spoke = now
-            left = (total - done) / rate
-            typer.echo(f"{done}/{total} frames, {rate:.2f}/s, {left:.0f} s left {failures}", err=True)
+            typer.echo(f"{done}/{total} frames, {rate:.2f}/s, {left} {failures}".rstrip(), err=True)
+
+    def _rate(self, now: float, done: int) -> float:
+        """Frames per second since the last point that is older than the window, or since the start."""
+        while len(self._seen) > 1 and self._seen[1][0] < now - self._WINDOW:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        if now - self._seen[-1][0] > 1:
+            self._seen.append((now, done))
+        return (done - before) / max(now - then, 1e-9)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
@@ -46,7 +47,7 @@ class _Worker:
 
 def run_tasks(
     tasks: Iterable[tuple[int, Any]], setup: Callable[[], Work], jobs: int
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Run tasks in `jobs` processes; yield (number, result or Failure) as they finish, in any order.
 
     Args:
@@ -141,10 +142,11 @@ def _serve(pipe: Connection, setup: Callable[[], Work], stderr: str) -> None:
     pipe.send((_READY, None))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
         while (payload := pipe.recv()) is not None:
-            pipe.send((_DONE, _try(work, payload)))
+            pipe.send((_DONE, try_work(work, payload)))
 
 
-def _try(work: Work, payload: Any) -> Any:
+def try_work(work: Work, payload: Any) -> Any:
+    """The result, or a `Failure` that says what was raised."""
     try:
         return work(payload)
     except HintError as error:
@@ -158,6 +160,23 @@ def _redirect_output(stderr: str) -> None:
         handle = os.open(target, os.O_WRONLY)
         os.dup2(handle, stream)
         os.close(handle)
+
+
+@contextlib.contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, so that a run that a batch system or service ends takes its workers with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

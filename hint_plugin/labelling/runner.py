@@ -9,8 +9,10 @@ at the end. Frames that fail are kept apart with the reason in `info["hint_error
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,7 +37,7 @@ from hint_plugin.labelling.plan import (
     identity,
     make_plan,
 )
-from hint_plugin.labelling.pool import Failure, Work, run_tasks
+from hint_plugin.labelling.pool import Failure, Work, run_tasks, terminate_as_interrupt
 from hint_plugin.labelling.registry import closing_note, make_engine
 from hint_plugin.labelling.structures import select_atoms
 
@@ -71,6 +73,7 @@ def run_labelling(
     *,
     plan: str | Path | None = None,
     jobs: int = 1,
+    parsl: str | Path | None = None,
     restart: bool = False,
     report: Callable[[int, int, int], None] | None = None,
 ) -> LabelSummary:
@@ -85,6 +88,7 @@ def run_labelling(
         settings: what to compute.
         plan: a `SamplingPlan` file: its frames only, Hessians where it wants them.
         jobs: worker processes, one thread each.
+        parsl: a file that says where workers run (`parsl_config`), in place of `jobs` processes here.
         restart: drop the results of an interrupted run.
         report: called with (done, failed, all) at the start and after each frame.
 
@@ -99,6 +103,7 @@ def run_labelling(
     settings.check()
     sources = Inputs.open(inputs, plan)
     _check_files(sources.paths, target)
+    run = _local(jobs) if parsl is None else _on_parsl(parsl, target)
     todo = make_plan(sources, settings)
     header = {"out_existed": target.exists(), "run": identity(sources, settings)}
     partial_path = target.with_name(target.name + ".partial.jsonl")
@@ -112,9 +117,11 @@ def run_labelling(
             journal.remove()
             raise OptionsError(f"{target} exists. Choose another output, or give --overwrite to replace it")
         resumed = len(journal)
-        _compute(sources, settings, todo, journal, jobs, report)
+        with terminate_as_interrupt():
+            _compute(sources, settings, todo, journal, run, report)
         summary = _merge(sources, target, todo, journal)
         journal.remove()
+        shutil.rmtree(_parsl_folder(target), ignore_errors=True)
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"stopped: {len(journal)} of {todo.n_todo} frames are done and kept in {partial_path}. "
@@ -135,12 +142,34 @@ def _check_files(sources: Sequence[Path], target: Path) -> None:
         raise OptionsError(f"{target} is input and output. Choose another output")
 
 
+# (tasks, setup, how many) -> (number, result or Failure) in any order
+RunTasks = Callable[
+    [Iterator[tuple[int, Any]], Callable[[], Work], int], Generator[tuple[int, Any], None, None]
+]
+
+
+def _local(jobs: int) -> RunTasks:
+    return lambda tasks, setup, count: run_tasks(tasks, setup, max(1, min(jobs, count)))
+
+
+def _on_parsl(file: str | Path, target: Path) -> RunTasks:
+    from hint_plugin.labelling.parsl_config import read_parsl_file
+    from hint_plugin.labelling.parsl_pool import run_tasks_on_parsl
+
+    where = read_parsl_file(file, _parsl_folder(target))
+    return lambda tasks, setup, count: run_tasks_on_parsl(tasks, setup, where, count)
+
+
+def _parsl_folder(target: Path) -> Path:
+    return target.with_name(target.name + ".parsl")
+
+
 def _compute(
     sources: Inputs,
     settings: LabelSettings,
     plan: Plan,
     journal: Journal,
-    jobs: int,
+    run: RunTasks,
     report: Callable[[int, int, int], None] | None,
 ) -> None:
     total, failed = plan.n_todo, 0
@@ -153,16 +182,16 @@ def _compute(
         for number, (_, _, atoms) in enumerate(all_frames(sources))
         if not plan.keep[number] and number not in journal
     )
-    workers = max(1, min(jobs, total - len(journal)))
-    for number, outcome in run_tasks(tasks, partial(_setup_worker, settings), workers):
-        if isinstance(outcome, Failure):
-            record = {"error": outcome.message, "kind": failure_kind(outcome)}
-        else:
-            record = _to_record(outcome)
-        journal.add(number, record)
-        failed += isinstance(outcome, Failure)
-        if report:
-            report(len(journal), failed, total)
+    with closing(run(tasks, partial(_setup_worker, settings), total - len(journal))) as outcomes:
+        for number, outcome in outcomes:
+            if isinstance(outcome, Failure):
+                record = {"error": outcome.message, "kind": failure_kind(outcome)}
+            else:
+                record = _to_record(outcome)
+            journal.add(number, record)
+            failed += isinstance(outcome, Failure)
+            if report:
+                report(len(journal), failed, total)
 
 
 def _setup_worker(settings: LabelSettings) -> Work:

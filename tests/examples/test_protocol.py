@@ -45,8 +45,7 @@ def test_molecules(tmp_path):
     run("molecules.sh", "geometries.xyz", "out", folder=tmp_path, **settings)
     out = tmp_path / "out"
     pretrained, tuned = (
-        json.loads((out / "evaluation" / name / "metrics.json").read_text())
-        for name in ("pretrained", "tuned")
+        json.loads((out / "evaluation" / m / "metrics.json").read_text()) for m in ("pretrained", "tuned")
     )
     assert pretrained["metrics"]["n_full"] == tuned["metrics"]["n_full"] > 0
     chosen = read_frames(out / "dft-train.xyz")

@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import molecule
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
 
+from label_runs import make_input, marked, numbers, same_labels, start, wait_for_results, wait_until_gone
 from worker_setups import setup_broken, setup_dead, setup_fragile
 
 from hint_plugin.data import read_frames, read_label, write_frames
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, run_labelling
 from hint_plugin.labelling.pool import Failure, run_tasks
-
-NAMES = ["H2O", "CH4", "N2", "NH3", "OH"]
-
-
-def make_input(path: Path, n: int = 5, bad: int | None = None) -> list[Atoms]:
-    frames = []
-    for number in range(n):
-        atoms = molecule(NAMES[number % len(NAMES)])
-        atoms.rattle(0.03, seed=number)
-        atoms.info["number"] = number
-        frames.append(atoms)
-    if bad is not None:
-        frames[bad].positions *= 20  # the SCF of a torn molecule does not converge
-    write_frames(path, frames)
-    return frames
-
-
-def numbers(path: Path) -> list[int]:
-    return [atoms.info["number"] for atoms in read_frames(path)]
 
 
 @pytest.mark.parametrize("suffix", ["xyz", "h5"])
@@ -83,29 +62,6 @@ def test_several_inputs_and_modes(tmp_path):
     assert summary.hessians == 3 and summary.labelled == 7
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen:
-    code = "from hint_plugin.cli.app import main; import sys; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "label", "in.xyz", "-o", "out.xyz", *options]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell's background job ignores SIGINT, and so would all its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
-def wait_for_results(journal: Path, at_least: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if journal.exists() and journal.read_bytes().count(b"\n") > at_least:
-            return
-        time.sleep(0.01)
-    raise TimeoutError(f"{journal} does not grow")
-
-
 def test_killed_and_resumed(tmp_path):
     n = 60
     make_input(tmp_path / "in.xyz", n, bad=1)
@@ -129,6 +85,38 @@ def test_killed_and_resumed(tmp_path):
     assert numbers(tmp_path / "out.xyz") == [i for i in range(n) if i != 1]
     assert all(read_label(atoms) is not None for atoms in read_frames(tmp_path / "out.xyz"))
     assert not journal.exists()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(tmp_path):
+    """Nothing lost, nothing doubled, and the numbers of a run that nobody disturbed."""
+    rng = random.Random(1)
+    n, journal, done = 40, tmp_path / "out.xyz.partial.jsonl", 0
+    make_input(tmp_path / "in.xyz", n, names=["CH3CH2OH", "H2O"])
+    for _ in range(3):
+        process = start(tmp_path, "--jobs", "2")
+        wait_for_results(journal, done + rng.randint(0, 6))
+        time.sleep(rng.random() * 0.3)
+        process.kill()
+        process.communicate()
+        assert not (tmp_path / "out.xyz").exists()
+        done = journal.read_bytes().count(b"\n") - 1
+    process = start(tmp_path, "--jobs", "2")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    run_labelling([tmp_path / "in.xyz"], tmp_path / "undisturbed.xyz", jobs=2)
+    same_labels(tmp_path / "out.xyz", tmp_path / "undisturbed.xyz")
+
+
+def test_sigterm_leaves_nothing_running(tmp_path):
+    make_input(tmp_path / "in.xyz", 200)
+    process = start(tmp_path, "--jobs", "2", mark=str(tmp_path))
+    wait_for_results(tmp_path / "out.xyz.partial.jsonl", 3)
+    assert len(marked(str(tmp_path))) >= 3
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "same command" in errors and "Traceback" not in errors
+    assert wait_until_gone(str(tmp_path), 10) == []
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):

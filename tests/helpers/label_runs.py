@@ -1,0 +1,96 @@
+"""Runs of `hint label` as processes: started, watched, killed, and what is left of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule
+
+from hint_plugin.data import read_frames, write_frames
+
+NAMES = ["H2O", "CH4", "N2", "NH3", "OH"]
+
+
+def make_input(path: Path, n: int = 5, bad: int | None = None, names: list[str] | None = None) -> list[Atoms]:
+    """`n` numbered molecules; the SCF of frame `bad`, a torn one, does not converge."""
+    frames = []
+    for number in range(n):
+        atoms = molecule((names or NAMES)[number % len(names or NAMES)])
+        atoms.rattle(0.03, seed=number)
+        atoms.info["number"] = number
+        frames.append(atoms)
+    if bad is not None:
+        frames[bad].positions *= 20
+    write_frames(path, frames)
+    return frames
+
+
+def numbers(path: Path) -> list[int]:
+    return [atoms.info["number"] for atoms in read_frames(path)]
+
+
+def start(folder: Path, *options: str, mark: str = "") -> subprocess.Popen:
+    """`hint label in.xyz -o out.xyz`; all that it starts carries the mark in its environment."""
+    code = "from hint_plugin.cli.app import main; import sys; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "label", "in.xyz", "-o", "out.xyz", *options]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"HINT_TEST_MARK": mark},
+        # a shell's background job ignores SIGINT, and so would all its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def wait_for_results(journal: Path, at_least: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if journal.exists() and journal.read_bytes().count(b"\n") > at_least:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"{journal} does not grow")
+
+
+def marked(mark: str) -> list:
+    """Processes of a run that are still there, as psutil knows them."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("HINT_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def wait_until_gone(mark: str, seconds: float) -> list[str]:
+    """Command lines of what is left after at most `seconds`; it is killed then."""
+    deadline = time.monotonic() + seconds
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    commands = [" ".join(process.cmdline()) for process in left]
+    for process in left:
+        process.kill()
+    return commands
+
+
+def same_labels(one: Path, other: Path) -> None:
+    """Assert that two outputs have the same frames, in the same order, with the same labels."""
+    first, second = read_frames(one), read_frames(other)
+    assert [atoms.info["number"] for atoms in first] == [atoms.info["number"] for atoms in second]
+    for a, b in zip(first, second, strict=True):
+        assert abs(a.info["REF_energy"] - b.info["REF_energy"]) < 1e-9
+        np.testing.assert_allclose(a.arrays["REF_forces"], b.arrays["REF_forces"], atol=1e-8)
+        np.testing.assert_allclose(a.info["REF_hessian"], b.info["REF_hessian"], atol=1e-6)
