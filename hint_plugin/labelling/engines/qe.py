@@ -4,8 +4,8 @@ P. Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017).
 
 Every displaced point starts from the density of the one before it. The k grid is that of the structure
 itself at all points. With `ph_grid` the structure is a primitive cell: ph.x then computes the dynamical
-matrices on a q grid (density-functional perturbation theory) and leaves the files dyn0, dyn1, ...; they
-become a label of a supercell by `hint dataset convert`.
+matrices on a q grid (density-functional perturbation theory) and leaves the files hint.dyn0, hint.dyn1,
+...; they become a label of a supercell by `hint dataset convert`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
 from hint_plugin.labelling.engine import ByDifferences, SinglePoint
 from hint_plugin.labelling.engines.qe_input import (
+    DYNAMICAL_MATRICES,
     QEOptions,
     find_pseudopotentials,
     k_grid,
@@ -69,7 +70,7 @@ class QuantumEspresso:
             return None
         return (
             f"dynamical matrices are in the folders of {options.keep} (info hint_dynamical_matrices); make "
-            "labels of supercells from them with hint dataset convert"
+            "labels of supercells from them: hint dataset convert FOLDER/hint.dyn0 -o supercell.xyz"
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -146,11 +147,11 @@ class PreparedQE(ByDifferences):
     def _run_ph(self) -> None:
         self._run(self._options.ph_command, "ph", ph_input(self._options))
         text = (self._folder / "ph.out").read_text(encoding="utf-8", errors="replace")
-        if "JOB DONE" not in text or not (self._folder / "dyn1").is_file():
+        if "JOB DONE" not in text or not (self._folder / f"{DYNAMICAL_MATRICES}1").is_file():
             raise EngineError(f"ph.x failed; the end of its output: {text[-200:].strip()!r}", "program")
         shutil.rmtree(self._folder / "out", ignore_errors=True)  # wave functions: gigabytes for nobody
         self._has_density = False
-        self.provenance["dynamical_matrices"] = str(self._folder / "dyn")
+        self.provenance["dynamical_matrices"] = str(self._folder / f"{DYNAMICAL_MATRICES}0")
 
     def _run(self, command: str, name: str, text: str) -> None:
         (self._folder / f"{name}.in").write_text(text, encoding="utf-8")

@@ -21,6 +21,7 @@ from hint_plugin.labelling.engine import SinglePoint
 from hint_plugin.labelling.options import option
 
 PREFIX = "hint"
+DYNAMICAL_MATRICES = "hint.dyn"  # ph.x adds 0, 1, ...; readers know the suffix
 Smearing = Literal["gaussian", "mv", "mp", "fd"]
 
 
@@ -131,12 +132,17 @@ def pw_input(options: QEOptions, atoms: Atoms, charge: int, *, from_density: boo
 
 
 def ph_input(options: QEOptions) -> str:
-    """The input of ph.x for dynamical matrices on the q grid `options.ph_grid`, files dyn0, dyn1, ..."""
+    """The input of ph.x for dynamical matrices on the q grid `options.ph_grid`: hint.dyn0, hint.dyn1, ..."""
     import io
 
     if options.ph_grid is None:
         raise EngineError("no q grid: give --engine-option ph_grid=2,2,2")
-    values: dict[str, Any] = {"prefix": PREFIX, "outdir": "./out", "fildyn": "dyn", "tr2_ph": 1e-14}
+    values: dict[str, Any] = {
+        "prefix": PREFIX,
+        "outdir": "./out",
+        "fildyn": DYNAMICAL_MATRICES,
+        "tr2_ph": 1e-14,
+    }
     values |= {"ldisp": True, **{f"nq{i + 1}": n for i, n in enumerate(options.ph_grid)}, **options.ph_input}
     target = io.StringIO()
     target.write("phonons on a grid\n")
