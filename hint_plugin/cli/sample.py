@@ -109,7 +109,12 @@ def wld(
     fraction: Fraction = None,
     hessians: Hessians = "all",
     seed: Seed = 0,
-    k: Annotated[int, typer.Option("--neighbours", "-k", min=1, help="Nearest neighbours in the mean.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "--neighbours", "-k", min=1, help="Nearest neighbours in the mean. [default: 10, or all others]"
+        ),
+    ] = None,
     search: Annotated[
         Search, typer.Option(help="auto: all pairs up to 50,000 frames, an index of faiss above.")
     ] = Search.auto,
@@ -140,6 +145,7 @@ def wld(
     replacement. Computed features stay in the cache: another -n, -k or seed is quick, a killed run goes on.
     """
     from hint_plugin.sampling import sample_density
+    from hint_plugin.sampling.methods import DEFAULT_K
 
     soap = _soap(r_cut, n_max, l_max, soap_sigma, average, compression)
     chosen_features = _features(output, features, model, device, scale, pca, cache, soap)
@@ -152,7 +158,7 @@ def wld(
                 values,
                 about,
                 _budget(n, fraction, hessians, seed),
-                k=k,
+                k=k or min(DEFAULT_K, max(1, len(population) - 1)),
                 search=search.value,
                 recall=recall,
                 threads=jobs,

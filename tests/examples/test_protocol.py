@@ -41,7 +41,8 @@ def test_molecules(tmp_path):
             atoms.rattle(0.05, seed=seed)
             frames.append(atoms)
     write_frames(tmp_path / "geometries.xyz", frames)
-    settings = {"EPOCHS": "1", "TUNING_EPOCHS": "1", "DFT": "4", "HESSIANS": "0.5", "ENGINE": "gfn1-xtb"}
+    settings = {"EPOCHS": "1", "TUNING_EPOCHS": "1", "DFT": "4", "HESSIANS": "0.5"}
+    settings |= {"BATCH": "2", "ENGINE": "gfn1-xtb"}
     run("molecules.sh", "geometries.xyz", "out", folder=tmp_path, **settings)
     out = tmp_path / "out"
     pretrained, tuned = (

@@ -246,7 +246,7 @@ def test_workers_that_cannot_start(tmp_path, setup, message):
 
 def test_a_node_without_the_engine(tmp_path):
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "tblite.py").write_text("raise ModuleNotFoundError('No module named tblite')")
+    (tmp_path / "broken" / "sitecustomize.py").write_text("import sys\nsys.modules['tblite'] = None\n")
     file = local_file(tmp_path, worker_init=f"export PYTHONPATH={tmp_path / 'broken'}:$PYTHONPATH")
     make_input(tmp_path / "in.xyz", 5)
     with pytest.raises(MissingDependencyError, match=r"needs tblite.*\(on "):
