@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from hint_plugin import __version__
@@ -31,6 +32,7 @@ _MOST_FRAMES = 1000  # in a chunk: they are lost together when the run is killed
 _GROWTH = 4
 _LOST_AT_START = 3
 _LOOK_EVERY = 5.0  # s, whether Parsl is still alive
+_ANSWER = 60.0  # s, that Parsl's interchange may take
 
 _log = logging.getLogger(__name__)
 
@@ -151,13 +153,11 @@ class _Feeder:
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._done.get(timeout=_LOOK_EVERY)
-            for executor in self._kernel.executors.values():
-                process = getattr(executor, "interchange_proc", None)
-                if process is not None and process.poll() is not None:
-                    raise EngineError(
-                        f"Parsl's interchange ended with exit code {process.returncode}; its log is in "
-                        f"{self._run.config.run_dir}. Give the same command again to go on"
-                    )
+            if any(_interchange_ended(executor) for executor in self._kernel.executors.values()):
+                raise EngineError(
+                    f"Parsl's interchange has ended; its log is in {self._run.config.run_dir}. "
+                    "Give the same command again to go on"
+                )
 
     def _lost(self, chunk: _Chunk, error: BaseException) -> Iterator[tuple[int, Failure]]:
         """What to do with the frames of a chunk that did not come back."""
@@ -212,11 +212,46 @@ def _parsl(run: ParslRun) -> Iterator[Any]:
     try:
         with _signals_wait():
             kernel = DataFlowKernel(run.config)
+        for executor in kernel.executors.values():
+            if hasattr(executor, "command_client"):
+                executor.command_client.run = partial(_ask, executor, executor.command_client.run)
         yield kernel
     finally:
-        if kernel is not None and not kernel.cleanup_called:
+        if kernel is not None:
             with _signals_wait():
-                kernel.cleanup()
+                _stop(kernel)
+
+
+def _stop(kernel: Any) -> None:
+    """Parsl's clean-up, and the jobs of broken executors, which it leaves in the queue."""
+    from parsl.executors.status_handling import BlockProviderExecutor
+
+    for executor in kernel.executors.values():
+        if not isinstance(executor, BlockProviderExecutor) or executor.provider is None:
+            continue
+        if _interchange_ended(executor) and not executor.bad_state_is_set:
+            executor.set_bad_state_and_fail_all(EngineError("the interchange has ended"))
+        if executor.bad_state_is_set:
+            status = executor.status_facade
+            jobs = executor.blocks_to_job_id.items()
+            left = [job for block, job in jobs if block not in status or not status[block].terminal]
+            if left:
+                executor.provider.cancel(left)
+    kernel.cleanup()
+
+
+def _ask(executor: Any, run: Callable[..., Any], message: Any, **options: Any) -> Any:
+    """A command to the interchange; Parsl's own would wait for a dead one for ever."""
+    from parsl.executors.high_throughput.errors import CommandClientTimeoutError
+
+    if _interchange_ended(executor):
+        raise CommandClientTimeoutError("the interchange has ended")
+    return run(message, **{"timeout_s": _ANSWER, **options})
+
+
+def _interchange_ended(executor: Any) -> bool:
+    process = getattr(executor, "interchange_proc", None)
+    return process is not None and process.poll() is not None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,8 +37,8 @@ def numbers(path: Path) -> list[int]:
     return [atoms.info["number"] for atoms in read_frames(path)]
 
 
-def start(folder: Path, *options: str, mark: str = "") -> subprocess.Popen:
-    """`hint label in.xyz -o out.xyz`; all that it starts carries the mark in its environment."""
+def start(folder: Path, *options: str) -> subprocess.Popen:
+    """`hint label in.xyz -o out.xyz`, in a session of its own: all that it starts stays in it."""
     code = "from hint_plugin.cli.app import main; import sys; main(sys.argv[1:])"
     command = [sys.executable, "-c", code, "label", "in.xyz", "-o", "out.xyz", *options]
     return subprocess.Popen(
@@ -46,7 +47,7 @@ def start(folder: Path, *options: str, mark: str = "") -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"HINT_TEST_MARK": mark},
+        start_new_session=True,
         # a shell's background job ignores SIGINT, and so would all its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
@@ -61,28 +62,35 @@ def wait_for_results(journal: Path, at_least: int) -> None:
     raise TimeoutError(f"{journal} does not grow")
 
 
-def marked(mark: str) -> list:
-    """Processes of a run that are still there, as psutil knows them."""
-    import psutil
-
+def of_run(run: int) -> list[int]:
+    """Processes that belong to the run whose first process is, or was, `run`."""
     found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("HINT_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                state = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[0]
+                if os.getsid(int(name)) == run and state != "Z":
+                    found.append(int(name))
     return found
 
 
-def wait_until_gone(mark: str, seconds: float) -> list[str]:
-    """Command lines of what is left after at most `seconds`; it is killed then."""
+def command(process: int) -> str:
+    """What `ps` shows."""
+    try:
+        return Path("/proc", str(process), "cmdline").read_text().replace("\0", " ").strip()
+    except OSError:
+        return ""
+
+
+def wait_until_gone(run: int, seconds: float) -> list[str]:
+    """Command lines of what is left of a run after at most `seconds`; it is killed then."""
     deadline = time.monotonic() + seconds
-    while (left := marked(mark)) and time.monotonic() < deadline:
+    while (left := of_run(run)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    commands = [" ".join(process.cmdline()) for process in left]
+    commands = [command(process) for process in left]
     for process in left:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     return commands
 
 

@@ -21,7 +21,16 @@ if sys.platform == "win32":
     pytest.skip("Parsl needs POSIX", allow_module_level=True)
 
 import worker_setups
-from label_runs import make_input, marked, numbers, same_labels, start, wait_for_results, wait_until_gone
+from label_runs import (
+    command,
+    make_input,
+    numbers,
+    of_run,
+    same_labels,
+    start,
+    wait_for_results,
+    wait_until_gone,
+)
 from worker_setups import setup_broken, setup_dead, setup_fragile
 
 import hint_plugin
@@ -50,6 +59,11 @@ def workers_find_the_helpers(monkeypatch):
     """Workers are given the PYTHONPATH, and not what pytest has put into sys.path."""
     folder = str(Path(worker_setups.__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]))
+
+
+def is_interchange(process: int) -> bool:
+    """Under either of its names: it renames itself where setproctitle is installed."""
+    return any(name in command(process) for name in ("labelling.parsl_interchange", "HTEX interchange"))
 
 
 # The file
@@ -272,51 +286,64 @@ def test_killed_at_random_and_resumed(tmp_path, undisturbed):
     rng = random.Random(7)
     (tmp_path / "in.xyz").write_bytes((undisturbed / "in.xyz").read_bytes())
     file, journal = local_file(tmp_path, frames_per_task=2), tmp_path / "out.xyz.partial.jsonl"
-    done = 0
+    done, runs = 0, []
     for _ in range(2):
-        process = start(tmp_path, "--parsl", str(file), mark=str(tmp_path))
+        process = start(tmp_path, "--parsl", str(file))
+        runs.append(process.pid)
         wait_for_results(journal, done + rng.randint(0, 6))
         time.sleep(rng.random() * 0.2)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (tmp_path / "out.xyz").exists()
         done = journal.read_bytes().count(b"\n") - 1
-    process = start(tmp_path, "--parsl", str(file), "--json", mark=str(tmp_path))
+    process = start(tmp_path, "--parsl", str(file), "--json")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert json.loads(output)["resumed"] == done > 0
     same_labels(tmp_path / "out.xyz", undisturbed / "out.xyz")
     assert not journal.exists() and not (tmp_path / "out.xyz.parsl").exists()
     # nobody stopped the workers of the killed runs: they have to notice
-    assert wait_until_gone(str(tmp_path), 60) == []
+    assert [left for run in [*runs, process.pid] for left in wait_until_gone(run, 60)] == []
 
 
 @pytest.mark.slow
 def test_a_node_dies_and_the_run_goes_on(tmp_path, undisturbed):
     (tmp_path / "in.xyz").write_bytes((undisturbed / "in.xyz").read_bytes())
-    process = start(tmp_path, "--parsl", str(local_file(tmp_path, frames_per_task=2)), mark=str(tmp_path))
+    process = start(tmp_path, "--parsl", str(local_file(tmp_path, frames_per_task=2)))
     wait_for_results(tmp_path / "out.xyz.partial.jsonl", 4)
-    node = [p for p in marked(str(tmp_path)) if "parsl_interchange" not in " ".join(p.cmdline())]
-    for part in node:
-        if part.pid != process.pid:
-            part.kill()
+    for part in of_run(process.pid):
+        if part != process.pid and not is_interchange(part):
+            os.kill(part, signal.SIGKILL)
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     assert "the node on" in errors and "given again" in errors
     same_labels(tmp_path / "out.xyz", undisturbed / "out.xyz")
-    assert wait_until_gone(str(tmp_path), 30) == []
+    assert wait_until_gone(process.pid, 30) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_it_leaves_nothing_running(tmp_path, number):
     make_input(tmp_path / "in.xyz", 300, names=["CH3CH2OH"])
-    process = start(tmp_path, "--parsl", str(local_file(tmp_path)), mark=str(tmp_path))
+    process = start(tmp_path, "--parsl", str(local_file(tmp_path)))
     wait_for_results(tmp_path / "out.xyz.partial.jsonl", 3)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal, `timeout`, or a service does
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "frames are done" in errors and "same command" in errors and "Traceback" not in errors
-    assert wait_until_gone(str(tmp_path), 10) == []
+    assert wait_until_gone(process.pid, 10) == []
+
+
+@pytest.mark.slow
+def test_an_interchange_that_dies_ends_the_run(tmp_path):
+    make_input(tmp_path / "in.xyz", 300, names=["CH3CH2OH"])
+    process = start(tmp_path, "--parsl", str(local_file(tmp_path, frames_per_task=40)))
+    wait_for_results(tmp_path / "out.xyz.partial.jsonl", 3)
+    [interchange] = [part for part in of_run(process.pid) if is_interchange(part)]
+    os.kill(interchange, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)  # a command under way waits for a minute
+    assert process.returncode == 2, errors
+    assert "interchange has ended" in errors and "Traceback" not in errors
+    assert wait_until_gone(process.pid, 10) == []
 
 
 def test_order_and_failures_are_those_of_local_runs(tmp_path):

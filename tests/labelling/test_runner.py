@@ -13,7 +13,7 @@ from ase.build import molecule
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
 
-from label_runs import make_input, marked, numbers, same_labels, start, wait_for_results, wait_until_gone
+from label_runs import make_input, numbers, of_run, same_labels, start, wait_for_results, wait_until_gone
 from worker_setups import setup_broken, setup_dead, setup_fragile
 
 from hint_plugin.data import read_frames, read_label, write_frames
@@ -110,13 +110,13 @@ def test_killed_at_any_moment(tmp_path):
 
 def test_sigterm_leaves_nothing_running(tmp_path):
     make_input(tmp_path / "in.xyz", 200)
-    process = start(tmp_path, "--jobs", "2", mark=str(tmp_path))
+    process = start(tmp_path, "--jobs", "2")
     wait_for_results(tmp_path / "out.xyz.partial.jsonl", 3)
-    assert len(marked(str(tmp_path))) >= 3
+    assert len(of_run(process.pid)) >= 3
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "same command" in errors and "Traceback" not in errors
-    assert wait_until_gone(str(tmp_path), 10) == []
+    assert wait_until_gone(process.pid, 10) == []
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):
