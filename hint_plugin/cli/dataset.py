@@ -1,11 +1,13 @@
 """`hint dataset convert|merge|split|stats|check`: what a set of frames needs before it trains."""
 
+import time
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.progress import StatusLine
 from hint_plugin.errors import OptionsError
 
 EXIT_PROBLEMS = 1
@@ -164,6 +166,7 @@ def split(
     json_: Json = False,
 ) -> None:
     """Split a set into train, valid and test without leakage, or cut it into shards."""
+    from hint_plugin.data.hdf5 import SUFFIXES
     from hint_plugin.data.shards import is_sharded
 
     if shards is not None or frames_per_shard is not None:
@@ -174,7 +177,7 @@ def split(
         return
     from hint_plugin.data.splits import split as run
 
-    was_store = is_sharded(source) or source.suffix.lower() in (".h5", ".hdf5")
+    was_store = is_sharded(source) or source.suffix.lower() in SUFFIXES
     suffix = ".h5" if to is Format.hdf5 or (to is None and was_store) else ".xyz"
     with _Progress("splitting") as progress:
         done = run(
@@ -214,12 +217,20 @@ def stats(
     from hint_plugin.data import iter_frames
     from hint_plugin.data.statistics import gather
 
+    for_mace: Any = None
+    if mace_statistics is not None:
+        from hint_plugin.mace.statistics import MaceStatistics
+
+        for_mace = MaceStatistics(r_max)
+
     def frames() -> Any:
         total = 0
         for path in inputs:
             for atoms in iter_frames(path):
                 total += 1
                 progress(str(path), total)
+                if for_mace is not None:
+                    for_mace.add(atoms)
                 yield atoms
 
     with _Progress("reading") as progress:
@@ -233,10 +244,7 @@ def stats(
         summary["plots"] = [str(path) for path in made]
         words = f"plots: {_names(summary['plots'])}"
     if mace_statistics is not None:
-        from hint_plugin.mace.statistics import write_statistics
-
-        with _Progress("counting neighbours") as progress:
-            summary["mace_statistics"] = write_statistics(frames(), r_max, mace_statistics)
+        summary["mace_statistics"] = for_mace.write(mace_statistics)
         words = "\n".join(filter(None, [words, f"written: {mace_statistics}, for a cutoff of {r_max:g} A"]))
     if not json_:
         from hint_plugin.cli.dataset_tables import print_statistics
@@ -350,7 +358,9 @@ def _store_options(
         options["hessian_dtype"] = hessian_dtype.value
     if compression is not None:
         options["compression"] = None if compression is Compression.none else compression.value
-    if options and not shards and output.suffix.lower() not in (".h5", ".hdf5"):
+    from hint_plugin.data.hdf5 import SUFFIXES
+
+    if options and not shards and output.suffix.lower() not in SUFFIXES:
         raise OptionsError(f"{output}: --hessian-dtype and --compression are of stores, .h5. Leave them out")
     return options
 
@@ -384,42 +394,18 @@ def _say(summary: dict[str, Any], words: str, json_: bool) -> None:
         typer.echo(words)
 
 
-class _Progress:
-    """Frames and rate on a terminal, a line every half minute elsewhere."""
+class _Progress(StatusLine):
+    """Frames and their rate."""
 
     def __init__(self, what: str) -> None:
-        import time
-
-        from rich.console import Console
-        from rich.status import Status
-
-        console = Console(stderr=True)
-        self._terminal, self._clock, self._what = console.is_terminal, time.monotonic, what
-        self._status = Status(what, console=console)
-        self._start = self._spoke = time.monotonic()
-        self.done = 0
-
-    def __enter__(self) -> "_Progress":
-        if self._terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._terminal:
-            self._status.stop()
+        super().__init__(what)
+        self._what, self._start, self.done = what, time.monotonic(), 0
 
     def __call__(self, what: str, done: int) -> None:
         self.done = done
-        if done % 100:
-            return
-        now = self._clock()
-        if now - self._spoke > (0.2 if self._terminal else 30):
-            self._spoke = now
-            text = f"{self._what} {what}: {done} frames, {done / (now - self._start):.0f}/s"
-            if self._terminal:
-                self._status.update(text)
-            else:
-                typer.echo(text, err=True)
+        if done % 100 == 0:
+            rate = done / (time.monotonic() - self._start)
+            self.say(f"{self._what} {what}: {done} frames, {rate:.0f}/s")
 
 
 if __name__ == "__main__":

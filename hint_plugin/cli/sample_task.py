@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+from hint_plugin.cli.progress import StatusLine
+
 
 class SamplingTask:
     """What all methods share: checks before the work, progress, plan, extract, figure, summary."""
@@ -19,8 +21,6 @@ class SamplingTask:
         figure: Path | None,
         as_json: bool,
     ) -> None:
-        from rich.console import Console
-
         from hint_plugin.errors import OptionsError
         from hint_plugin.sampling.extract import check_target
         from hint_plugin.sampling.figure import check_picture
@@ -37,25 +37,19 @@ class SamplingTask:
             check_picture(figure, [output, *inputs])
         self.inputs, self.output, self.extract, self.keep_all = inputs, output, extract, keep_all
         self.figure, self.as_json = figure, as_json
-        self.start = self.spoke = time.monotonic()
-        console = Console(stderr=True)
-        self.terminal = console.is_terminal
-        self.status = console.status("reading")
+        self.start = time.monotonic()
+        self.status = StatusLine("reading")
 
     def __enter__(self) -> "SamplingTask":
-        self.status.start()
+        self.status.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.status.stop()
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Shown on a terminal; a line every half minute elsewhere."""
-        text = f"{what}: {done}" + (f" of {total} frames" if total else " frames")
-        self.status.update(text)
-        if not self.terminal and time.monotonic() - self.spoke > 30:
-            self.spoke = time.monotonic()
-            typer.echo(text, err=True)
+        """Say how far it is."""
+        self.status.say(f"{what}: {done}" + (f" of {total} frames" if total else " frames"))
 
     def survey(self, energy_key: str | None = None) -> Any:
         """All frames of the inputs."""

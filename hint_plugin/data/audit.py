@@ -13,7 +13,7 @@ from ase import Atoms
 
 from hint_plugin.data.extxyz import FrameProblem, check_frames
 from hint_plugin.data.frames import iter_frames
-from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import is_sharded, shard_paths
 from hint_plugin.data.splits import Overlap
@@ -143,7 +143,7 @@ def _frames(name: str) -> Iterator[tuple[str, int, Atoms | DataError]]:
     for file in files:
         number = -1
         try:
-            if Path(file).suffix.lower() in (".h5", ".hdf5") and Path(file).is_file() and _is_store(file):
+            if is_store(Path(file)):
                 with FrameStore.open(file) as store:
                     for number, atoms in store.scan():
                         yield file, number, atoms
@@ -152,14 +152,6 @@ def _frames(name: str) -> Iterator[tuple[str, int, Atoms | DataError]]:
                     yield file, number, atoms
         except DataError as error:
             yield file, number + 1, error
-
-
-def _is_store(file: str) -> bool:
-    try:
-        with FrameStore.open(file):
-            return True
-    except DataError:
-        return False
 
 
 def _bare(error: DataError, source: str, number: int) -> str:

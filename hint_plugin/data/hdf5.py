@@ -20,6 +20,7 @@ from hint_plugin.data.hdf5_v2 import Version2
 from hint_plugin.errors import DataError, UnknownVersionError
 
 FORMAT = "hint-frames"
+SUFFIXES = (".h5", ".hdf5")
 VERSION = 2
 BLOCK = 256  # frames read at once
 # Metadata with checksums of its own (they came with 1.8). Nothing later: a file in the formats of 1.10 that
@@ -195,6 +196,17 @@ class FrameStore:
                 yield from self._read(np.array([number]))
             return
         yield from frames
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is a store of frames, of any version, by its name and a look inside."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    try:
+        with h5py.File(path, "r") as handle:
+            return bool(handle.attrs.get("format") == FORMAT)
+    except OSError:
+        return False
 
 
 def _keep_tables_until_flushed(handle: h5py.File) -> None:

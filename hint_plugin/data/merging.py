@@ -11,7 +11,7 @@ import numpy as np
 
 from hint_plugin.data.files import replacing
 from hint_plugin.data.frames import iter_frames
-from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
 from hint_plugin.data.shards import is_sharded, shard_paths
 from hint_plugin.errors import DataError
@@ -61,7 +61,7 @@ def merge(
 
 def _join_store(body: Version2, file: Path) -> bool:
     """Copy a store's chunks, if it is one with these settings."""
-    if file.suffix.lower() not in (".h5", ".hdf5") or not h5py.is_hdf5(file):
+    if not is_store(file):
         return False
     try:
         source = FrameStore.open(file)

@@ -15,10 +15,9 @@ from typing import Any
 
 from ase import Atoms
 
-from hint_plugin.data.hdf5 import FrameStore
+from hint_plugin.data.hdf5 import SUFFIXES, FrameStore
 from hint_plugin.errors import DataError
 
-SUFFIXES = (".h5", ".hdf5")
 OPEN_AT_ONCE = 32
 
 

@@ -10,13 +10,14 @@ the smallest E0 where the formulas do not determine them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.keys import LabelKeys
@@ -61,6 +62,64 @@ class Magnitudes:
             "min": self.smallest,
             "max": self.largest,
         }
+
+
+Makeup = tuple[tuple[int, int], ...]
+
+
+def makeup_of(atoms: Atoms) -> Makeup:
+    """((Z, atoms of it), ...), ascending in Z."""
+    numbers, counts = np.unique(atoms.numbers, return_counts=True)
+    return tuple(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+class Compositions:
+    """Energies summed by composition: all that a least-squares fit of E0 needs of them."""
+
+    def __init__(self) -> None:
+        self._number: dict[Makeup, int] = {}
+        self._frames: list[int] = []
+        self._sums: list[float] = []
+
+    def add(self, makeup: Makeup, energy: float) -> int:
+        """Take a frame in; returns the number of its composition."""
+        number = self._number.setdefault(makeup, len(self._number))
+        if number == len(self._frames):
+            self._frames.append(0)
+            self._sums.append(0.0)
+        self._frames[number] += 1
+        self._sums[number] += energy
+        return number
+
+    @property
+    def frames(self) -> NDArray[np.float64]:
+        """[compositions], how many frames have each."""
+        return np.array(self._frames, dtype=float)
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """[compositions], sum of their energies."""
+        return np.array(self._sums)
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """[compositions], atoms."""
+        return np.array([sum(count for _, count in makeup) for makeup in self._number], dtype=float)
+
+    def fit(self) -> dict[int, float]:
+        """E0 of each element by atomic number, eV; the smallest ones where formulas do not determine them."""
+        species = sorted({z for makeup in self._number for z, _ in makeup})
+        if not species:
+            return {}
+        counts = [[dict(makeup).get(z, 0) for z in species] for makeup in self._number]
+        # frames of one composition weigh as much as their number: least squares of their means
+        root = np.sqrt(self.frames)
+        fitted = np.linalg.lstsq(np.array(counts) * root[:, None], self.sums / root, rcond=None)[0]
+        return {z: float(energy) for z, energy in zip(species, fitted, strict=True)}
+
+    def of_atoms(self, e0: Mapping[int, float]) -> NDArray[np.float64]:
+        """[compositions], sum_Z n_Z E0_Z."""
+        return np.array([sum(count * e0[z] for z, count in makeup) for makeup in self._number])
 
 
 @dataclass
@@ -124,11 +183,10 @@ def gather(frames: Iterable[Atoms], keys: LabelKeys | None = None) -> Statistics
     found = Statistics()
     energies: list[float] = []
     composition: list[int] = []
-    compositions: dict[tuple[tuple[int, int], ...], int] = {}
+    compositions = Compositions()
     for atoms in frames:
         found.frames += 1
-        numbers, counts = np.unique(atoms.numbers, return_counts=True)
-        makeup = tuple(zip(numbers.tolist(), counts.tolist(), strict=True))
+        makeup = makeup_of(atoms)
         found.atoms[len(atoms)] += 1
         found.formulas[atoms.get_chemical_formula()] += 1
         for z, n in makeup:
@@ -140,14 +198,20 @@ def gather(frames: Iterable[Atoms], keys: LabelKeys | None = None) -> Statistics
         if energy is not None:
             found.with_energy += 1
             energies.append(energy)
-            composition.append(compositions.setdefault(makeup, len(compositions)))
+            composition.append(compositions.add(makeup, energy))
         forces = atoms.arrays.get(keys.forces)
         if forces is not None and np.shape(forces) == (len(atoms), 3) and np.isfinite(forces).all():
             found.with_forces += 1
             found.forces.add(np.linalg.norm(forces, axis=1))
         found.with_stress += keys.stress in atoms.info
         _label(found, atoms, keys)
-    found.e0, found.energy_per_atom = _without_e0(np.array(energies), np.array(composition), compositions)
+    e0 = compositions.fit()
+    found.e0 = {chemical_symbols[z]: energy for z, energy in e0.items()}
+    if energies:
+        index = np.array(composition)
+        found.energy_per_atom = (np.array(energies) - compositions.of_atoms(e0)[index]) / compositions.sizes[
+            index
+        ]
     return found
 
 
@@ -175,22 +239,6 @@ def _label(found: Statistics, atoms: Atoms, keys: LabelKeys) -> None:
     elif label.hvp is not None:
         found.probes[label.n_probes] += 1
         found.products.add(label.hvp)
-
-
-def _without_e0(
-    energies: np.ndarray, composition: np.ndarray, compositions: dict[tuple[tuple[int, int], ...], int]
-) -> tuple[dict[str, float], np.ndarray]:
-    if not len(energies):
-        return {}, np.zeros(0)
-    species = sorted({z for makeup in compositions for z, _ in makeup})
-    counts = np.array([[dict(makeup).get(z, 0) for z in species] for makeup in compositions], dtype=float)
-    # frames of one composition weigh as much as their number: least squares of their means
-    weight = np.bincount(composition, minlength=len(counts)).astype(float)
-    mean = np.bincount(composition, energies, len(counts)) / np.maximum(weight, 1)
-    root = np.sqrt(weight)
-    e0 = np.linalg.lstsq(counts * root[:, None], mean * root, rcond=None)[0]
-    rest = (energies - (counts @ e0)[composition]) / counts.sum(1)[composition]
-    return {chemical_symbols[z]: float(e) for z, e in zip(species, e0, strict=True)}, rest
 
 
 def _moments(values: np.ndarray) -> dict[str, float]:

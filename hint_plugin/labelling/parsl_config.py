@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hint_plugin.core.threads import THREAD_VARIABLES
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
 from hint_plugin.labelling.cluster_settings import ClusterSettings, read_settings
-from hint_plugin.labelling.pool import THREAD_VARIABLES
 
 _FAILED_JOBS = 3  # in a row without a result in between, and more of them on more nodes
 

@@ -20,9 +20,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from hint_plugin.core.threads import one_thread_each
 from hint_plugin.errors import EngineError, HintError
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _MOST_FAILED_STARTS = 3
 
 Work = Callable[[Any], Any]
@@ -99,7 +99,7 @@ def _start(context: SpawnContext, setup: Callable[[], Work], folder: str) -> _Wo
     handle, name = tempfile.mkstemp(dir=folder)
     os.close(handle)
     process = context.Process(target=_serve, args=(theirs, setup, name), daemon=True)
-    with _one_thread():
+    with one_thread_each():
         process.start()
     theirs.close()  # so that the death of the worker is the end of the pipe
     return _Worker(process, ours, Path(name))
@@ -177,18 +177,3 @@ def terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Set before a worker starts, so that its libraries find it when they load."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

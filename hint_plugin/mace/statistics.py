@@ -13,10 +13,11 @@ from ase import Atoms
 
 from hint_plugin.data import LabelKeys
 from hint_plugin.data.files import replacing
+from hint_plugin.data.statistics import Compositions, makeup_of
 from hint_plugin.errors import DataError, OptionsError
 
 
-def statistics(frames: Iterable[Atoms], r_max: float, keys: LabelKeys | None = None) -> dict[str, Any]:
+class MaceStatistics:
     """MACE's statistics of a training set, in one pass and constant memory.
 
     Energies of single atoms E0 by least squares of E ~ sum_z n_z E0_z (as ``--E0s average``), or those of the
@@ -24,63 +25,81 @@ def statistics(frames: Iterable[Atoms], r_max: float, keys: LabelKeys | None = N
     number of neighbours within r_max.
 
     Args:
-        frames: with energies and forces; may be a generator.
         r_max: the cutoff that the model will have, A.
         keys: where energies and forces are.
 
     Raises:
-        DataError: no frame has an energy, or none has forces.
         OptionsError: r_max is not positive.
     """
-    keys = keys or LabelKeys()
-    if not r_max > 0:
-        raise OptionsError(f"r_max {r_max}; wanted a cutoff in A, above 0")
-    neighbours = vesin.NeighborList(cutoff=r_max, full_list=True)
-    gram, right = np.zeros((119, 119)), np.zeros(119)  # normal equations
-    per_atom, energy_per_atom = np.zeros(119), 0.0  # of the mean
-    alone: dict[int, float] = {}
-    atoms_seen = pairs = n_energies = n_forces = 0
-    squares = 0.0
-    for atoms in frames:
-        energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
+
+    def __init__(self, r_max: float, keys: LabelKeys | None = None) -> None:
+        if not r_max > 0:
+            raise OptionsError(f"r_max {r_max}; wanted a cutoff in A, above 0")
+        self.r_max, self.keys = r_max, keys or LabelKeys()
+        self._neighbours = vesin.NeighborList(cutoff=r_max, full_list=True)
+        self._compositions = Compositions()
+        self._alone: dict[int, float] = {}
+        self._atoms = self._pairs = self._components = 0
+        self._squares = 0.0
+
+    def add(self, atoms: Atoms) -> None:
+        """Take a frame in."""
+        energy, forces = atoms.info.get(self.keys.energy), atoms.arrays.get(self.keys.forces)
         if energy is not None:
-            energy = float(energy)
             if len(atoms) == 1 and atoms.info.get("config_type") == "IsolatedAtom":
-                alone[int(atoms.numbers[0])] = energy
-                continue
-            count = np.bincount(atoms.numbers, minlength=119).astype(float)
-            gram += np.outer(count, count)
-            right += energy * count
-            per_atom += count / len(atoms)
-            energy_per_atom += energy / len(atoms)
-            n_energies += 1
+                self._alone[int(atoms.numbers[0])] = float(energy)
+                return
+            self._compositions.add(makeup_of(atoms), float(energy))
         if forces is not None:
-            squares += float((np.asarray(forces, dtype=float) ** 2).sum())
-            n_forces += 3 * len(atoms)
+            self._squares += float((np.asarray(forces, dtype=float) ** 2).sum())
+            self._components += 3 * len(atoms)
         cell = atoms.cell.array if atoms.pbc.any() else np.zeros((3, 3))
-        pairs += len(neighbours.compute(atoms.positions, cell, atoms.pbc, "i")[0])
-        atoms_seen += len(atoms)
-    for what, count_, key in (("energies", n_energies, keys.energy), ("forces", n_forces, keys.forces)):
-        if count_ == 0:
-            raise DataError(f"no frame has {what} ({key}); label the data first")
-    numbers = sorted(int(z) for z in np.flatnonzero(per_atom))
-    block = np.ix_(numbers, numbers)
-    fitted = np.linalg.lstsq(gram[block], right[numbers], rcond=None)[0]
-    e0s = {z: alone.get(z, float(value)) for z, value in zip(numbers, fitted, strict=True)}
-    mean = (energy_per_atom - sum(per_atom[z] * e0s[z] for z in numbers)) / n_energies
-    return {
-        "atomic_energies": str(e0s),  # MACE reads Python's own notation
-        "avg_num_neighbors": pairs / atoms_seen,
-        "mean": float(mean),
-        "std": float(np.sqrt(squares / n_forces)),
-        "atomic_numbers": str(numbers),
-        "r_max": r_max,
-    }
+        self._pairs += len(self._neighbours.compute(atoms.positions, cell, atoms.pbc, "i")[0])
+        self._atoms += len(atoms)
+
+    def result(self) -> dict[str, Any]:
+        """What MACE reads, as plain JSON types.
+
+        Raises:
+            DataError: no frame has an energy, or none has forces.
+        """
+        found = self._compositions
+        for what, count, key in (
+            ("energies", found.frames.sum(), self.keys.energy),
+            ("forces", self._components, self.keys.forces),
+        ):
+            if count == 0:
+                raise DataError(f"no frame has {what} ({key}); label the data first")
+        e0s = {z: self._alone.get(z, energy) for z, energy in found.fit().items()}
+        rest = (found.sums - found.frames * found.of_atoms(e0s)) / found.sizes
+        return {
+            "atomic_energies": str(e0s),  # MACE reads Python's own notation
+            "avg_num_neighbors": self._pairs / self._atoms,
+            "mean": float(rest.sum() / found.frames.sum()),
+            "std": float(np.sqrt(self._squares / self._components)),
+            "atomic_numbers": str(list(e0s)),
+            "r_max": self.r_max,
+        }
+
+    def write(self, path: Path) -> dict[str, Any]:
+        """`result` as the JSON file that ``mace_run_train --statistics_file`` reads."""
+        found = self.result()
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(found, indent=2) + "\n")
+        return found
+
+
+def statistics(frames: Iterable[Atoms], r_max: float, keys: LabelKeys | None = None) -> dict[str, Any]:
+    """`MaceStatistics` of frames, which may come from a generator. Raises as it does."""
+    found = MaceStatistics(r_max, keys)
+    for atoms in frames:
+        found.add(atoms)
+    return found.result()
 
 
 def write_statistics(frames: Iterable[Atoms], r_max: float, path: Path) -> dict[str, Any]:
-    """`statistics` as the JSON file that ``mace_run_train --statistics_file`` reads."""
-    found = statistics(frames, r_max)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n")
-    return found
+    """`statistics` as a file."""
+    found = MaceStatistics(r_max)
+    for atoms in frames:
+        found.add(atoms)
+    return found.write(path)

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 from torch.utils.data import ConcatDataset, Dataset
 
-from hint_plugin.data.hdf5 import FORMAT, FrameStore
+from hint_plugin.data.hdf5 import SUFFIXES, FrameStore, is_store
 from hint_plugin.errors import DataError, LabelError
-
-SUFFIXES = (".h5", ".hdf5")
-
-
-def is_store(path: Path) -> bool:
-    """Whether a file is a `FrameStore`, not an HDF5 file of `mace_prepare_data`."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") == FORMAT)
-    except OSError:
-        return False
 
 
 def store_dataset(file_path: Any, **arguments: Any) -> Dataset | None:
@@ -54,28 +39,16 @@ def store_dataset(file_path: Any, **arguments: Any) -> Dataset | None:
 
 
 class StoreDataset(Dataset):
-    """What MACE's loaders want of a data set, out of a `FrameStore`. Each process opens it by itself."""
+    """What MACE's loaders want of a data set, out of a `FrameStore`."""
 
     def __init__(self, path: Path, r_max: float, z_table: Any, heads: list[str], head_config: Any) -> None:
         self.path, self.r_max, self.z_table, self.heads = path, r_max, z_table, heads
         self.head = head_config.head_name
         self.keys = head_config.key_specification
-        self._store: FrameStore | None = None
-        self._owner = 0
-        self.length = len(self.store)
-
-    @property
-    def store(self) -> FrameStore:
-        """Opened when first needed in this process."""
-        if self._store is None or self._owner != os.getpid():
-            self._store, self._owner = FrameStore.open(self.path), os.getpid()
-        return self._store
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_store": None}
+        self.store = FrameStore.open(path)
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.store)
 
     def __getitem__(self, index: int) -> Any:
         """MACE's `AtomicData` of a frame. Raises LabelError with file and frame."""

@@ -18,7 +18,6 @@ import fcntl
 import hashlib
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -31,6 +30,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.core.threads import one_thread_each
 from hint_plugin.data.files import replacing
 from hint_plugin.errors import DataError, InterruptedRunError, OptionsError
 from hint_plugin.sampling.population import Population, Report
@@ -38,7 +38,6 @@ from hint_plugin.sampling.soap import Compute
 
 BLOCK = 64
 FLUSH_EVERY = 5.0  # s; flushing after each block would wait for the disk most of the time
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Featurizer(Protocol):
@@ -189,7 +188,7 @@ def _compute(
             yield block, compute(frames)
         return
     context = multiprocessing.get_context("spawn")
-    with _one_thread(), ProcessPoolExecutor(jobs, context, _begin, (featurizer,)) as pool:
+    with one_thread_each(), ProcessPoolExecutor(jobs, context, _begin, (featurizer,)) as pool:
         flying: dict[Future[NDArray[np.float32]], int] = {}
         try:
             for block, frames in tasks:
@@ -222,18 +221,3 @@ def _locked(path: Path, text: str) -> Iterator[None]:
             handle.write(text)
             handle.flush()
         yield
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Set before workers start, so that their libraries find it when they load."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
