@@ -10,7 +10,8 @@ def evaluate(
     model: Annotated[
         Path,
         typer.Argument(
-            help="Of `hint export`, or a MACE .model file, which is a pickle: use only those you trust."
+            help="Of `hint export`; or of MACE (.model) or NequIP (.ckpt, .nequip.zip), which are pickles: "
+            "use only those you trust."
         ),
     ],
     data: Annotated[list[Path], typer.Argument(help="Labelled structures, .xyz/.extxyz or .h5/.hdf5.")],

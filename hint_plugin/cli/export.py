@@ -8,7 +8,10 @@ import typer
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(help="MACE or AlphaNet .model file. It is a pickle: use only those you trust.")
+        Path,
+        typer.Argument(
+            help="Of MACE (.model) or NequIP (.ckpt, .nequip.zip). It is a pickle: use only those you trust."
+        ),
     ],
     output: Annotated[
         Path | None,

@@ -65,6 +65,8 @@ def load_artifact(
     device = usable_device(device)
     metadata = read_metadata(path)
     check_content(path, metadata)
+    if dtype not in (None, metadata.dtype) and metadata.fixed_dtype:
+        raise OptionsError(f"dtype {dtype}; this {metadata.architecture} model is {metadata.dtype} for good")
     if metadata.compiled:
         if path.suffix != ".pt2":
             raise DataError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hint_plugin.export.frames import check_frames
 from hint_plugin.export.hops import measure_hops
 from hint_plugin.export.metadata import Metadata
 from hint_plugin.export.potential import Potential
+from hint_plugin.export.predictors import load_checkpoint
 from hint_plugin.science.report import provenance
 
 TOLERANCE = {"float64": 1e-10, "float32": 5e-6}
@@ -40,8 +40,8 @@ def export(
     checkpoint, computed its own way, on `check_frames` and on `frames`.
 
     Args:
-        checkpoint: ``.model`` of ``mace_run_train`` (MACE or AlphaNet), or a pickled `AlphaNet`. It is a
-            pickle: use only what you trust.
+        checkpoint: ``.model`` of ``mace_run_train`` (MACE or AlphaNet), a pickled `AlphaNet`, ``.ckpt`` of
+            ``nequip-train`` or ``.nequip.zip`` of ``nequip-package``. Pickles: use only those you trust.
         output: of the artifact, replaced if it exists.
         head: of a multihead model.
         dtype: "float32" or "float64"; None keeps the checkpoint's.
@@ -56,32 +56,28 @@ def export(
         OptionsError: the head or dtype cannot be chosen, or the output is the checkpoint.
         MissingDependencyError: the framework of the checkpoint, or a compiler, is not installed.
     """
-    from hint_plugin.mace.predictor import MacePredictor
-
     checkpoint, output = Path(checkpoint), Path(output)
     if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
         raise OptionsError(f"{output} is the checkpoint; choose another name for the artifact")
     if not output.parent.is_dir():
         raise OptionsError(f"{output.parent} is no folder; make it first")
-    reference = MacePredictor(checkpoint, dtype=dtype, head=head)
+    reference = load_checkpoint(checkpoint, dtype=dtype, head=head)
     model: Any = reference.model
     name = str(reference.dtype).removeprefix("torch.")
-    from hint_plugin.mace.edges import plain_edges, scripted_edges  # after MACE, which e3nn must come after
-
     # plain ones first: scripting changes parts of a MACE model
-    plain = plain_edges(model, reference.head) if aoti else None
-    edges = scripted_edges(model, reference.head)
+    plain = reference.plain_edges() if aoti else None
+    edges = reference.scripted_edges()
     species = tuple(chemical_symbols[z] for z in reference.numbers)
-    training = getattr(model, "hint_training", None)
     metadata = Metadata(
-        architecture="AlphaNet" if type(model).__name__ == "AlphaNetForMACE" else "MACE",
+        architecture=reference.architecture,
         species=species,
         cutoff=reference.r_max,
         hops=measure_hops(EdgeContract(edges, {}), reference.r_max, len(species), reference.dtype),
         dtype=name,
         parameters=sum(p.numel() for p in model.parameters()),
         head=reference.head if len(reference.heads) > 1 else None,
-        provenance=provenance(checkpoint, [], training=json.loads(training) if training else None),
+        fixed_dtype=reference.fixed_dtype,
+        provenance=provenance(checkpoint, [], training=reference.training),
     )
     contract = EdgeContract(edges, metadata.facts())
     structures = [*check_frames(species, metadata.cutoff), *frames]

@@ -33,6 +33,7 @@ class Metadata:
         dtype: "float32" or "float64", of the parameters and of the edge vectors.
         parameters: their number.
         head: of a multihead model.
+        fixed_dtype: the model cannot be turned into another dtype.
         units: of everything that goes in and comes out.
         provenance: files with their hashes, versions, date, how it was trained as far as is known.
         verification: largest differences to the checkpoint when the file was written.
@@ -47,6 +48,7 @@ class Metadata:
     dtype: str
     parameters: int
     head: str | None = None
+    fixed_dtype: bool = False
     units: dict[str, str] = field(default_factory=lambda: dict(UNITS))
     provenance: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)

@@ -18,11 +18,9 @@ def load_predictor(
     head: str | None = None,
     batch_size: int = 16,
 ) -> Any:
-    """A `Potential` for an artifact, a `MacePredictor` for anything else; errors as theirs."""
+    """A `Potential` for an artifact, for anything else what `load_checkpoint` finds; errors as theirs."""
     if not is_artifact(path):
-        from hint_plugin.mace.predictor import MacePredictor
-
-        return MacePredictor(path, device=device, dtype=dtype, head=head, batch_size=batch_size)
+        return load_checkpoint(path, device=device, dtype=dtype, head=head, batch_size=batch_size)
     potential = Potential(path, device=device, dtype=dtype, batch_size=batch_size)
     if head not in (None, potential.head):
         raise OptionsError(
@@ -30,3 +28,14 @@ def load_predictor(
             f"export head {head} to a file of its own"
         )
     return potential
+
+
+def load_checkpoint(path: Path, **options: Any) -> Any:
+    """A trained model in its framework: `NequipPredictor` or `MacePredictor`, by the name of the file."""
+    from hint_plugin.nequip.predictor import NequipPredictor, is_nequip
+
+    if is_nequip(path):
+        return NequipPredictor(path, **options)
+    from hint_plugin.mace.predictor import MacePredictor
+
+    return MacePredictor(path, **options)

@@ -17,13 +17,11 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
-from hint_plugin.core.labels import StructureLabel, draw_batch
+from hint_plugin.core.labels import StructureLabel, draw_batch, merge_parts
 from hint_plugin.core.losses import HessianLoss, LossMode
-from hint_plugin.mace.labels import BatchLabels, labelled_part, sub_batch
+from hint_plugin.data.batch_labels import BatchLabels
+from hint_plugin.mace.labels import labelled_part, sub_batch
 from hint_plugin.mace.options import HintOptions
-
-#: The step number of the fixed probes of validation; training counts from 0.
-VALIDATION_STEP = -1
 
 #: How MACE's model is called for forces that can be differentiated again, and nothing else.
 FORCES_WITH_GRAPH = {
@@ -191,7 +189,7 @@ class HessianForward:
         pred = found = self.model(part.batch, **kwargs)
         if part.batch is not batch:
             rest = self.model(sub_batch(batch, labels.unlabelled), **kwargs)
-            pred = merge(found, rest, batch["batch"], labels.labelled, labels.unlabelled)
+            pred = merge_parts(found, rest, batch["batch"], labels.labelled, labels.unlabelled)
         pred["hint"] = hessian_input(self.model, part.batch, found, part.labels, part.weights, kwargs)
         return pred
 
@@ -230,27 +228,6 @@ def hessian_input(
         weights=weights,
         force_function=forces,
     )
-
-
-def merge(
-    first: dict[str, Any], second: dict[str, Any], owner: Tensor, own: list[int], others: list[int]
-) -> dict[str, Any]:
-    """The outputs of two parts of a batch in the order of the whole batch; ``owner`` of its atoms."""
-    n_graphs, n_atoms = len(own) + len(others), len(owner)
-    order = torch.tensor([*own, *others], device=owner.device)
-    place_graph = order.argsort()
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(n_graphs, device=owner.device)
-    place_atom = torch.sort(rank[owner], stable=True).indices.argsort()
-    out: dict[str, Any] = {}
-    for key, a in first.items():
-        b = second.get(key)
-        if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0:
-            continue
-        rows = a.shape[0] + b.shape[0]
-        if rows in (n_graphs, n_atoms) and a.shape[1:] == b.shape[1:]:
-            out[key] = torch.cat([a, b])[place_graph if rows == n_graphs else place_atom]
-    return out
 
 
 def own_model(model: torch.nn.Module) -> torch.nn.Module:

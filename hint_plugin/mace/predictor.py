@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
 import sys
 import warnings
@@ -71,6 +72,32 @@ class MacePredictor:
         self.heads = list(getattr(model, "heads", None) or ["Default"])
         self.head = _choose_head(self.heads, head)
         self.numbers = model.get_buffer("atomic_numbers").tolist()
+
+    #: Whether the model is of one dtype for good.
+    fixed_dtype = False
+
+    @property
+    def architecture(self) -> str:
+        """ "MACE" or "AlphaNet"."""
+        return "AlphaNet" if type(self.model).__name__ == "AlphaNetForMACE" else "MACE"
+
+    @property
+    def training(self) -> dict[str, Any] | None:
+        """How HINT trained it, if it did."""
+        found = getattr(self.model, "hint_training", None)
+        return json.loads(found) if found else None
+
+    def plain_edges(self) -> torch.nn.Module:
+        """The model by its edges, see `hint_plugin.mace.edges`."""
+        from hint_plugin.mace.edges import plain_edges  # e3nn must come after MACE
+
+        return plain_edges(self.model, self.head)
+
+    def scripted_edges(self) -> torch.jit.ScriptModule:
+        """The same by TorchScript; changes parts of the model."""
+        from hint_plugin.mace.edges import scripted_edges
+
+        return scripted_edges(self.model, self.head)
 
     def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
         """Predictions in the order of `frames`; memory is that of one batch.

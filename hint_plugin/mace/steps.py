@@ -17,9 +17,9 @@ from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
 from hint_plugin.core.labels import draw_batch
 from hint_plugin.core.losses import LossMode
 from hint_plugin.data import LabelKeys, check_frames, iter_frames
+from hint_plugin.data.batch_labels import BatchLabels
 from hint_plugin.errors import DataError, HintError
 from hint_plugin.mace import kernels
-from hint_plugin.mace.labels import BatchLabels
 from hint_plugin.mace.loss import FORCES_WITH_GRAPH, HessianForward, HintLoss, hessian_input
 from hint_plugin.mace.session import session
 from hint_plugin.mace.validation import EXACT, describe, validate

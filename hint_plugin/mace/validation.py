@@ -18,13 +18,14 @@ from ase.data import atomic_masses
 from torch import Tensor
 
 from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.labels import VALIDATION_STEP
 from hint_plugin.core.losses import HessianLoss, LossMode
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.core.operator import HessianOperator
-from hint_plugin.mace.labels import BatchLabels, LabelledPart, labelled_part, sub_batch
+from hint_plugin.data.batch_labels import BatchLabels
+from hint_plugin.mace.labels import LabelledPart, labelled_part, sub_batch
 from hint_plugin.mace.loss import (
     FORCES_WITH_GRAPH,
-    VALIDATION_STEP,
     HessianInput,
     HintLoss,
     distributed,

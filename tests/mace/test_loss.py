@@ -15,11 +15,13 @@ import torch
 from mace import data, modules, tools
 from mace.tools import torch_geometric
 
+from hint_plugin.core.labels import merge_parts
 from hint_plugin.core.losses import LossMode
 from hint_plugin.data import HessianLabel, read_label
+from hint_plugin.data.batch_labels import BatchLabels
 from hint_plugin.mace import validation
-from hint_plugin.mace.labels import BatchLabels, attach, sub_batch
-from hint_plugin.mace.loss import Clock, HessianForward, HintLoss, merge
+from hint_plugin.mace.labels import attach, sub_batch
+from hint_plugin.mace.loss import Clock, HessianForward, HintLoss
 from hint_plugin.mace.options import HintOptions
 
 MOLECULES = Path(__file__).parents[1] / "data" / "molecules.xyz"
@@ -217,7 +219,7 @@ def test_merge_keeps_the_order():
     owner = torch.tensor([0, 0, 1, 2, 2, 2])
     first = {"energy": torch.tensor([10.0]), "forces": torch.tensor([2.0]).reshape(1, 1)}
     second = {"energy": torch.tensor([0.0, 20.0]), "forces": torch.tensor([0, 1, 3, 4, 5.0]).reshape(5, 1)}
-    out = merge(first, second, owner, [1], [0, 2])
+    out = merge_parts(first, second, owner, [1], [0, 2])
     assert out["energy"].tolist() == [0, 10, 20]
     assert out["forces"].reshape(-1).tolist() == [0, 1, 2, 3, 4, 5]
 

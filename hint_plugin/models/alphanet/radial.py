@@ -1,10 +1,10 @@
 """Functions of a distance: the envelope, the radial basis, the short-range repulsion."""
 
+import importlib
 import math
 from collections.abc import Sequence
 
 import torch
-from ase.data import covalent_radii
 from torch import Tensor, nn
 
 #: e^2 / (4 pi eps0) in eV A.
@@ -61,6 +61,8 @@ class Repulsion(nn.Module):
     def __init__(self, atomic_numbers: Sequence[int]) -> None:
         super().__init__()
         z = torch.tensor(list(atomic_numbers), dtype=torch.get_default_dtype())
+        # not by `import`: a packaged model (torch.package) holds this file, and has no use for ASE
+        covalent_radii = importlib.import_module("ase.data").covalent_radii
         radii = torch.tensor([covalent_radii[int(n)] for n in atomic_numbers], dtype=z.dtype)
         self.half_coulomb = 0.5 * COULOMB
         self.register_buffer("charge", z)

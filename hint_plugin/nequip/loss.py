@@ -1,0 +1,93 @@
+"""The Hessian term as metrics of NequIP's `MetricsManager`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from nequip.utils.global_dtype import _GLOBAL_DTYPE
+from torch import Tensor
+from torchmetrics import Metric
+
+from hint_plugin.core import losses
+from hint_plugin.errors import OptionsError
+from hint_plugin.nequip.fields import PRODUCTS, Products
+
+
+class HessianLoss(Metric):
+    """Mean over labelled structures of `hint_plugin.core.losses.HessianLoss`, (eV/A^2)^2; 0 if there is none.
+
+    It goes into a `MetricsManager` without a ``field``, and needs `HessianModel`. Over several processes it
+    is the mean over the labelled structures of all of them.
+
+    Args:
+        penalty: ``mse``, ``huber`` or ``l1``.
+        huber_delta: of ``huber``, eV/A^2.
+        clip: a structure whose RMS residual is beyond this (eV/A^2) pulls no harder; None: off.
+
+    Raises:
+        OptionsError: a value that cannot be; at the first batch: no label fields, or no `HessianModel`.
+    """
+
+    is_differentiable = True
+    higher_is_better = False
+    sum: Tensor
+    count: Tensor
+
+    def __init__(
+        self, penalty: str = "mse", huber_delta: float = 1.0, clip: float | None = 100.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        try:
+            self.loss = losses.HessianLoss(penalty, huber_delta, clip)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise OptionsError(str(error)) from None
+        self.add_state("sum", default=torch.tensor(0.0, dtype=_GLOBAL_DTYPE), dist_reduce_fx="sum")
+        self.add_state("count", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, preds: Mapping[str, Any], target: Mapping[str, Tensor]) -> None:
+        """Add a batch."""
+        found: Products | None = preds.get(PRODUCTS)
+        if found is None:
+            _expect_no_labels(target)
+            return
+        total, count = self.loss(found.predicted, found.reference, found.probes, found.owner, found.weights)
+        self.sum = self.sum + total
+        self.count = self.count + count
+
+    def compute(self) -> Tensor:
+        """Of all batches since the last reset."""
+        return self.sum / self.count.clamp_min(1)
+
+    def __str__(self) -> str:
+        return "hessian_loss"
+
+
+class HessianRMSE(HessianLoss):
+    """Root mean square error of a Hessian element, eV/A^2, as the probes see it; for validation."""
+
+    is_differentiable = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("mse", clip=None, **kwargs)
+
+    def compute(self) -> Tensor:
+        """Of all batches since the last reset."""
+        return super().compute().sqrt()
+
+    def __str__(self) -> str:
+        return "hessian_rmse"
+
+
+def _expect_no_labels(target: Mapping[str, Tensor]) -> None:
+    if "hint_count" not in target:
+        raise OptionsError(
+            "HessianLoss: the batch has no fields for Hessian labels. Read the data by "
+            "hint_plugin.nequip.HessianDataModule, or add hint_plugin.nequip.HessianLabels to the transforms"
+        )
+    if bool((target["hint_count"][:, 2] > 0).any()):
+        raise OptionsError(
+            "HessianLoss: the batch has Hessian labels, and the model makes no products H v. Put the model's "
+            "configuration into hint_plugin.nequip.HessianModel (docs/training-nequip.md)"
+        )

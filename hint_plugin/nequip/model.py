@@ -1,0 +1,258 @@
+"""`HessianModel`: any model of NequIP, with Hessian-vector products in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from hydra.utils import get_method
+from nequip.data import get_field_type
+from torch import Tensor
+
+from hint_plugin.core.hvp import DIFFERENCE_STEP, difference_scale, hessians_from_forces
+from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch, merge_parts
+from hint_plugin.core.losses import LossMode
+from hint_plugin.core.operator import HessianOperator
+from hint_plugin.data.batch_labels import KEYS, BatchLabels
+from hint_plugin.errors import OptionsError
+from hint_plugin.nequip.batches import offsets, owners, select
+from hint_plugin.nequip.fields import HVP, PROBES, PRODUCTS, STEP, Products
+from hint_plugin.nequip.labels import making_a_product
+from hint_plugin.nequip.products import ForceOutputWithProducts, force_outputs
+
+#: Edges of unlabelled structures from which they are better evaluated apart from the labelled ones.
+SPLIT_MIN_EDGES = 64
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How a model looks at Hessians.
+
+    Attributes:
+        mode: ``hutchinson``, ``column``, ``full`` or ``difference``, see `LossMode`.
+        probes: K, for each labelled structure and step.
+        validation_probes: K of validation and test, which have the same probes every time.
+        seed: of the probes.
+        split: evaluate labelled structures apart from the others of a batch: ``auto`` (where it is cheaper),
+            ``always`` or ``never``.
+        difference_step: of ``difference``: how far the farthest atom moves, A (default: by dtype).
+    """
+
+    mode: LossMode = LossMode.HUTCHINSON
+    probes: int = 1
+    validation_probes: int = 4
+    seed: int = 0
+    split: str = "auto"
+    difference_step: float | None = None
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any]) -> ProbeSettings:
+        """From a configuration.
+
+        Raises:
+            OptionsError: a name or value that cannot be.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise OptionsError(f"hessian has no option {', '.join(unknown)}; it has {', '.join(known)}")
+        modes = [mode.value for mode in LossMode]
+        if given.get("mode", modes[0]) not in modes:
+            raise OptionsError(f"hessian.mode is {given['mode']!r}; wanted one of {', '.join(modes)}")
+        found = cls(**{**given, "mode": LossMode(given.get("mode", modes[0]))})
+        for name in ("probes", "validation_probes"):
+            value = getattr(found, name)
+            if not isinstance(value, int) or value < 1:
+                raise OptionsError(f"hessian.{name} is {value!r}; wanted a whole number of 1 or more")
+        if found.split not in ("auto", "always", "never"):
+            raise OptionsError(f"hessian.split is {found.split!r}; wanted auto, always or never")
+        if found.difference_step is not None and not found.difference_step > 0:
+            raise OptionsError(
+                f"hessian.difference_step is {found.difference_step!r}; wanted a positive length in A"
+            )
+        return found
+
+
+def HessianModel(  # noqa: N802  (NequIP's model builders are named like classes)
+    builder: str, hessian: Mapping[str, Any] | None = None, **options: Any
+) -> torch.nn.Module:
+    """Model builder: the model of another builder, which also makes H v where structures have labels.
+
+        model:
+          _target_: hint_plugin.nequip.HessianModel
+          builder: nequip.model.NequIPGNNModel
+          hessian: {probes: 1}              # may be left out
+          seed: 1                           # this and what follows: options of the other builder
+
+    Parameters, buffers and their names stay those of the other builder. Where NequIP packages or compiles a
+    trained model for use, its model comes back as it is: nothing of HINT is in the result.
+
+    Args:
+        builder: what would be the model's ``_target_`` without Hessians: ``nequip.model.NequIPGNNModel``,
+            ``allegro.model.AllegroModel``, ``hint_plugin.nequip.AlphaNet``,
+            ``nequip.model.ModelFromCheckpoint``, ``nequip.model.modify`` ...
+        hessian: how Hessians are looked at: the fields of `ProbeSettings`.
+        **options: of the other builder.
+
+    Returns:
+        what the other builder returns.
+
+    Raises:
+        OptionsError: a value that cannot be; no such builder; a model without forces; ``full`` with
+            ``compile_mode: compile``.
+    """
+    settings = ProbeSettings.checked(hessian or {})
+    try:
+        build = get_method(builder)
+    except Exception as error:  # hydra raises what its import raised
+        raise OptionsError(
+            f"HessianModel: builder {builder!r} cannot be imported ({error}); wanted the path of a model "
+            "builder, as nequip.model.NequIPGNNModel"
+        ) from error
+    built: torch.nn.Module = build(**options)
+    if making_a_product():
+        return built
+    for graph in built.values() if isinstance(built, torch.nn.ModuleDict) else [built]:
+        _teach(graph, settings, builder)
+    return built
+
+
+class GraphModelWithProducts:
+    """Goes before NequIP's ``GraphModel`` in a class: draws probes for the structures that have a label.
+
+    Only they are differentiated twice. The output has `Products` under `PRODUCTS` if there are any.
+    """
+
+    hint: ProbeSettings
+    hint_step: int
+    model_input_fields: list[str]
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Any]:
+        if KEYS[0] not in data:
+            return super().forward(data)  # type: ignore[misc]
+        labels = BatchLabels({**data, "ptr": offsets(data)})
+        if not labels.labelled:
+            return super().forward(data)  # type: ignore[misc]
+        step = self._step(data)
+        if not self._worth_splitting(data, labels):
+            return self._evaluate(data, labels.labels, labels.weights, step)
+        inputs = self.model_input_fields
+        own, others = labels.labelled, labels.unlabelled
+        found = self._evaluate(
+            select(data, own, inputs), [labels.labels[g] for g in own], labels.weights[own], step
+        )
+        rest = super().forward(select(data, others, inputs))  # type: ignore[misc]
+        out: dict[str, Any] = {name: data[name] for name in inputs if name in data}
+        known = {k: v for k, v in found.items() if k not in out and _kind(k) in ("graph", "node")}
+        out.update({k: v for k, v in known.items() if isinstance(v, Tensor) and not v.numel()})
+        out.update(merge_parts(known, rest, owners(data), own, others))
+        out[PRODUCTS] = found[PRODUCTS]
+        return out
+
+    def hessians(self, data: dict[str, Tensor], chosen: list[int]) -> list[Tensor]:
+        """Exact Hessians of some structures of a batch, [3N, 3N] each, eV/A^2; never by compiled code.
+
+        In mode *difference*, central differences of forces.
+        """
+        part = select(data, chosen, self.model_input_fields)
+        positions, ptr = part["pos"], offsets(part)
+
+        def forces(x: Tensor) -> Tensor:
+            found: Tensor = self.model({**part, "pos": x})["forces"]  # type: ignore[attr-defined]
+            return found
+
+        with torch.enable_grad():
+            if self.hint.mode is LossMode.DIFFERENCE:
+                whole = HessianOperator.from_differences(forces, positions, step=self._displacement()).dense()
+                ends = [3 * p for p in ptr.tolist()]
+                return [whole[a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+            (output,) = force_outputs(self)
+            training, output.training = output.training, True  # NequIP keeps the graph of the forces by it
+            try:
+                found = forces(positions.requires_grad_(True))
+            finally:
+                output.training = training
+            return hessians_from_forces(found, positions, ptr)
+
+    def _evaluate(
+        self, data: dict[str, Tensor], labels: list[StructureLabel], weights: Tensor, step: int
+    ) -> dict[str, Any]:
+        training: bool = self.training  # type: ignore[attr-defined]
+        count = self.hint.probes if training else self.hint.validation_probes
+        mode = self.hint.mode
+        if not training and mode is not LossMode.DIFFERENCE:
+            mode = LossMode.HUTCHINSON
+        v, reference = draw_batch(labels, mode, count, self.hint.seed, step)
+        if mode is not LossMode.FULL and len(v) < count:  # compiled code has a fixed number of them
+            v, reference = (torch.cat([x, x.new_zeros(count - len(x), *x.shape[1:])]) for x in (v, reference))
+        v, scale = v.to(data["pos"]), None
+        given = v
+        if mode is LossMode.DIFFERENCE:
+            scale = difference_scale(v, offsets(data), self._displacement())
+            given = scale * v
+        out: dict[str, Any] = super().forward(  # type: ignore[misc]
+            {**data, PROBES[training]: given.transpose(0, 1).contiguous()}
+        )
+        predicted = out.pop(HVP).transpose(0, 1)
+        if scale is not None:
+            predicted = predicted / (2 * scale)
+        out[PRODUCTS] = Products(v, predicted, reference.to(v), owners(data), weights.to(v))
+        return out
+
+    def _displacement(self) -> float:
+        """A: by the model's dtype, since NequIP's positions are float64 whatever that is."""
+        dtype: torch.dtype = self.model_dtype  # type: ignore[attr-defined]
+        return self.hint.difference_step or DIFFERENCE_STEP[dtype]
+
+    def _step(self, data: dict[str, Tensor]) -> int:
+        """Of the optimiser if the data module tells, else the number of calls in this process."""
+        if not self.training:  # type: ignore[attr-defined]
+            return VALIDATION_STEP
+        self.hint_step = int(data[STEP][0]) if STEP in data else self.hint_step + 1
+        return self.hint_step
+
+    def _worth_splitting(self, data: dict[str, Tensor], labels: BatchLabels) -> bool:
+        if not labels.unlabelled or self.hint.split == "never" or "edge_transpose_perm" in data:
+            return False
+        if self.hint.split == "always":
+            return True
+        unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=data["batch"].device)
+        unlabelled[labels.unlabelled] = True
+        return int(unlabelled[owners(data)[data["edge_index"][0]]].sum()) >= SPLIT_MIN_EDGES
+
+
+def _teach(graph: torch.nn.Module, settings: ProbeSettings, builder: str) -> None:
+    """Put HINT's behaviour before NequIP's in the classes of a model and of its force output."""
+    if isinstance(graph, GraphModelWithProducts):  # a checkpoint that was trained with Hessians
+        graph.hint = settings
+        for output in force_outputs(graph):
+            output.differences = settings.mode is LossMode.DIFFERENCE  # type: ignore[assignment]
+        return
+    outputs = force_outputs(graph)
+    if len(outputs) != 1 or not outputs[0].do_derivatives:
+        raise OptionsError(f"HessianModel: {builder} makes no forces, so there is no Hessian to train")
+    if settings.mode is LossMode.FULL and getattr(graph, "is_compile_graph_model", False):
+        raise OptionsError(
+            "HessianModel: mode full has as many probes as a structure has coordinates, and compiled code a "
+            "fixed number; take compile_mode: eager, or hessian: {mode: hutchinson}"
+        )
+    (output,) = outputs
+    _extend(output, ForceOutputWithProducts)
+    output.differences = settings.mode is LossMode.DIFFERENCE  # type: ignore[assignment]
+    _extend(graph, GraphModelWithProducts)
+    model: Any = graph
+    model.hint, model.hint_step = settings, -1
+    model.model_input_fields.extend(PROBES.values())
+
+
+def _extend(module: torch.nn.Module, behaviour: type) -> None:
+    """Change the class of a module in place: so it keeps its parameters, and their names."""
+    kind = type(module)
+    module.__class__ = type(kind.__name__, (behaviour, kind), {"__module__": __name__})
+
+
+def _kind(name: str) -> str | None:
+    found: str | None = get_field_type(name, error_on_unregistered=False)
+    return found
