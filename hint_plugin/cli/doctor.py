@@ -10,7 +10,8 @@ def doctor(
 ) -> None:
     """Say what is installed and active, or what to do.
 
-    Exit status: 0 when `mace_run_train --loss hint_*` works as it is, 1 when not.
+    Exit status: 0 when `mace_run_train --loss hint_*` works as it is (`nequip-train`, where NequIP is installed
+    in place of MACE), 1 when not.
     """
     import contextlib
     import json
@@ -22,14 +23,32 @@ def doctor(
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")  # MACE's imports talk
-        found = status.checks()
+        with_nequip = not status.installed("mace-torch") and status.installed("nequip")
+        found = _nequip(status) if with_nequip else status.checks()
     ready = status.ready(found)
     found += [_lammps(status.Check), _ipi(status.Check)]
     if json_:
         typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in found]}, indent=2))
     else:
-        _show(found, ready)
+        _show(
+            found, ready, "nequip-train -cn hessian.yaml" if with_nequip else "mace_run_train --loss hint_*"
+        )
     raise typer.Exit(0 if ready else 1)
+
+
+def _nequip(status: Any) -> list:
+    """An environment with NequIP, which cannot hold MACE."""
+    from hint_plugin.errors import OptionsError
+    from hint_plugin.nequip import versions
+
+    names = ("torch", "numpy", "ase", "tblite")
+    found = [check for check in status.checks() if check.name in ("hint", "python", *names)]
+    try:
+        versions.check()
+        found.append(status.Check("nequip", status.installed("nequip")))
+    except OptionsError as error:
+        found.append(status.Check("nequip", status.installed("nequip"), False, str(error)))
+    return [*found, status.command_on_path("nequip-train")]
 
 
 def _lammps(check: Any) -> Any:
@@ -53,7 +72,7 @@ def _ipi(check: Any) -> Any:
         return check("i-PI", "not installed", None, "only for path integrals: pip install 'hint-mlip[ipi]'")
 
 
-def _show(found: list, ready: bool) -> None:
+def _show(found: list, ready: bool, command: str) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -64,7 +83,7 @@ def _show(found: list, ready: bool) -> None:
         advice = f"  [bold]-> {escape(check.advice)}[/]" if check.advice else ""
         console.print(f"{marks[check.ok]} {check.name:{width}}  {escape(check.found)}{advice}")
     if ready:
-        console.print("[green]ready[/]: mace_run_train --loss hint_hutchinson ...")
+        console.print(f"[green]ready[/]: {command}")
     else:
         console.print("[red]not ready[/]: put the lines with NO right, from the top")
 

@@ -51,10 +51,10 @@ class Check:
 def checks() -> list[Check]:
     """Everything, in the order in which it should be put right."""
     found = [Check("hint", __version__), Check("python", platform.python_version()), *map(_version, TESTED)]
-    if _installed("torch") is None:
+    if installed("torch") is None:
         return found
     found += [_entry_point(), _autoload(), _hook()]
-    if _installed("mace-torch") is not None:
+    if installed("mace-torch") is not None:
         found += [*_modules(), _losses(), command_on_path()]
     return found
 
@@ -64,7 +64,8 @@ def ready(found: list[Check]) -> bool:
     return all(check.ok is not False for check in found)
 
 
-def _installed(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """Version of a package, None without it."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -72,7 +73,7 @@ def _installed(package: str) -> str | None:
 
 
 def _version(package: str) -> Check:
-    found, tested = _installed(package), TESTED[package]
+    found, tested = installed(package), TESTED[package]
     if found is None:
         optional = OPTIONAL.get(package)
         extra = "label" if package == "tblite" else "mace"
@@ -148,13 +149,13 @@ def _losses() -> Check:
     return Check("--loss", "hint_* missing", False, _other_version())
 
 
-def command_on_path() -> Check:
+def command_on_path(command: str = COMMAND) -> Check:
     """Which ``mace_run_train`` a shell would run, and whether it belongs to this environment."""
-    found = shutil.which(COMMAND)
+    found = shutil.which(command)
     here = Path(sysconfig.get_path("scripts"))
     if found is None:
-        return Check(COMMAND, "not on PATH", False, f"activate this environment, or call {here / COMMAND}")
+        return Check(command, "not on PATH", False, f"activate this environment, or call {here / command}")
     if Path(found).parent.resolve() == here.resolve():
-        return Check(COMMAND, found)
-    advice = f"it is not the one of {sys.executable}: activate this environment, or call {here / COMMAND}"
-    return Check(COMMAND, found, False, advice)
+        return Check(command, found)
+    advice = f"it is not the one of {sys.executable}: activate this environment, or call {here / command}"
+    return Check(command, found, False, advice)

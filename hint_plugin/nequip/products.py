@@ -34,6 +34,7 @@ class ForceOutputWithProducts:
             products = torch.stack([self._moved(before, -v) - self._moved(before, v) for v in probes])
         else:
             positions = data["pos"]
+            given = positions.requires_grad
             positions.requires_grad_(True)
             data = self._with_graph(data)
             forces = data["forces"]
@@ -41,6 +42,8 @@ class ForceOutputWithProducts:
                 products = hvp_from_forces(forces, positions, probes, create_graph=self.training)
             else:  # lone atoms
                 products = torch.zeros_like(probes)
+            if not given:  # as NequIP's module does: compiled code is kept by it
+                positions.requires_grad_(False)
         data[HVP] = products.transpose(0, 1)
         return data
 
