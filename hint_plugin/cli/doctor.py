@@ -10,8 +10,8 @@ def doctor(
 ) -> None:
     """Say what is installed and active, or what to do.
 
-    Exit status: 0 when `mace_run_train --loss hint_*` works as it is (`nequip-train`, where NequIP is installed
-    in place of MACE), 1 when not.
+    Exit status: 0 when `mace_run_train --loss hint_*` works as it is (`nequip-train`, where NequIP is
+    installed in place of MACE), 1 when not.
     """
     import contextlib
     import json

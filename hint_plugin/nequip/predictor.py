@@ -74,6 +74,7 @@ class NequipPredictor:
         versions.check()
         self.model = load_model(Path(path)).to(usable_device(device)).eval().requires_grad_(False)
         self.device, self.batch_size, self.head, self.heads = device, batch_size, "Default", ["Default"]
+        self.architecture = _architecture(self.model)
         facts = self.model.metadata
         self.dtype = DTYPES[facts["model_dtype"]]
         if dtype not in (None, facts["model_dtype"]):
@@ -89,14 +90,6 @@ class NequipPredictor:
 
     #: Whether the model is of one dtype for good.
     fixed_dtype = True
-
-    @property
-    def architecture(self) -> str:
-        """ "NequIP", "Allegro" or "AlphaNet"."""
-        names = {type(module).__name__ for module in self.model.modules()}
-        if "AlphaNetEnergies" in names:
-            return "AlphaNet"
-        return "Allegro" if "Allegro_Module" in names else "NequIP"
 
     def plain_edges(self) -> torch.nn.Module:
         """The model by its edges, see `hint_plugin.nequip.edges`."""
@@ -199,6 +192,14 @@ def load_model(path: Path) -> Any:
         finally:
             set_workflow_state(state)
             torch.set_default_dtype(dtype)
+
+
+def _architecture(model: torch.nn.Module) -> str:
+    """ "NequIP", "Allegro" or "AlphaNet"; before it is scripted, which changes its parts."""
+    names = {type(module).__name__ for module in model.modules()}
+    if "AlphaNetEnergies" in names:
+        return "AlphaNet"
+    return "Allegro" if "Allegro_Module" in names else "NequIP"
 
 
 def _training(path: Path) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """What an AlphaNet is made of, and the three sizes that have a name."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: a packaged model (torch.package) holds this file, and a dataclass
+# there cannot look up annotations that are text.
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
