@@ -12,7 +12,6 @@ pytest.importorskip("nequip", reason="NequIP has an environment of its own: make
 import torch
 from ase import Atoms
 from nequip.utils.global_state import set_global_state
-
 from nequip_runs import (
     CELLS,
     MOLECULES,
@@ -65,7 +64,7 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """``trained["NequIP"]``, ``"Allegro"``, ``"AlphaNet"``: float64, two epochs of tests/data/molecules.xyz."""
+    """``trained["NequIP"]``, ``"Allegro"``, ``"AlphaNet"``: float64, two epochs of the molecules."""
     return Trained(tmp_path_factory.mktemp("trained"))
 
 

@@ -1,0 +1,109 @@
+"""What NequIP makes of a model that was trained with Hessians: packages and compiled models, without HINT."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nequip", reason="NequIP has an environment of its own: make test")
+
+import numpy as np
+from ase import Atoms
+from nequip_runs import MOLECULES, command, frames_of, model_config, run_command, train
+
+from hint_plugin.nequip.predictor import NequipPredictor
+
+#: A process as on a machine without HINT: `import hint_plugin` fails, and NequIP has no such extension.
+STRANGER = """
+import importlib.metadata, json, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "hint_plugin":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+found = importlib.metadata.entry_points
+
+def entry_points(**wanted):
+    if wanted.get("group") != "nequip.extension":
+        return found(**wanted)
+    return importlib.metadata.EntryPoints(e for e in found(**wanted) if e.value != "hint_plugin")
+
+importlib.metadata.entry_points = entry_points
+
+from ase.io import read
+from nequip.integrations.ase import NequIPCalculator
+
+path, frames = sys.argv[1:]
+load = NequIPCalculator.from_compiled_model if path.endswith(".pt2") else NequIPCalculator._from_saved_model
+calculator = load(path)
+results = []
+for atoms in read(frames, ":3"):
+    bare = atoms.__class__(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.calc = calculator
+    results.append([bare.get_potential_energy(), bare.get_forces().tolist()])
+assert not [name for name in sys.modules if name.partition(".")[0] == "hint_plugin"]
+print("\\n" + json.dumps(results))
+"""
+
+
+def by_a_stranger(folder: Path, model: Path, frames: Path) -> list[tuple[float, np.ndarray]]:
+    """Energies and forces of three structures by NequIP's calculator, where there is no HINT."""
+    script = folder / "stranger.py"
+    script.write_text(STRANGER)
+    done = run_command(
+        folder, sys.executable, str(script), str(model), str(frames), TORCH_DEVICE_BACKEND_AUTOLOAD="0"
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return [(float(energy), np.array(forces)) for energy, forces in found]
+
+
+def assert_as_predicted(found: list[tuple[float, np.ndarray]], checkpoint: Path, frames: list[Atoms]) -> None:
+    for (energy, forces), wanted in zip(found, NequipPredictor(checkpoint).predict(frames), strict=True):
+        assert energy == pytest.approx(wanted.energy, abs=1e-9)
+        np.testing.assert_allclose(forces, wanted.forces, atol=1e-9)
+        assert np.abs(forces).max() > 1e-3
+
+
+def contents(package: Path) -> list[str]:
+    with zipfile.ZipFile(package) as archive:
+        return [name.partition("/")[2] for name in archive.namelist()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["NequIP", "AlphaNet"])
+def test_package_runs_without_hint(tmp_path, trained, packaged, kind):
+    """Of NequIP's model nothing is HINT's; of AlphaNet the model is, and goes along."""
+    names = [name for name in contents(packaged[kind]) if "hint" in name.lower()]
+    if kind == "NequIP":
+        assert not names
+    else:
+        models = ("config", "frames", "layers", "model", "radial")
+        wanted = [f"hint_plugin/models/alphanet/{name}.py" for name in models]
+        assert sorted(names) == ["hint_plugin/errors.py", *wanted, "hint_plugin/nequip/alphanet.py"]
+    found = by_a_stranger(tmp_path, packaged[kind], MOLECULES)
+    assert_as_predicted(found, trained[kind].checkpoint, frames_of(MOLECULES, ":3"))
+
+
+@pytest.mark.slow
+def test_compiled_model_runs_without_hint(tmp_path):
+    """Trained on molecules without cells, of which NequIP alone cannot make an example with a stress."""
+    model = model_config("NequIP", num_layers=1, num_features=2)  # the compiler takes its time
+    checkpoint = train(tmp_path, {"training_module.model": model, "trainer.max_epochs": 1}).checkpoint
+    compiled = tmp_path / "model.nequip.pt2"
+    options = ("--mode", "aotinductor", "--device", "cpu", "--target", "ase")
+    run_command(tmp_path, command("nequip-compile"), str(checkpoint), str(compiled), *options)
+    boxed = []
+    for atoms in frames_of(MOLECULES, ":3"):
+        atoms.cell = 20 * np.eye(3)
+        boxed.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell))
+    from ase.io import write
+
+    write(tmp_path / "boxed.xyz", boxed)
+    found = by_a_stranger(tmp_path, compiled, tmp_path / "boxed.xyz")
+    assert_as_predicted(found, checkpoint, boxed)
