@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 pytest.importorskip("nequip", reason="NequIP has an environment of its own: make test")
@@ -11,7 +13,6 @@ import torch
 from ase import Atoms
 from nequip_runs import BUILDERS, build, build_hessian, gradient, make_batch, mixed_labels
 
-from hint_plugin.core.labels import VALIDATION_STEP
 from hint_plugin.core.losses import HessianLoss, LossMode
 from hint_plugin.data import HessianLabel, read_label
 from hint_plugin.nequip.fields import PRODUCTS, Products
@@ -92,6 +93,7 @@ def test_outputs_are_those_of_the_plain_model(kind, systems, molecules, cells, b
         wanted = plain(make_batch(frames, fields=False))
         found = build_hessian(kind, {"split": split}).train()(batch)
         assert (PRODUCTS in found) == any(labels)
+        assert not batch["pos"].requires_grad
         assert set(batch) == names  # what the loss is compared with
         for name in OUTPUTS:
             assert found[name].shape == wanted[name].shape, name
@@ -210,6 +212,7 @@ def test_gradient_to_parameters_is_that_of_finite_differences(mode, both):
 def test_split_changes_no_number(kind, both):
     """Nor does `auto`, which splits this batch: its unlabelled crystals have many edges."""
     labels = mixed_labels(both)
+    labels[4] = HessianLabel.full(labels[4].hessian, weight=0.25)
     batch = make_batch(both, labels, step=7)
     found = {}
     for split in ("never", "always", "auto"):
@@ -279,13 +282,14 @@ def test_validation_probes_are_fixed_and_their_own(molecules):
     batch = make_batch(frames, step=0)
     trained = products(model.train()(batch))
     first = products(model.eval()(batch))
+    model.train()(make_batch(frames, step=8))
     again = products(model.eval()(make_batch(frames, step=9)))
     assert trained.probes.shape[0] == 2 and first.probes.shape[0] == 3
     assert torch.equal(first.probes, again.probes) and torch.equal(first.predicted, again.predicted)
     assert torch.equal(first.probes.abs(), torch.ones_like(first.probes))
     columns = trained.probes.reshape(2, -1)
     assert columns.sum() == 6 and ((columns == 0) | (columns == 1)).all()  # one column a structure
-    assert model.hint_step == 0 and VALIDATION_STEP == -1
+    assert model.hint_step == 8  # of the training, which validation leaves alone
     assert not first.predicted.requires_grad
 
 
@@ -318,3 +322,55 @@ def test_modifiers_of_nequip(molecules):
     hydrogens = torch.tensor([[2.0], [3.0]])
     torch.testing.assert_close((found - before).detach(), 37.0 * hydrogens.double())
     assert PRODUCTS in model(batch)
+
+
+# compiled code ----------------------------------------------------------------------------------------------
+
+minutes = (
+    pytest.mark.skipif(not os.environ.get("HINT_COMPILE"), reason="minutes a model: set HINT_COMPILE=1"),
+    pytest.mark.timeout(3600),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "options", "backend"),
+    [
+        ("NequIP", {"num_layers": 1, "l_max": 0}, "traced"),
+        pytest.param("NequIP", {"num_layers": 1}, "inductor", marks=minutes),
+        pytest.param("Allegro", {"num_layers": 1}, "traced", marks=minutes),
+        pytest.param("AlphaNet", {"layers": 1}, "traced", marks=minutes),
+    ],
+)
+def test_compiled_models_equal_eager_ones(kind, options, backend, molecules, monkeypatch):
+    """`compile_mode: compile`: H v is made within NequIP's graph, of any batch once it is there.
+
+    Traced: that graph as it is, without TorchInductor, which takes most of the time.
+    """
+    if backend == "traced":
+        monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
+    if kind == "NequIP":
+        options = {**options, "num_features": 2, "num_bessels": 2, "radial_mlp_width": 4}
+    hessian = {"probes": 2, "validation_probes": 2, "split": "never"}
+    eager = build_hessian(kind, hessian, **options)
+    compiled = build_hessian(kind, hessian, **options, compile_mode="compile")
+    graphs = compiled._compiled_cache[0]
+    for training in (True, False):
+        for count, labels in (
+            (5, mixed_labels(molecules[:5])),
+            (7, mixed_labels(molecules[:7])),
+            (6, [read_label(atoms) for atoms in molecules[:6]]),
+            (6, [None] * 5 + [read_label(molecules[5])]),
+            (1, [read_label(molecules[0])]),  # too few for NequIP to compile
+        ):
+            batch = make_batch(molecules[:count], labels, step=count)
+            wanted, found = (model.train(training)(batch) for model in (eager, compiled))
+            assert len(graphs) == (1 if training else 2)
+            assert relative(products(found).predicted, products(wanted).predicted) < 1e-10
+            assert relative(found["forces"], wanted["forces"]) < 1e-10
+            if training:
+                pair = [gradient(m, loss(out, batch)) for m, out in ((compiled, found), (eager, wanted))]
+                assert relative(*pair) < 1e-10
+            else:
+                assert float(hessian_loss(found)) == pytest.approx(float(hessian_loss(wanted)), rel=1e-10)
+            assert not batch["pos"].requires_grad  # compiled code is kept by it

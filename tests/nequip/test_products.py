@@ -93,7 +93,8 @@ def test_package_runs_without_hint(tmp_path, trained, packaged, kind):
 @pytest.mark.slow
 def test_compiled_model_runs_without_hint(tmp_path):
     """Trained on molecules without cells, of which NequIP alone cannot make an example with a stress."""
-    model = model_config("NequIP", num_layers=1, num_features=2)  # the compiler takes its time
+    small = {"num_layers": 1, "l_max": 0, "num_features": 2, "num_bessels": 2}  # the compiler takes its time
+    model = model_config("NequIP", **small)
     checkpoint = train(tmp_path, {"training_module.model": model, "trainer.max_epochs": 1}).checkpoint
     compiled = tmp_path / "model.nequip.pt2"
     options = ("--mode", "aotinductor", "--device", "cpu", "--target", "ase")
