@@ -2,8 +2,9 @@
 
     tasks ──chunks──> Parsl ──> batch jobs ──> workers, one engine each ──> (number, result or Failure)
 
-Frames travel in chunks, because a message for each would cost more than a small frame. When a worker or a
-node dies, the frames of its chunk are given again one by one, so that the one that kills is found alone.
+Frames travel in chunks, because a message for each would cost more than a small frame. A frame that kills its
+engine comes back as `Death` and is given again. When a whole node dies, the frames of its chunk are given
+again one by one, so that one that kills nodes is found alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 from hint_plugin import __version__
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling.parsl_config import ParslRun
-from hint_plugin.labelling.parsl_worker import ChunkResult, work_on
+from hint_plugin.labelling.parsl_worker import ChunkResult, Death, work_on
 from hint_plugin.labelling.pool import Failure, Work
 
 _CHUNK_SECONDS = 10.0
@@ -128,8 +129,15 @@ class _Feeder:
                     self._run.jobs.forgive()
                 self._sizes.seen(len(chunk.tasks), result.seconds)
                 self._fill()  # before results are written: workers do not wait for the disk
-                for (number, _), outcome in zip(chunk.tasks, result.outcomes, strict=True):
-                    yield number, outcome
+                for task, outcome in zip(chunk.tasks, result.outcomes, strict=True):
+                    if not isinstance(outcome, Death):
+                        yield task[0], outcome
+                    else:
+                        who = "the worker process"
+                        yield from self._again_or_failed(
+                            _Chunk([task], chunk.lost), who, outcome.host, outcome.how
+                        )
+                self._fill()
             else:
                 yield from self._lost(chunk, error)
                 self._fill()
@@ -172,16 +180,21 @@ class _Feeder:
                 f"workers die before their first frame is done: {error}. Their output is in "
                 f"{self._run.config.run_dir}"
             )
+        yield from self._again_or_failed(chunk, who, error.hostname)
+
+    def _again_or_failed(
+        self, chunk: _Chunk, who: str, host: str, how: str = "out of memory?"
+    ) -> Iterator[tuple[int, Failure]]:
+        """Give the frames of a chunk again; a frame that has had all its tries is a failure."""
         frames = [number for number, _ in chunk.tasks]
         if len(frames) == 1 and chunk.lost >= self._run.retries:
             times = f"{chunk.lost + 1} times" if chunk.lost else "once"
-            message = f"{who} that computed it died {times}, the last on {error.hostname} (out of memory?)"
-            yield frames[0], Failure(message)
+            yield frames[0], Failure(f"{who} that computed it died {times}, the last on {host} ({how})")
             return
         _log.warning(
             "%s on %s died; %s given again, try %d of %d",
             who,
-            error.hostname,
+            host,
             f"frame {frames[0]} is" if len(frames) == 1 else f"{len(frames)} frames are",
             chunk.lost + 2,
             self._run.retries + 1 + (len(frames) > 1),

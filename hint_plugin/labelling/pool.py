@@ -15,18 +15,16 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from hint_plugin.core.threads import one_thread_each
 from hint_plugin.errors import EngineError, HintError
 
-_MOST_FAILED_STARTS = 3
+MOST_FAILED_STARTS = 3
 
 Work = Callable[[Any], Any]
-_READY, _DONE, _ERROR = "ready", "done", "error"
+READY, DONE, ERROR = "ready", "done", "error"
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,66 @@ class Failure:
     message: str
 
 
-@dataclass
-class _Worker:
-    process: BaseProcess
-    pipe: Connection
-    stderr: Path
-    ready: bool = False
-    number: int | None = None  # the task in flight
+class Worker:
+    """A process with an engine, at the other end of a pipe of its own.
+
+    Args:
+        setup: called once in the process; returns the function that does a payload. It must be picklable.
+
+    Attributes:
+        ready: it has said that it is set up.
+        number: the task in flight.
+    """
+
+    def __init__(self, setup: Callable[[], Work]) -> None:
+        self.ready = False
+        self.number: int | None = None
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        handle, name = tempfile.mkstemp(prefix="hint-label-")
+        self._stderr, self._stderr_path = os.fdopen(handle, "rb"), Path(name)
+        self._process = context.Process(target=_serve, args=(theirs, setup, name), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the death of the worker is the end of the pipe
+
+    def receive(self) -> tuple[str, Any]:
+        """What it says next: ("ready", None), ("done", result or Failure), ("error", HintError).
+
+        Raises:
+            EOFError, OSError: it has died.
+        """
+        kind, value = self.pipe.recv()
+        if not self.ready:
+            self._stderr_path.unlink(missing_ok=True)  # both have it open: nothing is left, however they end
+            self.ready = True
+        return kind, value
+
+    def send(self, payload: Any) -> None:
+        """Give it a payload, or None to end it; if it is dead, `receive` finds out."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(payload)
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        self._process.terminate()
+
+    def bury(self) -> str:
+        """Wait for a process that ends, clean up, and say how it ended."""
+        self._process.join(timeout=10)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        code = self._process.exitcode or 0
+        how = f"exit code {code}"
+        if code < 0:
+            how = f"killed by {signal.Signals(-code).name}"
+            how += " (out of memory?)" if code == -signal.SIGKILL else ""
+        last_words = self._stderr.read()[-400:].decode(errors="replace").strip()
+        self._stderr.close()
+        self._stderr_path.unlink(missing_ok=True)
+        self.pipe.close()
+        self._process.close()
+        return how + (f": {last_words}" if last_words else "")
 
 
 def run_tasks(
@@ -59,93 +110,68 @@ def run_tasks(
         HintError: what `setup` raised.
         EngineError: workers die before they can start.
     """
-    context, todo, failed_starts = multiprocessing.get_context("spawn"), iter(tasks), 0
-    workers: list[_Worker] = []
-    with tempfile.TemporaryDirectory(prefix="hint-label-") as folder:
-        try:
-            workers += [_start(context, setup, folder) for _ in range(jobs)]
-            while workers:
-                ready = wait([worker.pipe for worker in workers])
-                for worker in [worker for worker in workers if worker.pipe in ready]:
-                    try:
-                        kind, value = worker.pipe.recv()
-                    except (EOFError, OSError):
-                        workers.remove(worker)
-                        obituary = _bury(worker)
-                        failed_starts += not worker.ready
-                        if failed_starts >= _MOST_FAILED_STARTS:
-                            raise EngineError(f"workers die before their first frame: {obituary}") from None
-                        if worker.number is not None:
-                            yield worker.number, Failure(obituary)
-                        workers.append(_start(context, setup, folder))
-                        continue
-                    if kind == _ERROR:
-                        raise value
-                    worker.ready = True
-                    if kind == _DONE and worker.number is not None:
-                        yield worker.number, value
-                    if not _give(worker, todo):
-                        workers.remove(worker)
-                        _bury(worker)
-        finally:
-            for worker in workers:
-                worker.process.terminate()
-            for worker in workers:
-                _bury(worker)
-
-
-def _start(context: SpawnContext, setup: Callable[[], Work], folder: str) -> _Worker:
-    ours, theirs = context.Pipe()
-    handle, name = tempfile.mkstemp(dir=folder)
-    os.close(handle)
-    process = context.Process(target=_serve, args=(theirs, setup, name), daemon=True)
-    with one_thread_each():
-        process.start()
-    theirs.close()  # so that the death of the worker is the end of the pipe
-    return _Worker(process, ours, Path(name))
-
-
-def _give(worker: _Worker, todo: Iterator[tuple[int, Any]]) -> bool:
-    worker.number, payload = next(todo, (None, None))
-    with contextlib.suppress(OSError):  # it died meanwhile: the next recv finds out
-        worker.pipe.send(payload)
-    return worker.number is not None
-
-
-def _bury(worker: _Worker) -> str:
-    """Wait for a process that ends, clean up, and say how it ended."""
-    worker.process.join(timeout=10)
-    if worker.process.exitcode is None:
-        worker.process.kill()
-        worker.process.join()
-    code = worker.process.exitcode or 0
-    how = f"exit code {code}"
-    if code < 0:
-        how = f"killed by {signal.Signals(-code).name}"
-        how += " (out of memory?)" if code == -signal.SIGKILL else ""
-    last_words = worker.stderr.read_bytes()[-400:].decode(errors="replace").strip()
-    worker.stderr.unlink()
-    worker.pipe.close()
-    worker.process.close()
-    return f"the worker process died: {how}" + (f": {last_words}" if last_words else "")
+    todo, failed_starts = iter(tasks), 0
+    workers: list[Worker] = []
+    try:
+        with one_thread_each():
+            workers += [Worker(setup) for _ in range(jobs)]
+        while workers:
+            ready = wait([worker.pipe for worker in workers])
+            for worker in [worker for worker in workers if worker.pipe in ready]:
+                try:
+                    kind, value = worker.receive()
+                except (EOFError, OSError):
+                    workers.remove(worker)
+                    obituary = f"the worker process died: {worker.bury()}"
+                    failed_starts += not worker.ready
+                    if failed_starts >= MOST_FAILED_STARTS:
+                        raise EngineError(f"workers die before their first frame: {obituary}") from None
+                    if worker.number is not None:
+                        yield worker.number, Failure(obituary)
+                    with one_thread_each():
+                        workers.append(Worker(setup))
+                    continue
+                if kind == ERROR:
+                    raise value
+                if kind == DONE and worker.number is not None:
+                    yield worker.number, value
+                worker.number, payload = next(todo, (None, None))
+                worker.send(payload)
+                if worker.number is None:
+                    workers.remove(worker)
+                    worker.bury()
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.bury()
 
 
 def _serve(pipe: Connection, setup: Callable[[], Work], stderr: str) -> None:
     """What a worker does: Ctrl-C is the parent's business, and libraries print into a file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _redirect_output(stderr)
     try:
         work = setup()
     except HintError as error:
-        pipe.send((_ERROR, error))
+        pipe.send((ERROR, error))
         return
-    pipe.send((_READY, None))
+    pipe.send((READY, None))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
         while (payload := pipe.recv()) is not None:
-            pipe.send((_DONE, try_work(work, payload)))
+            pipe.send((DONE, _try_work(work, payload)))
 
 
-def try_work(work: Work, payload: Any) -> Any:
+def _end_with_parent() -> None:
+    """A frame can take hours: when nobody waits for it any more, it ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _try_work(work: Work, payload: Any) -> Any:
     """The result, or a `Failure` that says what was raised."""
     try:
         return work(payload)
