@@ -32,6 +32,9 @@
 #include <map>
 #include <sstream>
 #include <thread>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #define HINT_FLERR __FILE__, __LINE__ // torch's headers know nothing of FLERR, and may undo it
 
@@ -81,6 +84,19 @@ std::string not_supported(const std::string &wanted) {
     if (flags.find(" " + word + " ") == std::string::npos)
       lacking += (lacking.empty() ? "" : ", ") + word;
   return lacking;
+}
+
+// Let freed memory be used again, rather than be given back and asked for anew: see
+// hint_plugin/core/memory.py.
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  for (const char *name : {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"})
+    if (std::getenv(name))
+      return;
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, -1);
+#endif
 }
 
 } // namespace
@@ -203,6 +219,8 @@ void PairHint::load(const std::string &path) {
   model = std::make_unique<Model>();
   model->path = path;
   choose_device();
+  if (model->device.is_cpu())
+    keep_freed_memory();
   if (!std::ifstream(path).good())
     error->one(HINT_FLERR, "pair_coeff for hint: {} cannot be read", path);
   const bool compiled = path.size() > 4 && path.compare(path.size() - 4, 4, ".pt2") == 0;
@@ -450,6 +468,8 @@ void PairHint::compute(int eflag, int vflag) {
       auto out = model->compiled->run({r, index, kind, mask});
       energies = out[0], gradient = out[1];
     } else {
+      // on a CPU the profiling executor has nothing to fuse and only cuts the graph into pieces
+      torch::jit::GraphOptimizerEnabledGuard optimize(!where.is_cpu());
       auto out = model->module.forward({r, index, kind, mask}).toTuple();
       energies = out->elements()[0].toTensor(), gradient = out->elements()[1].toTensor();
     }

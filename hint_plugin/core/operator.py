@@ -15,8 +15,8 @@ from hint_plugin.core.hvp import EnergyFunction, ForceFunction, hvp_by_differenc
 class HessianOperator:
     """v -> H v at fixed positions; symmetric, [3N, 3N], row-major (atom, axis), eV/A^2.
 
-    The graph of the forces is built once and kept; every product is one backward pass through it. Nothing of
-    size 3N x 3N is made unless `dense` is asked for, and then one column at a time.
+    The graph of the forces is built once and kept; products are backward passes through it, several to a pass
+    for small structures. Nothing of size 3N x 3N is made unless `dense` is asked for.
 
     Build it by one of
 

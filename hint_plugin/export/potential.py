@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from hint_plugin.core.devices import DTYPES
 from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.memory import keep_freed_memory
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
@@ -109,6 +111,8 @@ class Potential:
         self.path = Path(path)
         self.module, self.metadata = load_artifact(path, device=device, dtype=dtype)
         self.device = torch.device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.batch_size = batch_size
         self.dtype = DTYPES[dtype or self.metadata.dtype]
         self._kept = Neighbours(self.metadata.cutoff, skin)
@@ -190,11 +194,19 @@ class Potential:
         ).requires_grad_(True)
         shifts = graph.shifts.to(self.dtype)
         vectors = positions.index_select(0, j) - positions.index_select(0, i) + shifts
-        energies = self.module.energies(vectors, graph.index, graph.species)
+        with self._as_written():
+            energies = self.module.energies(vectors, graph.index, graph.species)
         if len(vectors) == 0:
             return graph, energies, 0.0 * vectors, positions
         (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
         return graph, energies, gradient, positions
+
+    def _as_written(self) -> AbstractContextManager[object]:
+        """TorchScript without its profiling executor on a CPU: steps 4 % faster, a first one several times.
+
+        There it has no kernels to fuse, and recorded profiles only cut the graph into pieces.
+        """
+        return torch.jit.optimized_execution(self.device.type != "cpu")
 
     @torch.enable_grad()
     def _forces(self, graph: Graph, gradient: Tensor) -> Tensor:
@@ -207,7 +219,7 @@ class Potential:
         graph = self._graph(frames, neighbours)
         vectors = graph.vectors.to(self.dtype)
         mask = torch.ones(len(graph.species), dtype=self.dtype, device=self.device)
-        with torch.enable_grad():
+        with torch.enable_grad(), self._as_written():
             energies, gradient = self.module(vectors, graph.index, graph.species, mask)
         return self._evaluations(graph, energies, gradient)
 
