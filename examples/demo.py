@@ -95,17 +95,18 @@ def run(command: str, folder: Path, log: Path | None = None) -> float:
     return time.perf_counter() - start
 
 
-def make_data(folder: Path, jobs: int) -> None:
+def make_data(folder: Path, jobs: int, fraction: float) -> None:
     """Geometries, and their labels by ``hint label``."""
     names = (*MOLECULES, *REACTIONS)
     sets = {
-        "train": (shaken(names, 60, seed=1), "full"),
-        "more": (shaken(names, 180, seed=2), "none"),
-        "valid": (shaken(names, 12, seed=3), "full"),
-        "geometries": (shaken(names, 24, seed=4), "full"),
-        "molecules": (shaken(HELD_OUT, 18, seed=5), "full"),
+        "train": (names, 60, "full"),
+        "more": (names, 180, "none"),
+        "valid": (names, 12, "full"),
+        "geometries": (names, 24, "full"),
+        "molecules": (HELD_OUT, 18, "full"),
     }
-    for name, (frames, hessian) in sets.items():
+    for seed, (name, (chosen, each, hessian)) in enumerate(sets.items(), start=1):
+        frames = shaken(chosen, max(2, round(fraction * each)), seed=seed)
         if not (folder / f"{name}.xyz").exists():
             write_frames(folder / f"{name}_geometries.xyz", frames)
             label(f"{name}_geometries.xyz -o {name}.xyz --hessian {hessian}", folder, jobs)
@@ -270,6 +271,7 @@ def read_options(text: str, epochs: int) -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes at a time")
     parser.add_argument("--epochs", type=int, default=epochs, help=f"of each training (default: {epochs})")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the frames, to see that it runs")
     options = parser.parse_args()
     options.output = options.output.resolve()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -281,7 +283,7 @@ def main() -> None:
     options = read_options(__doc__ or "", EPOCHS)
     folder = options.output
     console.rule("labels")
-    make_data(folder, options.jobs)
+    make_data(folder, options.jobs, options.fraction)
     console.rule("training, evaluation, molecular dynamics")
     longest_first = sorted(TRAININGS, key=lambda job: ("--loss" not in job.options, job.model != MACE))
     with ThreadPoolExecutor(max(1, min(options.jobs, len(TRAININGS)))) as pool:

@@ -71,7 +71,7 @@ def main() -> None:
     data, folder = options.output, options.output / "nequip"
     folder.mkdir(exist_ok=True)
     console.rule("labels")
-    make_data(data, options.jobs)
+    make_data(data, options.jobs, options.fraction)
     for test in TESTS:  # `hint evaluate` names its sources as they are given
         link = folder / f"{test}.xyz"
         if not link.exists():

@@ -14,7 +14,18 @@ DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 
 
 def run(folder: Path) -> str:
-    command = [sys.executable, str(DEMO), "-o", str(folder), "--epochs", "1", "--jobs", "2"]
+    command = [
+        sys.executable,
+        str(DEMO),
+        "-o",
+        str(folder),
+        "--epochs",
+        "1",
+        "--fraction",
+        "0.1",
+        "--jobs",
+        "2",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

@@ -30,13 +30,18 @@ def small_alphanet(dtype: torch.dtype) -> AlphaNet:
     return AlphaNet(NUMBERS, config, average_neighbours=8.0, atomic_energies=E0S, scale=2.0).to(dtype)
 
 
-def make_checkpoint(kind: str, dtype: str, folder: Path, correlation: int = 3) -> Path:
-    """A saved model that `hint export` reads; `correlation` is MACE's."""
+def make_checkpoint(kind: str, dtype: str, folder: Path, correlation: int = 3, max_ell: int = 2) -> Path:
+    """A saved model that `hint export` reads; `correlation` and `max_ell` are MACE's."""
     path = folder / f"{kind}_{dtype}.model"
     model: Any = small_alphanet(DTYPES[dtype])
     if kind == "mace":
         model = small_mace(
-            NUMBERS, correlation=correlation, energies=np.array(E0S), scale=2.0, dtype=DTYPES[dtype]
+            NUMBERS,
+            correlation=correlation,
+            max_ell=max_ell,
+            energies=np.array(E0S),
+            scale=2.0,
+            dtype=DTYPES[dtype],
         )
     torch.save(model, path)
     return path

@@ -17,6 +17,7 @@ def small_mace(
     irreps: str = "4x0e + 4x1o",
     *,
     correlation: int = 2,
+    max_ell: int = 2,
     energies: Any = None,
     scale: float = 1.0,
     heads: Sequence[str] = ("Default",),
@@ -29,6 +30,7 @@ def small_mace(
         numbers: atomic numbers of the elements.
         irreps: hidden features.
         correlation: order of the product basis.
+        max_ell: largest order of the spherical harmonics.
         energies: of the lone atoms, eV; zeros by default.
         scale: of the interaction energy.
         heads: names of the heads.
@@ -45,7 +47,7 @@ def small_mace(
             r_max=4.0,
             num_bessel=4,
             num_polynomial_cutoff=5,
-            max_ell=2,
+            max_ell=max_ell,
             interaction_cls=block,
             interaction_cls_first=block,
             num_interactions=2,
