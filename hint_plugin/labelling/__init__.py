@@ -3,6 +3,7 @@
 Importing this loads no quantum chemistry.
 """
 
+from hint_plugin.labelling.calculator import EngineCalculator
 from hint_plugin.labelling.engine import Engine, Labels, Prepared, SinglePoint, make_labels
 from hint_plugin.labelling.plan import LabelSettings
 from hint_plugin.labelling.registry import ENGINES, EngineEntry, list_engines, make_engine
@@ -11,6 +12,7 @@ from hint_plugin.labelling.runner import LabelSummary, run_labelling
 __all__ = [
     "ENGINES",
     "Engine",
+    "EngineCalculator",
     "EngineEntry",
     "LabelSettings",
     "LabelSummary",

@@ -26,12 +26,13 @@ _PROBES_FOR_PAIR_NOISE = 4  # six pairs; fewer can agree by chance
 
 @dataclass(frozen=True)
 class SinglePoint:
-    """Energy (eV), forces [N, 3] (eV/A), and stress [6] (eV/A^3, ASE's order and sign) for 3D-periodic
-    cells."""
+    """Energy (eV), forces [N, 3] (eV/A), stress [6] (eV/A^3, ASE's order and sign) for 3D-periodic cells, and
+    the dipole moment [3] (e A) of a molecule where the engine has one."""
 
     energy: float
     forces: NDArray
     stress: NDArray | None = None
+    dipole: NDArray | None = None
 
 
 class Prepared(Protocol):
@@ -39,8 +40,8 @@ class Prepared(Protocol):
 
     provenance: dict[str, Any]
 
-    def single_point(self) -> SinglePoint:
-        """At the structure itself. Raises EngineError."""
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
+        """At the structure itself, or at positions [N, 3] near it. Raises EngineError."""
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A at positions [N, 3] near the structure. Raises EngineError."""

@@ -7,9 +7,11 @@ at. Here each worker has a pipe of its own and one task at a time.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -22,6 +24,7 @@ from hint_plugin.core.threads import one_thread_each
 from hint_plugin.errors import EngineError, HintError
 
 MOST_FAILED_STARTS = 3
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 Work = Callable[[Any], Any]
 READY, DONE, ERROR = "ready", "done", "error"
@@ -150,7 +153,7 @@ def run_tasks(
 def _serve(pipe: Connection, setup: Callable[[], Work], stderr: str) -> None:
     """What a worker does: Ctrl-C is the parent's business, and libraries print into a file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _end_with_parent()
     _redirect_output(stderr)
     try:
         work = setup()
@@ -164,10 +167,15 @@ def _serve(pipe: Connection, setup: Callable[[], Work], stderr: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """A frame can take hours: when nobody waits for it any more, it ends."""
+    """A frame can take hours: when nobody waits for it any more, it ends. (Elsewhere after the frame.)
+
+    By the kernel: a thread that watches would make every allocation of the engine take a lock.
+    """
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent.pid:  # it had died before
         os._exit(1)
 
 

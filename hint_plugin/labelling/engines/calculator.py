@@ -99,9 +99,11 @@ class PreparedCalculator(ByDifferences):
         self._analytic = analytic
         self.provenance: dict[str, Any] = {}
 
-    def single_point(self) -> SinglePoint:
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """Energy (the one whose gradient the forces are, where the calculator tells them apart), forces,
-        stress. Raises EngineError."""
+        stress, dipole. Raises EngineError."""
+        if positions is not None:
+            self._atoms.positions = positions
         calculator = self._atoms.calc
         known = getattr(calculator, "implemented_properties", ())
         forces = self._call(self._atoms.get_forces)
@@ -112,7 +114,10 @@ class PreparedCalculator(ByDifferences):
                 stress = np.asarray(self._atoms.get_stress(), dtype=float)
             except (PropertyNotImplementedError, NotImplementedError):
                 stress = None
-        return SinglePoint(float(energy), np.array(forces, dtype=float), stress)
+        dipole = None
+        if "dipole" in known and not self._atoms.pbc.any():
+            dipole = np.array(self._call(self._atoms.get_dipole_moment), dtype=float)
+        return SinglePoint(float(energy), np.array(forces, dtype=float), stress, dipole)
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError."""

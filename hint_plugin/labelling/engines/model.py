@@ -93,17 +93,15 @@ class PreparedModel:
         self._hessian: NDArray | None = None
         self.provenance: dict[str, Any] = {}
 
-    def single_point(self) -> SinglePoint:
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """Energy, forces, stress where periodic. Raises EngineError for elements the model does not know."""
-        found = self._predict(self._atoms)
+        found = self._predict(self._atoms if positions is None else self._moved(positions))
         stress = None if found.stress is None else full_3x3_to_voigt_6_stress(_array(found.stress))
         return SinglePoint(float(found.energy), _array(found.forces), stress)
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A."""
-        moved = self._atoms.copy()
-        moved.positions = positions
-        return _array(self._predict(moved).forces)
+        return _array(self._predict(self._moved(positions)).forces)
 
     def analytic_hessian(self) -> NDArray:
         """[3N, 3N] in eV/A^2 by automatic differentiation."""
@@ -118,6 +116,11 @@ class PreparedModel:
             return np.asarray(own(self._atoms, probes), dtype=float)
         matrix = self.analytic_hessian()
         return (probes.reshape(len(probes), -1) @ matrix.T).reshape(probes.shape)
+
+    def _moved(self, positions: NDArray) -> Atoms:
+        moved = self._atoms.copy()
+        moved.positions = positions
+        return moved
 
     def _predict(self, atoms: Atoms, hessian: bool = False) -> Any:
         try:

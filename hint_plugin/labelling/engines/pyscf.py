@@ -124,10 +124,13 @@ class PreparedPySCF(ByDifferences):
         self._density: NDArray | None = None
         self._solved: Any = None  # the mean field of the structure itself
 
-    def single_point(self) -> SinglePoint:
-        """Energy and forces. Raises EngineError if the SCF does not converge."""
-        self._solved = self._solve(self._atoms.positions)
-        return SinglePoint(float(self._solved.e_tot) * Hartree, self._forces(self._solved))
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
+        """Energy, forces and dipole. Raises EngineError if the SCF does not converge."""
+        solved = self._solve(self._atoms.positions if positions is None else positions)
+        if positions is None:
+            self._solved = solved
+        dipole = np.asarray(solved.dip_moment(unit="AU", verbose=0)) * Bohr
+        return SinglePoint(float(solved.e_tot) * Hartree, self._forces(solved), dipole=dipole)
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError as `single_point` does."""

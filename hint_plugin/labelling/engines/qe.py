@@ -119,12 +119,14 @@ class PreparedQE(ByDifferences):
             self._folder = options.keep / _folder_name(atoms)
             self._folder.mkdir(parents=True, exist_ok=True)
 
-    def single_point(self) -> SinglePoint:
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """Energy, forces and stress; with `ph_grid` also the dynamical matrices, into the kept folder.
 
         Raises:
             EngineError: the SCF did not converge, or a program failed.
         """
+        if positions is not None:
+            return self._run_pw(self._moved(positions))
         point = self._run_pw(self._atoms)
         self.provenance["engine_version"] = _version(self._folder / "pw.out")
         if self._options.ph_grid is not None:
@@ -133,9 +135,12 @@ class PreparedQE(ByDifferences):
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError as `single_point` does."""
+        return self._run_pw(self._moved(positions)).forces
+
+    def _moved(self, positions: NDArray) -> Atoms:
         moved = self._atoms.copy()
         moved.positions = positions
-        return self._run_pw(moved).forces
+        return moved
 
     def _run_pw(self, atoms: Atoms) -> SinglePoint:
         text = pw_input(self._options, atoms, self._charge, from_density=self._has_density)

@@ -55,19 +55,20 @@ class PreparedTBLite(ByDifferences):
             raise _refusal(error) from error
         self._last: Result | None = None
 
-    def single_point(self) -> SinglePoint:
-        """Energy, forces, and stress = virial / volume of a periodic cell.
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
+        """Energy, forces, dipole of a molecule, and stress = virial / volume of a periodic cell.
 
         Raises:
             EngineError: the SCF did not converge, or atoms are on top of each other.
         """
-        result = self._solve(self._atoms.positions)
+        result = self._solve(self._atoms.positions if positions is None else positions)
         forces = -result.get("gradient") * (Hartree / Bohr)
         stress = None
         if self._cell is not None:
             tensor = result.get("virial") * Hartree / self._atoms.get_volume()
             stress = (0.5 * (tensor + tensor.T))[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        return SinglePoint(float(result.get("energy")) * Hartree, forces, stress)
+        dipole = result.get("dipole") * Bohr if self._cell is None else None
+        return SinglePoint(float(result.get("energy")) * Hartree, forces, stress, dipole)
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError as `single_point` does."""

@@ -55,10 +55,11 @@ class PreparedXTBPython(ByDifferences):
             raise _refusal(error) from error
         self._last: Results | None = None
 
-    def single_point(self) -> SinglePoint:
-        """Energy and forces. Raises EngineError."""
-        result = self._solve(self._atoms.positions)
-        return SinglePoint(float(result.get_energy()) * Hartree, _forces(result))
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
+        """Energy, forces and dipole. Raises EngineError."""
+        result = self._solve(self._atoms.positions if positions is None else positions)
+        dipole = np.array(result.get_dipole()) * Bohr
+        return SinglePoint(float(result.get_energy()) * Hartree, _forces(result), dipole=dipole)
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError as `single_point` does."""

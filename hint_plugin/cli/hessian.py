@@ -1,0 +1,75 @@
+"""`hint hessian IN... -o OUT`: exact Hessians of molecules, as labels."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.potential_options import (
+    Charge,
+    Device,
+    Engine,
+    EngineOption,
+    Inputs,
+    Json,
+    Model,
+    Spin,
+    make_calculator,
+)
+
+
+def hessian(
+    inputs: Inputs,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The structures with energy, forces and Hessian, .xyz or .h5."),
+    ],
+    model: Model = None,
+    engine: Engine = None,
+    engine_option: EngineOption = None,
+    device: Device = "cpu",
+    charge: Charge = 0,
+    spin: Spin = None,
+    json_: Json = False,
+) -> None:
+    """Compute Hessians (eV/A^2), and say what their spectra look like.
+
+    The output is a file of labels as `hint label` writes it: `hint vibrations` and `hint thermo` read it, and
+    trainings do. For many structures on many cores take `hint label`.
+
+    Exit status: 0 all done, 3 some failed, 2 nothing could be done.
+    """
+    from hint_plugin.cli.molecules import each_molecule, show
+    from hint_plugin.data import HessianLabel, LabelKeys, write_frames, write_label
+    from hint_plugin.data.formats import for_writing
+    from hint_plugin.science.molecules import normal_modes
+
+    for_writing(output)
+    calculator = make_calculator(model, engine, engine_option, device, charge, spin)
+    keys, written = LabelKeys(), []
+
+    def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
+        say("energy and forces")
+        labelled = atoms.copy()
+        labelled.info[keys.energy] = float(atoms.get_potential_energy())
+        labelled.arrays[keys.forces] = atoms.get_forces()
+        say("Hessian")
+        matrix = calculator.get_hessian(atoms)
+        modes = normal_modes(atoms, matrix)
+        write_label(labelled, HessianLabel.full(matrix, provenance=calculator.engine.provenance()))
+        written.append(labelled)
+        force = float(abs(labelled.arrays[keys.forces]).max())
+        return {"energy": labelled.info[keys.energy], "largest_force": force, **modes.as_dict()}
+
+    batch = each_molecule(inputs, calculator, work)
+    if written:
+        write_frames(output, written)
+    if not json_ and batch.results:
+        rows = []
+        for row in batch.results:
+            nu = row["frequencies"] or [float("nan")]
+            numbers = (f"{row['energy']:.5f}", f"{row['largest_force']:.4f}", str(row["imaginary_modes"]))
+            rows.append((row["name"], *numbers, f"{nu[0]:.1f}", f"{nu[-1]:.1f}"))
+        show(("molecule", "E, eV", "force, eV/A", "imaginary", "lowest, cm^-1", "highest"), rows)
+        typer.echo(f"written to {output}")
+    batch.finish(json_, {"output": str(output)} if written else None)

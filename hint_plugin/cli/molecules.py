@@ -1,0 +1,220 @@
+"""What the verbs for molecules share: go through the frames, keep what fails, say how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+
+EXIT_SOME_FAILED = 3
+
+
+@dataclass
+class Batch:
+    """Results of many molecules, and why some have none."""
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+    def finish(self, json_: bool, extra: dict[str, Any] | None = None) -> None:
+        """Print JSON if asked for, and the failures; exit with 3 if there are some."""
+        import json
+
+        if json_:
+            typer.echo(
+                json.dumps({"results": self.results, "failures": self.failures, **(extra or {})}, indent=2)
+            )
+        for failure in self.failures:
+            typer.echo(f"failed: {failure['name']} ({failure['formula']}): {failure['error']}", err=True)
+        if self.failures:
+            raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def each_molecule(
+    inputs: list[Path], calculator: Any, work: Callable[[str, Any, Callable[[str], None]], dict[str, Any]]
+) -> Batch:
+    """Do `work(name, atoms, say)` for each frame; errors that HINT knows are kept and the next one follows.
+
+    Raises:
+        DataError: a file cannot be read, or has no frames.
+    """
+    from ase.calculators.calculator import PropertyNotImplementedError
+    from rich.console import Console
+
+    from hint_plugin.errors import EngineError, HintError
+
+    batch, frames = Batch(), list(_frames(inputs))
+    with Console(stderr=True).status("") as status:
+        for k, (name, atoms) in enumerate(frames, start=1):
+            head = f"{name} ({k} of {len(frames)})"
+            status.update(head)
+            atoms.calc = calculator
+            about = {"name": name, "formula": atoms.get_chemical_formula()}
+            try:
+                found = work(name, atoms, partial(_say, status, head))
+                batch.results.append(about | found)
+            except (HintError, PropertyNotImplementedError) as error:
+                kind = error.kind if isinstance(error, EngineError) else "other"
+                batch.failures.append(about | {"error": str(error), "kind": kind})
+    return batch
+
+
+def _say(status: Any, head: str, text: str) -> None:
+    status.update(f"{head}: {text}")
+
+
+def _frames(inputs: list[Path]) -> Iterator[tuple[str, Any]]:
+    from hint_plugin.data import read_frames
+    from hint_plugin.errors import DataError
+
+    for path in inputs:
+        frames = read_frames(path)
+        if not frames:
+            raise DataError(f"{path}: no frames")
+        for number, atoms in enumerate(frames):
+            if atoms.pbc.any():
+                raise DataError(f"{path}, frame {number}: periodic; these are verbs for molecules")
+            yield (path.stem if len(frames) == 1 else f"{path.stem}-{number}"), atoms
+
+
+def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[str], None]) -> Any:
+    """`optimize` with its progress; EngineError where it does not get there."""
+    from hint_plugin.errors import EngineError
+    from hint_plugin.science.molecules import optimize
+
+    found = optimize(
+        atoms,
+        saddle=saddle,
+        fmax=fmax,
+        steps=steps,
+        report=lambda step, energy, force: say(f"step {step}, {energy:.4f} eV, {force:.3f} eV/A"),
+    )
+    if not found.converged:
+        raise EngineError(found.kind, "geometry")
+    return found
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Whole or not at all."""
+    import json
+
+    from hint_plugin.data.files import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def save_table(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """CSV, whole or not at all."""
+    import csv
+
+    from hint_plugin.data.files import replacing
+
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """A geometry with its Hessian; `atoms` carry the calculator, if there is one."""
+
+    atoms: Any
+    energy: float
+    largest_force: float
+    hessian: Any
+
+    def with_dipole(self) -> bool:
+        """Whether the calculator has a dipole moment for this very structure."""
+        from ase.calculators.calculator import PropertyNotImplementedError
+
+        try:
+            self.atoms.get_dipole_moment()
+        except PropertyNotImplementedError:
+            return False
+        return True
+
+
+class Computed:
+    """Hessians by a calculator, after optimisation if that is wanted."""
+
+    def __init__(self, calculator: Any, relax: bool, saddle: bool) -> None:
+        self.calculator, self._relax, self._saddle = calculator, relax, saddle
+
+    def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
+        """Raises HintError."""
+        if self._relax:
+            from hint_plugin.science.molecules.optimization import FORCE_TOLERANCE
+
+            found = relaxed(atoms, self._saddle, FORCE_TOLERANCE, 300, say)
+            return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
+        say("energy and forces")
+        force = _largest(atoms.get_forces())
+        energy = float(atoms.get_potential_energy())
+        say("Hessian")
+        return Curvature(atoms, energy, force, self.calculator.get_hessian(atoms))
+
+
+class Stored:
+    """Hessians that are in the file already."""
+
+    calculator = None
+
+    def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
+        """Raises DataError if the frame lacks a full Hessian or an energy."""
+        from hint_plugin.data import LabelKeys, read_label
+        from hint_plugin.errors import DataError
+
+        keys, label = LabelKeys(), read_label(atoms)
+        if label is None or label.hessian is None or label.kind != "full":
+            raise DataError(
+                f"{atoms.symbols} has no full Hessian; give --model FILE or --engine gfn2-xtb to compute one"
+            )
+        if keys.energy not in atoms.info:
+            raise DataError(f"{atoms.symbols} has a Hessian and no energy ({keys.energy})")
+        forces = atoms.arrays.get(keys.forces)
+        force = float("nan") if forces is None else _largest(forces)
+        return Curvature(atoms, float(atoms.info[keys.energy]), force, label.hessian)
+
+
+def source_of_hessians(
+    model: Path | None, engine: str | None, *options: Any, relax: bool, saddle: bool
+) -> Computed | Stored:
+    """Where Hessians come from: computed if there is a model or an engine, else those in the files.
+
+    Raises:
+        OptionsError: to be optimised without anything that computes; and what `make_calculator` raises.
+    """
+    from hint_plugin.cli.potential_options import make_calculator
+    from hint_plugin.errors import OptionsError
+
+    if model is None and engine is None:
+        if relax:
+            raise OptionsError("--optimize and --saddle need --model FILE or --engine NAME (gfn2-xtb)")
+        return Stored()
+    return Computed(make_calculator(model, engine, *options), relax, saddle)
+
+
+def _largest(forces: Any) -> float:
+    import numpy as np
+
+    return float(np.linalg.norm(forces, axis=1).max())
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, title: str = "") -> None:
+    """A table that fits a terminal of 80 characters; the first `left` columns are words."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k < left else "right", no_wrap=k >= left)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

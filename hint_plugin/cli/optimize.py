@@ -1,0 +1,80 @@
+"""`hint optimize IN... -o OUT`: minima and transition states of molecules, checked by their vibrations."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.potential_options import (
+    Charge,
+    Device,
+    Engine,
+    EngineOption,
+    Inputs,
+    Json,
+    Model,
+    Spin,
+    make_calculator,
+)
+
+
+def optimize(
+    inputs: Inputs,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Optimised structures with energy and forces, .xyz or .h5.")
+    ],
+    model: Model = None,
+    engine: Engine = None,
+    engine_option: EngineOption = None,
+    saddle: Annotated[
+        bool, typer.Option("--saddle", "--ts", help="Look for a transition state, in place of a minimum.")
+    ] = False,
+    fmax: Annotated[float, typer.Option(help="Largest force on an atom at the end, eV/A.")] = 0.01,
+    steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
+    device: Device = "cpu",
+    charge: Charge = 0,
+    spin: Spin = None,
+    json_: Json = False,
+) -> None:
+    """Optimise molecules to minima, or to transition states with --saddle.
+
+    Sella in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end says
+    what was found: a minimum that has an imaginary mode is left along it and optimised again.
+
+    Exit status: 0 all converged, 3 some did not, 2 nothing could be done.
+    """
+    from hint_plugin.cli.molecules import each_molecule, relaxed, show
+    from hint_plugin.data import LabelKeys, write_frames
+    from hint_plugin.data.formats import for_writing
+
+    for_writing(output)
+    calculator = make_calculator(model, engine, engine_option, device, charge, spin)
+    keys, written = LabelKeys(), []
+
+    def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
+        found = relaxed(atoms, saddle, fmax, steps, say)
+        final = atoms.copy()
+        final.positions = found.atoms.positions
+        final.info |= {keys.energy: found.energy, "kind": found.kind}
+        final.arrays[keys.forces] = found.atoms.get_forces()
+        written.append(final)
+        return dict(found.as_dict())
+
+    batch = each_molecule(inputs, calculator, work)
+    if written:
+        write_frames(output, written)
+    if not json_ and batch.results:
+        rows = [
+            (
+                row["name"],
+                row["kind"],
+                str(row["steps"]),
+                f"{row['energy']:.5f}",
+                f"{row['largest_force']:.4f}",
+                f"{row['frequencies'][0]:.1f}" if row["frequencies"] else "",
+            )
+            for row in batch.results
+        ]
+        show(("molecule", "found", "steps", "E, eV", "force, eV/A", "lowest, cm^-1"), rows, left=2)
+        typer.echo(f"written to {output}")
+    batch.finish(json_, {"output": str(output)} if written else None)

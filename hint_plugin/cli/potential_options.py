@@ -1,0 +1,66 @@
+"""What computes energies and Hessians for the verbs of `hint_plugin.science`, asked for in one way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Of `hint export`; or a checkpoint of MACE or NequIP, a pickle: use only those you trust.",
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option("--engine", help="In place of a model: gfn2-xtb, pyscf, ... (hint label --list-engines)."),
+]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
+]
+Device = Annotated[str, typer.Option(help="Where a model runs: cpu, cuda.")]
+Charge = Annotated[int, typer.Option(help="Total charge where a frame has no info 'charge'.")]
+Spin = Annotated[
+    int | None,
+    typer.Option(min=1, help="Multiplicity 2S+1 where a frame has no info 'spin'; the lowest if not given."),
+]
+Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .extxyz, .h5, ...")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+
+
+def make_calculator(
+    model: Path | None,
+    engine: str | None,
+    options: list[str] | None,
+    device: str = "cpu",
+    charge: int = 0,
+    spin: int | None = None,
+) -> Any:
+    """An ASE calculator with `get_hessian`.
+
+    Raises:
+        OptionsError: neither model nor engine, or both, or options that do not fit.
+        Whatever `make_engine` raises.
+    """
+    from hint_plugin.errors import OptionsError
+    from hint_plugin.labelling import EngineCalculator, make_engine
+    from hint_plugin.labelling.options import parse_pairs
+
+    if (model is None) == (engine is None):
+        got = "neither" if model is None else "both"
+        raise OptionsError(f"got {got} of --model FILE and --engine NAME; wanted one (--engine gfn2-xtb)")
+    if model is not None:
+        if options:
+            raise OptionsError("--engine-option goes with --engine")
+        return EngineCalculator(make_engine("model", model=str(model), device=device))
+    found: dict[str, Any] = dict(parse_pairs(options or []))
+    if charge:
+        found.setdefault("charge", charge)
+    if spin is not None:
+        found.setdefault("multiplicity", spin)
+    return EngineCalculator(make_engine(str(engine), **found))

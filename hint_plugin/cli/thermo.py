@@ -1,0 +1,101 @@
+"""`hint thermo IN... -o DIR`: enthalpies, entropies and Gibbs energies of molecules."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.potential_options import (
+    Charge,
+    Device,
+    Engine,
+    EngineOption,
+    Inputs,
+    Json,
+    Model,
+    Spin,
+)
+
+COLUMNS = (
+    "name formula kind symmetry_number multiplicity energy zero_point_energy enthalpy entropy gibbs_energy "
+    "gibbs_correction largest_force"
+)
+
+
+def thermo(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path("thermo"),
+    model: Model = None,
+    engine: Engine = None,
+    engine_option: EngineOption = None,
+    optimize: Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")] = False,
+    saddle: Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")] = False,
+    temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 298.15,
+    pressure: Annotated[float, typer.Option("--pressure", "-p", help="Pa; 101325 is 1 atm.")] = 101325.0,
+    symmetry_number: Annotated[
+        int | None, typer.Option(min=1, help="Of the rotations; found from the geometry if not given.")
+    ] = None,
+    cutoff: Annotated[
+        float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
+    ] = 100.0,
+    device: Device = "cpu",
+    charge: Charge = 0,
+    spin: Spin = None,
+    json_: Json = False,
+) -> None:
+    """Gibbs energies of molecules in the gas: rigid rotor, harmonic oscillators, quasi-RRHO entropy.
+
+    A structure with one imaginary mode is a transition state, and that mode is left out; with more it is
+    refused. Without model and engine, energies, forces and Hessians are those in the files. Writes
+    thermo.json and thermo.csv.
+
+    Exit status: 0 all done, 3 some failed, 2 nothing could be done.
+    """
+    from hint_plugin.cli.molecules import each_molecule, save_json, save_table, show, source_of_hessians
+    from hint_plugin.labelling.structures import charge_and_multiplicity
+    from hint_plugin.science.molecules import normal_modes, thermochemistry
+
+    source = source_of_hessians(
+        model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
+    )
+    output.mkdir(parents=True, exist_ok=True)
+
+    def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
+        found = source(atoms, say)
+        modes = normal_modes(found.atoms, found.hessian)
+        result = thermochemistry(
+            modes,
+            found.energy,
+            temperature=temperature,
+            pressure=pressure,
+            symmetry_number=symmetry_number,
+            multiplicity=charge_and_multiplicity(atoms, charge, spin)[1],
+            cutoff=cutoff,
+        )
+        return {"largest_force": found.largest_force, **result.as_dict()}
+
+    batch = each_molecule(inputs, source.calculator, work)
+    save_json(output / "thermo.json", {"results": batch.results, "failures": batch.failures})
+    save_table(output / "thermo.csv", COLUMNS.split(), batch.results)
+    if not json_ and batch.results:
+        rows = [
+            (
+                row["name"],
+                "TS" if row["imaginary"] else "minimum",
+                str(row["symmetry_number"]),
+                *(f"{row[key]:.4f}" for key in ("energy", "zero_point_energy")),
+                f"{temperature * row['entropy']:.4f}",
+                *(f"{row[key]:.4f}" for key in ("gibbs_correction", "gibbs_energy")),
+            )
+            for row in batch.results
+        ]
+        title = f"eV at {temperature:g} K and {pressure:g} Pa"
+        show(("molecule", "kind", "sigma", "E", "ZPE", "T S", "G - E", "G"), rows, left=2, title=title)
+        for row in batch.results:
+            if row["largest_force"] > 0.05:
+                typer.echo(
+                    f"{row['name']} is not stationary: {row['largest_force']:.2f} eV/A on an atom; "
+                    "--optimize or --saddle goes on"
+                )
+        typer.echo(f"written to {output}")
+    batch.finish(json_)

@@ -1,0 +1,93 @@
+"""`hint vibrations IN... -o DIR`: frequencies, modes, infrared intensities and spectra of molecules."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.potential_options import (
+    Charge,
+    Device,
+    Engine,
+    EngineOption,
+    Inputs,
+    Json,
+    Model,
+    Spin,
+)
+
+
+def vibrations(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
+        "vibrations"
+    ),
+    model: Model = None,
+    engine: Engine = None,
+    engine_option: EngineOption = None,
+    optimize: Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")] = False,
+    saddle: Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")] = False,
+    infrared: Annotated[
+        bool,
+        typer.Option("--ir/--no-ir", help="Intensities, where dipole moments are to be had: 6N evaluations."),
+    ] = True,
+    width: Annotated[float, typer.Option(min=0.1, help="Of a line in the figure, cm^-1.")] = 10.0,
+    device: Device = "cpu",
+    charge: Charge = 0,
+    spin: Spin = None,
+    json_: Json = False,
+) -> None:
+    """Vibrations of molecules: translations and rotations projected out, 3N - 6 modes (linear: 3N - 5).
+
+    Writes vibrations.json, and for each molecule NAME.molden, NAME.modes.xyz (the modes as movies) and
+    NAME.png. Without model and engine, energies, forces and Hessians are those in the files.
+
+    Exit status: 0 all done, 3 some failed, 2 nothing could be done.
+    """
+    from hint_plugin.cli.molecules import each_molecule, save_json, show, source_of_hessians
+    from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
+    from hint_plugin.science.molecules.files import write_molden, write_movies
+    from hint_plugin.science.molecules.infrared import has_dipole
+    from hint_plugin.science.molecules.spectrum import plot_spectrum
+
+    source = source_of_hessians(
+        model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
+    )
+    output.mkdir(parents=True, exist_ok=True)
+
+    def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
+        found = source(atoms, say)
+        modes, intensities = normal_modes(found.atoms, found.hessian), None
+        if infrared and has_dipole(found.atoms) and found.with_dipole():
+            say("dipole moments")
+            intensities = infrared_intensities(modes, dipole_derivatives(found.atoms))
+        write_molden(output / f"{name}.molden", modes, intensities)
+        write_movies(output / f"{name}.modes.xyz", modes)
+        plot_spectrum(output / f"{name}.png", modes, intensities, width)
+        result = {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
+        return result | ({} if intensities is None else {"infrared_intensities": intensities.tolist()})
+
+    batch = each_molecule(inputs, source.calculator, work)
+    save_json(output / "vibrations.json", {"results": batch.results, "failures": batch.failures})
+    if not json_:
+        for row in batch.results:
+            strengths = row.get("infrared_intensities")
+            columns = ["mode", "cm^-1", "mass, amu", "mdyn/A", *(["infrared, km/mol"] if strengths else [])]
+            per_mode = zip(row["frequencies"], row["reduced_masses"], row["force_constants"], strict=True)
+            rows = [
+                (str(k + 1), f"{nu:.1f}", f"{mass:.3f}", f"{constant:.3f}")
+                + ((f"{strengths[k]:.1f}",) if strengths else ())
+                for k, (nu, mass, constant) in enumerate(per_mode)
+            ]
+            show(columns, rows, left=0, title=f"{row['name']} ({row['formula']})")
+            typer.echo(_in_words(row))
+        typer.echo(f"written to {output}")
+    batch.finish(json_)
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    kinds = {0: "a minimum", 1: "a transition state"}
+    kind = kinds.get(row["imaginary_modes"], f"a saddle of order {row['imaginary_modes']}")
+    if row["largest_force"] > 0.05:
+        kind = f"not stationary: {row['largest_force']:.2f} eV/A on an atom; --optimize or --saddle goes on"
+    return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV"

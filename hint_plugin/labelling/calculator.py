@@ -1,0 +1,81 @@
+"""An engine as an ASE calculator with `get_hessian`: what everything in `hint_plugin.science` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from numpy.typing import NDArray
+
+from hint_plugin.labelling.engine import Engine, Prepared, make_labels
+
+_SAME_SYSTEM = ("positions",)  # what may change without a new start of the engine
+
+
+class EngineCalculator(Calculator):
+    """Energies, forces, stresses, dipoles and Hessians of an engine of `hint label`, for ASE.
+
+        atoms.calc = EngineCalculator(make_engine("gfn2-xtb"))
+        atoms.get_potential_energy(), atoms.get_forces(), atoms.get_dipole_moment()
+        atoms.calc.get_hessian(atoms)
+
+    Charge and multiplicity come from `atoms.info["charge"]` and `atoms.info["spin"]` (2S + 1), else from the
+    engine's options. While only positions change, the engine starts from the density of the point before.
+
+    Args:
+        engine: of `make_engine`.
+    """
+
+    implemented_properties = [  # noqa: RUF012  (as ASE declares it)
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+        "dipole",
+    ]
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        super().__init__(**options)
+        self.engine = engine
+        self._prepared: Prepared | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """ASE's door: fills `results`.
+
+        Raises:
+            EngineError: the engine cannot treat the structure, or did not converge.
+            PropertyNotImplementedError: it has no stress or dipole for this structure.
+        """
+        super().calculate(atoms, properties, system_changes)
+        structure = self._structure(None)
+        if self._prepared is None or any(change not in _SAME_SYSTEM for change in system_changes):
+            self._prepared = self.engine.prepare(structure.copy())
+        found = self._prepared.single_point(structure.positions.copy())
+        self.results = {"energy": found.energy, "free_energy": found.energy, "forces": found.forces}
+        for name, value in (("stress", found.stress), ("dipole", found.dipole)):
+            if value is not None:
+                self.results[name] = value
+            elif name in properties:
+                raise PropertyNotImplementedError(
+                    f"{self.engine.method} has no {name} for {structure.symbols}"
+                )
+
+    def get_hessian(self, atoms: Atoms | None = None) -> NDArray:
+        """d2E/dx dx [3N, 3N], eV/A^2, row-major (atom, axis), symmetric. Raises EngineError."""
+        label = make_labels(self.engine, self._structure(atoms).copy(), "full").hessian
+        assert label is not None
+        return np.asarray(label.hessian, dtype=float)
+
+    def _structure(self, atoms: Atoms | None) -> Atoms:
+        chosen = atoms if atoms is not None else self.atoms
+        if chosen is None:
+            raise ValueError("EngineCalculator: no structure; pass atoms")
+        return chosen

@@ -1,0 +1,93 @@
+"""Normal modes of a molecule from its Hessian, in the units of spectroscopists.
+
+| symbol | variable | unit |
+|---|---|---|
+| nu_k, imaginary ones as negative numbers | `frequencies` [M] | cm^-1 |
+| l_k = M^(-1/2) L_k / norm, Cartesian displacements of a mode, norm 1 | `displacements` [M, N, 3] | 1 |
+| mu_k = 1 / (M^(-1/2) L_k)^2 | `reduced_masses` [M] | amu |
+| k_k = mu_k (2 pi c nu_k)^2, with the sign of nu_k | `force_constants` [M] | mdyn/A |
+
+L_k are the eigenvectors of the Eckart-projected mass-weighted Hessian (`hint_plugin.core.spectra`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+
+from hint_plugin.core.spectra import EV, SADDLE_THRESHOLD, Spectrum, vibrations, zero_point_energy
+from hint_plugin.errors import DataError
+
+MDYNE_PER_ANGSTROM = EV * 1e20 / 100
+"""1 eV/A^2 in mdyn/A: 16.02 N/m = 0.1602 mdyn/A."""
+
+
+@dataclass(frozen=True)
+class NormalModes:
+    """The vibrations of one molecule, ascending; imaginary modes first, as negative frequencies.
+
+    `frequencies` [M] cm^-1, `displacements` [M, N, 3], `reduced_masses` [M] amu, `force_constants` [M]
+    mdyn/A; M is 3N - 6, of a linear molecule 3N - 5, of an atom 0.
+    """
+
+    atoms: Atoms
+    frequencies: NDArray
+    displacements: NDArray
+    reduced_masses: NDArray
+    force_constants: NDArray
+    mass_weighted: NDArray
+    """L [M, 3N], orthonormal rows in mass-weighted coordinates."""
+
+    @property
+    def zero_point_energy(self) -> float:
+        """eV, of the real modes."""
+        return zero_point_energy(torch.as_tensor(self.frequencies))
+
+    @property
+    def imaginary(self) -> NDArray:
+        """Frequencies below `SADDLE_THRESHOLD`, cm^-1 (negative)."""
+        return self.frequencies[self.frequencies < SADDLE_THRESHOLD]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "frequencies": self.frequencies.tolist(),
+            "reduced_masses": self.reduced_masses.tolist(),
+            "force_constants": self.force_constants.tolist(),
+            "zero_point_energy": self.zero_point_energy,
+            "imaginary_modes": len(self.imaginary),
+        }
+
+
+def normal_modes(atoms: Atoms, hessian: NDArray) -> NormalModes:
+    """The modes of `atoms` (their own masses: set isotopes there) with `hessian` [3N, 3N] in eV/A^2.
+
+    Raises:
+        DataError: the Hessian has another shape, or holds numbers that are not finite.
+    """
+    matrix, n = np.asarray(hessian, dtype=float), 3 * len(atoms)
+    if matrix.shape != (n, n):
+        raise DataError(f"a Hessian of shape {matrix.shape} does not fit {atoms.symbols}; wanted {(n, n)}")
+    if not np.isfinite(matrix).all():
+        raise DataError(f"the Hessian of {atoms.symbols} holds NaN or infinity")
+    masses = atoms.get_masses()
+    found: Spectrum = vibrations(
+        torch.as_tensor(matrix), torch.as_tensor(atoms.positions), torch.as_tensor(masses)
+    )
+    weighted = found.modes.T.numpy()
+    cartesian = weighted / np.sqrt(np.repeat(masses, 3))
+    norms = np.linalg.norm(cartesian, axis=1)
+    reduced = 1.0 / norms**2
+    return NormalModes(
+        atoms=atoms,
+        frequencies=found.frequencies.numpy(),
+        displacements=(cartesian / norms[:, None]).reshape(-1, len(atoms), 3),
+        reduced_masses=reduced,
+        force_constants=found.eigenvalues.numpy() * reduced * MDYNE_PER_ANGSTROM,
+        mass_weighted=weighted,
+    )

@@ -1,0 +1,58 @@
+"""A vibrational spectrum as a figure: lines, broadened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hint_plugin.data.files import replacing
+from hint_plugin.science.molecules.modes import NormalModes
+
+WIDTH = 10.0
+"""cm^-1, full width at half maximum: what lines of small molecules in the gas look like at low resolution."""
+
+
+def broadened(frequencies: NDArray, heights: NDArray, grid: NDArray, width: float = WIDTH) -> NDArray:
+    """Sum of Lorentzians with the areas `heights`, on `grid`: per cm^-1 of `grid`.
+
+    I(nu) = sum_k A_k / pi * (w/2) / ((nu - nu_k)^2 + (w/2)^2)
+    """
+    half = 0.5 * width
+    lines = half / np.pi / ((grid[:, None] - frequencies[None]) ** 2 + half**2)
+    return lines @ heights
+
+
+def plot_spectrum(
+    path: Path, modes: NormalModes, intensities: NDArray | None = None, width: float = WIDTH
+) -> bool:
+    """Infrared spectrum, or the density of vibrational states where there are no intensities.
+
+    Imaginary modes are left out. Returns False, and writes nothing, without matplotlib or without modes.
+    """
+    real = modes.frequencies > 0
+    if not real.any():
+        return False
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    nu = modes.frequencies[real]
+    heights = np.ones(len(nu)) if intensities is None else intensities[real]
+    grid = np.arange(0.0, 1.08 * nu.max() + 20 * width, 0.2 * width)
+    figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(grid, broadened(nu, heights, grid, width), color="#1f5fa8", lw=1.2)
+    peak = 2 / (np.pi * width)  # height of a line of unit area
+    axes.vlines(nu, 0, heights * peak, color="#c44e22", lw=0.9, alpha=0.8)
+    axes.set_xlim(grid[-1], 0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("wavenumber / cm$^{-1}$")
+    axes.set_ylabel("modes per cm$^{-1}$" if intensities is None else "intensity / km mol$^{-1}$ cm")
+    axes.set_title(modes.atoms.get_chemical_formula(), fontsize=10)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=160)
+    return True

@@ -1,0 +1,171 @@
+"""Enthalpy, entropy and Gibbs energy of a molecule: rigid rotor, harmonic oscillators, Grimme's blend.
+
+Translation, rotation, vibration and electronic degeneracy are those of an ideal gas (D. A. McQuarrie,
+Statistical Mechanics (1976), ch. 8; the numbers are ASE's `IdealGasThermo`). With `cutoff` nu_0 the entropy
+of a soft mode goes over into that of a rotor (S. Grimme, Chem. Eur. J. 18, 9955 (2012), Eq. 3-8):
+
+    S_k = w S_k(harmonic) + (1 - w) S_k(rotor),    w = 1 / (1 + (nu_0 / nu_k)^4)
+
+| symbol | variable | unit |
+|---|---|---|
+| E, potential energy | `energy` | eV |
+| zero-point energy | `zero_point_energy` | eV |
+| H(T) = E + ZPE + int C_v dT + kT | `enthalpy` | eV |
+| S(T, p), its parts | `entropy`, `entropy_parts` | eV/K |
+| G = H - T S | `gibbs_energy` | eV |
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase import units
+
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.molecules.modes import NormalModes
+from hint_plugin.science.molecules.symmetry import symmetry_number as find_symmetry_number
+
+TEMPERATURE = 298.15
+PRESSURE = 101325.0
+_FREE = 1e-2  # cm^-1
+GRIMME_CUTOFF = 100.0
+"""cm^-1: Grimme's own value."""
+
+
+@dataclass(frozen=True)
+class Thermochemistry:
+    """One molecule at one temperature and pressure; units in the table of this module.
+
+    `kind` is "minimum" or "transition state", whose imaginary mode is left out. `inverted` are frequencies of
+    modes that are imaginary by less than 10 cm^-1, noise of a flat torsion: their absolute values count.
+    """
+
+    kind: str
+    energy: float
+    zero_point_energy: float
+    enthalpy: float
+    entropy: float
+    gibbs_energy: float
+    entropy_parts: dict[str, float]
+    temperature: float
+    pressure: float
+    symmetry_number: int
+    multiplicity: int
+    linear: bool
+    cutoff: float | None
+    imaginary: list[float]
+    inverted: list[float]
+
+    @property
+    def gibbs_correction(self) -> float:
+        """G - E, eV."""
+        return self.gibbs_energy - self.energy
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "gibbs_correction": self.gibbs_correction}
+
+
+def thermochemistry(
+    modes: NormalModes,
+    energy: float = 0.0,
+    *,
+    temperature: float = TEMPERATURE,
+    pressure: float = PRESSURE,
+    symmetry_number: int | None = None,
+    multiplicity: int = 1,
+    cutoff: float | None = GRIMME_CUTOFF,
+) -> Thermochemistry:
+    """Of a minimum, or of a transition state if one mode is imaginary.
+
+    Args:
+        modes: of `normal_modes`.
+        energy: E of the geometry, eV.
+        temperature: K.
+        pressure: Pa.
+        symmetry_number: found from the geometry if None.
+        multiplicity: 2S + 1.
+        cutoff: nu_0 in cm^-1 of Grimme's blend; None or 0 for plain harmonic oscillators.
+
+    Raises:
+        DataError: more than one imaginary mode: neither a minimum nor a transition state.
+        OptionsError: temperature, pressure, symmetry number or multiplicity that cannot be.
+    """
+    from ase.thermochemistry import IdealGasThermo, RRHOMode
+
+    if temperature <= 0 or pressure <= 0:
+        raise OptionsError(f"{temperature} K and {pressure} Pa; wanted numbers above 0")
+    if multiplicity < 1 or (symmetry_number is not None and symmetry_number < 1):
+        raise OptionsError(
+            f"multiplicity {multiplicity}, symmetry number {symmetry_number}; wanted at least 1"
+        )
+    atoms, imaginary = modes.atoms, modes.imaginary
+    if len(imaginary) > 1:
+        listed = ", ".join(f"{nu:.0f}" for nu in imaginary)
+        raise DataError(
+            f"{atoms.symbols} has {len(imaginary)} imaginary modes ({listed} cm^-1): neither a minimum nor a "
+            "transition state. Optimise it first (hint optimize)"
+        )
+    real = modes.frequencies[len(imaginary) :]
+    inverted, real = real[real < 0], np.abs(real)
+    if len(real) and real.min() < _FREE:
+        raise DataError(f"{atoms.symbols} has a mode of {real.min():.1g} cm^-1, which has no finite entropy")
+    geometry = _geometry(len(atoms), len(modes.frequencies))
+    sigma = find_symmetry_number(atoms) if symmetry_number is None else symmetry_number
+    gas = IdealGasThermo(
+        vib_energies=real * units.invcm,
+        geometry=geometry,
+        potentialenergy=energy,
+        atoms=atoms,
+        symmetrynumber=sigma,
+        spin=0.5 * (multiplicity - 1),
+        vib_selection="all",
+    )
+    enthalpy = float(gas.get_enthalpy(temperature, verbose=False))
+    _, parts = gas.get_ideal_entropy(
+        temperature,
+        translation=True,
+        vibration=True,
+        rotation=True,
+        geometry=geometry,
+        electronic=True,
+        pressure=pressure,
+        symmetrynumber=sigma,
+    )
+    vibrational = float(parts["S_v"])
+    if cutoff and len(real):
+        inertia = float(np.mean(atoms.get_moments_of_inertia()))
+        blended = [RRHOMode(nu * units.invcm, inertia, tau=cutoff) for nu in real]
+        vibrational = float(np.sum([mode.get_entropy(temperature, contributions=False) for mode in blended]))
+    entropies = {
+        "translation": float(parts["S_t"] + parts["S_p"]),
+        "rotation": float(parts["S_r"]),
+        "vibration": vibrational,
+        "electronic": float(parts["S_e"]),
+    }
+    entropy = sum(entropies.values())
+    return Thermochemistry(
+        kind="transition state" if len(imaginary) else "minimum",
+        energy=energy,
+        zero_point_energy=float(0.5 * units.invcm * real.sum()),
+        enthalpy=enthalpy,
+        entropy=entropy,
+        gibbs_energy=enthalpy - temperature * entropy,
+        entropy_parts=entropies,
+        temperature=temperature,
+        pressure=pressure,
+        symmetry_number=sigma,
+        multiplicity=multiplicity,
+        linear=geometry == "linear",
+        cutoff=cutoff or None,
+        imaginary=imaginary.tolist(),
+        inverted=inverted.tolist(),
+    )
+
+
+def _geometry(atoms: int, modes: int) -> Literal["monatomic", "linear", "nonlinear"]:
+    if atoms == 1:
+        return "monatomic"
+    return "linear" if modes == 3 * atoms - 5 else "nonlinear"
