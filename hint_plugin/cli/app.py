@@ -84,6 +84,9 @@ VERBS = {
         "hint_plugin.cli.vibrations:vibrations", "Frequencies, modes and infrared spectra of molecules."
     ),
     "thermo": Verb("hint_plugin.cli.thermo:thermo", "Enthalpies, entropies and Gibbs energies of molecules."),
+    "reaction": Verb(
+        "hint_plugin.cli.reaction:reaction", "Find the transition state between two molecules, and barriers."
+    ),
     "doctor": Verb("hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do."),
 }
 

@@ -1,0 +1,18 @@
+"""Reactions: paths between molecules, transition states, what they connect, barriers."""
+
+from hint_plugin.science.reactions.irc import Path, follow
+from hint_plugin.science.reactions.matching import bonds, match, same_atoms
+from hint_plugin.science.reactions.paths import interpolate
+from hint_plugin.science.reactions.workflow import Reaction, ReactionSettings, find_reaction
+
+__all__ = [
+    "Path",
+    "Reaction",
+    "ReactionSettings",
+    "bonds",
+    "find_reaction",
+    "follow",
+    "interpolate",
+    "match",
+    "same_atoms",
+]

@@ -1,0 +1,57 @@
+"""Whether two geometries are the same molecule: by their bonds, atom by atom."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from numpy.typing import NDArray
+
+from hint_plugin.errors import DataError
+
+BOND_FACTOR = 1.2
+"""Atoms closer than this times the sum of their covalent radii are bonded (ReactBench's value)."""
+HYDROGEN_FACTOR = 1.5
+"""The same for H-H, whose bond is longer than its radii say."""
+
+
+def bonds(atoms: Atoms) -> NDArray[np.bool_]:
+    """Adjacency matrix [N, N]."""
+    radii = covalent_radii[atoms.numbers]
+    reach = BOND_FACTOR * (radii[:, None] + radii[None])
+    hydrogen = atoms.numbers == 1
+    reach[np.ix_(hydrogen, hydrogen)] *= HYDROGEN_FACTOR / BOND_FACTOR
+    found: NDArray[np.bool_] = atoms.get_all_distances() < reach
+    np.fill_diagonal(found, False)
+    return found
+
+
+def match(first: Atoms, second: Atoms) -> bool:
+    """Whether the same atoms are bonded, by their numbers."""
+    return bool((bonds(first) == bonds(second)).all())
+
+
+def same_atoms(reactant: Atoms, product: Atoms) -> None:
+    """Raise DataError unless both have the same atoms in the same order."""
+    r, p = reactant.get_chemical_formula(), product.get_chemical_formula()
+    if r != p:
+        raise DataError(f"the reactant is {r} and the product {p}; a reaction keeps its atoms")
+    different = np.flatnonzero(reactant.numbers != product.numbers)
+    if different.size:
+        k = int(different[0])
+        a, b = chemical_symbols[reactant.numbers[k]], chemical_symbols[product.numbers[k]]
+        raise DataError(
+            f"atom {k} is {a} in the reactant and {b} in the product; both need the same order of atoms "
+            "(the atom-mapped one, as a path moves each atom to its partner)"
+        )
+    if match(reactant, product) and np.allclose(reactant.positions, product.positions, atol=1e-3):
+        raise DataError("the reactant and the product are the same geometry")
+
+
+def rmsd(first: Atoms, second: Atoms) -> float:
+    """A: root mean square distance of partners, after the best rotation (Kabsch); no atoms are exchanged."""
+    a = first.positions - first.positions.mean(axis=0)
+    b = second.positions - second.positions.mean(axis=0)
+    u, _, vt = np.linalg.svd(b.T @ a)
+    rotation = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return float(np.sqrt(((b @ rotation - a) ** 2).sum(axis=1).mean()))

@@ -1,0 +1,46 @@
+"""A path between two geometries that needs no energies: a geodesic in scaled interatomic distances.
+
+X. Zhu, K. C. Thompson, T. J. Martinez, J. Chem. Phys. 150, 164103 (2019), by the authors' package.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import numpy as np
+from ase import Atoms
+
+from hint_plugin.errors import MissingDependencyError
+
+
+def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms]:
+    """A smooth path of `images` geometries, ends included and aligned.
+
+    Raises:
+        MissingDependencyError: geodesic-interpolate is not installed.
+    """
+    try:
+        from geodesic_interpolate import Geodesic, redistribute
+    except ImportError:
+        raise MissingDependencyError(
+            "paths need geodesic-interpolate: pip install 'hint-mlip[reactions]'"
+        ) from None
+    logger = logging.getLogger("geodesic_interpolate")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            symbols = reactant.get_chemical_symbols()
+            raw = redistribute(symbols, [reactant.positions, product.positions], images, tol=5e-3)
+            geodesic = Geodesic(symbols, raw, 1.7, threshold=3.0, friction=1e-3)
+            geodesic.smooth(tol=2e-3, max_iter=15)
+    finally:
+        logger.setLevel(level)
+    found = []
+    for positions in np.asarray(geodesic.path):
+        atoms = reactant.copy()
+        atoms.positions = positions
+        found.append(atoms)
+    return found

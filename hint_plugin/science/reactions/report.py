@@ -1,0 +1,99 @@
+"""A reaction in files: geometries, paths, numbers, a picture of the energy profile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import write
+
+from hint_plugin.data.files import replacing
+from hint_plugin.science.reactions.workflow import Reaction, ReactionSettings
+
+KCAL = 23.060548
+"""kcal/mol in one eV."""
+
+
+def write_report(folder: Path, reaction: Reaction, settings: ReactionSettings, title: str = "") -> list[Path]:
+    """Everything that was reached; returns the files: reaction.json, *.xyz, profile.png (with matplotlib)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, part in (
+        ("reactant", reaction.reactant),
+        ("product", reaction.product),
+        ("transition_state", reaction.saddle),
+    ):
+        if part is not None:
+            written.append(_frames(folder / f"{name}.xyz", [part.atoms], [part.energy]))
+    if reaction.guess_energies:
+        path = folder / "guess_path.xyz"
+        written.append(_frames(path, reaction.guess_path, reaction.guess_energies))
+    if reaction.backward is not None and reaction.forward is not None:
+        images = [*reversed(reaction.backward.images), *reaction.forward.images[1:]]
+        energies = [*reversed(reaction.backward.energies), *reaction.forward.energies[1:]]
+        written.append(_frames(folder / "irc.xyz", images, energies))
+    with replacing(folder / "reaction.json") as temporary:
+        temporary.write_text(json.dumps(reaction.as_dict(settings), indent=2) + "\n", encoding="utf-8")
+    written.append(folder / "reaction.json")
+    if plot_profile(folder / "profile.png", reaction, title):
+        written.append(folder / "profile.png")
+    return written
+
+
+def _frames(path: Path, images: Sequence[Atoms], energies: Sequence[float]) -> Path:
+    bare = []
+    for atoms, energy in zip(images, energies, strict=False):
+        one = Atoms(atoms.symbols, atoms.positions)
+        one.info["energy_eV"] = energy
+        bare.append(one)
+    with replacing(path) as temporary:
+        write(temporary, bare, format="extxyz")
+    return path
+
+
+def plot_profile(path: Path, reaction: Reaction, title: str = "") -> bool:
+    """Energies along the reaction coordinate; of the guess where there is no better one.
+
+    Returns False, and writes nothing, without matplotlib or without a path.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    if not reaction.guess_energies or reaction.reactant is None:
+        return False
+    zero = reaction.reactant.energy
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    back, forward = reaction.backward, reaction.forward
+    if back is not None and forward is not None and reaction.saddle is not None:
+        s = np.concatenate([-np.array(back.lengths[::-1]), forward.lengths[1:]])
+        energy = np.concatenate([back.energies[::-1], forward.energies[1:]])
+        axes.plot(s, KCAL * (energy - zero), color="#1f5fa8", lw=1.6)
+        axes.plot(0, KCAL * (reaction.saddle.energy - zero), "o", color="#c44e22")
+        if reaction.ends is not None:
+            for x, end, name in zip(
+                s[[0, -1]], reaction.ends, ("reactant side", "product side"), strict=True
+            ):
+                height = KCAL * (end.energy - zero)
+                axes.plot(x, height, "s", color="#1f5fa8")
+                axes.annotate(
+                    name, (x, height), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8
+                )
+        axes.set_xlabel("reaction coordinate / $\\mathrm{\\AA}$ amu$^{1/2}$")
+    else:
+        energies = KCAL * (np.array(reaction.guess_energies) - zero)
+        axes.plot(energies, "o--", color="#888888", lw=1, label="geodesic path, not optimised")
+        axes.legend(frameon=False, fontsize=8)
+        axes.set_xlabel("image")
+    axes.set_ylabel("energy / kcal mol$^{-1}$")
+    axes.set_title(f"{title} {reaction.verdict}".strip(), fontsize=10)
+    axes.margins(y=0.15)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=160)
+    return True
