@@ -1,12 +1,13 @@
 """What running an exported model costs beyond the model itself: in LAMMPS, in ASE, many structures at once.
 
     python benchmarks/artifact_speed.py [--atoms 512] [--steps 20] [--rounds 3] [--threads 1] [--json FILE]
-        [--checkpoints FILE ...]
+        [--checkpoints FILE ...] [--no-compiled]
 
 Without checkpoints: an AlphaNet of size small and a MACE of 32x0e + 32x1o, random weights, float32, 5 A. The
 bare model is given its graph and makes energies and forces: by the checkpoint's own forward, and by the
 artifact's. Everything else does all of molecular dynamics (neighbour lists, integration) on the same crystal.
-The ways take turns in every round; medians. A ratio above one: the first of the two is the faster.
+The ways take turns in every round; medians, and medians of the rounds' ratios. A ratio above one: the first
+of the two is the faster.
 """
 
 from __future__ import annotations
@@ -160,11 +161,12 @@ def measure(path: Path, options: argparse.Namespace, folder: Path) -> dict[str, 
         from hint_plugin.mace.predictor import MacePredictor
 
         artifact = folder / f"{path.stem}.hint.pt"
-        metadata = export(path, artifact, aoti=True)
+        metadata = export(path, artifact, aoti=options.compiled)
         predictor = MacePredictor(path)
         name = str(predictor.dtype).removeprefix("torch.")
         mace = MACECalculator(models=[predictor.model], device="cpu", default_dtype=name)
-        script, machine = HintCalculator(artifact), HintCalculator(compiled_path(artifact))
+        script = HintCalculator(artifact)
+        machine = HintCalculator(compiled_path(artifact)) if options.compiled else None
 
     def one_by_one(calculator: Any) -> Callable[[list[Atoms]], None]:
         def evaluate(frames: list[Atoms]) -> None:
@@ -183,21 +185,26 @@ def measure(path: Path, options: argparse.Namespace, folder: Path) -> dict[str, 
     dynamics = {
         "bare: checkpoint": repeated(raw(predictor, [one])),
         "bare: artifact": repeated(bare(script.potential, [one])),
-        "bare: .pt2": repeated(bare(machine.potential, [one])),
         "LAMMPS": Lammps(scripted, artifact, one, options.threads),
-        "LAMMPS, .pt2": Lammps(compiled, compiled_path(artifact), one, options.threads),
         "ASE, HintCalculator": ase_md(one, script),
-        "ASE, HintCalculator, .pt2": ase_md(one, machine),
         "ASE, MACECalculator": ase_md(one, mace),
     }
     molecules = {
         "bare: checkpoint": repeated(raw(predictor, many)),
         "at once": repeated(moving([a.copy() for a in many], script.evaluate)),
-        "at once, .pt2": repeated(moving([a.copy() for a in many], machine.evaluate)),
         "one by one": repeated(moving([a.copy() for a in many], one_by_one(script))),
-        "one by one, .pt2": repeated(moving([a.copy() for a in many], one_by_one(machine))),
         "MACECalculator": repeated(moving([a.copy() for a in many], one_by_one(mace))),
     }
+    if machine is not None:
+        dynamics |= {
+            "bare: .pt2": repeated(bare(machine.potential, [one])),
+            "LAMMPS, .pt2": Lammps(compiled, compiled_path(artifact), one, options.threads),
+            "ASE, HintCalculator, .pt2": ase_md(one, machine),
+        }
+        molecules |= {
+            "at once, .pt2": repeated(moving([a.copy() for a in many], machine.evaluate)),
+            "one by one, .pt2": repeated(moving([a.copy() for a in many], one_by_one(machine))),
+        }
     return {
         "model": f"{metadata.architecture}, {metadata.parameters:,} parameters, {name}",
         "atoms": len(one),
@@ -207,13 +214,13 @@ def measure(path: Path, options: argparse.Namespace, folder: Path) -> dict[str, 
     }
 
 
-def turns(ways: dict[str, Callable[[int], float]], steps: int, rounds: int) -> dict[str, float]:
-    """Medians, ms."""
+def turns(ways: dict[str, Callable[[int], float]], steps: int, rounds: int) -> dict[str, list[float]]:
+    """ms, a number a round."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             times[name].append(1e3 * way(steps))
-    return {name: float(np.median(found)) for name, found in times.items()}
+    return times
 
 
 #: What is compared: (first, second, what second / first means)
@@ -222,6 +229,8 @@ RATIOS = {
         ("LAMMPS", "bare: artifact", "speed of LAMMPS over the bare artifact's"),
         ("LAMMPS, .pt2", "bare: .pt2", "the same, compiled"),
         ("ASE, HintCalculator", "bare: checkpoint", "speed of ASE with HintCalculator over the checkpoint's"),
+        ("ASE, HintCalculator", "ASE, MACECalculator", "HintCalculator over MACECalculator, in ASE"),
+        ("bare: artifact", "bare: checkpoint", "bare artifact over bare checkpoint"),
         ("LAMMPS", "ASE, HintCalculator", "LAMMPS over ASE with HintCalculator"),
         ("LAMMPS", "ASE, MACECalculator", "LAMMPS over ASE with MACECalculator"),
         ("LAMMPS, .pt2", "LAMMPS", "compiled over TorchScript, in LAMMPS"),
@@ -246,10 +255,13 @@ def report(results: list[dict[str, Any]], threads: int) -> None:
         for result in results:
             table.add_column(result["model"], justify="right")
         for name in first[part]:
-            table.add_row(name, *(f"{result[part][name]:.1f}" for result in results))
+            table.add_row(name, *(f"{np.median(result[part][name]):.1f}" for result in results))
         table.add_section()
         for fast, slow, meaning in RATIOS[part]:
-            table.add_row(meaning, *(f"{r[part][slow] / r[part][fast]:.2f}" for r in results))
+            if fast in first[part] and slow in first[part]:
+                # of the same round: the machine's speed changes from one to the next
+                ratios = (np.median(np.divide(r[part][slow], r[part][fast])) for r in results)
+                table.add_row(meaning, *(f"{ratio:.2f}" for ratio in ratios))
         Console(width=130).print(table)
 
 
@@ -263,6 +275,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-compiled", dest="compiled", action="store_false", help="TorchScript only")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
