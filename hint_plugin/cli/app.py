@@ -87,6 +87,10 @@ VERBS = {
     "reaction": Verb(
         "hint_plugin.cli.reaction:reaction", "Find the transition state between two molecules, and barriers."
     ),
+    "reactions": Verb(
+        "hint_plugin.cli.reactions:reactions",
+        "Look for the transition states of a set of reactions, and count.",
+    ),
     "doctor": Verb("hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do."),
 }
 

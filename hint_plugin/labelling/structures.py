@@ -36,8 +36,10 @@ def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None)
         EngineError: not whole numbers, no electrons, or a multiplicity that they cannot have.
     """
     info = atoms.info
-    charge = whole(info.get("charge", charge), "charge")
-    wanted = info.get("multiplicity", info.get("spin", multiplicity))
+    # true is what ASE makes of a bare word in a comment line, as in "charge 0, multiplicity 1"
+    given = {key: value for key, value in info.items() if value is not True}
+    charge = whole(given.get("charge", charge), "charge")
+    wanted = given.get("multiplicity", given.get("spin", multiplicity))
     electrons = int(atoms.numbers.sum()) - charge
     if electrons < 1:
         raise EngineError(f"charge {charge} leaves {electrons} electrons", "electrons")

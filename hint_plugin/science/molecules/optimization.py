@@ -26,8 +26,9 @@ from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 FORCE_TOLERANCE = 0.01
 """eV/A, of the largest force on an atom. Frequencies of soft modes move by a few cm^-1 at ten times this."""
 _FARTHEST = 15.0  # A an atom may go: beyond, the structure flies apart
-_PUSH = 0.1  # A along an imaginary mode, off a saddle that was to be a minimum
+_PUSH = 0.1  # A along an imaginary mode too many
 _ATTEMPTS = 3
+_TIGHTER = (1.0, 0.5, 0.2)
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def optimize(
 ) -> Stationary:
     """Go to the nearest minimum, or to a transition state.
 
-    A minimum that turns out to be a saddle is left along its imaginary mode, up to three times.
+    What turns out to have an imaginary mode too many is left along that mode, up to three times.
 
     Args:
         atoms: the start, with a calculator that has `get_hessian`; not changed.
@@ -98,9 +99,10 @@ def optimize(
             break
         hessian = np.asarray(found.calc.get_hessian(found))
         modes = normal_modes(found, hessian)
-        if saddle or not len(modes.imaginary) or attempt == _ATTEMPTS - 1 or taken >= steps:
+        if len(modes.imaginary) <= int(saddle) or attempt == _ATTEMPTS - 1 or taken >= steps:
             break
-        found.positions += _PUSH * modes.displacements[0] / abs(modes.displacements[0]).max()
+        surplus = modes.displacements[int(saddle)]
+        found.positions += _PUSH * surplus / abs(surplus).max()
         hessian, modes = None, None
     forces = found.get_forces()
     return Stationary(
@@ -161,13 +163,17 @@ def _run(
             append_trajectory=append,
             allow_fragments=True,
         )
-        for _ in search.irun(fmax=fmax, steps=steps):
-            taken = search.nsteps
-            force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-            if report is not None:
-                report(before + taken, float(atoms.get_potential_energy()), force)
-            if not np.isfinite(force) or np.linalg.norm(atoms.positions - start, axis=1).max() > _FARTHEST:
-                return taken, "the structure flies apart"
+        for tightness in _TIGHTER:  # Sella takes its forces from its own coordinates
+            for _ in search.irun(fmax=tightness * fmax, steps=max(0, steps - search.nsteps)):
+                taken = search.nsteps
+                force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+                if report is not None:
+                    report(before + taken, float(atoms.get_potential_energy()), force)
+                moved = np.linalg.norm(atoms.positions - start, axis=1).max()
+                if not np.isfinite(force) or moved > _FARTHEST:
+                    return taken, "the structure flies apart"
+            if force <= fmax or taken >= steps:
+                break
     return taken, "" if force <= fmax else f"{force:.3g} eV/A left after {before + taken} steps"
 
 

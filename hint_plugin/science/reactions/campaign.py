@@ -1,0 +1,185 @@
+"""Many reactions: one folder each, resumed where it stopped, counted at the end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hint_plugin.data.files import replacing
+from hint_plugin.errors import DataError, EngineError, HintError, OptionsError
+from hint_plugin.science.reactions.report import write_report
+from hint_plugin.science.reactions.sets import Pair
+from hint_plugin.science.reactions.statistics import funnel, mcnemar, passed
+from hint_plugin.science.reactions.workflow import Reaction, ReactionSettings, find_reaction
+
+RESULT = "reaction.json"
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Does one reaction in its folder; it travels to worker processes.
+
+    Attributes:
+        folder: of the whole set.
+        make: returns a calculator with `get_hessian`; called once in each process.
+        settings: of every reaction.
+        timeout: s, of one reaction; 0 for none.
+    """
+
+    folder: Path
+    make: Callable[[], Any]
+    settings: ReactionSettings
+    timeout: float = 0.0
+
+    def __call__(self) -> Callable[[Pair], dict[str, Any]]:
+        calculator = self.make()
+        return lambda pair: self._do(pair, calculator)
+
+    def _do(self, pair: Pair, calculator: Any) -> dict[str, Any]:
+        found = Reaction()
+        settings = self.settings
+        if "spin" in pair.reactant.info:
+            settings = ReactionSettings(
+                **{**asdict(settings), "multiplicity": int(pair.reactant.info["spin"])}
+            )
+        try:
+            with _at_most(self.timeout):
+                found = find_reaction(pair.reactant, pair.product, calculator, settings)
+        except HintError as error:
+            found.failure, found.verdict = str(error), "no transition state"
+        write_report(self.folder / pair.name, found, settings, f"{pair.name}:")
+        return found.as_dict(settings)
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """EngineError after so many seconds; a call into a library is waited for."""
+    if seconds <= 0 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise EngineError(f"not finished after {seconds:g} s", "other")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple[list[Pair], int]:
+    """Make the folder; the reactions that are still to do, and how many are done.
+
+    Raises:
+        OptionsError: the folder holds a run with another method or other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SETTINGS
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(key for key in {*before, *about} if before.get(key) != about.get(key))
+        if changed:
+            told = ", ".join(f"{key} {before.get(key)} -> {about.get(key)}" for key in changed)
+            raise OptionsError(f"{folder} was begun with other settings ({told}); take another folder")
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    todo = [pair for pair in pairs if not (folder / pair.name / RESULT).is_file()]
+    return todo, len(pairs) - len(todo)
+
+
+def results_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is done in a folder, by the names of the reactions.
+
+    Raises:
+        DataError: it is no folder of `hint reactions`, or nothing is done yet.
+    """
+    found = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob(f"*/{RESULT}"))
+    }
+    if not found:
+        raise DataError(f"{folder} has no results of hint reactions")
+    return found
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Funnel, verdicts, failures by stage; written to summary.json.
+
+    Raises DataError as `results_of`.
+    """
+    results = results_of(folder)
+    stages: dict[str, int] = {}
+    verdicts: dict[str, int] = {}
+    for result in results.values():
+        verdicts[result["verdict"]] = verdicts.get(result["verdict"], 0) + 1
+        if result["stage"] != "done":
+            stages[result["stage"]] = stages.get(result["stage"], 0) + 1
+    found = {"funnel": funnel(list(results.values())), "verdicts": verdicts, "stopped_at": stages}
+    with replacing(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def compare(first: Path, second: Path, level: int = 4) -> dict[str, Any]:
+    """Two models on the reactions that both have done.
+
+    Args:
+        first, second: folders of `hint reactions`.
+        level: a success is having passed so many of `STAGES`: 4 intended, 5 with the inputs' bonds kept.
+
+    Raises:
+        DataError: nothing done, or no reaction in both.
+    """
+    a, b = results_of(first), results_of(second)
+    names = sorted(set(a) & set(b))
+    if not names:
+        raise DataError(f"{first} and {second} have no reaction in common")
+    wins = [(passed(a[name]) >= level, passed(b[name]) >= level) for name in names]
+    both = [name for name, (x, y) in zip(names, wins, strict=True) if x and y]
+    differences = [a[name]["barriers"]["forward"] - b[name]["barriers"]["forward"] for name in both]
+    only_first, only_second = wins.count((True, False)), wins.count((False, True))
+    return {
+        "reactions": len(names),
+        "both": len(both),
+        "only_first": only_first,
+        "only_second": only_second,
+        "neither": wins.count((False, False)),
+        "p_mcnemar": mcnemar(only_first, only_second),
+        "barrier_mae": sum(map(abs, differences)) / len(differences) if differences else None,
+    }
+
+
+def plot_funnel(path: Path, rows: Sequence[dict[str, Any]], title: str = "") -> bool:
+    """Bars with 95 % intervals. Returns False, and writes nothing, without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    rates = [100 * row["rate"] for row in rows]
+    errors = [[100 * (r["rate"] - r["low"]) for r in rows], [100 * (r["high"] - r["rate"]) for r in rows]]
+    axes.barh(
+        [row["stage"] for row in rows], rates, xerr=errors, color="#1f5fa8", ecolor="#c44e22", height=0.6
+    )
+    for k, row in enumerate(rows):
+        axes.text(1.5, k, f"{row['count']} of {row['total']}", va="center", color="white", fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 103)
+    axes.set_xlabel("% of the reactions")
+    axes.set_title(title, fontsize=10)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=160)
+    return True
