@@ -84,9 +84,13 @@ VERBS = {
         "hint_plugin.cli.vibrations:vibrations", "Frequencies, modes and infrared spectra of molecules."
     ),
     "thermo": Verb("hint_plugin.cli.thermo:thermo", "Enthalpies, entropies and Gibbs energies of molecules."),
+    "compare-thermo": Verb(
+        "hint_plugin.cli.compare_thermo:compare_thermo", "Gibbs corrections of a model against a reference."
+    ),
     "reaction": Verb(
         "hint_plugin.cli.reaction:reaction", "Find the transition state between two molecules, and barriers."
     ),
+    "neb": Verb("hint_plugin.cli.neb:neb", "Relax a path between two molecules (nudged elastic band)."),
     "reactions": Verb(
         "hint_plugin.cli.reactions:reactions",
         "Look for the transition states of a set of reactions, and count.",

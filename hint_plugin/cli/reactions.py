@@ -136,6 +136,12 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         for row in found["funnel"]
     ]
     show(("passed", "reactions", "%", "95 % interval"), rows)
+    typer.echo(f"as ReactBench counts: {found['reactbench']}; by geometry and energy: {found['geometric']}")
+    known = found["known_saddles"]
+    if known["compared"]:
+        typer.echo(
+            f"known transition states found: {known['within_0.2_A']} of {known['compared']} (within 0.2 A)"
+        )
     if found["stopped_at"]:
         stages = ", ".join(f"{count} at {stage}" for stage, count in found["stopped_at"].items())
         typer.echo(f"stopped: {stages}")

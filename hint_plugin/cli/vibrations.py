@@ -32,6 +32,10 @@ def vibrations(
         typer.Option("--ir/--no-ir", help="Intensities, where dipole moments are to be had: 6N evaluations."),
     ] = True,
     width: Annotated[float, typer.Option(min=0.1, help="Of a line in the figure, cm^-1.")] = 10.0,
+    md: Annotated[
+        float, typer.Option("--md", min=0, help="ps of dynamics, for the anharmonic density of states.")
+    ] = 0.0,
+    temperature: Annotated[float, typer.Option("--temperature", "-T", help="Of the dynamics, K.")] = 300.0,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -40,15 +44,18 @@ def vibrations(
     """Vibrations of molecules: translations and rotations projected out, 3N - 6 modes (linear: 3N - 5).
 
     Writes vibrations.json, and for each molecule NAME.molden, NAME.modes.xyz (the modes as movies) and
-    NAME.png. Without model and engine, energies, forces and Hessians are those in the files.
+    NAME.png; with --md NAME.md.png. Without model and engine, energies, forces and Hessians are those in the
+    files.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
     from hint_plugin.cli.molecules import each_molecule, save_json, show, source_of_hessians
+    from hint_plugin.errors import OptionsError
     from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
+    from hint_plugin.science.molecules.dynamics import vibrational_density
     from hint_plugin.science.molecules.files import write_molden, write_movies
     from hint_plugin.science.molecules.infrared import has_dipole
-    from hint_plugin.science.molecules.spectrum import plot_spectrum
+    from hint_plugin.science.molecules.spectrum import plot_density, plot_spectrum
 
     source = source_of_hessians(
         model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
@@ -64,8 +71,26 @@ def vibrations(
         write_molden(output / f"{name}.molden", modes, intensities)
         write_movies(output / f"{name}.modes.xyz", modes)
         plot_spectrum(output / f"{name}.png", modes, intensities, width)
+        density = {}
+        if md:
+            if found.atoms.calc is None:
+                raise OptionsError("--md needs --model FILE or --engine NAME (gfn2-xtb)")
+            moved = vibrational_density(
+                found.atoms, time=md, temperature=temperature, report=lambda ps: say(f"dynamics: {ps:.1f} ps")
+            )
+            plot_density(output / f"{name}.md.png", modes, moved, width)
+            shown = moved.wavenumbers < 5000
+            density = {
+                "density_of_states": {
+                    "wavenumbers": moved.wavenumbers[shown].tolist(),
+                    "density": moved.density[shown].tolist(),
+                    "temperature": moved.temperature,
+                }
+            }
         result = {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
-        return result | ({} if intensities is None else {"infrared_intensities": intensities.tolist()})
+        return (
+            result | density | ({} if intensities is None else {"infrared_intensities": intensities.tolist()})
+        )
 
     batch = each_molecule(inputs, source.calculator, work)
     save_json(output / "vibrations.json", {"results": batch.results, "failures": batch.failures})

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from hint_plugin.core.hvp import EnergyFunction, ForceFunction, hvp_by_difference, hvp_from_forces
+from hint_plugin.core.hvp import EnergyFunction, ForceFunction, hvp_by_difference, many_hvps
 
 
 class HessianOperator:
@@ -70,7 +70,7 @@ class HessianOperator:
         n = self.positions.shape[0]
         probes = v.reshape(-1, n, 3).to(self.positions)
         if self._forces is not None:
-            products = hvp_from_forces(self._forces, self.positions, probes, create_graph=False)
+            products = many_hvps(self._forces, self.positions, probes)
         else:
             assert self._force_function is not None
             products = hvp_by_difference(

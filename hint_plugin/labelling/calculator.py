@@ -68,6 +68,13 @@ class EngineCalculator(Calculator):
                     f"{self.engine.method} has no {name} for {structure.symbols}"
                 )
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed; ASE's own does not look at the electrons in `info`."""
+        changes: list[str] = super().check_state(atoms, tol=tol)
+        if self.atoms is not None and _electrons(self.atoms) != _electrons(atoms):
+            changes.append("electrons")
+        return changes
+
     def get_hessian(self, atoms: Atoms | None = None) -> NDArray:
         """d2E/dx dx [3N, 3N], eV/A^2, row-major (atom, axis), symmetric. Raises EngineError."""
         label = make_labels(self.engine, self._structure(atoms).copy(), "full").hessian
@@ -79,3 +86,7 @@ class EngineCalculator(Calculator):
         if chosen is None:
             raise ValueError("EngineCalculator: no structure; pass atoms")
         return chosen
+
+
+def _electrons(atoms: Atoms) -> tuple[Any, ...]:
+    return tuple(atoms.info.get(key) for key in ("charge", "spin", "multiplicity"))

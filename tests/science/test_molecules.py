@@ -235,3 +235,41 @@ def test_what_cannot_be():
         normal_modes(atoms, np.zeros((6, 6)))
     with pytest.raises(DataError, match="NaN"):
         normal_modes(atoms, np.full((9, 9), np.nan))
+
+
+class Springs:
+    """An exactly harmonic calculator about a geometry (displacements small: it does not rotate along)."""
+
+    def __new__(cls, atoms, hessian):
+        from ase.calculators.calculator import Calculator
+
+        class Harmonic(Calculator):
+            implemented_properties = ("energy", "forces")
+
+            def calculate(self, a=None, properties=("energy",), system_changes=()):
+                self.atoms = a.copy()
+                x = (a.positions - atoms.positions).ravel()
+                g = hessian @ x
+                self.results = {"energy": 0.5 * x @ g, "forces": -g.reshape(-1, 3)}
+
+        return Harmonic()
+
+
+def test_density_of_states_of_a_harmonic_molecule():
+    """Peaks lie at the harmonic frequencies, in spite of Verlet's error; the area counts the modes."""
+    from hint_plugin.science.molecules.dynamics import vibrational_density
+
+    atoms = molecule("H2O")
+    hessian = springs(atoms)
+    modes = normal_modes(atoms, hessian)
+    atoms.calc = Springs(atoms.copy(), hessian)
+    found = vibrational_density(atoms, time=5.0, temperature=1.0, seed=1)
+    assert np.trapezoid(found.density, found.wavenumbers) == pytest.approx(3.0)
+    for nu in modes.frequencies:
+        near = abs(found.wavenumbers - nu) < 60
+        peak = found.wavenumbers[near][found.density[near].argmax()]
+        assert peak == pytest.approx(nu, abs=8)  # one bin: 7.4 cm^-1
+    elsewhere = np.min(abs(found.wavenumbers[:, None] - modes.frequencies[None]), axis=1) > 60
+    assert found.density[elsewhere].max() < 0.02 * found.density.max()
+    with pytest.raises(OptionsError, match="200 steps"):
+        vibrational_density(atoms, time=0.01)

@@ -51,13 +51,11 @@ def test_an_engine_as_calculator(gfn2):
     assert (energies[1] - energies[0]) / (2 * step) == pytest.approx(forces[1, 1], abs=1e-3)
     assert np.linalg.norm(dipole) / 0.20819 == pytest.approx(2.2, abs=0.3)  # D, GFN2-xTB
     hydroxide = molecule("OH")
-    energies = {}
+    by_charge = {}
     for charge in (0, -1):
         hydroxide.info["charge"] = charge
-        energies[charge] = with_calculator(
-            hydroxide.copy(), EngineCalculator(gfn2.engine)
-        ).get_potential_energy()
-    assert energies[-1] < energies[0] - 1  # a bound electron in GFN2-xTB
+        by_charge[charge] = with_calculator(hydroxide.copy(), gfn2).get_potential_energy()
+    assert by_charge[-1] < by_charge[0] - 1  # GFN2-xTB binds the electron
     hessian = gfn2.get_hessian(water)
     assert hessian.shape == (9, 9) and np.abs(hessian - hessian.T).max() < 1e-12
 
@@ -204,6 +202,12 @@ def test_the_commands_one_after_the_other(folder, capfd):
     assert found[0]["frequencies"] == pytest.approx(nu.tolist(), abs=0.5)
     movie = read_frames(folder / "v" / "min-1.modes.xyz")
     assert len(movie) == 20 * 4 and movie[0].info["mode"] == 1
+    code, text = hint(
+        capfd, "vibrations", folder / "min.xyz", "-o", folder / "md", "--engine", "gfn2-xtb", "--md", "0.3"
+    )
+    density = json.loads((folder / "md" / "vibrations.json").read_text())["results"][0]["density_of_states"]
+    assert code == 0 and 50 < density["temperature"] < 900
+    assert np.trapezoid(density["density"], density["wavenumbers"]) == pytest.approx(3.0, abs=0.1)
     molden = (folder / "v" / "min-1.molden").read_text()
     assert molden.count("vibration") == 4 and "[INT]" in molden
     pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")

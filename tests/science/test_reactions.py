@@ -19,6 +19,7 @@ from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.errors import DataError, EngineError
 from hint_plugin.labelling import EngineCalculator, make_engine
+from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions import (
     ReactionSettings,
     bonds,
@@ -29,7 +30,6 @@ from hint_plugin.science.reactions import (
     same_atoms,
 )
 from hint_plugin.science.reactions.irc import _descend, _updated
-from hint_plugin.science.reactions.matching import rmsd
 
 KCAL = 23.0605
 
@@ -71,6 +71,17 @@ def test_rmsd_does_not_see_rotations_and_sees_mirrors():
     assert rmsd(atoms, turned) < 1e-10
     turned.positions[:, 0] *= -1
     assert rmsd(atoms, turned) > 0.3
+
+
+def test_rmsd_of_a_methyl_group_that_has_turned():
+    ethanol = molecule("CH3CH2OH")
+    swapped = ethanol.copy()
+    hydrogens = [k for k in range(9) if bonds(ethanol)[0 if bonds(ethanol)[0, :].sum() == 4 else 1, k]]
+    hydrogens = [k for k in hydrogens if ethanol.numbers[k] == 1][:3]
+    swapped.positions[hydrogens] = ethanol.positions[np.roll(hydrogens, 1)]
+    swapped.rotate(40, "y")
+    assert rmsd(ethanol, swapped) > 0.5
+    assert rmsd(ethanol, swapped, permute=True) < 1e-8
 
 
 @pytest.mark.parametrize(
@@ -138,6 +149,7 @@ def test_hcn_to_hnc(gfn2):
     for side in (found.backward, found.forward):
         assert (np.diff(side.energies) < 2e-5).all() and side.why in ("minimum", "bottom")
     result = found.as_dict(settings)
+    assert result["verdicts"] == {"reactbench": "Intended", "strict": True, "geometric": True}
     assert max(result["rmsd"]) < 0.02
     assert result["gibbs"]["forward"] * KCAL == pytest.approx(68.3, abs=0.3)
     assert any(text.startswith("IRC") for text in said)
@@ -200,3 +212,18 @@ def test_command(tmp_path, capfd):
     assert json.loads((tmp_path / "b" / "reaction.json").read_text())["stage"] == "product"
     code, text = hint(capfd, "reaction", ends[0], ends[0], "-o", out, "--engine", "gfn2-xtb")
     assert code == 2 and "the same geometry" in text
+
+
+def test_elastic_band(tmp_path, capfd, gfn2):
+    """The climbing image ends at the saddle's energy: 73.2 kcal/mol above HCN."""
+    for name, atoms in zip(("hcn.xyz", "hnc.xyz"), hcn(), strict=True):
+        write_frames(tmp_path / name, [atoms])
+    ends, out = (tmp_path / "hcn.xyz", tmp_path / "hnc.xyz"), tmp_path / "out"
+    code, text = hint(capfd, "neb", *ends, "-o", out, "--engine", "gfn2-xtb", "--images", "7")
+    assert code == 0 and "converged after" in text
+    found = json.loads((out / "neb.json").read_text())
+    assert found["barriers"]["forward"] * KCAL == pytest.approx(73.2, abs=0.3)
+    assert found["barriers"]["reverse"] * KCAL == pytest.approx(53.2, abs=0.3)
+    assert len(read_frames(out / "path.xyz")) == 7
+    code, text = hint(capfd, "neb", *ends, "-o", out, "--engine", "gfn2-xtb", "--steps", "2", "--no-optimize")
+    assert code == 3 and "not converged after 2 steps" in text

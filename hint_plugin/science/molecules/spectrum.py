@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hint_plugin.data.files import replacing
+from hint_plugin.science.molecules.dynamics import DensityOfStates
 from hint_plugin.science.molecules.modes import NormalModes
 
 WIDTH = 10.0
@@ -53,6 +54,41 @@ def plot_spectrum(
     axes.set_xlabel("wavenumber / cm$^{-1}$")
     axes.set_ylabel("modes per cm$^{-1}$" if intensities is None else "intensity / km mol$^{-1}$ cm")
     axes.set_title(modes.atoms.get_chemical_formula(), fontsize=10)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=160)
+    return True
+
+
+def plot_density(path: Path, modes: NormalModes, found: DensityOfStates, width: float = WIDTH) -> bool:
+    """The density of states of dynamics above the harmonic lines.
+
+    Returns False, and writes nothing, without matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    spacing = found.wavenumbers[1] - found.wavenumbers[0]
+    kernel = np.hanning(max(3, int(4 * width / spacing) | 1))
+    smooth = np.convolve(found.density, kernel / kernel.sum(), mode="same")
+    top = 1.15 * max(float(modes.frequencies.max()), 500.0)
+    shown = found.wavenumbers < top
+    figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(
+        found.wavenumbers[shown], smooth[shown], color="#1f5fa8", lw=1.1, label=f"{found.temperature:.0f} K"
+    )
+    axes.vlines(
+        modes.frequencies, 0, 0.3 * smooth[shown].max(), color="#c44e22", lw=1, label="harmonic", alpha=0.9
+    )
+    axes.set_xlim(top, 0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("wavenumber / cm$^{-1}$")
+    axes.set_ylabel("modes per cm$^{-1}$")
+    axes.set_title(modes.atoms.get_chemical_formula(), fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=160)
     return True

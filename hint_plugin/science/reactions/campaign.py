@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ from typing import Any
 
 from hint_plugin.data.files import replacing
 from hint_plugin.errors import DataError, EngineError, HintError, OptionsError
+from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions.report import write_report
 from hint_plugin.science.reactions.sets import Pair
 from hint_plugin.science.reactions.statistics import funnel, mcnemar, passed
@@ -43,8 +46,7 @@ class Worker:
         return lambda pair: self._do(pair, calculator)
 
     def _do(self, pair: Pair, calculator: Any) -> dict[str, Any]:
-        found = Reaction()
-        settings = self.settings
+        found, settings, start = Reaction(), self.settings, time.perf_counter()
         if "spin" in pair.reactant.info:
             settings = ReactionSettings(
                 **{**asdict(settings), "multiplicity": int(pair.reactant.info["spin"])}
@@ -54,8 +56,15 @@ class Worker:
                 found = find_reaction(pair.reactant, pair.product, calculator, settings)
         except HintError as error:
             found.failure, found.verdict = str(error), "no transition state"
-        write_report(self.folder / pair.name, found, settings, f"{pair.name}:")
-        return found.as_dict(settings)
+        about: dict[str, Any] = {"seconds": time.perf_counter() - start}
+        if (
+            pair.saddle is not None
+            and found.saddle is not None
+            and len(pair.saddle) == len(found.saddle.atoms)
+        ):
+            about["rmsd_to_known_saddle"] = rmsd(pair.saddle, found.saddle.atoms, permute=True)
+        write_report(self.folder / pair.name, found, settings, f"{pair.name}:", about)
+        return found.as_dict(settings) | about
 
 
 @contextmanager
@@ -124,7 +133,19 @@ def summary(folder: Path) -> dict[str, Any]:
         verdicts[result["verdict"]] = verdicts.get(result["verdict"], 0) + 1
         if result["stage"] != "done":
             stages[result["stage"]] = stages.get(result["stage"], 0) + 1
-    found = {"funnel": funnel(list(results.values())), "verdicts": verdicts, "stopped_at": stages}
+    known = [
+        result["rmsd_to_known_saddle"] for result in results.values() if "rmsd_to_known_saddle" in result
+    ]
+    times = [result["seconds"] for result in results.values() if "seconds" in result]
+    found = {
+        "funnel": funnel(list(results.values())),
+        "verdicts": verdicts,
+        "geometric": sum(result["verdicts"]["geometric"] is True for result in results.values()),
+        "reactbench": sum(result["verdicts"]["reactbench"] == "Intended" for result in results.values()),
+        "stopped_at": stages,
+        "known_saddles": {"compared": len(known), "within_0.2_A": sum(value < 0.2 for value in known)},
+        "median_seconds": statistics.median(times) if times else None,
+    }
     with replacing(folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found

@@ -46,12 +46,3 @@ def same_atoms(reactant: Atoms, product: Atoms) -> None:
         )
     if match(reactant, product) and np.allclose(reactant.positions, product.positions, atol=1e-3):
         raise DataError("the reactant and the product are the same geometry")
-
-
-def rmsd(first: Atoms, second: Atoms) -> float:
-    """A: root mean square distance of partners, after the best rotation (Kabsch); no atoms are exchanged."""
-    a = first.positions - first.positions.mean(axis=0)
-    b = second.positions - second.positions.mean(axis=0)
-    u, _, vt = np.linalg.svd(b.T @ a)
-    rotation = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
-    return float(np.sqrt(((b @ rotation - a) ** 2).sum(axis=1).mean()))

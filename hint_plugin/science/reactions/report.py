@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -17,8 +18,17 @@ KCAL = 23.060548
 """kcal/mol in one eV."""
 
 
-def write_report(folder: Path, reaction: Reaction, settings: ReactionSettings, title: str = "") -> list[Path]:
-    """Everything that was reached; returns the files: reaction.json, *.xyz, profile.png (with matplotlib)."""
+def write_report(
+    folder: Path,
+    reaction: Reaction,
+    settings: ReactionSettings,
+    title: str = "",
+    about: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Everything that was reached; returns the files: reaction.json, *.xyz, profile.png (with matplotlib).
+
+    `about` goes into reaction.json as well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, part in (
@@ -27,23 +37,26 @@ def write_report(folder: Path, reaction: Reaction, settings: ReactionSettings, t
         ("transition_state", reaction.saddle),
     ):
         if part is not None:
-            written.append(_frames(folder / f"{name}.xyz", [part.atoms], [part.energy]))
+            written.append(write_path(folder / f"{name}.xyz", [part.atoms], [part.energy]))
     if reaction.guess_energies:
         path = folder / "guess_path.xyz"
-        written.append(_frames(path, reaction.guess_path, reaction.guess_energies))
+        written.append(write_path(path, reaction.guess_path, reaction.guess_energies))
     if reaction.backward is not None and reaction.forward is not None:
         images = [*reversed(reaction.backward.images), *reaction.forward.images[1:]]
         energies = [*reversed(reaction.backward.energies), *reaction.forward.energies[1:]]
-        written.append(_frames(folder / "irc.xyz", images, energies))
+        written.append(write_path(folder / "irc.xyz", images, energies))
     with replacing(folder / "reaction.json") as temporary:
-        temporary.write_text(json.dumps(reaction.as_dict(settings), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps({**reaction.as_dict(settings), **(about or {})}, indent=2) + "\n", encoding="utf-8"
+        )
     written.append(folder / "reaction.json")
     if plot_profile(folder / "profile.png", reaction, title):
         written.append(folder / "profile.png")
     return written
 
 
-def _frames(path: Path, images: Sequence[Atoms], energies: Sequence[float]) -> Path:
+def write_path(path: Path, images: Sequence[Atoms], energies: Sequence[float]) -> Path:
+    """Geometries as extxyz, with `energy_eV`; returns the path."""
     bare = []
     for atoms, energy in zip(images, energies, strict=False):
         one = Atoms(atoms.symbols, atoms.positions)

@@ -29,6 +29,8 @@ class Pair:
     name: str
     reactant: Atoms
     product: Atoms
+    saddle: Atoms | None = None
+    """The known transition state, if the set has one (`ts.xyz`)."""
 
 
 def read_set(path: Path) -> list[Pair]:
@@ -86,4 +88,7 @@ def _from_folder(folder: Path) -> Pair:
                 raise DataError(f"{folder / name}: {text!r}; wanted a whole number") from None
             for frame in frames:
                 frame.info[key] = value
-    return Pair(folder.name, *frames)
+    known = next(
+        (read_frames(folder / name) for name in ("ts.xyz", "TS.xyz") if (folder / name).is_file()), None
+    )
+    return Pair(folder.name, frames[0], frames[1], known[-1] if known else None)

@@ -14,12 +14,14 @@ from ase import Atoms
 
 from hint_plugin.errors import HintError
 from hint_plugin.science.molecules import Stationary, optimize, thermochemistry
+from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.molecules.optimization import FORCE_TOLERANCE
 from hint_plugin.science.reactions.irc import Path, follow
-from hint_plugin.science.reactions.matching import match, rmsd, same_atoms
+from hint_plugin.science.reactions.matching import match, same_atoms
 from hint_plugin.science.reactions.paths import interpolate
 
 Say = Callable[[str], None]
+_SAME_GEOMETRY, _SAME_ENERGY = 0.15, 0.02  # A, eV
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,35 @@ class Reaction:
     stage: str = "input"
     failure: str = ""
     kept_graphs: tuple[bool, bool] = (True, True)
+    inputs: tuple[Atoms, Atoms] | None = None
+
+    @property
+    def verdicts(self) -> dict[str, Any]:
+        """The same question at three levels; None where no path was followed.
+
+        `reactbench`: bonds of the path's raw ends against the inputs', in ReactBench's words. `strict`: bonds
+        of the optimised ends against the optimised inputs', which keep those of the inputs. `geometric`: the
+        optimised ends are the optimised inputs, within 0.15 A (atoms of an element may change places) and
+        0.02 eV.
+        """
+        if self.backward is None or self.forward is None or self.ends is None or self.inputs is None:
+            return {"reactbench": None, "strict": None, "geometric": None}
+        assert self.reactant is not None and self.product is not None
+        r = match(self.backward.images[-1], self.inputs[0])
+        p = match(self.forward.images[-1], self.inputs[1])
+        near = all(
+            rmsd(wanted.atoms, end.atoms, permute=True) < _SAME_GEOMETRY
+            and abs(wanted.energy - end.energy) < _SAME_ENERGY
+            for wanted, end in zip((self.reactant, self.product), self.ends, strict=True)
+        )
+        names = {
+            (True, True): "Intended",
+            (False, True): "R_Unintended",
+            (True, False): "P_Unintended",
+            (False, False): "Unintended",
+        }
+        strict = self.verdict == "intended" and all(self.kept_graphs)
+        return {"reactbench": names[r, p], "strict": strict, "geometric": near}
 
     @property
     def barriers(self) -> dict[str, float]:
@@ -98,6 +129,7 @@ class Reaction:
         """For JSON, without geometries."""
         found: dict[str, Any] = {
             "verdict": self.verdict,
+            "verdicts": self.verdicts,
             "stage": self.stage,
             "failure": self.failure,
             "relaxed_ends_keep_bonds": list(self.kept_graphs),
@@ -109,8 +141,8 @@ class Reaction:
             found["imaginary"] = self.saddle.modes.imaginary.tolist()
         if self.ends is not None and self.reactant is not None and self.product is not None:
             found["rmsd"] = [
-                rmsd(self.reactant.atoms, self.ends[0].atoms),
-                rmsd(self.product.atoms, self.ends[1].atoms),
+                rmsd(self.reactant.atoms, self.ends[0].atoms, permute=True),
+                rmsd(self.product.atoms, self.ends[1].atoms, permute=True),
             ]
         return found
 
@@ -131,7 +163,7 @@ def find_reaction(
         DataError: other atoms, or another order. What fails later is in the result: `stage`, `failure`.
     """
     same_atoms(reactant, product)
-    found = Reaction()
+    found = Reaction(inputs=(reactant, product))
     try:
         _run(found, reactant, product, calculator, settings, say)
     except HintError as error:

@@ -1,0 +1,109 @@
+"""`hint compare-thermo IN... --model FILE -o DIR`: Gibbs corrections of a model against a reference."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.potential_options import (
+    Charge,
+    Device,
+    EngineOption,
+    Inputs,
+    Json,
+    Spin,
+    make_calculator,
+)
+
+
+def compare_thermo(
+    inputs: Inputs,
+    model: Annotated[
+        Path,
+        typer.Option("--model", "-m", help="Of `hint export`; or a checkpoint of MACE or NequIP (a pickle)."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
+        "compare-thermo"
+    ),
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", help="Engine of the reference; Hessians that are in the files if not given."
+        ),
+    ] = None,
+    engine_option: EngineOption = None,
+    optimize: Annotated[
+        bool, typer.Option("--optimize", help="Go to the reference's minimum first.")
+    ] = False,
+    saddle: Annotated[
+        bool, typer.Option("--saddle", "--ts", help="Go to the reference's transition state first.")
+    ] = False,
+    temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 298.15,
+    cutoff: Annotated[
+        float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
+    ] = 100.0,
+    device: Device = "cpu",
+    charge: Charge = 0,
+    spin: Spin = None,
+    json_: Json = False,
+) -> None:
+    """Compare Gibbs energy corrections G - E of a model with those of a reference.
+
+    The structures are minima and transition states of the reference. The model is asked twice: for its
+    Hessian on the reference's geometry, and for the stationary point that it has itself nearby. Writes
+    compare-thermo.json and compare-thermo.csv.
+
+    Exit status: 0 all done, 3 some failed, 2 nothing could be done.
+    """
+    from hint_plugin.cli.molecules import each_molecule, save_json, save_table, show, source_of_hessians
+    from hint_plugin.labelling.structures import charge_and_multiplicity
+    from hint_plugin.science.molecules.comparison import compare_thermochemistry, mean_errors
+
+    calculator = make_calculator(model, None, None, device)
+    source = source_of_hessians(
+        None, reference, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
+    )
+    output.mkdir(parents=True, exist_ok=True)
+
+    def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
+        found = source(atoms, say)
+        return compare_thermochemistry(
+            found.atoms,
+            found.hessian,
+            calculator,
+            say=say,
+            temperature=temperature,
+            cutoff=cutoff,
+            multiplicity=charge_and_multiplicity(atoms, charge, spin)[1],
+        )
+
+    batch = each_molecule(inputs, source.calculator, work)
+    rows = mean_errors(batch.results)
+    save_json(
+        output / "compare-thermo.json",
+        {"mean_absolute_errors": rows, "results": batch.results, "failures": batch.failures},
+    )
+    columns = ["kind", "where", "count", "failed", "gibbs_correction", "zero_point_energy"]
+    save_table(
+        output / "compare-thermo.csv", [*columns, "enthalpy_correction", "entropy", "frequencies"], rows
+    )
+    if not json_ and rows:
+        table = [
+            (
+                row["kind"],
+                row["where"].replace("_", " "),
+                f"{row['count']} + {row['failed']}",
+                *(_meV(row[key]) for key in ("gibbs_correction", "zero_point_energy")),
+                _meV(row["entropy"] and temperature * row["entropy"]),
+                "" if row["frequencies"] is None else f"{row['frequencies']:.1f}",
+            )
+            for row in rows
+        ]
+        heads = ("of", "on its", "done + not", "G - E", "ZPE", "T S", "cm^-1")
+        show(heads, table, left=2, title="mean absolute errors, meV")
+        typer.echo(f"written to {output}")
+    batch.finish(json_, {"mean_absolute_errors": rows})
+
+
+def _meV(value: float | None) -> str:
+    return "" if value is None else f"{1000 * value:.2f}"

@@ -1,0 +1,127 @@
+"""Thermochemistry of a model against a reference, on the reference's geometries and on its own.
+
+Gibbs energies of two methods have no common zero, so the corrections G - E are compared: what the curvature
+is for. On the reference's geometries the Hessians alone differ; on the model's own, what a user will see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from hint_plugin.errors import HintError
+from hint_plugin.science.molecules.alignment import rmsd
+from hint_plugin.science.molecules.modes import NormalModes, normal_modes
+from hint_plugin.science.molecules.optimization import optimize
+from hint_plugin.science.molecules.thermochemistry import Thermochemistry, thermochemistry
+
+QUANTITIES = ("gibbs_correction", "zero_point_energy", "enthalpy_correction", "entropy")
+
+
+def compare_thermochemistry(
+    atoms: Atoms,
+    hessian: NDArray,
+    calculator: Any,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    **options: Any,
+) -> dict[str, Any]:
+    """One stationary point of the reference.
+
+    Args:
+        atoms: its geometry.
+        hessian: the reference's, [3N, 3N] in eV/A^2.
+        calculator: of the model, with `get_hessian`.
+        say: told what is being done.
+        options: of `thermochemistry` (temperature, pressure, multiplicity, cutoff).
+
+    Returns:
+        `kind`; `reference`, `same_geometry` and `own_geometry` with `QUANTITIES` and frequencies, the last
+        with `rmsd` (A); or `failure` in place of them where the model has no such stationary point.
+
+    Raises:
+        HintError: the reference itself is no minimum or transition state.
+    """
+    modes = normal_modes(atoms, hessian)
+    reference = thermochemistry(modes, **options)
+    # the same symmetry number for all: they are one molecule
+    options = options | {"symmetry_number": reference.symmetry_number}
+    found: dict[str, Any] = {"kind": reference.kind, "reference": _values(reference, modes)}
+    model = atoms.copy()
+    model.calc = calculator
+    say("Hessian of the model")
+    found["same_geometry"] = _tried(
+        lambda: _of(model, calculator.get_hessian(model), reference.kind, options)
+    )
+
+    def own() -> dict[str, Any]:
+        there = optimize(
+            model,
+            saddle=reference.kind == "transition state",
+            report=lambda step, energy, force: say(f"its own geometry: step {step}, {force:.3f} eV/A"),
+        )
+        if there.hessian is None:
+            return {"failure": there.kind}
+        return _of(there.atoms, there.hessian, reference.kind, options) | {"rmsd": rmsd(atoms, there.atoms)}
+
+    found["own_geometry"] = _tried(own)
+    return found
+
+
+def _tried(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return work()
+    except HintError as error:
+        return {"failure": str(error)}
+
+
+def _of(atoms: Atoms, hessian: NDArray, kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    modes = normal_modes(atoms, hessian)
+    found = thermochemistry(modes, **options)
+    if found.kind != kind:
+        return {"failure": f"the model has a {found.kind} there", "frequencies": modes.frequencies.tolist()}
+    return _values(found, modes)
+
+
+def _values(found: Thermochemistry, modes: NormalModes) -> dict[str, Any]:
+    return {
+        "gibbs_correction": found.gibbs_correction,
+        "zero_point_energy": found.zero_point_energy,
+        "enthalpy_correction": found.enthalpy - found.energy,
+        "entropy": found.entropy,
+        "frequencies": modes.frequencies.tolist(),
+    }
+
+
+def mean_errors(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean absolute errors: a row for minima and transition states, on the same and on the own geometries.
+
+    Only what the model has as well counts; `failed` is how many it has not.
+    """
+    rows = []
+    for kind in ("minimum", "transition state"):
+        chosen = [result for result in results if result["kind"] == kind]
+        for where in ("same_geometry", "own_geometry"):
+            good = [result for result in chosen if "failure" not in result[where]]
+            row: dict[str, Any] = {
+                "kind": kind,
+                "where": where,
+                "count": len(good),
+                "failed": len(chosen) - len(good),
+            }
+            for name in QUANTITIES:
+                errors = [abs(result[where][name] - result["reference"][name]) for result in good]
+                row[name] = float(np.mean(errors)) if errors else None
+            per_molecule = [
+                np.mean(np.abs(np.subtract(result[where]["frequencies"], result["reference"]["frequencies"])))
+                for result in good
+                if len(result[where]["frequencies"]) == len(result["reference"]["frequencies"])
+            ]
+            row["frequencies"] = float(np.mean(per_molecule)) if per_molecule else None
+            if chosen:
+                rows.append(row)
+    return rows
