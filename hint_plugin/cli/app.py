@@ -19,6 +19,7 @@ from hint_plugin import __version__
 from hint_plugin.errors import HintError, InterruptedRunError
 
 EXIT_ERROR = 2  # what argument errors exit with, too
+EXIT_SOME_FAILED = 3  # what could not be done is told, the rest is done
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 NEXT_STEPS = """\

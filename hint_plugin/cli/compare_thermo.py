@@ -7,11 +7,16 @@ import typer
 
 from hint_plugin.cli.potential_options import (
     Charge,
+    Cutoff,
     Device,
     EngineOption,
+    Folder,
     Inputs,
     Json,
+    Optimize,
+    Saddle,
     Spin,
+    Temperature,
     make_calculator,
 )
 
@@ -22,9 +27,7 @@ def compare_thermo(
         Path,
         typer.Option("--model", "-m", help="Of `hint export`; or a checkpoint of MACE or NequIP (a pickle)."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
-        "compare-thermo"
-    ),
+    output: Folder = Path("compare-thermo"),
     reference: Annotated[
         str | None,
         typer.Option(
@@ -32,16 +35,10 @@ def compare_thermo(
         ),
     ] = None,
     engine_option: EngineOption = None,
-    optimize: Annotated[
-        bool, typer.Option("--optimize", help="Go to the reference's minimum first.")
-    ] = False,
-    saddle: Annotated[
-        bool, typer.Option("--saddle", "--ts", help="Go to the reference's transition state first.")
-    ] = False,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 298.15,
-    cutoff: Annotated[
-        float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
-    ] = 100.0,
+    optimize: Optimize = False,
+    saddle: Saddle = False,
+    temperature: Temperature = 298.15,
+    cutoff: Cutoff = 100.0,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -55,7 +52,8 @@ def compare_thermo(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, save_json, save_table, show, source_of_hessians
+    from hint_plugin.cli.molecules import each_molecule, save_table, show, source_of_hessians
+    from hint_plugin.data.files import write_json
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules.comparison import compare_thermochemistry, mean_errors
 
@@ -79,7 +77,7 @@ def compare_thermo(
 
     batch = each_molecule(inputs, source.calculator, work)
     rows = mean_errors(batch.results)
-    save_json(
+    write_json(
         output / "compare-thermo.json",
         {"mean_absolute_errors": rows, "results": batch.results, "failures": batch.failures},
     )

@@ -39,29 +39,27 @@ def hessian(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, show
+    from hint_plugin.cli.molecules import Computed, each_molecule, show
     from hint_plugin.data import HessianLabel, LabelKeys, write_frames, write_label
     from hint_plugin.data.formats import for_writing
     from hint_plugin.science.molecules import normal_modes
 
     for_writing(output)
-    calculator = make_calculator(model, engine, engine_option, device, charge, spin)
+    source = Computed(make_calculator(model, engine, engine_option, device, charge, spin), False, False)
     keys, written = LabelKeys(), []
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
-        say("energy and forces")
+        found = source(atoms, say)
+        modes = normal_modes(atoms, found.hessian)
         labelled = atoms.copy()
-        labelled.info[keys.energy] = float(atoms.get_potential_energy())
+        labelled.info[keys.energy] = found.energy
         labelled.arrays[keys.forces] = atoms.get_forces()
-        say("Hessian")
-        matrix = calculator.get_hessian(atoms)
-        modes = normal_modes(atoms, matrix)
-        write_label(labelled, HessianLabel.full(matrix, provenance=calculator.engine.provenance()))
+        provenance = source.calculator.engine.provenance()
+        write_label(labelled, HessianLabel.full(found.hessian, provenance=provenance))
         written.append(labelled)
-        force = float(abs(labelled.arrays[keys.forces]).max())
-        return {"energy": labelled.info[keys.energy], "largest_force": force, **modes.as_dict()}
+        return {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
 
-    batch = each_molecule(inputs, calculator, work)
+    batch = each_molecule(inputs, source.calculator, work)
     if written:
         write_frames(output, written)
     if not json_ and batch.results:

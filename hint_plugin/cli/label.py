@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-EXIT_SOME_FAILED = 3
+from hint_plugin.cli.app import EXIT_SOME_FAILED
 
 
 class Hessian(str, Enum):

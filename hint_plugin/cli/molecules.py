@@ -10,7 +10,9 @@ from typing import Any
 
 import typer
 
-EXIT_SOME_FAILED = 3
+from hint_plugin.cli.app import EXIT_SOME_FAILED
+
+_STATIONARY = 0.05  # eV/A
 
 
 @dataclass
@@ -81,6 +83,20 @@ def _frames(inputs: list[Path]) -> Iterator[tuple[str, Any]]:
             yield (path.stem if len(frames) == 1 else f"{path.stem}-{number}"), atoms
 
 
+def read_ends(reactant: Path, product: Path) -> list[Any]:
+    """The two molecules of a reaction. Raises DataError unless each file has one."""
+    from hint_plugin.data import read_frames
+    from hint_plugin.errors import DataError
+
+    ends = []
+    for path in (reactant, product):
+        frames = read_frames(path)
+        if len(frames) != 1:
+            raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
+        ends.append(frames[0])
+    return ends
+
+
 def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[str], None]) -> Any:
     """`optimize` with its progress; EngineError where it does not get there."""
     from hint_plugin.errors import EngineError
@@ -98,17 +114,7 @@ def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[st
     return found
 
 
-def save_json(path: Path, content: Any) -> None:
-    """Whole or not at all."""
-    import json
-
-    from hint_plugin.data.files import replacing
-
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def save_table(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+def save_table(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
     """CSV, whole or not at all."""
     import csv
 
@@ -126,18 +132,8 @@ class Curvature:
 
     atoms: Any
     energy: float
-    largest_force: float
+    largest_force: float | None
     hessian: Any
-
-    def with_dipole(self) -> bool:
-        """Whether the calculator has a dipole moment for this very structure."""
-        from ase.calculators.calculator import PropertyNotImplementedError
-
-        try:
-            self.atoms.get_dipole_moment()
-        except PropertyNotImplementedError:
-            return False
-        return True
 
 
 class Computed:
@@ -153,8 +149,10 @@ class Computed:
 
             found = relaxed(atoms, self._saddle, FORCE_TOLERANCE, 300, say)
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
+        from hint_plugin.science.molecules.modes import largest_force
+
         say("energy and forces")
-        force = _largest(atoms.get_forces())
+        force = largest_force(atoms.get_forces())
         energy = float(atoms.get_potential_energy())
         say("Hessian")
         return Curvature(atoms, energy, force, self.calculator.get_hessian(atoms))
@@ -169,6 +167,7 @@ class Stored:
         """Raises DataError if the frame lacks a full Hessian or an energy."""
         from hint_plugin.data import LabelKeys, read_label
         from hint_plugin.errors import DataError
+        from hint_plugin.science.molecules.modes import largest_force
 
         keys, label = LabelKeys(), read_label(atoms)
         if label is None or label.hessian is None or label.kind != "full":
@@ -178,7 +177,7 @@ class Stored:
         if keys.energy not in atoms.info:
             raise DataError(f"{atoms.symbols} has a Hessian and no energy ({keys.energy})")
         forces = atoms.arrays.get(keys.forces)
-        force = float("nan") if forces is None else _largest(forces)
+        force = None if forces is None else largest_force(forces)
         return Curvature(atoms, float(atoms.info[keys.energy]), force, label.hessian)
 
 
@@ -200,10 +199,12 @@ def source_of_hessians(
     return Computed(make_calculator(model, engine, *options), relax, saddle)
 
 
-def _largest(forces: Any) -> float:
-    import numpy as np
-
-    return float(np.linalg.norm(forces, axis=1).max())
+def not_stationary(result: dict[str, Any]) -> str:
+    """A warning if a Hessian was taken far from a stationary point, else nothing."""
+    force = result["largest_force"]
+    if force is None or force <= _STATIONARY:
+        return ""
+    return f"not stationary: {force:.2f} eV/A on an atom; --optimize or --saddle goes on"
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, title: str = "") -> None:

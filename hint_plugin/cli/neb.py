@@ -5,24 +5,26 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.app import EXIT_SOME_FAILED
 from hint_plugin.cli.potential_options import (
     Charge,
     Device,
     Engine,
     EngineOption,
+    Folder,
     Json,
     Model,
+    Product,
+    Reactant,
     Spin,
     make_calculator,
 )
 
-EXIT_NOT_CONVERGED = 3
-
 
 def neb(
-    reactant: Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule, a minimum.")],
-    product: Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path("neb"),
+    reactant: Reactant,
+    product: Product,
+    output: Folder = Path("neb"),
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
@@ -49,18 +51,12 @@ def neb(
 
     from rich.console import Console
 
-    from hint_plugin.cli.molecules import save_json
-    from hint_plugin.data import read_frames
-    from hint_plugin.errors import DataError
+    from hint_plugin.cli.molecules import read_ends
+    from hint_plugin.data.files import write_json
     from hint_plugin.science.reactions.neb import elastic_band, plot_band
     from hint_plugin.science.reactions.report import KCAL, write_path
 
-    ends, files = [], (reactant, product)
-    for path in files:
-        frames = read_frames(path)
-        if len(frames) != 1:
-            raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
-        ends.append(frames[0])
+    ends, files = read_ends(reactant, product), (reactant, product)
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
     with Console(stderr=True).status("") as status:
         if optimize:
@@ -80,7 +76,7 @@ def neb(
         )
     output.mkdir(parents=True, exist_ok=True)
     result = band.as_dict()
-    save_json(output / "neb.json", result)
+    write_json(output / "neb.json", result)
     write_path(output / "path.xyz", band.images, band.energies.tolist())
     plot_band(output / "profile.png", band, f"{reactant.stem} to {product.stem}")
     if json_:
@@ -94,7 +90,7 @@ def neb(
         typer.echo(f"energy, kcal/mol: {heights}")
         typer.echo(f"written to {output}")
     if not band.converged:
-        raise typer.Exit(EXIT_NOT_CONVERGED)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _relaxed(atoms: Any, name: str, calculator: Any, status: Any) -> Any:

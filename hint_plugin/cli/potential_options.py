@@ -30,6 +30,17 @@ Spin = Annotated[
     typer.Option(min=1, help="Multiplicity 2S+1 where a frame has no info 'spin'; the lowest if not given."),
 ]
 Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .extxyz, .h5, ...")]
+Optimize = Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")]
+Saddle = Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")]
+Temperature = Annotated[float, typer.Option("--temperature", "-T", help="K.")]
+Cutoff = Annotated[
+    float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
+]
+Reactant = Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule (or several, apart).")]
+Product = Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")]
+Fmax = Annotated[float, typer.Option(help="Largest force on an atom at the end, eV/A.")]
+Steps = Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 

@@ -5,34 +5,39 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.app import EXIT_SOME_FAILED
 from hint_plugin.cli.potential_options import (
     Charge,
     Device,
     Engine,
     EngineOption,
+    Fmax,
+    Folder,
     Json,
     Model,
+    Product,
+    Reactant,
     Spin,
+    Steps,
+    Temperature,
     make_calculator,
 )
 
-EXIT_NOT_FOUND = 3
-
 
 def reaction(
-    reactant: Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule (or several, apart).")],
-    product: Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path("reaction"),
+    reactant: Reactant,
+    product: Product,
+    output: Folder = Path("reaction"),
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
-    fmax: Annotated[float, typer.Option(help="Largest force on an atom at a stationary point, eV/A.")] = 0.01,
-    steps: Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")] = 300,
+    fmax: Fmax = 0.01,
+    steps: Steps = 300,
     images: Annotated[int, typer.Option(min=5, help="Of the first path.")] = 17,
     guesses: Annotated[
         int, typer.Option(min=1, help="Tops of the first path that are tried, highest first.")
     ] = 3,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="Of Gibbs energies, K.")] = 298.15,
+    temperature: Temperature = 298.15,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -52,32 +57,21 @@ def reaction(
 
     from rich.console import Console
 
-    from hint_plugin.data import read_frames
-    from hint_plugin.errors import DataError
-    from hint_plugin.labelling.structures import charge_and_multiplicity
+    from hint_plugin.cli.molecules import read_ends
     from hint_plugin.science.reactions import ReactionSettings, find_reaction
     from hint_plugin.science.reactions.report import write_report
 
-    ends = []
-    for path in (reactant, product):
-        frames = read_frames(path)
-        if len(frames) != 1:
-            raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
-        ends.append(frames[0])
+    ends = read_ends(reactant, product)
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
-    multiplicity = charge_and_multiplicity(ends[0], charge, spin)[1]
-    settings = ReactionSettings(
-        fmax, steps, images, guesses, temperature=temperature, multiplicity=multiplicity
-    )
+    settings = ReactionSettings(fmax, steps, images, guesses, temperature=temperature)
     with Console(stderr=True).status("") as status:
         found = find_reaction(ends[0], ends[1], calculator, settings, say=status.update)
-    write_report(output, found, settings, f"{reactant.stem} to {product.stem}:")
-    result = found.as_dict(settings)
+    result = write_report(output, found, settings, f"{reactant.stem} to {product.stem}:")
     typer.echo(json.dumps(result, indent=2) if json_ else _in_words(result))
     if not json_:
         typer.echo(f"written to {output}")
     if found.verdict != "intended":
-        raise typer.Exit(EXIT_NOT_FOUND)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _in_words(result: dict[str, Any]) -> str:

@@ -115,16 +115,17 @@ def _run(worker: Any, todo: list[Any], jobs: int, parsl: Path | None, output: Pa
 
 
 def _keep_failure(folder: Path, message: str) -> None:
-    from hint_plugin.cli.molecules import save_json
+    from hint_plugin.data.files import write_json
     from hint_plugin.science.reactions import Reaction, ReactionSettings
 
     folder.mkdir(parents=True, exist_ok=True)
     lost = Reaction(verdict="no transition state", failure=message)
-    save_json(folder / "reaction.json", lost.as_dict(ReactionSettings()))
+    write_json(folder / "reaction.json", lost.as_dict(ReactionSettings()))
 
 
 def _print(found: dict[str, Any], against: Path | None) -> None:
     from hint_plugin.cli.molecules import show
+    from hint_plugin.science.reactions.report import KCAL
 
     rows = [
         (
@@ -152,5 +153,5 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
             f"against {against}, {other['reactions']} reactions: both {other['both']}, only this "
             f"{other['only_first']}, only that {other['only_second']}, neither {other['neither']}; "
             f"p = {other['p_mcnemar']:.3g} (McNemar)"
-            + ("" if mae is None else f"; barriers differ by {23.060548 * mae:.2f} kcal/mol (mean absolute)")
+            + ("" if mae is None else f"; barriers differ by {KCAL * mae:.2f} kcal/mol (mean absolute)")
         )

@@ -7,13 +7,18 @@ import typer
 
 from hint_plugin.cli.potential_options import (
     Charge,
+    Cutoff,
     Device,
     Engine,
     EngineOption,
+    Folder,
     Inputs,
     Json,
     Model,
+    Optimize,
+    Saddle,
     Spin,
+    Temperature,
 )
 
 COLUMNS = (
@@ -24,20 +29,18 @@ COLUMNS = (
 
 def thermo(
     inputs: Inputs,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path("thermo"),
+    output: Folder = Path("thermo"),
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
-    optimize: Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")] = False,
-    saddle: Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")] = False,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 298.15,
+    optimize: Optimize = False,
+    saddle: Saddle = False,
+    temperature: Temperature = 298.15,
     pressure: Annotated[float, typer.Option("--pressure", "-p", help="Pa; 101325 is 1 atm.")] = 101325.0,
     symmetry_number: Annotated[
         int | None, typer.Option(min=1, help="Of the rotations; found from the geometry if not given.")
     ] = None,
-    cutoff: Annotated[
-        float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
-    ] = 100.0,
+    cutoff: Cutoff = 100.0,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -51,7 +54,8 @@ def thermo(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, save_json, save_table, show, source_of_hessians
+    from hint_plugin.cli.molecules import each_molecule, not_stationary, save_table, show, source_of_hessians
+    from hint_plugin.data.files import write_json
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules import normal_modes, thermochemistry
 
@@ -75,7 +79,7 @@ def thermo(
         return {"largest_force": found.largest_force, **result.as_dict()}
 
     batch = each_molecule(inputs, source.calculator, work)
-    save_json(output / "thermo.json", {"results": batch.results, "failures": batch.failures})
+    write_json(output / "thermo.json", {"results": batch.results, "failures": batch.failures})
     save_table(output / "thermo.csv", COLUMNS.split(), batch.results)
     if not json_ and batch.results:
         rows = [
@@ -92,10 +96,7 @@ def thermo(
         title = f"eV at {temperature:g} K and {pressure:g} Pa"
         show(("molecule", "kind", "sigma", "E", "ZPE", "T S", "G - E", "G"), rows, left=2, title=title)
         for row in batch.results:
-            if row["largest_force"] > 0.05:
-                typer.echo(
-                    f"{row['name']} is not stationary: {row['largest_force']:.2f} eV/A on an atom; "
-                    "--optimize or --saddle goes on"
-                )
+            if warning := not_stationary(row):
+                typer.echo(f"{row['name']} is {warning}")
         typer.echo(f"written to {output}")
     batch.finish(json_)

@@ -10,23 +10,24 @@ from hint_plugin.cli.potential_options import (
     Device,
     Engine,
     EngineOption,
+    Folder,
     Inputs,
     Json,
     Model,
+    Optimize,
+    Saddle,
     Spin,
 )
 
 
 def vibrations(
     inputs: Inputs,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
-        "vibrations"
-    ),
+    output: Folder = Path("vibrations"),
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
-    optimize: Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")] = False,
-    saddle: Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")] = False,
+    optimize: Optimize = False,
+    saddle: Saddle = False,
     infrared: Annotated[
         bool,
         typer.Option("--ir/--no-ir", help="Intensities, where dipole moments are to be had: 6N evaluations."),
@@ -49,13 +50,12 @@ def vibrations(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, save_json, show, source_of_hessians
-    from hint_plugin.errors import OptionsError
+    from hint_plugin.cli.molecules import each_molecule, show, source_of_hessians
+    from hint_plugin.data.files import write_json
     from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
-    from hint_plugin.science.molecules.dynamics import vibrational_density
     from hint_plugin.science.molecules.files import write_molden, write_movies
     from hint_plugin.science.molecules.infrared import has_dipole
-    from hint_plugin.science.molecules.spectrum import plot_density, plot_spectrum
+    from hint_plugin.science.molecules.spectrum import plot_spectrum
 
     source = source_of_hessians(
         model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
@@ -65,35 +65,28 @@ def vibrations(
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = source(atoms, say)
         modes, intensities = normal_modes(found.atoms, found.hessian), None
-        if infrared and has_dipole(found.atoms) and found.with_dipole():
+        if infrared and has_dipole(found.atoms):
             say("dipole moments")
             intensities = infrared_intensities(modes, dipole_derivatives(found.atoms))
         write_molden(output / f"{name}.molden", modes, intensities)
         write_movies(output / f"{name}.modes.xyz", modes)
         plot_spectrum(output / f"{name}.png", modes, intensities, width)
-        density = {}
+        result = {
+            "energy": found.energy,
+            "largest_force": found.largest_force,
+            "kind": modes.kind,
+            **modes.as_dict(),
+        }
         if md:
-            if found.atoms.calc is None:
-                raise OptionsError("--md needs --model FILE or --engine NAME (gfn2-xtb)")
-            moved = vibrational_density(
-                found.atoms, time=md, temperature=temperature, report=lambda ps: say(f"dynamics: {ps:.1f} ps")
+            result["density_of_states"] = _dynamics(
+                output / f"{name}.md.png", modes, md, temperature, width, say
             )
-            plot_density(output / f"{name}.md.png", modes, moved, width)
-            shown = moved.wavenumbers < 5000
-            density = {
-                "density_of_states": {
-                    "wavenumbers": moved.wavenumbers[shown].tolist(),
-                    "density": moved.density[shown].tolist(),
-                    "temperature": moved.temperature,
-                }
-            }
-        result = {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
-        return (
-            result | density | ({} if intensities is None else {"infrared_intensities": intensities.tolist()})
-        )
+        if intensities is not None:
+            result["infrared_intensities"] = intensities.tolist()
+        return result
 
     batch = each_molecule(inputs, source.calculator, work)
-    save_json(output / "vibrations.json", {"results": batch.results, "failures": batch.failures})
+    write_json(output / "vibrations.json", {"results": batch.results, "failures": batch.failures})
     if not json_:
         for row in batch.results:
             strengths = row.get("infrared_intensities")
@@ -110,9 +103,30 @@ def vibrations(
     batch.finish(json_)
 
 
+def _dynamics(
+    path: Path, modes: Any, md: float, temperature: float, width: float, say: Any
+) -> dict[str, Any]:
+    """The density of states of dynamics, up to 5000 cm^-1, and its figure."""
+    from hint_plugin.errors import OptionsError
+    from hint_plugin.science.molecules.dynamics import vibrational_density
+    from hint_plugin.science.molecules.spectrum import plot_density
+
+    if modes.atoms.calc is None:
+        raise OptionsError("--md needs --model FILE or --engine NAME (gfn2-xtb)")
+    found = vibrational_density(
+        modes.atoms, time=md, temperature=temperature, report=lambda ps: say(f"dynamics: {ps:.1f} ps")
+    )
+    plot_density(path, modes, found, width)
+    shown = found.wavenumbers < 5000
+    return {
+        "wavenumbers": found.wavenumbers[shown].tolist(),
+        "density": found.density[shown].tolist(),
+        "temperature": found.temperature,
+    }
+
+
 def _in_words(row: dict[str, Any]) -> str:
-    kinds = {0: "a minimum", 1: "a transition state"}
-    kind = kinds.get(row["imaginary_modes"], f"a saddle of order {row['imaginary_modes']}")
-    if row["largest_force"] > 0.05:
-        kind = f"not stationary: {row['largest_force']:.2f} eV/A on an atom; --optimize or --saddle goes on"
+    from hint_plugin.cli.molecules import not_stationary
+
+    kind = not_stationary(row) or f"a {row['kind']}"
     return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV"

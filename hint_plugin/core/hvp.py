@@ -58,10 +58,7 @@ def hvp_from_forces(
             f"H v: wanted forces [n, 3], positions [n, 3] and probes [K, n, 3]; got {tuple(forces.shape)}, "
             f"{tuple(positions.shape)} and {tuple(probes.shape)}"
         )
-    if not forces.requires_grad:
-        raise ValueError(
-            "H v: the forces carry no graph; compute them with create_graph=True (training=True)"
-        )
+    _wants_graph(forces)
     products = []
     last = probes.shape[0] - 1
     for k, v in enumerate(probes.to(forces.dtype)):
@@ -84,10 +81,8 @@ def many_hvps(forces: Tensor, positions: Tensor, probes: Tensor) -> Tensor:
     there sizes would become constants. Arguments and result as those of `hvp_from_forces`, whose graph of the
     forces is kept.
     """
-    if not forces.requires_grad:
-        raise ValueError("H v: the forces carry no graph; compute them with create_graph=True")
-    probes = probes.to(forces.dtype)
-    together = max(1, ATOMS_TOGETHER // max(1, positions.shape[0]))
+    _wants_graph(forces)
+    probes, together = probes.to(forces.dtype), _probes_together(positions)
     products = torch.zeros_like(probes)
     start = 0
     while start < len(probes):
@@ -111,6 +106,18 @@ def many_hvps(forces: Tensor, positions: Tensor, probes: Tensor) -> Tensor:
             products[start : start + len(block)] = found
         start += len(block)
     return products
+
+
+def _probes_together(positions: Tensor) -> int:
+    """How many probes share a backward pass."""
+    return max(1, ATOMS_TOGETHER // max(1, positions.shape[0]))
+
+
+def _wants_graph(forces: Tensor) -> None:
+    if not forces.requires_grad:
+        raise ValueError(
+            "H v: the forces carry no graph; compute them with create_graph=True (training=True)"
+        )
 
 
 def hvp_from_energy(
@@ -211,8 +218,7 @@ def hessians_from_forces(forces: Tensor, positions: Tensor, ptr: Tensor) -> list
     starts = [int(p) for p in ptr]
     sizes = [3 * (b - a) for a, b in zip(starts[:-1], starts[1:], strict=True)]
     out = [torch.empty((s, s), dtype=forces.dtype, device=forces.device) for s in sizes]
-    columns = max(sizes, default=0)
-    together = max(1, ATOMS_TOGETHER // max(1, forces.shape[0]))
+    columns, together = max(sizes, default=0), _probes_together(positions)
     for first in range(0, columns, together):
         block = range(first, min(first + together, columns))
         probes = forces.new_zeros((len(block), *forces.shape))

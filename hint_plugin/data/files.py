@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -18,6 +20,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any, **options: Any) -> None:
+    """`content` as JSON, whole or not at all; `options` of `json.dumps`, indented by 2 unless they say."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, **{"indent": 2, **options}) + "\n", encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:

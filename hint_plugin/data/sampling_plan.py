@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from hint_plugin.data.files import file_sha256, replacing
+from hint_plugin.data.files import file_sha256, write_json
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.errors import DataError, UnknownVersionError
 
@@ -91,8 +91,7 @@ class SamplingPlan:
     def write(self, path: str | Path) -> None:
         """As JSON; the file appears whole or not at all."""
         document = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        with replacing(Path(path)) as temporary:
-            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(Path(path), document, indent=1)
 
     @classmethod
     def read(cls, path: str | Path) -> SamplingPlan:

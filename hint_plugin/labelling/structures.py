@@ -53,6 +53,13 @@ def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None)
     return charge, found
 
 
+def moved(atoms: Atoms, positions: NDArray) -> Atoms:
+    """A copy with other positions."""
+    found = atoms.copy()
+    found.positions = positions
+    return found
+
+
 def whole(value: Any, what: str) -> int:
     """A whole number, or an EngineError that says what was not."""
     try:

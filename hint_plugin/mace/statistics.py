@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import vesin
 from ase import Atoms
 
 from hint_plugin.data import LabelKeys
-from hint_plugin.data.files import replacing
+from hint_plugin.data.files import write_json
 from hint_plugin.data.statistics import Compositions, makeup_of
 from hint_plugin.errors import DataError, OptionsError
 
@@ -84,8 +83,7 @@ class MaceStatistics:
     def write(self, path: Path) -> dict[str, Any]:
         """`result` as the JSON file that ``mace_run_train --statistics_file`` reads."""
         found = self.result()
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(found, indent=2) + "\n")
+        write_json(path, found)
         return found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.files import replacing, write_json
 from hint_plugin.errors import MissingDependencyError, OptionsError
 from hint_plugin.sampling.methods import Sample
 from hint_plugin.sampling.reduce import fit_reduction
@@ -67,8 +66,7 @@ def draw(sample: Sample, path: Path) -> dict[str, Any]:
         numbers[name] = _map(figure, axis, sample) if name == "map" else _histogram(axis, sample)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix.lower().lstrip("."))
-    with replacing(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), numbers, indent=1)
     return numbers
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from hint_plugin.core import spectra
 from hint_plugin.core.metrics import UNITS, HessianMetrics, Prediction
-from hint_plugin.data.files import replacing
+from hint_plugin.data.files import replacing, write_json
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.errors import DataError, OptionsError
@@ -202,6 +201,5 @@ def _write(folder: Path, tally: _Tally, provenance: Mapping[str, Any], plots: bo
     figure = folder / "parity.png"
     figure.unlink(missing_ok=True)
     result["plot"] = figure.name if plots and plot_parity(figure, tally.parity, result["metrics"]) else None
-    with replacing(folder / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", result, allow_nan=False)
     return result

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hint_plugin.core.metrics import UNITS
 from hint_plugin.data.files import file_sha256, replacing
+from hint_plugin.science.figures import new_figure, save_png
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -98,26 +99,21 @@ def plot_parity(path: Path, samples: Mapping[str, ParitySample], metrics: Mappin
 
     Returns False, and writes nothing, if matplotlib is not installed or there is nothing to draw.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     names = [name for name in PANELS if name in samples and samples[name].seen]
     if not names:
         return False
     columns = min(2, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.4 * columns, 4.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.4 * columns, 4.4 * rows)
+    if figure is None:
+        return False
     for i, name in enumerate(names):
         title, unit = PANELS[name]
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(figure, axes, samples[name], _pretty(unit))
         mae, rmse = metrics[f"{name}_mae"], metrics[f"{name}_rmse"]
         axes.set_title(f"{title}\nMAE {mae:.3g}, RMSE {rmse:.3g} {_pretty(unit)}", fontsize=10)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    save_png(figure, path)
     return True
 
 

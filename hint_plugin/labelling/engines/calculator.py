@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,15 +109,11 @@ class PreparedCalculator(ByDifferences):
         known = getattr(calculator, "implemented_properties", ())
         forces = self._call(self._atoms.get_forces)
         energy = self._call(lambda: self._atoms.get_potential_energy(force_consistent="free_energy" in known))
-        stress = None
+        stress = dipole = None
         if self._atoms.pbc.all() and "stress" in known:
-            try:
-                stress = np.asarray(self._atoms.get_stress(), dtype=float)
-            except (PropertyNotImplementedError, NotImplementedError):
-                stress = None
-        dipole = None
+            stress = _if_there(self._atoms.get_stress)
         if "dipole" in known and not self._atoms.pbc.any():
-            dipole = np.array(self._call(self._atoms.get_dipole_moment), dtype=float)
+            dipole = _if_there(self._atoms.get_dipole_moment)
         return SinglePoint(float(energy), np.array(forces, dtype=float), stress, dipole)
 
     def forces_at(self, positions: NDArray) -> NDArray:
@@ -146,6 +143,14 @@ class PreparedCalculator(ByDifferences):
         if not np.isfinite(found).all():
             raise EngineError("the calculator returns NaN or infinity", "program")
         return found
+
+
+def _if_there(get: Callable[[], Any]) -> NDArray | None:
+    """A property that a calculator may have announced and not have for this structure."""
+    try:
+        return np.array(get(), dtype=float)
+    except (PropertyNotImplementedError, NotImplementedError):
+        return None
 
 
 def _factory(path: str) -> Any:

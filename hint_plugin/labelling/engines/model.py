@@ -21,7 +21,7 @@ from hint_plugin.data.files import file_sha256
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling.engine import SinglePoint
 from hint_plugin.labelling.options import option
-from hint_plugin.labelling.structures import check_structure
+from hint_plugin.labelling.structures import check_structure, moved
 
 
 class Predictor(Protocol):
@@ -95,13 +95,13 @@ class PreparedModel:
 
     def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """Energy, forces, stress where periodic. Raises EngineError for elements the model does not know."""
-        found = self._predict(self._atoms if positions is None else self._moved(positions))
+        found = self._predict(self._atoms if positions is None else moved(self._atoms, positions))
         stress = None if found.stress is None else full_3x3_to_voigt_6_stress(_array(found.stress))
         return SinglePoint(float(found.energy), _array(found.forces), stress)
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A."""
-        return _array(self._predict(self._moved(positions)).forces)
+        return _array(self._predict(moved(self._atoms, positions)).forces)
 
     def analytic_hessian(self) -> NDArray:
         """[3N, 3N] in eV/A^2 by automatic differentiation."""
@@ -116,11 +116,6 @@ class PreparedModel:
             return np.asarray(own(self._atoms, probes), dtype=float)
         matrix = self.analytic_hessian()
         return (probes.reshape(len(probes), -1) @ matrix.T).reshape(probes.shape)
-
-    def _moved(self, positions: NDArray) -> Atoms:
-        moved = self._atoms.copy()
-        moved.positions = positions
-        return moved
 
     def _predict(self, atoms: Atoms, hessian: bool = False) -> Any:
         try:

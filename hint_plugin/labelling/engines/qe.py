@@ -32,7 +32,7 @@ from hint_plugin.labelling.engines.qe_input import (
     pw_input,
     read_pw,
 )
-from hint_plugin.labelling.structures import check_structure, whole
+from hint_plugin.labelling.structures import check_structure, moved, whole
 
 
 class QuantumEspresso:
@@ -126,7 +126,7 @@ class PreparedQE(ByDifferences):
             EngineError: the SCF did not converge, or a program failed.
         """
         if positions is not None:
-            return self._run_pw(self._moved(positions))
+            return self._run_pw(moved(self._atoms, positions))
         point = self._run_pw(self._atoms)
         self.provenance["engine_version"] = _version(self._folder / "pw.out")
         if self._options.ph_grid is not None:
@@ -135,12 +135,7 @@ class PreparedQE(ByDifferences):
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError as `single_point` does."""
-        return self._run_pw(self._moved(positions)).forces
-
-    def _moved(self, positions: NDArray) -> Atoms:
-        moved = self._atoms.copy()
-        moved.positions = positions
-        return moved
+        return self._run_pw(moved(self._atoms, positions)).forces
 
     def _run_pw(self, atoms: Atoms) -> SinglePoint:
         text = pw_input(self._options, atoms, self._charge, from_density=self._has_density)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 from scipy import constants
 
@@ -23,8 +24,14 @@ STEP = 0.005
 
 
 def has_dipole(atoms: Atoms) -> bool:
-    """Whether the calculator of `atoms` knows dipole moments."""
-    return atoms.calc is not None and "dipole" in atoms.calc.implemented_properties
+    """Whether the calculator of `atoms` has a dipole moment for this very structure."""
+    if atoms.calc is None or "dipole" not in atoms.calc.implemented_properties:
+        return False
+    try:
+        atoms.get_dipole_moment()
+    except PropertyNotImplementedError:
+        return False
+    return True
 
 
 def dipole_derivatives(atoms: Atoms, step: float = STEP) -> NDArray:

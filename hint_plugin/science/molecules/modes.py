@@ -53,6 +53,12 @@ class NormalModes:
         """Frequencies below `SADDLE_THRESHOLD`, cm^-1 (negative)."""
         return self.frequencies[self.frequencies < SADDLE_THRESHOLD]
 
+    @property
+    def kind(self) -> str:
+        """Of a stationary point: "minimum", "transition state" or "saddle of order n"."""
+        order = len(self.imaginary)
+        return ("minimum", "transition state")[order] if order < 2 else f"saddle of order {order}"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -62,6 +68,11 @@ class NormalModes:
             "zero_point_energy": self.zero_point_energy,
             "imaginary_modes": len(self.imaginary),
         }
+
+
+def largest_force(forces: NDArray) -> float:
+    """The length of the longest of forces [N, 3]."""
+    return float(np.linalg.norm(forces, axis=1).max())
 
 
 def normal_modes(atoms: Atoms, hessian: NDArray) -> NormalModes:

@@ -21,7 +21,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
-from hint_plugin.science.molecules.modes import NormalModes, normal_modes
+from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
 
 FORCE_TOLERANCE = 0.01
 """eV/A, of the largest force on an atom. Frequencies of soft modes move by a few cm^-1 at ten times this."""
@@ -104,21 +104,16 @@ def optimize(
         surplus = modes.displacements[int(saddle)]
         found.positions += _PUSH * surplus / abs(surplus).max()
         hessian, modes = None, None
-    forces = found.get_forces()
     return Stationary(
         atoms=found,
-        kind=f"not converged: {why}" if modes is None else _kind(len(modes.imaginary)),
+        kind=f"not converged: {why}" if modes is None else modes.kind,
         converged=modes is not None,
         steps=taken,
         energy=float(found.get_potential_energy()),
-        largest_force=float(np.linalg.norm(forces, axis=1).max()),
+        largest_force=largest_force(found.get_forces()),
         hessian=hessian,
         modes=modes,
     )
-
-
-def _kind(imaginary: int) -> str:
-    return ("minimum", "transition state")[imaginary] if imaginary < 2 else f"saddle of order {imaginary}"
 
 
 def _check(atoms: Atoms, fmax: float, steps: int) -> None:
@@ -166,7 +161,7 @@ def _run(
         for tightness in _TIGHTER:  # Sella takes its forces from its own coordinates
             for _ in search.irun(fmax=tightness * fmax, steps=max(0, steps - search.nsteps)):
                 taken = search.nsteps
-                force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+                force = largest_force(atoms.get_forces())
                 if report is not None:
                     report(before + taken, float(atoms.get_potential_energy()), force)
                 moved = np.linalg.norm(atoms.positions - start, axis=1).max()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import replacing
+from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.dynamics import DensityOfStates
 from hint_plugin.science.molecules.modes import NormalModes
 
@@ -35,16 +35,12 @@ def plot_spectrum(
     real = modes.frequencies > 0
     if not real.any():
         return False
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     nu = modes.frequencies[real]
     heights = np.ones(len(nu)) if intensities is None else intensities[real]
     grid = np.arange(0.0, 1.08 * nu.max() + 20 * width, 0.2 * width)
-    figure = Figure(figsize=(7.0, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.0, 3.2)
+    if figure is None:
+        return False
     axes = figure.add_subplot()
     axes.plot(grid, broadened(nu, heights, grid, width), color="#1f5fa8", lw=1.2)
     peak = 2 / (np.pi * width)  # height of a line of unit area
@@ -54,8 +50,7 @@ def plot_spectrum(
     axes.set_xlabel("wavenumber / cm$^{-1}$")
     axes.set_ylabel("modes per cm$^{-1}$" if intensities is None else "intensity / km mol$^{-1}$ cm")
     axes.set_title(modes.atoms.get_chemical_formula(), fontsize=10)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=160)
+    save_png(figure, path)
     return True
 
 
@@ -64,18 +59,14 @@ def plot_density(path: Path, modes: NormalModes, found: DensityOfStates, width: 
 
     Returns False, and writes nothing, without matplotlib.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     spacing = found.wavenumbers[1] - found.wavenumbers[0]
     kernel = np.hanning(max(3, int(4 * width / spacing) | 1))
     smooth = np.convolve(found.density, kernel / kernel.sum(), mode="same")
     top = 1.15 * max(float(modes.frequencies.max()), 500.0)
     shown = found.wavenumbers < top
-    figure = Figure(figsize=(7.0, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.0, 3.2)
+    if figure is None:
+        return False
     axes = figure.add_subplot()
     axes.plot(
         found.wavenumbers[shown], smooth[shown], color="#1f5fa8", lw=1.1, label=f"{found.temperature:.0f} K"
@@ -89,6 +80,5 @@ def plot_density(path: Path, modes: NormalModes, found: DensityOfStates, width: 
     axes.set_ylabel("modes per cm$^{-1}$")
     axes.set_title(modes.atoms.get_chemical_formula(), fontsize=10)
     axes.legend(frameon=False, fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=160)
+    save_png(figure, path)
     return True

@@ -147,7 +147,7 @@ def thermochemistry(
     }
     entropy = sum(entropies.values())
     return Thermochemistry(
-        kind="transition state" if len(imaginary) else "minimum",
+        kind=modes.kind,
         energy=energy,
         zero_point_energy=float(0.5 * units.invcm * real.sum()),
         enthalpy=enthalpy,

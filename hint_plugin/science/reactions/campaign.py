@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.files import write_json
 from hint_plugin.errors import DataError, EngineError, HintError, OptionsError
+from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions.report import write_report
 from hint_plugin.science.reactions.sets import Pair
@@ -46,14 +47,10 @@ class Worker:
         return lambda pair: self._do(pair, calculator)
 
     def _do(self, pair: Pair, calculator: Any) -> dict[str, Any]:
-        found, settings, start = Reaction(), self.settings, time.perf_counter()
-        if "spin" in pair.reactant.info:
-            settings = ReactionSettings(
-                **{**asdict(settings), "multiplicity": int(pair.reactant.info["spin"])}
-            )
+        found, start = Reaction(), time.perf_counter()
         try:
             with _at_most(self.timeout):
-                found = find_reaction(pair.reactant, pair.product, calculator, settings)
+                found = find_reaction(pair.reactant, pair.product, calculator, self.settings)
         except HintError as error:
             found.failure, found.verdict = str(error), "no transition state"
         about: dict[str, Any] = {"seconds": time.perf_counter() - start}
@@ -63,8 +60,7 @@ class Worker:
             and len(pair.saddle) == len(found.saddle.atoms)
         ):
             about["rmsd_to_known_saddle"] = rmsd(pair.saddle, found.saddle.atoms, permute=True)
-        write_report(self.folder / pair.name, found, settings, f"{pair.name}:", about)
-        return found.as_dict(settings) | about
+        return write_report(self.folder / pair.name, found, self.settings, f"{pair.name}:", about)
 
 
 @contextmanager
@@ -100,8 +96,7 @@ def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple
         if changed:
             told = ", ".join(f"{key} {before.get(key)} -> {about.get(key)}" for key in changed)
             raise OptionsError(f"{folder} was begun with other settings ({told}); take another folder")
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_json(path, about)
     todo = [pair for pair in pairs if not (folder / pair.name / RESULT).is_file()]
     return todo, len(pairs) - len(todo)
 
@@ -146,8 +141,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "known_saddles": {"compared": len(known), "within_0.2_A": sum(value < 0.2 for value in known)},
         "median_seconds": statistics.median(times) if times else None,
     }
-    with replacing(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "summary.json", found)
     return found
 
 
@@ -182,13 +176,9 @@ def compare(first: Path, second: Path, level: int = 4) -> dict[str, Any]:
 
 def plot_funnel(path: Path, rows: Sequence[dict[str, Any]], title: str = "") -> bool:
     """Bars with 95 % intervals. Returns False, and writes nothing, without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
+    figure = new_figure(6.4, 3.2)
+    if figure is None:
         return False
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     rates = [100 * row["rate"] for row in rows]
     errors = [[100 * (r["rate"] - r["low"]) for r in rows], [100 * (r["high"] - r["rate"]) for r in rows]]
@@ -201,6 +191,5 @@ def plot_funnel(path: Path, rows: Sequence[dict[str, Any]], title: str = "") -> 
     axes.set_xlim(0, 103)
     axes.set_xlabel("% of the reactions")
     axes.set_title(title, fontsize=10)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=160)
+    save_png(figure, path)
     return True

@@ -23,7 +23,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.science.molecules.modes import normal_modes
+from hint_plugin.science.molecules.modes import largest_force, normal_modes
 
 STEP = 0.1
 FORCE_AT_END = 0.05
@@ -84,12 +84,12 @@ def follow(
             continue
         h = _updated(h, move, g_new - g) if len(g) else h
         x, g, age, length = x + move, g_new, age + 1, min(step, 2 * length)
-        path.images.append(Atoms(saddle.symbols, (x / root).reshape(-1, 3)))
+        path.images.append(surface.atoms.copy())
         path.energies.append(energy)
         path.lengths.append(path.lengths[-1] + float(np.linalg.norm(move)))
         if report is not None:
             report(k, energy)
-        if k > 2 and np.linalg.norm((g * root).reshape(-1, 3), axis=1).max() < FORCE_AT_END:
+        if k > 2 and largest_force((g * root).reshape(-1, 3)) < FORCE_AT_END:
             path.why = "minimum"
             break
         if age >= recalculate:
@@ -101,17 +101,17 @@ class _Surface:
     """Energy, gradient and Hessian in mass-weighted coordinates."""
 
     def __init__(self, atoms: Atoms, root: NDArray) -> None:
-        self._atoms, self._root = atoms.copy(), root
-        self._atoms.calc = atoms.calc
+        self.atoms, self._root = atoms.copy(), root  # a copy keeps `info`: charge and spin
+        self.atoms.calc = atoms.calc
 
     def at(self, x: NDArray) -> tuple[float, NDArray]:
-        self._atoms.positions = (x / self._root).reshape(-1, 3)
-        forces = self._atoms.get_forces()
-        return float(self._atoms.get_potential_energy()), -forces.ravel() / self._root
+        self.atoms.positions = (x / self._root).reshape(-1, 3)
+        forces = self.atoms.get_forces()
+        return float(self.atoms.get_potential_energy()), -forces.ravel() / self._root
 
     def hessian(self, x: NDArray) -> NDArray:
-        self._atoms.positions = (x / self._root).reshape(-1, 3)
-        matrix: NDArray = np.asarray(self._atoms.calc.get_hessian(self._atoms))
+        self.atoms.positions = (x / self._root).reshape(-1, 3)
+        matrix: NDArray = np.asarray(self.atoms.calc.get_hessian(self.atoms))
         return matrix / np.outer(self._root, self._root)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import replacing
 from hint_plugin.errors import OptionsError
+from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.reactions.matching import same_atoms
 from hint_plugin.science.reactions.paths import interpolate
 
@@ -122,18 +122,14 @@ def elastic_band(
 
 def plot_band(path: Path, band: Band, title: str = "") -> bool:
     """Energies along the band, kcal/mol. Returns False, and writes nothing, without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     from hint_plugin.science.reactions.report import KCAL
 
     moves = [
         np.linalg.norm(b.positions - a.positions) for a, b in zip(band.images, band.images[1:], strict=False)
     ]
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 3.6)
+    if figure is None:
+        return False
     axes = figure.add_subplot()
     axes.plot(
         np.concatenate([[0], np.cumsum(moves)]),
@@ -144,6 +140,5 @@ def plot_band(path: Path, band: Band, title: str = "") -> bool:
     axes.set_xlabel("path / $\\mathrm{\\AA}$")
     axes.set_ylabel("energy / kcal mol$^{-1}$")
     axes.set_title(title + ("" if band.converged else " (not converged)"), fontsize=10)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=160)
+    save_png(figure, path)
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import write
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.files import replacing, write_json
+from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.reactions.workflow import Reaction, ReactionSettings
 
 KCAL = 23.060548
@@ -24,39 +24,33 @@ def write_report(
     settings: ReactionSettings,
     title: str = "",
     about: Mapping[str, Any] | None = None,
-) -> list[Path]:
-    """Everything that was reached; returns the files: reaction.json, *.xyz, profile.png (with matplotlib).
+) -> dict[str, Any]:
+    """Everything that was reached: reaction.json, *.xyz, profile.png (with matplotlib).
 
-    `about` goes into reaction.json as well.
+    Returns what is in reaction.json: `Reaction.as_dict`, and `about`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     for name, part in (
         ("reactant", reaction.reactant),
         ("product", reaction.product),
         ("transition_state", reaction.saddle),
     ):
         if part is not None:
-            written.append(write_path(folder / f"{name}.xyz", [part.atoms], [part.energy]))
+            write_path(folder / f"{name}.xyz", [part.atoms], [part.energy])
     if reaction.guess_energies:
-        path = folder / "guess_path.xyz"
-        written.append(write_path(path, reaction.guess_path, reaction.guess_energies))
+        write_path(folder / "guess_path.xyz", reaction.guess_path, reaction.guess_energies)
     if reaction.backward is not None and reaction.forward is not None:
         images = [*reversed(reaction.backward.images), *reaction.forward.images[1:]]
         energies = [*reversed(reaction.backward.energies), *reaction.forward.energies[1:]]
-        written.append(write_path(folder / "irc.xyz", images, energies))
-    with replacing(folder / "reaction.json") as temporary:
-        temporary.write_text(
-            json.dumps({**reaction.as_dict(settings), **(about or {})}, indent=2) + "\n", encoding="utf-8"
-        )
-    written.append(folder / "reaction.json")
-    if plot_profile(folder / "profile.png", reaction, title):
-        written.append(folder / "profile.png")
-    return written
+        write_path(folder / "irc.xyz", images, energies)
+    result = {**reaction.as_dict(settings), **(about or {})}
+    write_json(folder / "reaction.json", result)
+    plot_profile(folder / "profile.png", reaction, title)
+    return result
 
 
-def write_path(path: Path, images: Sequence[Atoms], energies: Sequence[float]) -> Path:
-    """Geometries as extxyz, with `energy_eV`; returns the path."""
+def write_path(path: Path, images: Sequence[Atoms], energies: Sequence[float]) -> None:
+    """Geometries as extxyz, with `energy_eV`."""
     bare = []
     for atoms, energy in zip(images, energies, strict=False):
         one = Atoms(atoms.symbols, atoms.positions)
@@ -64,7 +58,6 @@ def write_path(path: Path, images: Sequence[Atoms], energies: Sequence[float]) -
         bare.append(one)
     with replacing(path) as temporary:
         write(temporary, bare, format="extxyz")
-    return path
 
 
 def plot_profile(path: Path, reaction: Reaction, title: str = "") -> bool:
@@ -72,16 +65,12 @@ def plot_profile(path: Path, reaction: Reaction, title: str = "") -> bool:
 
     Returns False, and writes nothing, without matplotlib or without a path.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     if not reaction.guess_energies or reaction.reactant is None:
         return False
     zero = reaction.reactant.energy
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 3.8)
+    if figure is None:
+        return False
     axes = figure.add_subplot()
     back, forward = reaction.backward, reaction.forward
     if back is not None and forward is not None and reaction.saddle is not None:
@@ -107,6 +96,5 @@ def plot_profile(path: Path, reaction: Reaction, title: str = "") -> bool:
     axes.set_ylabel("energy / kcal mol$^{-1}$")
     axes.set_title(f"{title} {reaction.verdict}".strip(), fontsize=10)
     axes.margins(y=0.15)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=160)
+    save_png(figure, path)
     return True

@@ -21,6 +21,13 @@ from hint_plugin.science.reactions.matching import match, same_atoms
 from hint_plugin.science.reactions.paths import interpolate
 
 Say = Callable[[str], None]
+#: Whether the ends are the reactant and the product -> our word, ReactBench's.
+_VERDICTS = {
+    (True, True): ("intended", "Intended"),
+    (False, True): ("reactant unintended", "R_Unintended"),
+    (True, False): ("product unintended", "P_Unintended"),
+    (False, False): ("unintended", "Unintended"),
+}
 _SAME_GEOMETRY, _SAME_ENERGY = 0.15, 0.02  # A, eV
 
 
@@ -35,7 +42,6 @@ class ReactionSettings:
         guesses: how many tops of it are tried as guesses, highest first.
         irc_steps: on each side, at most.
         temperature: K, of the Gibbs energies; pressure 1 atm.
-        multiplicity: 2S + 1.
     """
 
     fmax: float = FORCE_TOLERANCE
@@ -44,7 +50,6 @@ class ReactionSettings:
     guesses: int = 3
     irc_steps: int = 120
     temperature: float = 298.15
-    multiplicity: int = 1
 
 
 @dataclass
@@ -89,14 +94,8 @@ class Reaction:
             and abs(wanted.energy - end.energy) < _SAME_ENERGY
             for wanted, end in zip((self.reactant, self.product), self.ends, strict=True)
         )
-        names = {
-            (True, True): "Intended",
-            (False, True): "R_Unintended",
-            (True, False): "P_Unintended",
-            (False, False): "Unintended",
-        }
         strict = self.verdict == "intended" and all(self.kept_graphs)
-        return {"reactbench": names[r, p], "strict": strict, "geometric": near}
+        return {"reactbench": _VERDICTS[r, p][1], "strict": strict, "geometric": near}
 
     @property
     def barriers(self) -> dict[str, float]:
@@ -113,11 +112,9 @@ class Reaction:
         for name, part in parts.items():
             if part is None or part.modes is None or len(part.modes.imaginary) != (name == "ts"):
                 return {}
+            # the multiplicity of all three is the same, and drops out
             found[name] = thermochemistry(
-                part.modes,
-                part.energy,
-                temperature=settings.temperature,
-                multiplicity=settings.multiplicity,
+                part.modes, part.energy, temperature=settings.temperature
             ).gibbs_energy
         return {
             "forward": found["ts"] - found["r"],
@@ -253,12 +250,7 @@ def _follow(found: Reaction, settings: ReactionSettings, say: Say) -> None:
     found.backward, found.forward, found.ends = sides[0], sides[1], (ends[0], ends[1])
     found.stage = "done"
     r, p = match(ends[0].atoms, found.reactant.atoms), match(ends[1].atoms, found.product.atoms)
-    found.verdict = {
-        (True, True): "intended",
-        (False, True): "reactant unintended",
-        (True, False): "product unintended",
-        (False, False): "unintended",
-    }[(r, p)]
+    found.verdict = _VERDICTS[r, p][0]
 
 
 def _score(found: Reaction, first: Stationary, last: Stationary) -> tuple[int, float]:
