@@ -17,6 +17,7 @@ from hint_plugin.cli.potential_options import (
     Model,
     Product,
     Reactant,
+    SearchMethod,
     Spin,
     Steps,
     Temperature,
@@ -31,11 +32,12 @@ def reaction(
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
+    method: SearchMethod = "sella",
     fmax: Fmax = 0.01,
     steps: Steps = 300,
-    images: Annotated[int, typer.Option(min=5, help="Of the first path.")] = 17,
+    images: Annotated[int, typer.Option(min=5, help="Of the first path (sella).")] = 17,
     guesses: Annotated[
-        int, typer.Option(min=1, help="Tops of the first path that are tried, highest first.")
+        int, typer.Option(min=1, help="Tops of the first path that are tried, highest first (sella).")
     ] = 3,
     temperature: Temperature = 298.15,
     device: Device = "cpu",
@@ -49,7 +51,7 @@ def reaction(
     with exact Hessians; the intrinsic reaction coordinate is followed to both sides; its ends are optimised.
     The verdict compares their bonds with those of the optimised reactant and product.
 
-    Writes reaction.json, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz and profile.png.
+    Writes reaction.json, report.html, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz, profile.png.
 
     Exit status: 0 the path connects both, 3 it does not or there is none, 2 nothing could be done.
     """
@@ -63,7 +65,7 @@ def reaction(
 
     ends = read_ends(reactant, product)
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
-    settings = ReactionSettings(fmax, steps, images, guesses, temperature=temperature)
+    settings = ReactionSettings(fmax, steps, images, guesses, temperature=temperature, method=method)
     with Console(stderr=True).status("") as status:
         found = find_reaction(ends[0], ends[1], calculator, settings, say=status.update)
     result = write_report(output, found, settings, f"{reactant.stem} to {product.stem}:")

@@ -13,6 +13,7 @@ from hint_plugin.cli.potential_options import (
     EngineOption,
     Json,
     Model,
+    SearchMethod,
     Spin,
     make_calculator,
 )
@@ -31,6 +32,7 @@ def reactions(
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
+    search: SearchMethod = "sella",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
     parsl: Annotated[
         Path | None,
@@ -51,7 +53,7 @@ def reactions(
     """Find the transition states of a whole set of reactions, and count.
 
     Each reaction is done as by `hint reaction`, in a folder of its own. A run that is killed goes on where it
-    was when the same command is given again. Writes summary.json and funnel.png.
+    was when the same command is given again. Writes summary.json, index.html and funnel.png.
 
     Exit status: 0 all were looked at (whatever came out), 2 nothing could be done, 130 interrupted.
     """
@@ -61,13 +63,16 @@ def reactions(
     from hint_plugin.errors import InterruptedRunError
     from hint_plugin.labelling.pool import terminate_as_interrupt
     from hint_plugin.science.reactions import ReactionSettings
-    from hint_plugin.science.reactions.campaign import Worker, compare, plot_funnel, prepare, summary
+    from hint_plugin.science.reactions.campaign import Worker, compare, prepare, summary, write_index
+    from hint_plugin.science.reactions.methods import method_of
     from hint_plugin.science.reactions.sets import read_set
 
     pairs = read_set(reaction_set)
-    settings = ReactionSettings(fmax=fmax, steps=steps, guesses=guesses)
+    settings = ReactionSettings(fmax=fmax, steps=steps, guesses=guesses, method=search)
+    method_of(search)
     method = [str(model) if model else engine, *(engine_option or [])]
-    about = {"set": str(reaction_set), "method": method, "charge": charge, "spin": spin, **asdict(settings)}
+    about = {"set": str(reaction_set), "charge": charge, "spin": spin, **asdict(settings)}
+    about |= {"method": method, "search": search}  # `method` has been the potential in folders of before
     make = partial(make_calculator, model, engine, engine_option, device, charge, spin)
     make()  # errors of options, before anything is written
     todo, done = prepare(output, pairs, about)
@@ -81,7 +86,7 @@ def reactions(
             f"interrupted; what is done is in {output}. The same command goes on where this stopped"
         ) from None
     found = summary(output)
-    plot_funnel(output / "funnel.png", found["funnel"], f"{', '.join(str(m) for m in method)}")
+    write_index(output, found, f"{reaction_set.stem}: {', '.join(str(part) for part in method)}")
     if against is not None:
         found["against"] = compare(output, against)
     if json_:
@@ -108,19 +113,19 @@ def _run(worker: Any, todo: list[Any], jobs: int, parsl: Path | None, output: Pa
     for count, (number, result) in enumerate(stream, start=1):
         name = todo[number].name
         if isinstance(result, Failure):
-            _keep_failure(output / name, result.message)
+            _keep_failure(worker, todo[number], result.message)
             yield count, name, f"failed: {result.message}"
         else:
             yield count, name, result["verdict"] + (f" ({result['failure']})" if result["failure"] else "")
 
 
-def _keep_failure(folder: Path, message: str) -> None:
-    from hint_plugin.data.files import write_json
-    from hint_plugin.science.reactions import Reaction, ReactionSettings
+def _keep_failure(worker: Any, pair: Any, message: str) -> None:
+    from hint_plugin.science.reactions import Reaction
+    from hint_plugin.science.reactions.report import write_report
 
-    folder.mkdir(parents=True, exist_ok=True)
-    lost = Reaction(verdict="no transition state", failure=message)
-    write_json(folder / "reaction.json", lost.as_dict(ReactionSettings()))
+    lost = Reaction()
+    lost.fail(message)
+    write_report(worker.folder / pair.name, lost, worker.settings, pair.name)
 
 
 def _print(found: dict[str, Any], against: Path | None) -> None:
@@ -140,6 +145,10 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
     typer.echo(f"as ReactBench counts: {found['reactbench']}; by geometry and energy: {found['geometric']}")
     known = found["known_saddles"]
     if known["compared"]:
+        show(
+            ("known transition state", "RMSD, A"),
+            [(name, f"{far:.3f}") for name, far in known["rmsd"].items()],
+        )
         typer.echo(
             f"known transition states found: {known['within_0.2_A']} of {known['compared']} (within 0.2 A)"
         )

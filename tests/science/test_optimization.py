@@ -15,16 +15,12 @@ from ase.io import Trajectory
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
 pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
 
-from hint_plugin.cli.app import main
+from reaction_runs import hint
+
 from hint_plugin.data import read_frames, read_label, write_frames
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes, optimize
-
-
-@pytest.fixture(scope="module")
-def gfn2() -> EngineCalculator:
-    return EngineCalculator(make_engine("gfn2-xtb"))
 
 
 def with_calculator(atoms: Atoms, calculator: EngineCalculator) -> Atoms:
@@ -170,14 +166,6 @@ def folder(tmp_path_factory):
         atoms.rattle(0.03, seed=1)
     write_frames(place / "in.xyz", frames)
     return place
-
-
-def hint(capfd, *arguments: object) -> tuple[int, str]:
-    """Exit status and what was printed, errors last."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    printed = capfd.readouterr()
-    return int(stop.value.code or 0), printed.out + printed.err
 
 
 def test_the_commands_one_after_the_other(folder, capfd):

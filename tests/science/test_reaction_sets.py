@@ -13,19 +13,15 @@ pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label
 pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
 pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
 
-from hint_plugin.cli.app import main
+from reaction_runs import hcn, hint
+
 from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.science.reactions.campaign import compare, prepare
+from hint_plugin.science.reactions import Reaction, ReactionSettings
+from hint_plugin.science.reactions.campaign import compare, prepare, summary, write_index
+from hint_plugin.science.reactions.report import write_report
 from hint_plugin.science.reactions.sets import read_set
 from hint_plugin.science.reactions.statistics import funnel, mcnemar, passed, wilson
-
-
-def pair() -> list[Atoms]:
-    return [
-        Atoms("HCN", [(0, 0, -1.06), (0, 0, 0), (0, 0, 1.15)]),
-        Atoms("HCN", [(0, 0.1, 2.15), (0, 0, 0), (0, 0, 1.17)]),
-    ]
 
 
 def result(verdict="intended", stage="done", barrier=1.0, kept=(True, True)) -> dict:
@@ -36,18 +32,18 @@ def result(verdict="intended", stage="done", barrier=1.0, kept=(True, True)) -> 
 def test_folders_and_pairs(tmp_path):
     for name, files in {"b": ("R.xyz", "P.xyz"), "a": ("reactant.xyz", "product.xyz")}.items():
         (tmp_path / "set" / name).mkdir(parents=True)
-        for file, atoms in zip(files, pair(), strict=True):
+        for file, atoms in zip(files, hcn(), strict=True):
             write_frames(tmp_path / "set" / name / file, [atoms])
     (tmp_path / "set" / "c").mkdir()
-    write_frames(tmp_path / "set" / "c" / "initial.xyz", pair())
+    write_frames(tmp_path / "set" / "c" / "initial.xyz", list(hcn()))
     (tmp_path / "set" / "c" / "chg").write_text("-1\n")
     (tmp_path / "set" / "notes").mkdir()
     found = read_set(tmp_path / "set")
     assert [p.name for p in found] == ["a", "b", "c"]
     assert found[2].reactant.info["charge"] == found[2].product.info["charge"] == -1
-    write_frames(tmp_path / "pairs.xyz", pair() * 12)
+    write_frames(tmp_path / "pairs.xyz", list(hcn()) * 12)
     assert [p.name for p in read_set(tmp_path / "pairs.xyz")][-1] == "pairs-11"
-    write_frames(tmp_path / "odd.xyz", pair()[:1])
+    write_frames(tmp_path / "odd.xyz", list(hcn()[:1]))
     (tmp_path / "set" / "c" / "chg").write_text("minus one")
     for path, message in (
         ("odd.xyz", "1 frames"),
@@ -97,6 +93,22 @@ def test_wilson_and_mcnemar_against_published_numbers():
     assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 1024)
 
 
+def test_known_saddles_and_the_page_of_a_set(tmp_path):
+    for name, far in (("a", 0.1), ("b & c", 0.5)):
+        lost = Reaction()
+        lost.fail("the worker process died")
+        write_report(
+            tmp_path / name, lost, ReactionSettings(), name, {"rmsd_to_known_saddle": far, "seconds": 2.0}
+        )
+    found = summary(tmp_path)
+    assert found["known_saddles"] == {"compared": 2, "within_0.2_A": 1, "rmsd": {"a": 0.1, "b & c": 0.5}}
+    assert found["stopped_at"] == {"input": 2} and found["median_seconds"] == 2.0
+    write_index(tmp_path, found, "a set")
+    page = (tmp_path / "index.html").read_text()
+    assert 'href="b%20%26%20c/report.html">b &amp; c<' in page and "input: the worker process died" in page
+    assert page.count("no transition state") == 2 and "0 of 2" in page
+
+
 def test_comparison_and_other_settings(tmp_path):
     outcomes = {"x": (1.0, 1.2, True, True), "y": (1.0, 1.0, True, False), "z": (1.0, 1.0, False, False)}
     for name, (a, b, first, second) in outcomes.items():
@@ -110,6 +122,9 @@ def test_comparison_and_other_settings(tmp_path):
     prepare(tmp_path / "one", [], {"fmax": 0.01})
     with pytest.raises(OptionsError, match=r"fmax 0.01 -> 0.02"):
         prepare(tmp_path / "one", [], {"fmax": 0.02})
+    with pytest.raises(OptionsError, match=r"search sella -> paper"):
+        prepare(tmp_path / "one", [], {"fmax": 0.01, "search": "paper"})
+    prepare(tmp_path / "one", [], {"fmax": 0.01, "search": "sella"})  # begun when there was no choice
     with pytest.raises(DataError, match="no results"):
         compare(tmp_path / "one", tmp_path)
 
@@ -118,18 +133,18 @@ def test_comparison_and_other_settings(tmp_path):
 def test_a_set_is_done_once_and_failures_are_results(tmp_path, capfd):
     far = Atoms("HCN", np.array([(0, 0, -1.06), (0, 0, 0), (0, 0, 1.15)]))
     far.numbers = [1, 7, 6]
-    charged = [atoms.copy() for atoms in pair()]
+    charged = [atoms.copy() for atoms in hcn()]
     for atoms in charged:
         atoms.info |= {"charge": 0, "spin": 2}
-    write_frames(tmp_path / "set.xyz", [*pair(), pair()[0], far, *charged])
+    write_frames(tmp_path / "set.xyz", [*hcn(), hcn()[0], far, *charged])
     command = ["reactions", str(tmp_path / "set.xyz"), "-o", str(tmp_path / "out"), "--engine", "gfn2-xtb"]
     texts = []
     for extra in (["--jobs", "2"], ["--against", str(tmp_path / "out")]):
-        with pytest.raises(SystemExit) as stop:
-            main([*command, *extra])
-        assert not stop.value.code
-        printed = capfd.readouterr()
-        texts.append(printed.out + printed.err)
+        code, text = hint(capfd, *command, *extra)
+        assert code == 0
+        texts.append(text)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert all(f'href="set-{k}/report.html"' in page for k in range(3)) and "1 of 3" in page
     assert "3/3" in texts[0] and "set-0: intended" in texts[0] and "1 of 3" in texts[0]
     assert "atom 1 is C in the reactant and N in the product" in texts[0]
     assert "cannot have multiplicity 2" in texts[0]

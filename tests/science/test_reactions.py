@@ -15,10 +15,10 @@ pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label
 pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
 pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
 
-from hint_plugin.cli.app import main
+from reaction_runs import KCAL, hcn, hint
+
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.errors import DataError, EngineError
-from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions import (
     ReactionSettings,
@@ -30,22 +30,6 @@ from hint_plugin.science.reactions import (
     same_atoms,
 )
 from hint_plugin.science.reactions.irc import _descend, _updated
-
-KCAL = 23.0605
-
-
-@pytest.fixture(scope="module")
-def gfn2() -> EngineCalculator:
-    return EngineCalculator(make_engine("gfn2-xtb"))
-
-
-def hcn() -> tuple[Atoms, Atoms]:
-    """Hydrogen cyanide, and its isomer with the hydrogen on the other side."""
-    return (
-        Atoms("HCN", [(0, 0, -1.06), (0, 0, 0), (0, 0, 1.15)]),
-        Atoms("HCN", [(0, 0.1, 2.15), (0, 0, 0), (0, 0, 1.17)]),
-    )
-
 
 # Parts
 
@@ -184,13 +168,6 @@ def test_what_fails_has_a_stage():
 
 
 # The command
-
-
-def hint(capfd, *arguments: object) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    printed = capfd.readouterr()
-    return int(stop.value.code or 0), printed.out + printed.err
 
 
 def test_command(tmp_path, capfd):

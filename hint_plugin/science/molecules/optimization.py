@@ -165,7 +165,9 @@ def _run(
                 if report is not None:
                     report(before + taken, float(atoms.get_potential_energy()), force)
                 moved = np.linalg.norm(atoms.positions - start, axis=1).max()
-                if not np.isfinite(force) or moved > _FARTHEST:
+                if not np.isfinite(force):
+                    return taken, "the calculator returns forces that are not finite"
+                if moved > _FARTHEST:
                     return taken, "the structure flies apart"
             if force <= fmax or taken >= steps:
                 break

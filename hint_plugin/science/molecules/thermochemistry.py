@@ -21,12 +21,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
+from numpy.typing import NDArray
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.molecules.modes import NormalModes
 from hint_plugin.science.molecules.symmetry import symmetry_number as find_symmetry_number
 
+Geometry = Literal["monatomic", "linear", "nonlinear"]
 TEMPERATURE = 298.15
 PRESSURE = 101325.0
 _FREE = 1e-2  # cm^-1
@@ -93,58 +95,12 @@ def thermochemistry(
         DataError: more than one imaginary mode: neither a minimum nor a transition state.
         OptionsError: temperature, pressure, symmetry number or multiplicity that cannot be.
     """
-    from ase.thermochemistry import IdealGasThermo, RRHOMode
-
-    if temperature <= 0 or pressure <= 0:
-        raise OptionsError(f"{temperature} K and {pressure} Pa; wanted numbers above 0")
-    if multiplicity < 1 or (symmetry_number is not None and symmetry_number < 1):
-        raise OptionsError(
-            f"multiplicity {multiplicity}, symmetry number {symmetry_number}; wanted at least 1"
-        )
-    atoms, imaginary = modes.atoms, modes.imaginary
-    if len(imaginary) > 1:
-        listed = ", ".join(f"{nu:.0f}" for nu in imaginary)
-        raise DataError(
-            f"{atoms.symbols} has {len(imaginary)} imaginary modes ({listed} cm^-1): neither a minimum nor a "
-            "transition state. Optimise it first (hint optimize)"
-        )
-    real = modes.frequencies[len(imaginary) :]
-    inverted, real = real[real < 0], np.abs(real)
-    if len(real) and real.min() < _FREE:
-        raise DataError(f"{atoms.symbols} has a mode of {real.min():.1g} cm^-1, which has no finite entropy")
-    geometry = _geometry(len(atoms), len(modes.frequencies))
-    sigma = find_symmetry_number(atoms) if symmetry_number is None else symmetry_number
-    gas = IdealGasThermo(
-        vib_energies=real * units.invcm,
-        geometry=geometry,
-        potentialenergy=energy,
-        atoms=atoms,
-        symmetrynumber=sigma,
-        spin=0.5 * (multiplicity - 1),
-        vib_selection="all",
-    )
-    enthalpy = float(gas.get_enthalpy(temperature, verbose=False))
-    _, parts = gas.get_ideal_entropy(
-        temperature,
-        translation=True,
-        vibration=True,
-        rotation=True,
-        geometry=geometry,
-        electronic=True,
-        pressure=pressure,
-        symmetrynumber=sigma,
-    )
-    vibrational = float(parts["S_v"])
-    if cutoff and len(real):
-        inertia = float(np.mean(atoms.get_moments_of_inertia()))
-        blended = [RRHOMode(nu * units.invcm, inertia, tau=cutoff) for nu in real]
-        vibrational = float(np.sum([mode.get_entropy(temperature, contributions=False) for mode in blended]))
-    entropies = {
-        "translation": float(parts["S_t"] + parts["S_p"]),
-        "rotation": float(parts["S_r"]),
-        "vibration": vibrational,
-        "electronic": float(parts["S_e"]),
-    }
+    _check(temperature, pressure, symmetry_number, multiplicity)
+    real, inverted = _real_modes(modes)
+    sigma = find_symmetry_number(modes.atoms) if symmetry_number is None else symmetry_number
+    gas = _Gas(modes.atoms, real, _geometry(len(modes.atoms), len(modes.frequencies)), sigma, multiplicity)
+    enthalpy = energy + gas.enthalpy(temperature)
+    entropies = gas.entropies(temperature, pressure, cutoff)
     entropy = sum(entropies.values())
     return Thermochemistry(
         kind=modes.kind,
@@ -158,14 +114,95 @@ def thermochemistry(
         pressure=pressure,
         symmetry_number=sigma,
         multiplicity=multiplicity,
-        linear=geometry == "linear",
+        linear=gas.geometry == "linear",
         cutoff=cutoff or None,
-        imaginary=imaginary.tolist(),
+        imaginary=modes.imaginary.tolist(),
         inverted=inverted.tolist(),
     )
 
 
-def _geometry(atoms: int, modes: int) -> Literal["monatomic", "linear", "nonlinear"]:
+def _check(temperature: float, pressure: float, symmetry_number: int | None, multiplicity: int) -> None:
+    if temperature <= 0 or pressure <= 0:
+        raise OptionsError(f"{temperature} K and {pressure} Pa; wanted numbers above 0")
+    if multiplicity < 1 or (symmetry_number is not None and symmetry_number < 1):
+        raise OptionsError(
+            f"multiplicity {multiplicity}, symmetry number {symmetry_number}; wanted at least 1"
+        )
+
+
+def _real_modes(modes: NormalModes) -> tuple[NDArray, NDArray]:
+    """Wavenumbers that count, all positive, without the mode of a transition state; and the inverted ones."""
+    atoms, imaginary = modes.atoms, modes.imaginary
+    if len(imaginary) > 1:
+        listed = ", ".join(f"{nu:.0f}" for nu in imaginary)
+        raise DataError(
+            f"{atoms.symbols} has {len(imaginary)} imaginary modes ({listed} cm^-1): neither a minimum nor a "
+            "transition state. Optimise it first (hint optimize)"
+        )
+    signed = modes.frequencies[len(imaginary) :]
+    real = np.abs(signed)
+    if len(real) and real.min() < _FREE:
+        raise DataError(f"{atoms.symbols} has a mode of {real.min():.1g} cm^-1, which has no finite entropy")
+    return real, signed[signed < 0]
+
+
+@dataclass(frozen=True)
+class _Gas:
+    """One molecule of an ideal gas; `frequencies` in cm^-1."""
+
+    atoms: Atoms
+    frequencies: NDArray
+    geometry: Geometry
+    sigma: int
+    multiplicity: int
+
+    @property
+    def _thermo(self) -> Any:
+        from ase.thermochemistry import IdealGasThermo
+
+        return IdealGasThermo(
+            vib_energies=(self.frequencies * units.invcm).tolist(),
+            geometry=self.geometry,
+            potentialenergy=0.0,
+            atoms=self.atoms,
+            symmetrynumber=self.sigma,
+            spin=0.5 * (self.multiplicity - 1),
+            vib_selection="all",
+        )
+
+    def enthalpy(self, temperature: float) -> float:
+        """H - E, eV."""
+        return float(self._thermo.get_enthalpy(temperature, verbose=False))
+
+    def entropies(self, temperature: float, pressure: float, cutoff: float | None) -> dict[str, float]:
+        """Of each kind of motion, eV/K."""
+        _, parts = self._thermo.get_ideal_entropy(
+            temperature,
+            translation=True,
+            vibration=True,
+            rotation=True,
+            geometry=self.geometry,
+            electronic=True,
+            pressure=pressure,
+            symmetrynumber=self.sigma,
+        )
+        return {
+            "translation": float(parts["S_t"] + parts["S_p"]),
+            "rotation": float(parts["S_r"]),
+            "vibration": self._blended(temperature, cutoff) if cutoff else float(parts["S_v"]),
+            "electronic": float(parts["S_e"]),
+        }
+
+    def _blended(self, temperature: float, cutoff: float) -> float:
+        """Grimme's entropy of the vibrations, eV/K."""
+        from ase.thermochemistry import RRHOMode
+
+        inertia = float(np.mean(self.atoms.get_moments_of_inertia()))
+        modes = [RRHOMode(nu * units.invcm, inertia, tau=cutoff) for nu in self.frequencies]
+        return float(np.sum([mode.get_entropy(temperature, contributions=False) for mode in modes]))
+
+
+def _geometry(atoms: int, modes: int) -> Geometry:
     if atoms == 1:
         return "monatomic"
     return "linear" if modes == 3 * atoms - 5 else "nonlinear"

@@ -2,10 +2,13 @@
 
 from hint_plugin.science.reactions.irc import Path, follow
 from hint_plugin.science.reactions.matching import bonds, match, same_atoms
+from hint_plugin.science.reactions.methods import METHODS
 from hint_plugin.science.reactions.paths import interpolate
-from hint_plugin.science.reactions.workflow import Reaction, ReactionSettings, find_reaction
+from hint_plugin.science.reactions.settings import ReactionSettings
+from hint_plugin.science.reactions.workflow import Reaction, find_reaction
 
 __all__ = [
+    "METHODS",
     "Path",
     "Reaction",
     "ReactionSettings",

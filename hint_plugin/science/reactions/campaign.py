@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-import signal
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hint_plugin.data.files import write_json
-from hint_plugin.errors import DataError, EngineError, HintError, OptionsError
+from hint_plugin.errors import DataError, HintError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.alignment import rmsd
+from hint_plugin.science.reactions.limits import TimeUp, at_most
+from hint_plugin.science.reactions.methods import method_of
+from hint_plugin.science.reactions.pages import write_set_page
 from hint_plugin.science.reactions.report import write_report
 from hint_plugin.science.reactions.sets import Pair
+from hint_plugin.science.reactions.settings import ReactionSettings
 from hint_plugin.science.reactions.statistics import funnel, mcnemar, passed
-from hint_plugin.science.reactions.workflow import Reaction, ReactionSettings, find_reaction
+from hint_plugin.science.reactions.workflow import Reaction, find_reaction
 
 RESULT = "reaction.json"
 SETTINGS = "settings.json"
+_BEFORE = {"search": "sella"}
+"""What folders do not say that were begun when there was no choice."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,18 @@ class Worker:
     timeout: float = 0.0
 
     def __call__(self) -> Callable[[Pair], dict[str, Any]]:
+        """Set up. Raises MissingDependencyError, and what `make` raises."""
+        method_of(self.settings.method)
         calculator = self.make()
         return lambda pair: self._do(pair, calculator)
 
     def _do(self, pair: Pair, calculator: Any) -> dict[str, Any]:
         found, start = Reaction(), time.perf_counter()
         try:
-            with _at_most(self.timeout):
+            with at_most(self.timeout):
                 found = find_reaction(pair.reactant, pair.product, calculator, self.settings)
-        except HintError as error:
-            found.failure, found.verdict = str(error), "no transition state"
+        except (HintError, TimeUp) as error:
+            found.fail(str(error))
         about: dict[str, Any] = {"seconds": time.perf_counter() - start}
         if (
             pair.saddle is not None
@@ -61,25 +66,6 @@ class Worker:
         ):
             about["rmsd_to_known_saddle"] = rmsd(pair.saddle, found.saddle.atoms, permute=True)
         return write_report(self.folder / pair.name, found, self.settings, f"{pair.name}:", about)
-
-
-@contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """EngineError after so many seconds; a call into a library is waited for."""
-    if seconds <= 0 or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        raise EngineError(f"not finished after {seconds:g} s", "other")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple[list[Pair], int]:
@@ -91,7 +77,7 @@ def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SETTINGS
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = {**_BEFORE, **json.loads(path.read_text(encoding="utf-8"))}
         changed = sorted(key for key in {*before, *about} if before.get(key) != about.get(key))
         if changed:
             told = ", ".join(f"{key} {before.get(key)} -> {about.get(key)}" for key in changed)
@@ -128,9 +114,11 @@ def summary(folder: Path) -> dict[str, Any]:
         verdicts[result["verdict"]] = verdicts.get(result["verdict"], 0) + 1
         if result["stage"] != "done":
             stages[result["stage"]] = stages.get(result["stage"], 0) + 1
-    known = [
-        result["rmsd_to_known_saddle"] for result in results.values() if "rmsd_to_known_saddle" in result
-    ]
+    known = {
+        name: result["rmsd_to_known_saddle"]
+        for name, result in results.items()
+        if "rmsd_to_known_saddle" in result
+    }
     times = [result["seconds"] for result in results.values() if "seconds" in result]
     found = {
         "funnel": funnel(list(results.values())),
@@ -138,11 +126,21 @@ def summary(folder: Path) -> dict[str, Any]:
         "geometric": sum(result["verdicts"]["geometric"] is True for result in results.values()),
         "reactbench": sum(result["verdicts"]["reactbench"] == "Intended" for result in results.values()),
         "stopped_at": stages,
-        "known_saddles": {"compared": len(known), "within_0.2_A": sum(value < 0.2 for value in known)},
+        "known_saddles": {
+            "compared": len(known),
+            "within_0.2_A": sum(value < 0.2 for value in known.values()),
+            "rmsd": known,
+        },
         "median_seconds": statistics.median(times) if times else None,
     }
     write_json(folder / "summary.json", found)
     return found
+
+
+def write_index(folder: Path, found: dict[str, Any], title: str) -> None:
+    """funnel.png (with matplotlib) and index.html of what `summary` has found."""
+    plot_funnel(folder / "funnel.png", found["funnel"], title)
+    write_set_page(folder, found, results_of(folder), title)
 
 
 def compare(first: Path, second: Path, level: int = 4) -> dict[str, Any]:

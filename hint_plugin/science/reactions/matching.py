@@ -14,6 +14,9 @@ BOND_FACTOR = 1.2
 HYDROGEN_FACTOR = 1.5
 """The same for H-H, whose bond is longer than its radii say."""
 
+SHORTEST = 0.3
+"""A: atoms that are nearer are a mistake in a file."""
+
 
 def bonds(atoms: Atoms) -> NDArray[np.bool_]:
     """Adjacency matrix [N, N]."""
@@ -32,7 +35,9 @@ def match(first: Atoms, second: Atoms) -> bool:
 
 
 def same_atoms(reactant: Atoms, product: Atoms) -> None:
-    """Raise DataError unless both have the same atoms in the same order."""
+    """Raise DataError unless both are molecules of the same atoms in the same order, and differ."""
+    for name, atoms in (("reactant", reactant), ("product", product)):
+        _check(name, atoms)
     r, p = reactant.get_chemical_formula(), product.get_chemical_formula()
     if r != p:
         raise DataError(f"the reactant is {r} and the product {p}; a reaction keeps its atoms")
@@ -46,3 +51,16 @@ def same_atoms(reactant: Atoms, product: Atoms) -> None:
         )
     if match(reactant, product) and np.allclose(reactant.positions, product.positions, atol=1e-3):
         raise DataError("the reactant and the product are the same geometry")
+
+
+def _check(name: str, atoms: Atoms) -> None:
+    if len(atoms) < 2:
+        raise DataError(f"the {name} has {len(atoms)} atoms; a reaction needs at least two")
+    if atoms.pbc.any():
+        raise DataError(f"the {name} is periodic; this is for molecules: set pbc to all false")
+    if not np.isfinite(atoms.positions).all():
+        raise DataError(f"the {name} has a position that is NaN or infinite")
+    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+    if distances.min() < SHORTEST:
+        i, j = np.unravel_index(distances.argmin(), distances.shape)
+        raise DataError(f"atoms {i} and {j} of the {name} are {distances.min():.2f} A apart")

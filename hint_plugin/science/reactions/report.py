@@ -1,4 +1,4 @@
-"""A reaction in files: geometries, paths, numbers, a picture of the energy profile."""
+"""A reaction in files: geometries, paths, numbers, a picture of the energy profile, a page."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ase.io import write
 
 from hint_plugin.data.files import replacing, write_json
 from hint_plugin.science.figures import new_figure, save_png
-from hint_plugin.science.reactions.workflow import Reaction, ReactionSettings
+from hint_plugin.science.reactions.pages import KCAL, PATHS, STRUCTURES, write_reaction_page
+from hint_plugin.science.reactions.settings import ReactionSettings
+from hint_plugin.science.reactions.workflow import Reaction
 
-KCAL = 23.060548
-"""kcal/mol in one eV."""
+_FILES = (*(f"{name}.xyz" for name in (*STRUCTURES, *PATHS)), "profile.png")
 
 
 def write_report(
@@ -25,11 +26,14 @@ def write_report(
     title: str = "",
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything that was reached: reaction.json, *.xyz, profile.png (with matplotlib).
+    """Everything that was reached: reaction.json, *.xyz, profile.png (with matplotlib), report.html.
 
-    Returns what is in reaction.json: `Reaction.as_dict`, and `about`.
+    What an earlier search has left in the folder goes. Returns what is in reaction.json: `Reaction.as_dict`,
+    and `about`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
     for name, part in (
         ("reactant", reaction.reactant),
         ("product", reaction.product),
@@ -44,8 +48,9 @@ def write_report(
         energies = [*reversed(reaction.backward.energies), *reaction.forward.energies[1:]]
         write_path(folder / "irc.xyz", images, energies)
     result = {**reaction.as_dict(settings), **(about or {})}
-    write_json(folder / "reaction.json", result)
     plot_profile(folder / "profile.png", reaction, title)
+    write_reaction_page(folder, result, title.rstrip(":") or "Reaction")
+    write_json(folder / "reaction.json", result)
     return result
 
 
@@ -90,11 +95,11 @@ def plot_profile(path: Path, reaction: Reaction, title: str = "") -> bool:
         axes.set_xlabel("reaction coordinate / $\\mathrm{\\AA}$ amu$^{1/2}$")
     else:
         energies = KCAL * (np.array(reaction.guess_energies) - zero)
-        axes.plot(energies, "o--", color="#888888", lw=1, label="geodesic path, not optimised")
+        axes.plot(energies, "o--", color="#888888", lw=1, label="guess of the path")
         axes.legend(frameon=False, fontsize=8)
         axes.set_xlabel("image")
     axes.set_ylabel("energy / kcal mol$^{-1}$")
     axes.set_title(f"{title} {reaction.verdict}".strip(), fontsize=10)
-    axes.margins(y=0.15)
+    axes.margins(x=0.1, y=0.15)
     save_png(figure, path)
     return True

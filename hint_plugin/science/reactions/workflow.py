@@ -1,26 +1,26 @@
 """From a reactant and a product to a transition state, what it connects, and barriers.
 
-ends optimised ─ geodesic ─> guess ─ saddle search ─> transition state ─ IRC ─> ends optimised ─> verdict
+ends optimised ─ path ─> guess ─ saddle search ─> transition state ─ IRC ─> ends optimised ─> verdict
+
+Path, saddle search and IRC are those of a method (`methods`); the rest is the same for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
-from hint_plugin.errors import HintError
+from hint_plugin.errors import DataError, EngineError, HintError
 from hint_plugin.science.molecules import Stationary, optimize, thermochemistry
 from hint_plugin.science.molecules.alignment import rmsd
-from hint_plugin.science.molecules.optimization import FORCE_TOLERANCE
-from hint_plugin.science.reactions.irc import Path, follow
+from hint_plugin.science.reactions.irc import Path
+from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp
 from hint_plugin.science.reactions.matching import match, same_atoms
-from hint_plugin.science.reactions.paths import interpolate
+from hint_plugin.science.reactions.methods import Method, method_of
+from hint_plugin.science.reactions.settings import ReactionSettings, Say
 
-Say = Callable[[str], None]
 #: Whether the ends are the reactant and the product -> our word, ReactBench's.
 _VERDICTS = {
     (True, True): ("intended", "Intended"),
@@ -29,27 +29,7 @@ _VERDICTS = {
     (False, False): ("unintended", "Unintended"),
 }
 _SAME_GEOMETRY, _SAME_ENERGY = 0.15, 0.02  # A, eV
-
-
-@dataclass(frozen=True)
-class ReactionSettings:
-    """How a reaction is looked for.
-
-    Attributes:
-        fmax: eV/A, of ends and transition state.
-        steps: of an optimisation, at most.
-        images: of the first path.
-        guesses: how many tops of it are tried as guesses, highest first.
-        irc_steps: on each side, at most.
-        temperature: K, of the Gibbs energies; pressure 1 atm.
-    """
-
-    fmax: float = FORCE_TOLERANCE
-    steps: int = 300
-    images: int = 17
-    guesses: int = 3
-    irc_steps: int = 120
-    temperature: float = 298.15
+_SAME_MINIMUM = 0.05  # A
 
 
 @dataclass
@@ -75,6 +55,11 @@ class Reaction:
     kept_graphs: tuple[bool, bool] = (True, True)
     inputs: tuple[Atoms, Atoms] | None = None
 
+    def fail(self, reason: str) -> None:
+        """Say that it ended in this stage."""
+        self.failure = reason
+        self.verdict = "no transition state" if self.saddle is None else "no path"
+
     @property
     def verdicts(self) -> dict[str, Any]:
         """The same question at three levels; None where no path was followed.
@@ -82,19 +67,20 @@ class Reaction:
         `reactbench`: bonds of the path's raw ends against the inputs', in ReactBench's words. `strict`: bonds
         of the optimised ends against the optimised inputs', which keep those of the inputs. `geometric`: the
         optimised ends are the optimised inputs, within 0.15 A (atoms of an element may change places) and
-        0.02 eV.
+        0.02 eV. The last two are False where an end did not converge.
         """
         if self.backward is None or self.forward is None or self.ends is None or self.inputs is None:
             return {"reactbench": None, "strict": None, "geometric": None}
         assert self.reactant is not None and self.product is not None
         r = match(self.backward.images[-1], self.inputs[0])
         p = match(self.forward.images[-1], self.inputs[1])
-        near = all(
+        converged = all(end.converged for end in self.ends)
+        near = converged and all(
             rmsd(wanted.atoms, end.atoms, permute=True) < _SAME_GEOMETRY
             and abs(wanted.energy - end.energy) < _SAME_ENERGY
             for wanted, end in zip((self.reactant, self.product), self.ends, strict=True)
         )
-        strict = self.verdict == "intended" and all(self.kept_graphs)
+        strict = self.verdict == "intended" and all(self.kept_graphs) and converged
         return {"reactbench": _VERDICTS[r, p][1], "strict": strict, "geometric": near}
 
     @property
@@ -106,16 +92,17 @@ class Reaction:
         return {"forward": ts - r, "reverse": ts - p, "reaction": p - r}
 
     def gibbs(self, settings: ReactionSettings) -> dict[str, float]:
-        """The same for Gibbs energies, eV; empty where a part has the wrong number of imaginary modes."""
+        """The same for Gibbs energies, eV; empty where a part has none (imaginary modes, free rotations)."""
         found = {}
         parts = {"r": self.reactant, "ts": self.saddle, "p": self.product}
         for name, part in parts.items():
             if part is None or part.modes is None or len(part.modes.imaginary) != (name == "ts"):
                 return {}
-            # the multiplicity of all three is the same, and drops out
-            found[name] = thermochemistry(
-                part.modes, part.energy, temperature=settings.temperature
-            ).gibbs_energy
+            try:  # the multiplicity of all three is the same, and drops out
+                gas = thermochemistry(part.modes, part.energy, temperature=settings.temperature)
+            except DataError:
+                return {}
+            found[name] = gas.gibbs_energy
         return {
             "forward": found["ts"] - found["r"],
             "reverse": found["ts"] - found["p"],
@@ -133,10 +120,12 @@ class Reaction:
             "barriers": self.barriers,
             "gibbs": self.gibbs(settings),
             "temperature": settings.temperature,
+            "method": settings.method,
         }
         if self.saddle is not None and self.saddle.modes is not None:
             found["imaginary"] = self.saddle.modes.imaginary.tolist()
         if self.ends is not None and self.reactant is not None and self.product is not None:
+            found["ends_converged"] = [end.converged for end in self.ends]
             found["rmsd"] = [
                 rmsd(self.reactant.atoms, self.ends[0].atoms, permute=True),
                 rmsd(self.product.atoms, self.ends[1].atoms, permute=True),
@@ -157,94 +146,72 @@ def find_reaction(
         say: told what is being done.
 
     Raises:
-        DataError: other atoms, or another order. What fails later is in the result: `stage`, `failure`.
+        DataError: other atoms, or another order. OptionsError, MissingDependencyError: as `method_of`.
+        What fails later is in the result: `stage`, `failure`.
     """
     same_atoms(reactant, product)
+    method = method_of(settings.method)
     found = Reaction(inputs=(reactant, product))
     try:
-        _run(found, reactant, product, calculator, settings, say)
-    except HintError as error:
-        found.failure = str(error)
-        found.verdict = found.verdict or ("no path" if found.saddle is not None else "no transition state")
+        if _relax(found, reactant, product, calculator, settings, say):
+            with method(calculator, settings, say) as search:
+                _search(found, search)
+                _connect(found, search, calculator, settings, say)
+    except (HintError, TimeUp) as error:
+        found.fail(str(error))
+    except BROKEN_NUMBERS as error:
+        found.fail(f"{type(error).__name__}: {error}")
     return found
 
 
-def _run(
+def _relax(
     found: Reaction, reactant: Atoms, product: Atoms, calculator: Any, settings: ReactionSettings, say: Say
-) -> None:
+) -> bool:
+    """Both ends to minima; whether that went well."""
     found.stage = "reactant"
     found.reactant = _optimised(reactant, calculator, settings, say, "reactant")
     found.stage = "product"
     found.product = _optimised(product, calculator, settings, say, "product")
     for end in (found.reactant, found.product):
         if not end.converged:
-            found.verdict, found.failure = "no transition state", end.kind
-            return
+            found.fail(end.kind)
+            return False
     found.kept_graphs = (match(found.reactant.atoms, reactant), match(found.product.atoms, product))
-    found.stage = "guess"
-    say("geodesic path")
-    found.guess_path = interpolate(found.reactant.atoms, found.product.atoms, settings.images)
-    for atoms in found.guess_path:
-        atoms.calc = calculator
-        found.guess_energies.append(float(atoms.get_potential_energy()))
-    found.stage = "transition state"
-    found.saddle = _saddle(found, calculator, settings, say)
-    if found.saddle is None:
-        found.verdict = "no transition state"
-        return
-    found.stage = "IRC"
-    _follow(found, settings, say)
+    return True
 
 
-def _optimised(
-    atoms: Atoms, calculator: Any, settings: ReactionSettings, say: Say, name: str, saddle: bool = False
-) -> Stationary:
+def _optimised(atoms: Atoms, calculator: Any, settings: ReactionSettings, say: Say, name: str) -> Stationary:
     start = atoms.copy()
     start.calc = calculator
     return optimize(
         start,
-        saddle=saddle,
         fmax=settings.fmax,
         steps=settings.steps,
         report=lambda step, energy, force: say(f"{name}: step {step}, {force:.3f} eV/A"),
     )
 
 
-def _saddle(found: Reaction, calculator: Any, settings: ReactionSettings, say: Say) -> Stationary | None:
-    """From the top of the path; then from its neighbours, which may lie in another valley."""
-    inner = np.argsort(-np.array(found.guess_energies[1:-1])) + 1
-    for number, image in enumerate(inner[: settings.guesses], start=1):
-        name = f"transition state, guess {number}"
-        try:
-            saddle = _optimised(found.guess_path[image], calculator, settings, say, name, saddle=True)
-        except HintError as error:
-            found.failure = str(error)
-            continue
-        if saddle.kind == "transition state":
-            found.failure = ""
-            return saddle
-        found.failure = saddle.kind
-    return None
-
-
-def _follow(found: Reaction, settings: ReactionSettings, say: Say) -> None:
-    saddle = found.saddle
-    if saddle is None or saddle.hessian is None or found.reactant is None or found.product is None:
-        return
-    sides, ends = [], []
-    for direction in (-1, 1):
-        path = follow(
-            saddle.atoms,
-            saddle.hessian,
-            direction,
-            steps=settings.irc_steps,
-            report=lambda step, energy: say(f"IRC: step {step}, {energy - saddle.energy:+.3f} eV"),
+def _search(found: Reaction, method: Method) -> None:
+    assert found.reactant is not None and found.product is not None
+    found.stage = "guess"
+    r, p = found.reactant.atoms, found.product.atoms
+    if match(r, p) and rmsd(r, p) < _SAME_MINIMUM:
+        raise EngineError(
+            "the reactant and the product are the same minimum once they are optimised", "geometry"
         )
-        ends.append(_optimised(path.images[-1], saddle.atoms.calc, settings, say, "end of the IRC"))
-        sides.append(path)
-    straight = _score(found, ends[0], ends[1])
-    crossed = _score(found, ends[1], ends[0])
-    if crossed > straight:
+    guess = method.path(found.reactant.atoms, found.product.atoms)
+    found.guess_path, found.guess_energies = guess.images, guess.energies
+    found.stage = "transition state"
+    found.saddle = method.saddle(guess)
+
+
+def _connect(found: Reaction, method: Method, calculator: Any, settings: ReactionSettings, say: Say) -> None:
+    """Down to both sides, and what lies there."""
+    assert found.reactant is not None and found.product is not None and found.saddle is not None
+    found.stage = "IRC"
+    sides = list(method.follow(found.saddle))
+    ends = [_optimised(side.images[-1], calculator, settings, say, "end of the IRC") for side in sides]
+    if _score(found, ends[1], ends[0]) > _score(found, ends[0], ends[1]):
         sides.reverse()
         ends.reverse()
     found.backward, found.forward, found.ends = sides[0], sides[1], (ends[0], ends[1])

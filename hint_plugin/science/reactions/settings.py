@@ -1,0 +1,33 @@
+"""How a reaction is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hint_plugin.science.molecules.optimization import FORCE_TOLERANCE
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ReactionSettings:
+    """How a reaction is looked for.
+
+    Attributes:
+        fmax: eV/A, of ends and transition state.
+        steps: of an optimisation, at most.
+        images: of the first path.
+        guesses: how many tops of it are tried as guesses, highest first.
+        irc_steps: on each side, at most.
+        temperature: K, of the Gibbs energies; pressure 1 atm.
+        method: a name in `hint_plugin.science.reactions.methods.METHODS`.
+    """
+
+    fmax: float = FORCE_TOLERANCE
+    steps: int = 300
+    images: int = 17
+    guesses: int = 3
+    irc_steps: int = 120
+    temperature: float = 298.15
+    method: str = "sella"
