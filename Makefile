@@ -14,15 +14,16 @@ export PYTHONDONTWRITEBYTECODE :=
 
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
-EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,reactions,phonons,dev
+EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,reactbench,sscha,dev
 NEQUIP_DEMO_EXTRAS := nequip,label,plot
 NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
-# A C++ compiler for the MD plug-ins, and xtb as an independent program to test the labels against.
-APT_PACKAGES := g++ make xtb
+# A C++ compiler for the MD plug-ins, xtb as an independent program to test the labels against, and what
+# CellConstructor and python-sscha are built with (two minutes: they come as sources).
+APT_PACKAGES := g++ make xtb gfortran libopenblas-dev liblapack-dev pkg-config
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq

@@ -96,6 +96,12 @@ VERBS = {
         "hint_plugin.cli.reactions:reactions",
         "Look for the transition states of a set of reactions, and count.",
     ),
+    "tc": Verb("hint_plugin.cli.tc:tc", "Superconducting Tc from the electron-phonon coupling."),
+    "sscha": Verb("hint_plugin.cli.sscha:sscha", "Anharmonic phonons of crystals, with quantum nuclei."),
+    "phonons": Verb("hint_plugin.cli.phonons:phonons", "Phonons of a crystal: bands, densities of states."),
+    "double-well": Verb(
+        "hint_plugin.cli.double_well:double_well", "Energies along a mode or a displacement of a crystal."
+    ),
     "doctor": Verb("hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do."),
 }
 

@@ -40,6 +40,14 @@ Reactant = Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule
 Product = Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")]
 Fmax = Annotated[float, typer.Option(help="Largest force on an atom at the end, eV/A.")]
 Steps = Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")]
+SearchMethod = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="sella; or reactbench, paper: pysisyphus's growing string, RS-P-RFO or RS-I-RFO, EulerPC.",
+    ),
+]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 

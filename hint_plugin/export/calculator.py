@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+from scipy.sparse import bsr_matrix, csr_matrix
 
 from hint_plugin.export.potential import Evaluation, Potential
 
@@ -80,6 +81,14 @@ class HintCalculator(Calculator):
     def get_hvp(self, atoms: Atoms | None, v: np.ndarray) -> np.ndarray:
         """H v for v [N, 3] or [3N], or K of them; shaped like v."""
         return self.potential.hvp(self._structure(atoms), v)
+
+    def get_sparse_hessian(self, atoms: Atoms | None = None) -> bsr_matrix:
+        """The same matrix in blocks of 3 x 3; the number of products does not grow with the system."""
+        return self.potential.sparse_hessian(self._structure(atoms))
+
+    def get_hessian_pattern(self, atoms: Atoms | None = None) -> csr_matrix:
+        """[N, N] boolean: which of these blocks can differ from zero."""
+        return self.potential.hessian_pattern(self._structure(atoms))
 
     def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
         """Many structures at once: several times faster than one by one where they are small."""

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from scipy.sparse import bsr_matrix, csr_matrix
 from torch import Tensor
 
+from hint_plugin.core.colouring import colour, hessian_pattern
 from hint_plugin.core.devices import DTYPES
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.memory import keep_freed_memory
@@ -176,6 +178,38 @@ class Potential:
             raise OptionsError(f"v has shape {v.shape}; wanted ({n}, 3), ({3 * n},), or K of them")
         product = self.hessian_operator(atoms).mv(torch.as_tensor(v, device=self.device))
         return product.cpu().double().numpy()
+
+    def hessian_pattern(self, atoms: Atoms) -> csr_matrix:
+        """[N, N] boolean: the 3 x 3 blocks of the Hessian that can differ from zero.
+
+        Those of atoms within 2 h neighbours of each other, h being the hops of the metadata.
+        """
+        return self._pattern(self._graph([atoms], self._fresh))
+
+    def sparse_hessian(self, atoms: Atoms, *, substitution: bool | None = None) -> bsr_matrix:
+        """The exact Hessian [3N, 3N] of a big system, eV/A^2, symmetric, as scipy's blocks of 3 x 3.
+
+        Atoms too far apart to be felt by a third one share their probes (`hint_plugin.core.colouring`), so
+        the number of products does not grow with the system; `.toarray()` is the dense matrix.
+
+        Args:
+            atoms: the structure.
+            substitution: half as many products, whose differences lose a digit or two; by default in float64
+                only.
+        """
+        if not len(atoms):
+            return bsr_matrix((0, 0))
+        graph, _, gradient, positions = self._differentiable([atoms])
+        operator = HessianOperator.from_forces(self._forces(graph, gradient), positions)
+        exact = self.dtype == torch.float64 if substitution is None else substitution
+        colouring = colour(self._pattern(graph), substitution=exact)
+        products = np.empty((3 * colouring.count, len(atoms), 3))
+        for chosen, probes in colouring.probes():
+            products[chosen] = operator.mv(torch.as_tensor(probes, device=self.device)).cpu().double().numpy()
+        return colouring.recover(products)
+
+    def _pattern(self, graph: Graph) -> csr_matrix:
+        return hessian_pattern(graph.index.cpu().numpy(), len(graph.species), self.metadata.hops)
 
     def hessian_operator(self, atoms: Atoms) -> HessianOperator:
         """v -> H v at the geometry of `atoms`: products, rows, lowest modes."""

@@ -9,7 +9,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from numpy.typing import NDArray
+from scipy.sparse import bsr_matrix, csr_matrix
 
+from hint_plugin.labelling import differences
 from hint_plugin.labelling.engine import Engine, Prepared, make_labels
 
 _SAME_SYSTEM = ("positions",)  # what may change without a new start of the engine
@@ -80,6 +82,30 @@ class EngineCalculator(Calculator):
         label = make_labels(self.engine, self._structure(atoms).copy(), "full").hessian
         assert label is not None
         return np.asarray(label.hessian, dtype=float)
+
+    def get_hvp(self, atoms: Atoms | None, v: NDArray) -> NDArray:
+        """H v for v [N, 3] or [3N], or K of them; shaped like v. Exact where the engine has exact products or
+        derivatives, else by central differences of forces. Raises EngineError."""
+        structure = self._structure(atoms).copy()
+        probes = np.asarray(v, dtype=float).reshape(-1, len(structure), 3)
+        prepared = self.engine.prepare(structure)
+        found = prepared.products(probes)
+        if found is None:
+            found = differences.hvp(prepared.forces_at, structure.positions, probes, self.engine.step)
+        return np.asarray(found, dtype=float).reshape(np.shape(v))
+
+    def get_hessian_pattern(self, atoms: Atoms | None = None) -> csr_matrix | None:
+        """[N, N] boolean: the 3 x 3 blocks of the Hessian that can differ from zero; None: not known."""
+        prepared = self.engine.prepare(self._structure(atoms).copy())
+        pattern = getattr(prepared, "hessian_pattern", None)
+        return None if pattern is None else pattern()
+
+    def get_sparse_hessian(self, atoms: Atoms | None = None) -> bsr_matrix:
+        """The Hessian in blocks of 3 x 3, of few products where the pattern is known. Raises EngineError."""
+        prepared = self.engine.prepare(self._structure(atoms).copy())
+        sparse = getattr(prepared, "sparse_hessian", None)
+        found = None if sparse is None else sparse()
+        return bsr_matrix(self.get_hessian(atoms), blocksize=(3, 3)) if found is None else found
 
     def _structure(self, atoms: Atoms | None) -> Atoms:
         chosen = atoms if atoms is not None else self.atoms

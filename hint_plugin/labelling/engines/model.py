@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
+from scipy.sparse import bsr_matrix, csr_matrix
 
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.files import file_sha256
@@ -116,6 +117,16 @@ class PreparedModel:
             return np.asarray(own(self._atoms, probes), dtype=float)
         matrix = self.analytic_hessian()
         return (probes.reshape(len(probes), -1) @ matrix.T).reshape(probes.shape)
+
+    def hessian_pattern(self) -> csr_matrix | None:
+        """Which blocks of the Hessian can differ from zero, where the potential knows."""
+        own = getattr(self._predictor, "hessian_pattern", None)
+        return None if own is None else own(self._atoms)
+
+    def sparse_hessian(self) -> bsr_matrix | None:
+        """The Hessian in blocks, where the potential has it in few products."""
+        own = getattr(self._predictor, "sparse_hessian", None)
+        return None if own is None else own(self._atoms)
 
     def _predict(self, atoms: Atoms, hessian: bool = False) -> Any:
         try:

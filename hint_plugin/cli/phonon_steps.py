@@ -1,0 +1,128 @@
+"""The steps of `hint phonons`, from the relaxation to the comparison with a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def relaxed(
+    atoms: Any,
+    calculator: Any,
+    how: str,
+    fmax: float,
+    output: Path,
+    result: dict[str, Any],
+    say: Callable[[str], None],
+) -> Any:
+    """The crystal at rest, if that is wanted; what was done goes into `result`, and into relaxed.xyz.
+
+    Raises:
+        OptionsError: an unknown kind of relaxation. EngineError: it does not get there.
+    """
+    from hint_plugin.data import write_frames
+    from hint_plugin.errors import OptionsError
+    from hint_plugin.science.phonons.relaxation import relax_crystal
+
+    if how not in ("no", "positions", "cell"):
+        raise OptionsError(f"--relax {how}; wanted no, positions or cell")
+    if how == "no":
+        return atoms
+    found = relax_crystal(
+        atoms,
+        calculator,
+        cell=how == "cell",
+        fmax=fmax,
+        report=lambda step, energy, force: say(f"relaxing: step {step}, {energy:.4f} eV, {force:.4f} eV/A"),
+    )
+    kept = found.atoms.copy()
+    write_frames(output / "relaxed.xyz", [kept])
+    result["relaxation"] = {
+        "steps": found.steps,
+        "energy": found.energy,
+        "pressure": found.pressure,
+        "cell": found.atoms.cell.cellpar().tolist(),
+    }
+    return kept
+
+
+def described(phonon: Any, bands: Any) -> dict[str, Any]:
+    """Of the crystal and its bands, for JSON."""
+    return {
+        "space_group": phonon.symmetry.dataset.international,
+        "atoms_in_primitive_cell": len(phonon.primitive),
+        "atoms_in_supercell": len(phonon.supercell),
+        "lowest": bands.lowest,
+        "highest": bands.highest,
+        "path": [list(labels) for labels in bands.path.labels],
+        "frequencies": [block.tolist() for block in bands.frequencies],
+        "group_velocities": [block.tolist() for block in bands.group_velocities or ()],
+    }
+
+
+def sums_and_files(
+    phonon: Any, bands: Any, mesh: float, temperature: float, output: Path, result: dict[str, Any]
+) -> tuple[Any, list[str]]:
+    """Densities of states, thermal properties, and the files of all; the density, and what could not be."""
+    import numpy as np
+
+    from hint_plugin.errors import DataError
+    from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
+    from hint_plugin.science.phonons.files import write_phonopy, write_table
+    from hint_plugin.science.phonons.qe import write_dyn
+
+    density = density_of_states(phonon, mesh)
+    thermal = thermodynamics(phonon, np.linspace(0, temperature, 101 if temperature else 1), mesh)
+    result |= {"imaginary": thermal.imaginary, "zero_point_energy": float(thermal.free_energy[0])}
+    write_table(output / "bands.csv", bands.rows())
+    write_table(output / "dos.csv", density.rows())
+    write_table(output / "thermal.csv", thermal.rows())
+    write_phonopy(phonon, output)
+    notes = []
+    if result["largest_force"] > _at_rest():
+        notes.append(f"not at rest: {result['largest_force']:.3f} eV/A on an atom; --relax goes on")
+    if thermal.imaginary > 0:
+        notes.append("imaginary modes: left out of zero-point energy and thermal properties")
+    try:
+        (output / "qe").mkdir(exist_ok=True)
+        write_dyn(phonon, output / "qe" / "matdyn.dyn")
+    except DataError as error:
+        (output / "qe").rmdir()
+        notes.append(str(error))
+    return density, notes
+
+
+def with_reference(
+    phonon: Any,
+    bands: Any,
+    density: Any,
+    reference: Any,
+    born: Path | None,
+    name: str,
+    output: Path,
+    result: dict[str, Any],
+) -> None:
+    """The figure, with the reference in it, and the errors."""
+    from hint_plugin.science.phonons.band_figure import plot_bands
+    from hint_plugin.science.phonons.reference import Table, add_born, along_path, compare, compare_table
+
+    series, points = [("this work" if reference is not None else "", bands)], []
+    if isinstance(reference, Table):
+        comparison = compare_table(phonon, reference)
+        points = [("reference", *along_path(reference, bands.path))]
+    elif reference is not None:
+        if born is not None and reference.nac_params is None:
+            add_born(reference, born)
+        theirs, comparison = compare(phonon, bands, reference)
+        series.append(("reference", theirs))
+    if reference is not None:
+        result["errors"] = comparison.as_dict()
+    states = [("", density.frequencies, density.total)]
+    plot_bands(output / "bands.png", series, points=points, density=states, title=name)
+
+
+def _at_rest() -> float:
+    from hint_plugin.science.phonons.force_constants import FORCE_TOLERANCE
+
+    return FORCE_TOLERANCE

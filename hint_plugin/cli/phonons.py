@@ -1,0 +1,143 @@
+"""`hint phonons STRUCTURE -o DIR`: force constants, bands, densities of states of a crystal."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.potential_options import (
+    Device,
+    Engine,
+    EngineOption,
+    Folder,
+    Json,
+    Model,
+    make_calculator,
+)
+
+Structure = Annotated[
+    Path,
+    typer.Argument(metavar="STRUCTURE", help="One unit cell: CIF, POSCAR, .xyz, phonopy.yaml, fildyn0, ..."),
+]
+Supercell = Annotated[
+    tuple[int, int, int] | None,
+    typer.Option(help="As 4 4 4; if not given, so many cells that it is 10 A wide."),
+]
+
+
+def phonons(
+    structure: Structure,
+    output: Folder = Path("phonons"),
+    model: Model = None,
+    engine: Engine = None,
+    engine_option: EngineOption = None,
+    supercell: Supercell = None,
+    relax: Annotated[
+        str, typer.Option(help="First: no, positions, or cell (positions too). The symmetry is kept.")
+    ] = "no",
+    fmax: Annotated[float, typer.Option(help="Largest force after --relax, eV/A.")] = 1e-3,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="To compare with: phonopy.yaml, FORCE_CONSTANTS, fildyn0, or a CSV (qx,qy,qz,frequency)."
+        ),
+    ] = None,
+    born: Annotated[
+        Path | None, typer.Option(help="phonopy's BORN: splits modes near Gamma; of the reference, too.")
+    ] = None,
+    points: Annotated[int, typer.Option(min=2, help="To a segment of the bands.")] = 51,
+    mesh: Annotated[float, typer.Option(help="Of q points for sums, A: phonopy's --mesh.")] = 60.0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", "-T", min=0, help="Highest of the thermal properties, K.")
+    ] = 1000.0,
+    displacement: Annotated[
+        float | None,
+        typer.Option(help="A; finite displacements in place of exact products, to compare."),
+    ] = None,
+    precision: Annotated[float, typer.Option(help="Within which symmetry is found, A.")] = 1e-5,
+    device: Device = "cpu",
+    json_: Json = False,
+) -> None:
+    """Phonons of a crystal, from exact Hessian-vector products: as few as its symmetry allows.
+
+    Writes phonons.json, bands.csv, bands.png, dos.csv, thermal.csv, phonopy.yaml and FORCE_CONSTANTS for
+    phonopy, qe/matdyn.dyn* for Quantum ESPRESSO, and relaxed.xyz after --relax. Imaginary frequencies are
+    negative numbers.
+
+    Exit status: 0 done, 2 it could not be.
+    """
+    import json
+
+    from rich.console import Console
+
+    from hint_plugin.cli.molecules import show
+    from hint_plugin.cli.phonon_steps import described, relaxed, sums_and_files, with_reference
+    from hint_plugin.data.files import write_json
+    from hint_plugin.science.phonons.bands import band_structure
+    from hint_plugin.science.phonons.crystals import check_crystal, quiet, supercell_matrix
+    from hint_plugin.science.phonons.files import default_supercell, read_crystal
+    from hint_plugin.science.phonons.force_constants import forces_at_rest, harmonic_phonons
+    from hint_plugin.science.phonons.reference import add_born, read_reference
+
+    atoms = read_crystal(structure)
+    repeats = supercell_matrix(default_supercell(atoms) if supercell is None else supercell)
+    other = None if reference is None else read_reference(reference)
+    calculator = make_calculator(model, engine, engine_option, device)
+    output.mkdir(parents=True, exist_ok=True)
+    result: dict[str, Any] = {"structure": str(structure), "supercell": repeats.tolist()}
+    result["displacement"] = displacement
+    with Console(stderr=True).status("") as status, quiet():
+        atoms = relaxed(atoms, calculator, relax, fmax, output, result, status.update)
+        check_crystal(atoms)
+        result["largest_force"] = forces_at_rest(atoms, calculator)
+        counted = [0]
+
+        def report(done: int, total: int) -> None:
+            counted[0] = total
+            status.update(
+                f"force constants: {done} of {total} {'displacements' if displacement else 'products'}"
+            )
+
+        phonon = harmonic_phonons(
+            atoms, calculator, repeats, displacement=displacement, symmetry_precision=precision, report=report
+        )
+        if born is not None:
+            add_born(phonon, born)
+        status.update("bands")
+        bands = band_structure(phonon, points=points, group_velocities=True)
+        status.update("sums over the Brillouin zone")
+        result |= {"products": counted[0], **described(phonon, bands)}
+        density, notes = sums_and_files(phonon, bands, mesh, temperature, output, result)
+        status.update("reference")
+        with_reference(phonon, bands, density, other, born, structure.stem, output, result)
+    write_json(output / "phonons.json", result)
+    if json_:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    show(("", ""), _rows(result), left=1)
+    for note in notes:
+        typer.echo(note)
+    typer.echo(f"written to {output}")
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a person wants to see."""
+    kind = "displacements" if result["displacement"] else "products"
+    rows = [
+        ("space group", result["space_group"]),
+        ("supercell", f"{result['atoms_in_supercell']} atoms, {result['products']} {kind}"),
+        ("largest force", f"{result['largest_force']:.4f} eV/A"),
+        ("frequencies", f"{result['lowest']:.1f} to {result['highest']:.1f} cm^-1"),
+        ("imaginary", f"{100 * result['imaginary']:.1f} % of the modes"),
+        ("zero point", f"{result['zero_point_energy']:.4f} eV"),
+    ]
+    for name, errors in result.get("errors", {}).items():
+        if isinstance(errors, dict):
+            rows.append(
+                (f"errors, {name}", f"MAE {errors['mean']:.2f}, largest {errors['largest']:.2f} cm^-1")
+            )
+            counts = f"{errors['imaginary']} of {errors['count']}, reference {errors['imaginary_reference']}"
+            rows.append(("    imaginary", counts))
+        else:
+            rows.append((name, errors))
+    return rows

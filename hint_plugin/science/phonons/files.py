@@ -1,0 +1,95 @@
+"""A crystal from any file, and the results of a phonon run as files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from hint_plugin.data import read_frames
+from hint_plugin.data.files import replacing
+from hint_plugin.data.formats import qe_dyn
+from hint_plugin.data.formats.common import reading
+from hint_plugin.errors import DataError
+from hint_plugin.science.phonons.crystals import check_crystal, need_phonopy, quiet, to_ase
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+WIDTH = 10.0
+"""A: how wide a supercell is at least if none is asked for."""
+_FRAMES = (".xyz", ".extxyz", ".h5", ".hdf5")
+
+
+def read_crystal(path: Path) -> Atoms:
+    """One unit cell: of any format of ASE (CIF, POSCAR, pw.x's input), a file with one frame, phonopy's YAML,
+    or the dynamical matrices of ph.x (`fildyn`0 or another of them).
+
+    Raises:
+        DataError: missing, unreadable, several frames, or no crystal.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix in _FRAMES:
+        frames = read_frames(path)
+        if len(frames) != 1:
+            raise DataError(f"{path} has {len(frames)} frames; wanted one crystal")
+        atoms = frames[0]
+    else:
+        with reading(path, wanted="a crystal in a format of ASE, phonopy's YAML, or ph.x's fildyn"):
+            atoms = _other(path)
+    check_crystal(atoms)
+    return atoms
+
+
+def _other(path: Path) -> Atoms:
+    import ase.io
+
+    start = path.read_text(errors="replace")[:200]
+    words = start.split()
+    if words[:3] == ["Dynamical", "matrix", "file"]:
+        return qe_dyn.read_file(path).atoms
+    if len(words) > 3 and all(word.isdigit() for word in words[:4]) and path.name.endswith("0"):
+        return qe_dyn.read_file(path.with_name(f"{path.name.removesuffix('0')}1")).atoms
+    if ".yaml" in path.suffixes[-2:]:
+        need_phonopy()
+        from phonopy.interface.phonopy_yaml import read_phonopy_yaml
+
+        with quiet():
+            return to_ase(read_phonopy_yaml(str(path)).unitcell)
+    found: Any = ase.io.read(path)
+    return found
+
+
+def default_supercell(atoms: Atoms, width: float = WIDTH) -> list[int]:
+    """How often each lattice vector is repeated for opposite faces to be `width` (A) apart, or more."""
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+    return [max(1, int(np.ceil(width / height - 1e-6))) for height in heights]
+
+
+def write_phonopy(phonon: Phonopy, folder: Path) -> None:
+    """phonopy.yaml (Born charges too) and FORCE_CONSTANTS, compact: `phonopy-load` reads them."""
+    from phonopy.file_IO import write_FORCE_CONSTANTS
+
+    with quiet():
+        with replacing(folder / "phonopy.yaml") as temporary:
+            phonon.save(
+                temporary, settings={"force_sets": False, "displacements": False, "force_constants": False}
+            )
+        with replacing(folder / "FORCE_CONSTANTS") as temporary:
+            write_FORCE_CONSTANTS(
+                np.asarray(phonon.force_constants), filename=str(temporary), p2s_map=phonon.primitive.p2s_map
+            )
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """CSV, whole or not at all; columns as in the first row."""
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.10g}" if isinstance(v, float) else v for k, v in row.items()})

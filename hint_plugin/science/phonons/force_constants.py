@@ -1,0 +1,203 @@
+"""Force constants of a crystal from exact Hessian-vector products, as few as its symmetry allows.
+
+The force constants phonopy wants are rows of the Hessian of the supercell,
+
+    Phi(i a, j b) = d2E / dx_ia dx_jb,        i in the primitive cell, j in the supercell,
+
+so H v for the 3 n_prim unit vectors v = e_ia is all of them. phonopy's list of displacements is shorter: one
+to three vectors d for each atom that symmetry tells apart (Si: 1, NaCl: 2), from which rotations make the
+rest. -H d is handed to phonopy as the forces of such a displacement. Unlike those of a finite one they are
+exactly linear: no step to choose, no second displacement of the opposite sign.
+
+Displaced atoms that no atom feels both of share a product (`hint_plugin.core.colouring`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from hint_plugin.core.colouring import shared
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.phonons.crystals import Supercell, new_phonopy, quiet, to_ase
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+FORCE_TOLERANCE = 0.005
+"""eV/A: with more on an atom, the frequencies are those of a crystal that is not at rest."""
+STEP = 0.01
+"""A, of displacements where there are no products; phonopy's own."""
+
+AT_ONCE = 16
+"""Products that are asked for together: the graph of the forces is made once for them."""
+
+Report = Callable[[int, int], None]
+
+
+def harmonic_phonons(
+    atoms: Atoms,
+    calculator: Any,
+    supercell: Supercell,
+    *,
+    primitive: Any = "auto",
+    symmetry: bool = True,
+    symmetry_precision: float = 1e-5,
+    displacement: float | None = None,
+    symmetrise: bool = True,
+    force_tolerance: float | None = FORCE_TOLERANCE,
+    report: Report | None = None,
+) -> Phonopy:
+    """A `phonopy.Phonopy` with (compact) force constants.
+
+    They are exact where the calculator has `get_hvp(atoms, v)` or `get_hessian(atoms)`, tried in this order;
+    otherwise by finite displacements, as phonopy makes them.
+
+    Args:
+        atoms: the unit cell, at rest; its masses are taken (isotopes).
+        calculator: an ASE calculator.
+        supercell: one number, three, or a 3 x 3 matrix. Wider than twice the reach of the forces, or of the
+            q points that are wanted exactly.
+        primitive: as phonopy's `primitive_matrix`.
+        symmetry: False: all 3 n_prim products, nothing made by rotations.
+        symmetry_precision: A.
+        displacement: A; finite displacements of this length in place of products, to compare.
+        symmetrise: impose the acoustic sum rule and the symmetry under exchange of two atoms.
+        force_tolerance: eV/A; above it a warning says how far from rest the crystal is. None: never.
+        report: called with how many products (or displacements) are done, and of how many.
+
+    Raises:
+        DataError: not a crystal; forces or products that are not finite.
+        OptionsError: see `supercell_matrix`. MissingDependencyError: no phonopy.
+        Whatever the calculator raises.
+    """
+    phonon = new_phonopy(atoms, supercell, primitive, symmetry_precision)
+    force = forces_at_rest(atoms, calculator)
+    if force_tolerance is not None and force > force_tolerance:
+        warnings.warn(
+            f"{atoms.symbols}: {force:.3f} eV/A on an atom: not at rest, relax it first", stacklevel=2
+        )
+    large = to_ase(phonon.supercell)
+    if displacement is None and hasattr(calculator, "get_hvp"):
+        response: Any = _Products(calculator, large, report)
+    elif displacement is None and hasattr(calculator, "get_hessian"):
+        response = _Matrix(calculator, large)
+    else:
+        _finite_displacements(phonon, calculator, STEP if displacement is None else displacement, report)
+        return _finished(phonon, symmetrise)
+    if symmetry:
+        _by_symmetry(phonon, response)
+    else:
+        _all_rows(phonon, response)
+    return _finished(phonon, symmetrise)
+
+
+def forces_at_rest(atoms: Atoms, calculator: Any) -> float:
+    """The largest force on an atom of the crystal, eV/A. Raises DataError if one is NaN."""
+    probe = atoms.copy()
+    probe.calc = calculator
+    forces = np.asarray(probe.get_forces(), dtype=float)
+    if not np.isfinite(forces).all():
+        atom = int(np.argmin(np.isfinite(forces).all(axis=1)))
+        raise DataError(f"{atoms.symbols}: the force on atom {atom} is NaN or infinite")
+    return float(np.linalg.norm(forces, axis=1).max())
+
+
+class _Products:
+    """(atoms [K], vectors [K, 3]) -> H d [K, N, 3], d being the vector on the atom and zero elsewhere."""
+
+    def __init__(self, calculator: Any, large: Atoms, report: Report | None) -> None:
+        self._calculator, self._large, self._report = calculator, large, report
+
+    def __call__(self, movers: NDArray, vectors: NDArray) -> NDArray:
+        pattern = self._pattern()
+        groups = np.arange(len(movers)) if pattern is None else shared(pattern, movers)
+        found = np.zeros((len(movers), len(self._large), 3))
+        count = int(groups.max()) + 1
+        for start in range(0, count, AT_ONCE):
+            block = range(start, min(start + AT_ONCE, count))
+            probes = np.zeros((len(block), len(self._large), 3))
+            chosen = np.flatnonzero((groups >= block.start) & (groups < block.stop))
+            probes[groups[chosen] - start, movers[chosen]] = vectors[chosen]
+            products = np.asarray(self._calculator.get_hvp(self._large, probes), dtype=float)
+            for k in chosen:
+                felt = (
+                    slice(None)
+                    if pattern is None
+                    else pattern.indices[slice(*pattern.indptr[movers[k] :][:2])]
+                )
+                found[k, felt] = products[groups[k] - start, felt]
+            if self._report is not None:
+                self._report(block.stop, count)
+        return found
+
+    def _pattern(self) -> Any:
+        ask = getattr(self._calculator, "get_hessian_pattern", None)
+        return None if ask is None else ask(self._large)
+
+
+class _Matrix:
+    """The same from the whole Hessian."""
+
+    def __init__(self, calculator: Any, large: Atoms) -> None:
+        n = len(large)
+        self._blocks = np.asarray(calculator.get_hessian(large), dtype=float).reshape(n, 3, n, 3)
+
+    def __call__(self, movers: NDArray, vectors: NDArray) -> NDArray:
+        return np.einsum("jbka,ka->kjb", self._blocks[:, :, movers, :], vectors)
+
+
+def _by_symmetry(phonon: Phonopy, response: Any) -> None:
+    run: Any = phonon
+    with quiet():
+        run.generate_displacements(distance=1.0, is_plusminus=False)
+    moved = run.dataset["first_atoms"]
+    movers = np.array([one["number"] for one in moved])
+    vectors = np.array([one["displacement"] for one in moved], dtype=float)
+    phonon.forces = -_finite(response(movers, vectors))
+    with quiet():
+        phonon.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
+
+
+def _all_rows(phonon: Phonopy, response: Any) -> None:
+    rows = np.asarray(phonon.primitive.p2s_map)
+    movers, vectors = np.repeat(rows, 3), np.tile(np.eye(3), (len(rows), 1))
+    found = _finite(response(movers, vectors))  # [3 n_prim, N, 3]
+    n = len(phonon.supercell)
+    phonon.force_constants = np.ascontiguousarray(found.reshape(len(rows), 3, n, 3).transpose(0, 2, 1, 3))
+
+
+def _finite_displacements(phonon: Phonopy, calculator: Any, step: float, report: Report | None) -> None:
+    if not step > 0:
+        raise OptionsError(f"displacements of {step} A; wanted a number above 0")
+    run: Any = phonon
+    with quiet():
+        run.generate_displacements(distance=step, is_plusminus=True)
+    cells = [to_ase(cell) for cell in run.supercells_with_displacements]
+    forces = []
+    for k, cell in enumerate(cells):
+        cell.calc = calculator
+        forces.append(np.asarray(cell.get_forces(), dtype=float).copy())
+        if report is not None:
+            report(k + 1, len(cells))
+    phonon.forces = _finite(np.array(forces))
+    with quiet():
+        phonon.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
+
+
+def _finite(values: NDArray) -> NDArray:
+    if not np.isfinite(values).all():
+        raise DataError("the calculator gives forces or Hessian-vector products that are NaN or infinite")
+    return values
+
+
+def _finished(phonon: Phonopy, symmetrise: bool) -> Phonopy:
+    if symmetrise:
+        with quiet():
+            phonon.symmetrize_force_constants(show_drift=False)
+    return phonon

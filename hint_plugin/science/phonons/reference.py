@@ -1,0 +1,228 @@
+"""Phonons of others to compare with: phonopy's files, ph.x's dynamical matrices, tables of frequencies.
+
+A table is a CSV with the columns qx, qy, qz (fractional coordinates of the reciprocal lattice of the
+primitive cell) and one or more columns that begin with "frequency", in cm^-1: what `hint phonons` writes as
+bands.csv, or points measured by neutron scattering, a row for each.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hint_plugin.data.extxyz import read_label
+from hint_plugin.data.formats import phonopy_files, qe_dyn
+from hint_plugin.data.formats.phonopy_search import find_sources
+from hint_plugin.errors import DataError
+from hint_plugin.science.phonons.bands import BandPath, Bands, band_structure, frequencies_at
+from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
+from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+_SAME_LATTICE = 0.05  # of a lattice vector: the reference's lattice constants may differ
+_ON_PATH = 1e-3  # of a reciprocal lattice vector
+
+
+@dataclass(frozen=True)
+class Table:
+    """Frequencies at single q: `points` [K, 3]; `frequencies`: of each, ascending, cm^-1, one or many."""
+
+    points: NDArray
+    frequencies: tuple[NDArray, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Errors in cm^-1. `along`: at all points of the bands; `commensurate`: at the q that fit into the
+    reference's supercell, where its frequencies are exact; `table`: of single points. `note`: what could not
+    be compared, and why."""
+
+    along: Differences | None = None
+    commensurate: Differences | None = None
+    table: Differences | None = None
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        parts = {"bands": self.along, "commensurate": self.commensurate, "table": self.table}
+        found: dict[str, Any] = {name: part.as_dict() for name, part in parts.items() if part is not None}
+        return found | ({"note": self.note} if self.note else {})
+
+
+def read_reference(path: Path) -> Phonopy | Table:
+    """A `Phonopy` with force constants, or a table, by what the file is.
+
+    Args:
+        path: phonopy*.yaml, FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS with the structure beside it,
+            or a folder of these; `fildyn`0 or one file of the Gamma point of ph.x; a CSV.
+
+    Raises:
+        DataError: nothing of these, missing, or damaged. MissingDependencyError: no phonopy.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    if path.suffix.lower() == ".csv":
+        return _read_table(path)
+    if phonopy_files.recognise(path):
+        return _read_phonopy(path)
+    if path.is_file() and _is_dyn(path):
+        return _read_dyn(path)
+    raise DataError(
+        f"{path} is no reference for phonons; wanted phonopy.yaml, FORCE_CONSTANTS, FORCE_SETS, ph.x's "
+        "fildyn0, or a CSV with qx, qy, qz, frequency"
+    )
+
+
+def add_born(phonon: Phonopy, path: Path) -> None:
+    """Born charges and the dielectric tensor from phonopy's BORN file, for the splitting near Gamma.
+
+    Raises:
+        DataError: no such file, or not of this crystal.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; wanted phonopy's BORN (dielectric tensor and Born charges)")
+    from phonopy.file_IO import parse_BORN
+    from phonopy.interface.calculator import get_calculator_physical_units
+
+    with quiet():
+        try:
+            found = parse_BORN(phonon.primitive, symprec=phonon.symmetry.tolerance, filename=str(path))
+        except (ValueError, IndexError, RuntimeError, TypeError, SystemExit) as error:
+            raise DataError(
+                f"{path}: cannot be read as phonopy's BORN for {len(phonon.primitive)} atoms ({error})"
+            ) from error
+    if found is None:
+        raise DataError(
+            f"{path}: no Born charges for the {len(phonon.primitive)} atoms of the primitive cell"
+        )
+    if found.get("factor") is None:
+        found["factor"] = get_calculator_physical_units(phonon.calculator).nac_factor
+    phonon.nac_params = found
+
+
+def compare(phonon: Phonopy, bands: Bands, reference: Phonopy) -> tuple[Bands, Comparison]:
+    """The reference's bands along its own path, and the errors of `bands` against them.
+
+    Raises:
+        DataError: another number of atoms, or another path.
+    """
+    if len(phonon.primitive) != len(reference.primitive):
+        raise DataError(
+            f"the reference's primitive cell has {len(reference.primitive)} atoms, this crystal's "
+            f"{len(phonon.primitive)}: is it another crystal?"
+        )
+    points = len(bands.path.points[0])
+    theirs = band_structure(reference, points=points)
+    along = compare_bands(bands, theirs)
+    turn = _same_lattice(phonon, reference)
+    if turn is None:
+        return theirs, Comparison(along, note="the cells are turned against each other: bands only")
+    from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
+
+    repeats = np.rint(np.linalg.inv(reference.primitive.cell.T) @ reference.supercell.cell.T).astype(int)
+    q = np.asarray(get_commensurate_points(repeats))
+    found = differences(frequencies_at(phonon, q @ turn), frequencies_at(reference, q))
+    return theirs, Comparison(along, found)
+
+
+def compare_table(phonon: Phonopy, table: Table) -> Comparison:
+    """Errors at the points of a table; single frequencies against the mode that is nearest to them."""
+    mine = frequencies_at(phonon, table.points)
+    found: list[float] = []
+    wanted: list[float] = []
+    for modes, values in zip(mine, table.frequencies, strict=True):
+        nearest = modes if len(values) == len(modes) else modes[abs(modes - values[:, None]).argmin(axis=1)]
+        found.extend(nearest)
+        wanted.extend(values)
+    return Comparison(table=differences(np.array([found]), np.array([wanted])))
+
+
+def along_path(table: Table, path: BandPath) -> tuple[NDArray, NDArray]:
+    """(distances, frequencies) of those points of a table that lie on the path, for a figure."""
+    places, values = [], []
+    for q, frequencies in zip(table.points, table.frequencies, strict=True):
+        for points, distances in zip(path.points, path.distances, strict=True):
+            step = points[-1] - points[0]
+            t = float(np.clip((q - points[0]) @ step / (step @ step), 0, 1))
+            if np.abs(points[0] + t * step - q).max() < _ON_PATH:
+                places += [distances[0] + t * (distances[-1] - distances[0])] * len(frequencies)
+                values += list(frequencies)
+                break
+    return np.array(places), np.array(values)
+
+
+def _same_lattice(phonon: Phonopy, reference: Phonopy) -> NDArray | None:
+    """T with q = q_ref T in fractional coordinates, or None if the lattices are turned against each other.
+
+    cell_ref = M cell, M whole numbers, and q . cell = M^-1 (q_ref . cell_ref).
+    """
+    scale = (reference.primitive.volume / phonon.primitive.volume) ** (1 / 3)  # bohr, too
+    between = reference.primitive.cell @ np.linalg.inv(scale * phonon.primitive.cell)
+    whole = np.rint(between)
+    if np.abs(between - whole).max() > _SAME_LATTICE or abs(abs(np.linalg.det(whole)) - 1) > 1e-6:
+        return None
+    return np.linalg.inv(whole).T
+
+
+def _is_dyn(path: Path) -> bool:
+    words = path.read_text(errors="replace")[:200].split()
+    whole = len(words) > 3 and all(word.isdigit() for word in words[:4])
+    return whole or words[:3] == ["Dynamical", "matrix", "file"]
+
+
+def _read_phonopy(path: Path) -> Phonopy:
+    need_phonopy()
+    import phonopy
+    import yaml
+
+    sources = find_sources(path)
+    if sources.yaml is None:
+        raise DataError(f"{path}: a reference needs phonopy.yaml or phonopy_disp.yaml beside it")
+    files: dict[str, Any] = {}
+    if sources.constants is not None:
+        files["force_constants_filename"] = str(sources.constants)
+    elif sources.sets is not None:
+        files["force_sets_filename"] = str(sources.sets)
+    with quiet():
+        try:
+            phonon = phonopy.load(str(sources.yaml), is_nac=False, is_compact_fc=True, log_level=0, **files)
+        except (ValueError, KeyError, IndexError, TypeError, RuntimeError, OSError, yaml.YAMLError) as error:
+            raise DataError(
+                f"{path}: cannot be read as phonopy's ({type(error).__name__}: {error})"
+            ) from error
+    if phonon.force_constants is None:
+        raise DataError(f"{path}: no force constants and no forces, in it or beside it")
+    return phonon
+
+
+def _read_dyn(path: Path) -> Phonopy:
+    (large,) = qe_dyn.read(path)
+    label = read_label(large)
+    assert label is not None and label.hessian is not None
+    grid = [int(word) for word in label.provenance["q_grid"].split()]
+    unit = large[: len(large) // int(np.prod(grid))]
+    unit.set_cell(large.cell.array / np.array(grid)[:, None])
+    return phonopy_from_hessian(unit, grid, large, label.hessian, primitive="P")
+
+
+def _read_table(path: Path) -> Table:
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        names = [name for name in (rows[0] if rows else {}) if name and name.startswith("frequency")]
+        points = np.array([[float(row[axis]) for axis in ("qx", "qy", "qz")] for row in rows])
+        values = tuple(np.sort([float(row[name]) for name in names if row[name]]) for row in rows)
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); wanted the columns qx, qy, qz, frequency"
+        ) from error
+    if not len(points) or not names or not all(len(row) and np.isfinite(row).all() for row in values):
+        raise DataError(f"{path}: no frequencies, or some that are no numbers; wanted qx, qy, qz, frequency")
+    return Table(points, values)

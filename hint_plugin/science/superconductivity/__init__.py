@@ -1,0 +1,42 @@
+"""Superconducting Tc from the electron-phonon coupling: a2F, formulas, isotropic Eliashberg equations.
+
+    matrices = read_matrices(Path("elph_dir"), broadening=0.02)            # the electrons of ph.x
+    atoms, alat, c = read_force_constants(Path("pdh.dyn0"), matrices.q)    # or C(q) of an SSCHA, eV/A^2
+    spectrum = matrices.couplings(c, atoms.get_masses()).spectrum()        # a2F
+    equations = Eliashberg(spectrum, mu_star=0.10, cutoff=10 * spectrum.omega_max)
+    equations.tc                                                           # K
+
+Energies are in eV, temperatures in K, masses in amu.
+"""
+
+from hint_plugin.science.superconductivity.allen_dynes import FormulaTc, formula_tc, spectrum_tc
+from hint_plugin.science.superconductivity.couplings import ModeCouplings
+from hint_plugin.science.superconductivity.electron_phonon import ElectronPhononMatrices, mode_couplings
+from hint_plugin.science.superconductivity.eliashberg import Eliashberg, Gap, NotConvergedError
+from hint_plugin.science.superconductivity.isotopes import isotope_exponent
+from hint_plugin.science.superconductivity.mu_star import rescale
+from hint_plugin.science.superconductivity.qe_elph import broadenings, read_force_constants, read_matrices
+from hint_plugin.science.superconductivity.readers import read_a2f
+from hint_plugin.science.superconductivity.real_axis import continue_gap, gap_edge
+from hint_plugin.science.superconductivity.spectral import Spectrum
+
+__all__ = [
+    "ElectronPhononMatrices",
+    "Eliashberg",
+    "FormulaTc",
+    "Gap",
+    "ModeCouplings",
+    "NotConvergedError",
+    "Spectrum",
+    "broadenings",
+    "continue_gap",
+    "formula_tc",
+    "gap_edge",
+    "isotope_exponent",
+    "mode_couplings",
+    "read_a2f",
+    "read_force_constants",
+    "read_matrices",
+    "rescale",
+    "spectrum_tc",
+]

@@ -1,0 +1,84 @@
+"""Isotopes: other masses, and the exponent alpha.
+
+    Tc ~ M^-alpha,   alpha = -ln(Tc'/Tc) / ln(M'/M)
+
+1/2 for a harmonic crystal of one element without Coulomb repulsion. Harmonically lambda is independent of all
+masses, so alpha < 0 (an inverse isotope effect) can only come from anharmonic force constants that differ
+between the isotopes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from hint_plugin.errors import OptionsError
+
+
+@dataclass(frozen=True)
+class Isotope:
+    """A mass in place of an element's, with the force constants of that isotope where they differ.
+
+    Attributes:
+        symbol: the element.
+        mass: amu.
+        force_constants: dynamical-matrix files as for `read_force_constants`; None: those of the main
+            isotope.
+    """
+
+    symbol: str
+    mass: float
+    force_constants: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Isotope:
+        """`H=2.014` or `H=2.014,FILE`.
+
+        Raises:
+            OptionsError: of another form; no element; a mass not > 0.
+        """
+        match = re.fullmatch(r"\s*([A-Z][a-z]?)\s*=\s*([0-9.]+)\s*(?:,\s*(.+?))?\s*", text)
+        if match is None or match[1] not in chemical_symbols or not _positive(match[2]):
+            raise OptionsError(
+                f"got the isotope {text!r}; wanted ELEMENT=MASS, or ELEMENT=MASS,DYN: H=2.014,deuteride.dyn0"
+            )
+        return cls(match[1], float(match[2]), None if match[3] is None else Path(match[3]))
+
+    def masses(self, atoms: Atoms) -> NDArray:
+        """[n], amu, of the crystal with this isotope.
+
+        Raises:
+            OptionsError: the crystal does not have the element.
+        """
+        which = np.array([symbol == self.symbol for symbol in atoms.symbols])
+        if not which.any():
+            raise OptionsError(
+                f"got an isotope of {self.symbol}; the crystal is {atoms.get_chemical_formula('metal')}"
+            )
+        return np.where(which, self.mass, atoms.get_masses())
+
+    def mass_before(self, atoms: Atoms) -> float:
+        """amu, the element's mass in the files."""
+        return float(atoms.get_masses()[list(atoms.symbols).index(self.symbol)])
+
+
+def isotope_exponent(tc: Sequence[float], masses: Sequence[float]) -> float | None:
+    """alpha of two critical temperatures (K) and masses (amu); None where a Tc is 0 or masses are equal."""
+    if min(tc) <= 0 or masses[0] == masses[1]:
+        return None
+    return -math.log(tc[1] / tc[0]) / math.log(masses[1] / masses[0])
+
+
+def _positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False

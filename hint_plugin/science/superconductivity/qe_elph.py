@@ -1,0 +1,159 @@
+"""Files of ph.x: electron-phonon matrices (elph_dir/a2Fq2r.*) and dynamical matrices, matched by q point."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike, NDArray
+
+from hint_plugin.data.formats.common import reading
+from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2, read_file
+from hint_plugin.errors import DataError
+from hint_plugin.science.superconductivity.electron_phonon import ElectronPhononMatrices
+
+SAME_Q = 1e-4  # in reciprocal vectors; the files have nine digits
+
+
+def broadenings(folder: Path) -> dict[float, int]:
+    """The broadenings (Ry) of a folder `elph_dir`, and the number in the names of their files.
+
+    Raises:
+        DataError: no such folder, or nothing of ph.x in it.
+    """
+    found: dict[float, int] = {}
+    for path in sorted(folder.glob("a2Fq2r.*.1")):
+        with reading(path, wanted="broadening, Fermi energy and density of states"):
+            found[round(float(path.read_text().split()[0]), 10)] = int(path.name.split(".")[1])
+    if not found:
+        raise DataError(
+            f"{folder}: no files a2Fq2r.N.1; wanted the folder elph_dir of ph.x with electron_phonon = "
+            "'interpolated'"
+        )
+    return dict(sorted(found.items()))
+
+
+def read_matrices(folder: Path, broadening: float | None = None) -> ElectronPhononMatrices:
+    """The files a2Fq2r.* of one broadening, all stars.
+
+    Args:
+        folder: `elph_dir`.
+        broadening: Ry; may be left out if there is only one.
+
+    Raises:
+        DataError: no such broadening; a damaged file; files of different runs.
+    """
+    known = broadenings(folder)
+    if broadening is None and len(known) == 1:
+        broadening = next(iter(known))
+    number = next(
+        (n for b, n in known.items() if broadening is not None and abs(b - broadening) < 1e-8), None
+    )
+    if number is None:
+        got = "none was chosen" if broadening is None else f"got {broadening:g}"
+        raise DataError(
+            f"{folder} has the broadenings {', '.join(f'{b:g}' for b in known)} Ry; {got}; give one of these"
+        )
+    paths = sorted(folder.glob(f"a2Fq2r.{number}.*"), key=lambda path: int(path.suffix[1:]))
+    stars = [_read_star(path) for path in paths]
+    if any(header != stars[0][0] for header, _, _ in stars):
+        raise DataError(
+            f"{folder}: the files a2Fq2r.{number}.* have different densities of states. Are they of one run?"
+        )
+    if [int(path.suffix[1:]) for path in paths] != list(range(1, len(paths) + 1)):
+        raise DataError(
+            f"{folder}: of a2Fq2r.{number}.* the numbers are {[p.suffix[1:] for p in paths]}; one is missing"
+        )
+    width, fermi, dos = stars[0][0]
+    if not dos > 0:
+        raise DataError(f"{paths[0]}: the density of states at the Fermi level is {dos}; wanted a metal")
+    sums = np.concatenate([matrices for _, _, matrices in stars])
+    sums = 0.5 * (sums + sums.conj().swapaxes(1, 2))
+    q = np.concatenate([q for _, q, _ in stars])
+    return ElectronPhononMatrices(q, sums * (RY_PER_BOHR2 / (2 * dos)), dos, fermi, width)
+
+
+def _read_star(path: Path) -> tuple[tuple[float, float, float], NDArray, NDArray]:
+    """Header, q [S, 3], G [S, 3n, 3n] of one file: blocks `i j` and three lines of three complex numbers."""
+    with reading(path, wanted="electron-phonon matrices of ph.x"):
+        head, *sections = re.split(r"Dynamical\s+Matrix in cartesian axes", path.read_text())
+        words = head.split()
+        if len(sections) != int(words[3]):
+            raise ValueError(f"{len(sections)} matrices where {words[3]} are announced")
+        qs, matrices = [], []
+        for section in sections:
+            start, body = section.split("(", 1)[1].split(")", 1)
+            qs.append([float(word) for word in start.split()])
+            pairs = re.findall(r"^\s*(\d+)\s+(\d+)\s*$", body, re.MULTILINE)
+            numbers = np.array(re.findall(r"-?\d+\.\d{8}", body), dtype=float)
+            n = round(len(pairs) ** 0.5)
+            matrix = np.zeros((n, 3, n, 3), dtype=complex)
+            for (i, j), block in zip(pairs, numbers.reshape(n * n, 3, 3, 2), strict=True):
+                matrix[int(i) - 1, :, int(j) - 1, :] = block[..., 0] + 1j * block[..., 1]
+            matrices.append(matrix.reshape(3 * n, 3 * n))
+        return (float(words[0]), float(words[1]), float(words[2])), np.array(qs), np.array(matrices)
+
+
+def read_force_constants(path: Path, q: ArrayLike) -> tuple[Atoms, float, NDArray]:
+    """C(q) of dynamical-matrix files at given q points.
+
+    Args:
+        path: `fildyn`0 of ph.x (harmonic) or of a self-consistent run that writes the same layout, or the
+            common beginning of the names (`PREFIX` of PREFIX1, PREFIX2, ...).
+        q: [Q, 3], 2 pi / alat.
+
+    Returns:
+        the primitive cell (with the files' masses), alat in A, and [Q, 3n, 3n] in eV/A^2.
+
+    Raises:
+        DataError: missing or damaged files; a q point that none of them has, up to reciprocal-lattice vectors
+            and time reversal.
+    """
+    files = [read_file(one) for one in _dyn_files(path)]
+    atoms, alat = files[0].atoms, files[0].alat
+    cell = atoms.cell.array / alat
+    points = np.array([point for file in files for point in file.q]) @ cell.T
+    matrices = [matrix for file in files for matrix in file.matrices]
+    found = []
+    for wanted in np.asarray(q, dtype=float):
+        place = cell @ wanted
+        for sign in (1, -1):
+            off = points - sign * place
+            hit = np.flatnonzero(np.abs(off - np.rint(off)).max(axis=1) < SAME_Q)
+            if len(hit):
+                matrix = matrices[hit[0]].reshape(3 * len(atoms), -1)
+                found.append(matrix if sign == 1 else matrix.conj())
+                break
+        else:
+            raise DataError(
+                f"{path}: no matrix at q = {np.round(wanted, 4)} (2 pi/alat), which the electron-phonon "
+                f"matrices have. Wanted the same grid of q points; it has {len(points)}"
+            )
+    return atoms, alat, _hermitian(path, np.array(found)) * RY_PER_BOHR2
+
+
+def _hermitian(path: Path, matrices: NDArray) -> NDArray:
+    off = np.abs(matrices - matrices.conj().swapaxes(1, 2)).max()
+    if off > 1e-3 * np.abs(matrices).max():
+        raise DataError(
+            f"{path}: a matrix is not Hermitian (by {off:.2g} Ry/bohr^2). Real and imaginary parts are "
+            "wanted side by side, as ph.x writes them"
+        )
+    return 0.5 * (matrices + matrices.conj().swapaxes(1, 2))
+
+
+def _dyn_files(path: Path) -> list[Path]:
+    stem = path.name.removesuffix("0") if path.is_file() else path.name
+    pattern = re.compile(re.escape(stem) + r"([1-9]\d*)$")
+    numbered = {int(m[1]): p for p in path.parent.glob(f"{stem}*") if (m := pattern.match(p.name))}
+    if not numbered and any(path.parent.glob(f"{stem}*.xml")):
+        raise DataError(f"{path}: dynamical matrices as XML are not read; give ph.x a fildyn without .xml")
+    if not numbered:
+        if path.is_file():
+            return [path]
+        raise DataError(
+            f"{path}: no such file, nor {path.name}1, {path.name}2, ...; wanted dynamical matrices of ph.x"
+        )
+    return [numbered[k] for k in sorted(numbered)]

@@ -1,0 +1,159 @@
+"""A whole run: spectra, critical temperatures, gap; in tc.json, a2f.csv, gap.csv, tc.png."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hint_plugin.data.files import replacing, write_json
+from hint_plugin.errors import OptionsError
+from hint_plugin.science.superconductivity.figures import plot_tc
+from hint_plugin.science.superconductivity.isotopes import Isotope, isotope_exponent
+from hint_plugin.science.superconductivity.mu_star import rescale
+from hint_plugin.science.superconductivity.sources import Case, SourceOptions, read_cases
+from hint_plugin.science.superconductivity.spectral import SOFT, Spectrum
+from hint_plugin.science.superconductivity.workflow import (
+    Coulomb,
+    CriticalTemperatures,
+    critical_temperatures,
+    describe,
+    equations,
+    gap_ratio,
+    gap_table,
+)
+
+SOFT_WARNING = 0.1
+STRONG = 10.0
+_MEV = 1e3
+
+
+@dataclass(frozen=True)
+class TcOptions:
+    """What is asked of the spectrum.
+
+    Attributes:
+        mu_star: one or several; the first is that of the gap.
+        mu_star_at, cutoff: text, as in `Coulomb.parse`.
+        temperatures: of the gap; 0 for none.
+    """
+
+    mu_star: tuple[float, ...] = (0.10,)
+    mu_star_at: str = "wmax"
+    cutoff: str = "10wmax"
+    temperatures: int = 14
+
+
+def run(
+    source: Path,
+    folder: Path,
+    where: SourceOptions,
+    options: TcOptions,
+    isotopes: Sequence[Isotope] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Read, solve, write.
+
+    Returns what is in tc.json.
+
+    Raises:
+        DataError, OptionsError: before anything is written.
+    """
+    cases = read_cases(source, where, isotopes, say)
+    spectrum = cases[0].spectrum
+    coulomb = Coulomb.parse(spectrum, options.mu_star_at, options.cutoff)
+    solved = equations(spectrum, options.mu_star[0], coulomb)
+    result: dict[str, Any] = {"source": str(source), "dyn": None if where.dyn is None else str(where.dyn)}
+    result |= {"broadening": where.broadening, **describe(spectrum), "warnings": warnings(spectrum)}
+    result["convention"] = _convention(spectrum, options, coulomb)
+    result["isotopes"] = _results(cases, options.mu_star, coulomb, say)
+    result["lowest_temperature"] = solved.lowest_temperature()
+    rows: list[dict[str, float | None]] = []
+    if options.temperatures:
+        rows = gap_table(solved, options.temperatures, lambda t: say(f"gap at {t:.2f} K"))
+    if rows:
+        result["gap"] = {"mu_star": options.mu_star[0], "ratio": gap_ratio(rows, solved.tc), "table": rows}
+    say("Tc against mu*")
+    curve = _curve(spectrum, options.mu_star, coulomb)
+    result["curve"] = [point.as_dict() for point in curve]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "tc.json", result)
+    w, a2f = spectrum.on_grid()
+    _write_csv(
+        folder / "a2f.csv",
+        ("energy_meV", "a2F", "lambda_below"),
+        zip(_MEV * w, a2f, spectrum.cumulative(w), strict=True),
+    )
+    if rows:
+        _write_csv(folder / "gap.csv", tuple(rows[0]), (row.values() for row in rows))
+    plot_tc(folder / "tc.png", {case.name: case.spectrum for case in cases}, curve, rows, solved)
+    return result
+
+
+def warnings(spectrum: Spectrum) -> list[str]:
+    """What a reader of the numbers should know first."""
+    found = [f"left out: {text}" for text in spectrum.left_out]
+    if spectrum.soft_share > SOFT_WARNING:
+        found.append(
+            f"{100 * spectrum.soft_share:.0f} % of lambda comes from below {SOFT:g} w_max: soft modes, or "
+            "noise near zero frequency, decide"
+        )
+    if spectrum.lam > STRONG:
+        found.append(f"lambda = {spectrum.lam:.3g} is beyond what the formulas were fitted to")
+    return found
+
+
+def _convention(spectrum: Spectrum, options: TcOptions, coulomb: Coulomb) -> dict[str, Any]:
+    mu = options.mu_star[0]
+    at_phonons = rescale(mu, coulomb.reference, spectrum.omega_max)
+    at_cutoff = rescale(mu, coulomb.reference, coulomb.cutoff)
+    words = (
+        f"mu* = {mu:g} at {options.mu_star_at} ({_MEV * coulomb.reference:.1f} meV) is {at_phonons:.4f} at "
+        f"w_max, for the formulas, and {at_cutoff:.4f} at the cutoff {options.cutoff} "
+        f"({_MEV * coulomb.cutoff:.1f} meV) of the equations"
+    )
+    return {
+        "mu_star_at": options.mu_star_at,
+        "reference": coulomb.reference,
+        "cutoff_as_given": options.cutoff,
+        "cutoff": coulomb.cutoff,
+        "in_words": words,
+    }
+
+
+def _results(
+    cases: Sequence[Case], values: Sequence[float], coulomb: Coulomb, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for case in cases:
+        say(f"Tc {case.name}")
+        rows = [critical_temperatures(case.spectrum, mu, coulomb).as_dict() for mu in values]
+        if case.mass is not None and case.mass_before is not None:
+            for row, before in zip(rows, found[0]["results"], strict=True):
+                pair = (before["eliashberg"], row["eliashberg"])
+                row["isotope_exponent"] = isotope_exponent(pair, (case.mass_before, case.mass))
+        found.append({"name": case.name, "mass": case.mass, **describe(case.spectrum), "results": rows})
+    return found
+
+
+def _curve(spectrum: Spectrum, values: Sequence[float], coulomb: Coulomb) -> list[CriticalTemperatures]:
+    """Over the usual range of mu* and what was asked for, as far as mu* exists at the cutoff."""
+    low, high = min(0.08, *values), max(0.20, *values)
+    curve = []
+    for mu in np.linspace(low, high, 9):
+        try:
+            curve.append(critical_temperatures(spectrum, float(mu), coulomb))
+        except OptionsError:
+            break
+    return curve
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(columns)
+        writer.writerows(rows)

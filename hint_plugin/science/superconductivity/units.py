@@ -1,0 +1,55 @@
+"""Units of energies: everything inside is in eV, temperatures in K."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from ase import units
+
+from hint_plugin.errors import OptionsError
+
+ENERGY_OF_SQUARE_ROOT = float(units._hbar / units._e * np.sqrt(units._e * 1e20 / units._amu))
+"""hbar sqrt(eV/A^2/amu) in eV: 0.0647."""
+
+EV = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Ha": float(units.Hartree),
+    "Ry": float(units.Rydberg),
+    "THz": float(units._hplanck / units._e * 1e12),
+    "cm-1": float(units.invcm),
+    "K": float(units.kB),
+}
+"""eV in one of each. THz counts cycles, not radians."""
+
+
+def unit_in_ev(name: str) -> float:
+    """eV in one unit.
+
+    Raises:
+        OptionsError: none of `EV`.
+    """
+    for known, value in EV.items():
+        if name.lower() == known.lower():
+            return value
+    raise OptionsError(f"got the unit {name!r}; wanted one of {', '.join(EV)}")
+
+
+def parse_energy(text: str, scales: dict[str, float]) -> float:
+    """`10wmax`, `5 w2`, `500meV` -> eV.
+
+    Args:
+        scales: names of frequencies of a spectrum (`wmax`, ...) in eV, known besides the units.
+
+    Raises:
+        OptionsError: not a positive number with a unit.
+    """
+    match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*\*?\s*([A-Za-z][\w-]*)\s*", text)
+    known = {**{name.lower(): value for name, value in EV.items()}, **scales}
+    if match is None or match[2].lower() not in known or not float(match[1]) > 0:
+        raise OptionsError(
+            f"got {text!r}; wanted a positive number and one of {', '.join([*scales, *EV])}, as in "
+            f"10{next(iter(scales), 'eV')}"
+        )
+    return float(match[1]) * known[match[2].lower()]

@@ -1,0 +1,613 @@
+"""Phonons: a spring crystal with known dispersion, phonopy, Quantum ESPRESSO and CellConstructor as
+oracles."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+
+pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("seekpath", reason="needs seekpath: pip install 'hint-mlip[phonons]'")
+
+import phonopy
+
+from hint_plugin.cli.app import main
+from hint_plugin.data import read_frames, write_frames
+from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.science.phonons import band_structure, harmonic_phonons, plot_bands
+from hint_plugin.science.phonons.bands import frequencies_at, path_between
+from hint_plugin.science.phonons.crystals import phonopy_from_hessian, supercell_matrix, to_ase
+from hint_plugin.science.phonons.differences import compare_bands
+from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
+from hint_plugin.science.phonons.double_well import (
+    along_displacement,
+    along_mode,
+    compare_profiles,
+    profile,
+    stored_profile,
+)
+from hint_plugin.science.phonons.files import default_supercell, read_crystal, write_phonopy
+from hint_plugin.science.phonons.qe import write_dyn
+from hint_plugin.science.phonons.reference import add_born, compare, compare_table, read_reference
+from hint_plugin.science.phonons.relaxation import relax_crystal
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
+FORMATS = Path(__file__).parents[1] / "data" / "formats"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+A, MASS = 2.5, 20.0
+SQRT = units._hbar / units._e * np.sqrt(units._e * 1e20 / units._amu) / units.invcm
+"""cm^-1 of sqrt(eV/A^2/amu)."""
+
+
+class Springs(Calculator):
+    """Simple cubic, neighbours bound by K = diag(k1, k2, k2) turned to their axis, and a quartic term at
+    home.
+
+    m w_x^2 = 2 k1 (1 - cos qx a) + 2 k2 (2 - cos qy a - cos qz a), and so on for y and z.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, k1: float = 4.0, k2: float = 1.0, onsite: float = 0.0, quartic: float = 0.0) -> None:
+        super().__init__()
+        self.k1, self.k2, self.onsite, self.quartic, self.products = k1, k2, onsite, quartic, 0
+
+    def response(self, atoms: Atoms, u: np.ndarray) -> np.ndarray:
+        """H u without the terms at home."""
+        sites = np.rint(atoms.positions / A).astype(int)
+        size = np.rint(np.diag(atoms.cell.array) / A).astype(int)
+        place = {tuple(s % size): n for n, s in enumerate(sites)}
+        found = np.zeros_like(u)
+        for axis in range(3):
+            k = np.full(3, self.k2)
+            k[axis] = self.k1
+            for step in (1, -1):
+                other = [place[tuple((s + step * np.eye(3, dtype=int)[axis]) % size)] for s in sites]
+                found += k * (u - u[other])
+        return found
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        u = self.atoms.positions - A * np.rint(self.atoms.positions / A)
+        inner = self.response(self.atoms, u)
+        self.results = {
+            "energy": 0.5 * (u * inner).sum() + (0.5 * self.onsite * u**2 + 0.25 * self.quartic * u**4).sum(),
+            "forces": -inner - self.onsite * u - self.quartic * u**3,
+        }
+
+
+class WithProducts(Springs):
+    def get_hvp(self, atoms, v):
+        probes = np.asarray(v).reshape(-1, len(atoms), 3)
+        self.products += len(probes)
+        return np.array([self.response(atoms, p) + self.onsite * p for p in probes]).reshape(np.shape(v))
+
+
+class WithHessian(WithProducts):
+    get_hvp = None  # type: ignore[assignment]
+
+    def __getattribute__(self, name):
+        if name == "get_hvp":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+    def get_hessian(self, atoms):
+        unit = np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)
+        return np.array([self.response(atoms, p) for p in unit]).reshape(3 * len(atoms), -1)
+
+
+def cubic(mass: float = MASS) -> Atoms:
+    atoms = Atoms("Al", cell=[A] * 3, pbc=True)
+    atoms.set_masses([mass])
+    return atoms
+
+
+def exact(q: np.ndarray, k1: float = 4.0, k2: float = 1.0, mass: float = MASS) -> np.ndarray:
+    """cm^-1 [K, 3] ascending, at fractional q [K, 3]."""
+    part = 2 * (1 - np.cos(2 * np.pi * q))
+    squared = k2 * part.sum(axis=1, keepdims=True) + (k1 - k2) * part
+    return np.sort(SQRT * np.sqrt(squared / mass), axis=1)
+
+
+@pytest.fixture(scope="module")
+def springs():
+    return harmonic_phonons(cubic(), WithProducts(), 4)
+
+
+# Force constants
+
+
+@pytest.mark.parametrize("kind", [WithProducts, WithHessian, Springs])
+@pytest.mark.parametrize("symmetry", [True, False])
+def test_a_spring_crystal_is_exact(kind, symmetry):
+    """By products, by the Hessian, by displacements (exact as well: it is harmonic)."""
+    bands = band_structure(harmonic_phonons(cubic(), kind(), 4, symmetry=symmetry), points=11)
+    wanted = exact(np.concatenate(bands.path.points))
+    np.testing.assert_allclose(np.concatenate(bands.frequencies), wanted, atol=2e-4)
+    assert bands.highest > 250
+
+
+def test_symmetry_saves_products():
+    few, all_ = WithProducts(), WithProducts()
+    harmonic_phonons(cubic(), few, 3)
+    harmonic_phonons(cubic(), all_, 3, symmetry=False)
+    assert (few.products, all_.products) == (1, 3)
+
+
+def test_atoms_far_apart_share_products():
+    """With a pattern, products are shared, and the force constants are the same."""
+
+    class Known(WithProducts):
+        def get_hessian_pattern(self, atoms):
+            from scipy.sparse import csr_matrix
+
+            distances = atoms.get_all_distances(mic=True)
+            return csr_matrix(distances < 1.1 * A)
+
+    row = cubic().repeat((8, 1, 1))
+    plain, known = WithProducts(), Known()
+    options = {"symmetry": False, "primitive": "P"}
+    first, second = (harmonic_phonons(row, c, (1, 4, 4), **options) for c in (plain, known))
+    assert plain.products == 24 and known.products < 20
+    np.testing.assert_allclose(first.force_constants, second.force_constants, atol=1e-12)
+
+
+def test_isotopes():
+    light = band_structure(harmonic_phonons(cubic(5.0), WithProducts(), 3), points=5)
+    heavy = band_structure(harmonic_phonons(cubic(20.0), WithProducts(), 3), points=5)
+    np.testing.assert_allclose(light.frequencies[0], 2 * heavy.frequencies[0], atol=1e-3)
+
+
+def test_group_velocities(springs):
+    """dw/dq of the longitudinal mode along x: a k1 sin(qa) / (m w)."""
+    path = path_between(springs, [("A", "B", (0.1, 0, 0), (0.4, 0, 0))], 4)
+    bands = band_structure(springs, path, group_velocities=True)
+    q = 2 * np.pi * path.points[0][:, 0] / A
+    omega = np.sqrt(2 * 4.0 / MASS * (1 - np.cos(q * A)))
+    slope = A * 4.0 * np.sin(q * A) / (MASS * omega)  # A sqrt(eV/A^2/amu)
+    to_km_per_s = np.sqrt(units._e * 1e20 / units._amu) * 1e-13
+    np.testing.assert_allclose(bands.group_velocities[0][:, 2, 0], slope * to_km_per_s, rtol=1e-4)
+
+
+def test_a_model_agrees_with_phonopys_displacements(models):
+    """phonopy's own workflow for the same potential: 0.1 cm^-1, imaginary modes included."""
+    from hint_plugin.export.calculator import HintCalculator
+
+    atoms, calculator = bulk("Si"), HintCalculator(models["alphanet float64"])
+    mine = harmonic_phonons(atoms, calculator, 2, force_tolerance=None)
+    theirs = phonopy.Phonopy(mine.unitcell, [2, 2, 2], primitive_matrix="P")
+    theirs.generate_displacements(distance=0.01)
+    forces = []
+    for cell in theirs.supercells_with_displacements:
+        moved = to_ase(cell)
+        moved.calc = calculator
+        forces.append(moved.get_forces())
+    theirs.forces = forces
+    theirs.produce_force_constants()
+    theirs.symmetrize_force_constants()
+    found = compare_bands(band_structure(mine, points=11), band_structure(theirs, points=11))
+    assert found.largest < 0.1 and band_structure(mine, points=11).lowest < -10
+    everything = harmonic_phonons(atoms, calculator, 2, symmetry=False, force_tolerance=None)
+    assert compare_bands(band_structure(mine, points=11), band_structure(everything, points=11)).rms < 1e-4
+
+
+def test_a_crystal_that_is_not_at_rest():
+    class Pulled(WithProducts):
+        def calculate(self, *args, **options):
+            super().calculate(*args, **options)
+            self.results["forces"] = self.results["forces"] + [[0.0, 0.0, 0.123]]
+
+    with pytest.warns(UserWarning, match=r"0\.123 eV/A"):
+        harmonic_phonons(cubic(), Pulled(), 2)
+
+
+def test_forces_that_are_nan():
+    class Broken(WithProducts):
+        def calculate(self, *args, **options):
+            super().calculate(*args, **options)
+            self.results["forces"] = self.results["forces"] * np.nan
+
+    class BrokenProducts(WithProducts):
+        def get_hvp(self, atoms, v):
+            return super().get_hvp(atoms, v) * np.nan
+
+    for calculator in (Broken(), BrokenProducts()):
+        with pytest.raises(DataError, match="NaN"):
+            harmonic_phonons(cubic(), calculator, 2)
+
+
+def test_bad_structures_and_supercells():
+    with pytest.raises(DataError, match="not periodic"):
+        harmonic_phonons(molecule("H2O"), EMT(), 2)
+    for wrong in ((2, 2), 0, (2, -1, 2), 1.5, np.zeros((3, 3))):
+        with pytest.raises(OptionsError, match="supercell"):
+            harmonic_phonons(cubic(), WithProducts(), wrong)
+    with pytest.raises(OptionsError, match="displacements of"):
+        harmonic_phonons(cubic(), WithProducts(), 2, displacement=-0.01)
+    twice = Atoms("Al2", cell=[A] * 3, pbc=True)
+    with pytest.raises(DataError):
+        harmonic_phonons(twice, EMT(), 2)
+    assert supercell_matrix([[0, 1, 1], [1, 0, 1], [1, 1, 0]]).shape == (3, 3)
+    assert default_supercell(cubic()) == [4, 4, 4]
+
+
+# Sums
+
+
+def test_density_and_thermodynamics(springs):
+    density = density_of_states(springs, (12, 12, 12))
+    assert np.trapezoid(density.total, density.frequencies) == pytest.approx(3, rel=0.01)
+    assert set(density.elements) == {"Al"}
+    found = thermodynamics(springs, [0.0, 300.0, 2000.0], (9, 9, 9))
+    grid = np.array(list(np.ndindex(9, 9, 9))) / 9
+    quanta = exact(grid)[1:].ravel() * units.invcm  # without q = 0, as phonopy
+    share = len(quanta) / (len(quanta) + 3)
+    assert found.free_energy[0] == pytest.approx(0.5 * quanta.sum() / 729, rel=1e-4)
+    for k, temperature in ((1, 300.0), (2, 2000.0)):
+        x = quanta / (units.kB * temperature)
+        free = (0.5 * quanta + units.kB * temperature * np.log(1 - np.exp(-x))).sum() / 729
+        heat = units.kB * (x**2 * np.exp(x) / np.expm1(x) ** 2).sum() / 729
+        assert found.free_energy[k] == pytest.approx(free, rel=1e-3)
+        assert found.heat_capacity[k] == pytest.approx(heat, rel=1e-3)
+    assert found.heat_capacity[2] == pytest.approx(3 * units.kB * share, rel=0.01)  # Dulong, Petit
+    assert found.imaginary == 0
+    with pytest.raises(OptionsError):
+        density_of_states(springs, -3.0)
+    with pytest.raises(OptionsError):
+        thermodynamics(springs, [-1.0])
+
+
+# Files of others
+
+
+@pytest.fixture(scope="module")
+def palladium_hydride():
+    return read_reference(FORMATS / "qe" / "pdh.dyn0")
+
+
+def test_dynamical_matrices_of_ph_x(palladium_hydride):
+    """The frequencies that ph.x printed: cm^-1 at Gamma, L and X of unstable PdH."""
+    q = [(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5)]
+    wanted = [
+        [-170.94] * 3 + [13.05] * 3,
+        [-206.48, -206.48, 71.5, 71.5, 193.4, 535.54],
+        [-199.31, -199.31, 135.5, 135.5, 164.83, 302.63],
+    ]
+    np.testing.assert_allclose(frequencies_at(palladium_hydride, q), wanted, atol=0.06)
+
+
+def test_dyn_files_come_back(palladium_hydride, tmp_path):
+    write_dyn(palladium_hydride, tmp_path / "x.dyn")
+    back = read_reference(tmp_path / "x.dyn0")
+    _, found = compare(back, band_structure(back, points=7), palladium_hydride)
+    assert found.along.largest < 1e-3 and found.commensurate.largest < 1e-3
+    assert found.commensurate.count == 48 and found.commensurate.imaginary == 17
+    assert read_crystal(tmp_path / "x.dyn0").get_chemical_formula() == "HPd"
+
+
+def test_dyn_files_want_the_primitive_cell(tmp_path):
+    phonon = harmonic_phonons(bulk("Cu", cubic=True), EMT(), 1, force_tolerance=None)
+    with pytest.raises(DataError, match="primitive cell"):
+        write_dyn(phonon, tmp_path / "x.dyn")
+
+
+def test_cellconstructor_agrees(palladium_hydride, tmp_path):
+    """phonopy -> dyn files -> CellConstructor: all frequencies of the supercell."""
+    phonons = pytest.importorskip("cellconstructor.Phonons", reason="needs CellConstructor")
+    files = write_dyn(palladium_hydride, tmp_path / "x.dyn")
+    theirs = phonons.Phonons(str(tmp_path / "x.dyn"), len(files) - 1)
+    found = np.sort(theirs.DiagonalizeSupercell()[0]) * units.Rydberg / units.invcm
+    grid = np.array(list(np.ndindex(2, 2, 2))) / 2
+    wanted = np.sort(frequencies_at(palladium_hydride, grid).ravel())
+    assert np.abs(found - wanted).max() < 0.1
+    theirs.save_qe(str(tmp_path / "back"))  # and back
+    (tmp_path / "back0").write_bytes((tmp_path / "x.dyn0").read_bytes())
+    back = read_reference(tmp_path / "back0")
+    np.testing.assert_allclose(np.sort(frequencies_at(back, grid).ravel()), wanted, atol=0.1)
+
+
+@pytest.mark.skipif(not shutil.which("matdyn.x"), reason="needs Quantum ESPRESSO (q2r.x, matdyn.x)")
+def test_matdyn_agrees(palladium_hydride, tmp_path):
+    """Frequencies between the grid's points, by q2r.x and matdyn.x from the files written here."""
+    write_dyn(palladium_hydride, tmp_path / "x.dyn")
+    masses = palladium_hydride.primitive.masses
+    q = [(0.0, 0.5, 0.5), (0.25, 0.1, 0.3)]
+    points = "\n".join(" ".join(map(str, point)) for point in q)
+    run(tmp_path, "q2r.x", "&input fildyn='x.dyn', zasr='no', flfrc='x.fc' /\n")
+    settings = f"flfrc='x.fc', asr='no', flfrq='f', q_in_cryst_coord=.true., amass(1)={masses[0]:.8f}"
+    run(tmp_path, "matdyn.x", f"&input {settings}, amass(2)={masses[1]:.8f} /\n{len(q)}\n{points}\n")
+    lines = (tmp_path / "f").read_text().splitlines()[1:]
+    found = np.array([line.split() for line in lines[1::2]], dtype=float)
+    np.testing.assert_allclose(found, frequencies_at(palladium_hydride, q), atol=0.01)
+
+
+def run(folder: Path, program: str, text: str) -> None:
+    subprocess.run([program], input=text, cwd=folder, text=True, capture_output=True, check=True, timeout=60)
+
+
+def test_phonopys_files(palladium_hydride, tmp_path):
+    """Written, and read by phonopy and by us."""
+    write_phonopy(palladium_hydride, tmp_path)
+    loaded = phonopy.load(
+        str(tmp_path / "phonopy.yaml"),
+        force_constants_filename=str(tmp_path / "FORCE_CONSTANTS"),
+        is_nac=False,
+        symmetrize_fc=False,
+        log_level=0,
+    )
+    q = [(0.1, 0.2, 0.3), (0.5, 0, 0)]
+    wanted = frequencies_at(palladium_hydride, q)
+    np.testing.assert_allclose(frequencies_at(loaded, q), wanted, atol=1e-4)
+    np.testing.assert_allclose(frequencies_at(read_reference(tmp_path), q), wanted, atol=1e-4)
+    assert read_crystal(tmp_path / "phonopy.yaml").get_chemical_formula() == "HPd"
+
+
+def test_forces_of_others():
+    """NaCl of phonopy's examples, from its forces: acoustic modes vanish at Gamma, optical ones do not."""
+    sodium_chloride = read_reference(FORMATS / "phonopy" / "NaCl")
+    at_gamma = frequencies_at(sodium_chloride, [(0, 0, 0)])[0]
+    assert np.abs(at_gamma[:3]).max() < 1e-3 and at_gamma[3:] == pytest.approx([153.2] * 3, abs=1.0)
+
+
+BORN = """14.400
+2.43533967 0 0 0 2.43533967 0 0 0 2.43533967
+1.086875 0 0 0 1.086875 0 0 0 1.086875
+-1.086875 0 0 0 -1.086875 0 0 0 -1.086875
+"""
+
+
+def test_born_charges(tmp_path):
+    """Lyddane, Sachs, Teller near Gamma: w_LO^2 - w_TO^2 = 4 pi Z^2 e^2 / (V eps m)."""
+    (tmp_path / "BORN").write_text(BORN)
+    crystal = read_reference(FORMATS / "phonopy" / "NaCl")
+    add_born(crystal, tmp_path / "BORN")
+    path = path_between(crystal, [("G", "D", (0, 0, 0), (1e-4, 1e-4, 0))], 3)
+    modes = band_structure(crystal, path).frequencies[0][-1]
+    masses = crystal.primitive.masses
+    reduced = masses.prod() / masses.sum()
+    charge = 4 * np.pi * 14.399645 * 1.086875**2 / (crystal.primitive.volume * 2.43533967 * reduced)
+    split = modes[5] ** 2 - modes[4] ** 2
+    assert modes[5] > modes[4] + 50 and split == pytest.approx(SQRT**2 * charge, rel=1e-3)
+
+
+def test_born_files_that_do_not_fit(tmp_path, springs):
+    with pytest.raises(DataError, match="no such file"):
+        add_born(springs, tmp_path / "BORN")
+    (tmp_path / "BORN").write_text("14.4\n1 0 0\n")
+    with pytest.raises(DataError, match="BORN"):
+        add_born(springs, tmp_path / "BORN")
+
+
+def test_tables(springs, tmp_path):
+    """bands.csv as a reference, and single measured points."""
+    q = np.array([(0.25, 0, 0), (0.5, 0.5, 0)])
+    rows = [f"{x},{y},{z},{nu[2] + 1.5}" for (x, y, z), nu in zip(q, exact(q), strict=True)]
+    lines = ["qx,qy,qz,frequency", *rows]
+    (tmp_path / "measured.csv").write_text("\n".join(lines))
+    found = compare_table(springs, read_reference(tmp_path / "measured.csv"))
+    assert found.table.mean == pytest.approx(1.5, abs=1e-3) and found.table.count == 2
+    for wrong in ("qx,qy,qz\n0,0,0\n", "qx,qy,qz,frequency\n0,0,0,nan\n", "q,frequency\n0,1\n", ""):
+        (tmp_path / "wrong.csv").write_text(wrong)
+        with pytest.raises(DataError, match="wanted"):
+            read_reference(tmp_path / "wrong.csv")
+
+
+def test_references_that_do_not_fit(springs, palladium_hydride, tmp_path):
+    bands = band_structure(springs, points=5)
+    with pytest.raises(DataError, match="another crystal"):
+        compare(springs, bands, palladium_hydride)
+    with pytest.raises(DataError, match="no such file"):
+        read_reference(tmp_path / "missing.yaml")
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(DataError, match="no reference"):
+        read_reference(tmp_path / "notes.txt")
+    with pytest.raises(DataError, match="in one figure"):
+        other = band_structure(palladium_hydride, points=5)
+        plot_bands(tmp_path / "x.png", [("", bands), ("", other)])
+
+
+def test_another_cell_of_the_same_lattice(palladium_hydride):
+    """The same crystal by other primitive vectors: the same frequencies at the same points."""
+    turned = palladium_hydride.primitive.cell.copy()[[1, 2, 0]]
+    atoms = to_ase(palladium_hydride.primitive)
+    other = Atoms(atoms.symbols, atoms.positions, cell=turned, masses=atoms.get_masses(), pbc=True)
+    rows = np.asarray(palladium_hydride.force_constants)
+    large = to_ase(palladium_hydride.supercell)
+    full = phonopy.harmonic.force_constants.compact_fc_to_full_fc(palladium_hydride.primitive, rows)
+    hessian = full.transpose(0, 2, 1, 3).reshape(3 * len(large), -1)
+    phonon = phonopy_from_hessian(other, 2, large, hessian, primitive="P")
+    _, found = compare(phonon, band_structure(phonon, points=5), palladium_hydride)
+    assert found.along.largest < 1e-3 and found.commensurate.largest < 1e-3
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data beside the project")
+@pytest.mark.parametrize("name, highest", [("NaCl", 247), ("MgO", 666)])
+def test_shared_sets(name, highest):
+    folder = SHARED / "phonopy" / name
+    crystal = read_reference(folder)
+    add_born(crystal, folder / "BORN")
+    bands = band_structure(crystal, points=11)
+    assert bands.highest == pytest.approx(highest, abs=1) and bands.lowest > -0.1
+
+
+# Relaxation
+
+
+def test_relaxation_keeps_the_symmetry():
+    """Copper on EMT: its lattice constant, and the space group of the start."""
+    start = bulk("Cu", a=3.75)
+    found = relax_crystal(start, EMT())
+    assert found.atoms.cell.lengths()[0] * np.sqrt(2) == pytest.approx(3.59, abs=0.01)
+    assert abs(found.pressure) < 0.05 and found.largest_force < 1e-3 and "Fm-3m" in found.space_group
+    assert len(start) == 1 and start.cell.lengths()[0] * np.sqrt(2) == pytest.approx(3.75)
+    with pytest.raises(EngineError, match="left after 1 steps"):
+        relax_crystal(start, EMT(), steps=1)
+    with pytest.raises(OptionsError):
+        relax_crystal(start, EMT(), fmax=-1)
+
+
+# Double wells
+
+
+def two_sided(depth: float = 0.05, place: float = 0.3) -> Springs:
+    """E = 1/2 c u^2 + 1/4 b u^4 along an axis: minima of -depth at +-place."""
+    curvature = -4 * depth / place**2
+    return WithProducts(k1=0.0, k2=0.0, onsite=curvature, quartic=-curvature / place**2)
+
+
+def test_a_double_well():
+    line = along_displacement(cubic(), "0,z")
+    found = profile(line, two_sided(), 0.5, 101)
+    place, energy = found.minimum
+    assert abs(place) == pytest.approx(0.3, abs=1e-3) and energy == pytest.approx(-0.05, abs=1e-5)
+    assert found.energies[50] == 0 and len(found.amplitudes) == 101 and not found.at_edge
+    assert profile(line, two_sided(), 0.2, 11).at_edge  # does not reach the well
+    for wrong in ((-0.1, 11), (0.1, 2)):
+        with pytest.raises(OptionsError, match="amplitude"):
+            profile(line, two_sided(), *wrong)
+
+
+def test_the_line_of_a_mode(springs):
+    """Its curvature is that of the phonon, in a cell that q fits into, and it is the same each time."""
+    for q, branch in (((0.5, 0, 0), 3), ((0.25, 0, 0), 1), ((0.5, 0.5, 0.5), 2)):
+        line = along_mode(springs, q, branch)
+        assert line.frequency == pytest.approx(exact(np.array([q]))[0, branch - 1], abs=1e-3)
+        assert len(line.atoms) == {0.5: 2, 0.25: 4}[q[0]] * (4 if q[1] else 1)
+        repeated = line.atoms.copy()
+        found = profile(line, Springs(), 0.1, 5)
+        curvature = 2 * found.energies[-1] / found.amplitudes[-1] ** 2
+        mass = (repeated.get_masses()[:, None] * line.direction**2).sum()
+        assert SQRT * np.sqrt(curvature / mass) == pytest.approx(line.frequency, rel=1e-6)
+        again = along_mode(harmonic_phonons(cubic(), WithHessian(), 4), q, branch)
+        np.testing.assert_allclose(again.direction, line.direction, atol=1e-6)
+    with pytest.raises(OptionsError, match="branch from 1 to 3"):
+        along_mode(springs, (0, 0, 0.5), 4)
+    with pytest.raises(OptionsError, match="fits into no cell"):
+        along_mode(springs, (0.1234567, 0, 0), 1)
+
+
+def test_stored_frames_as_reference(tmp_path):
+    """Those off the line are left out; the others are compared."""
+    line, deeper = along_displacement(cubic().repeat(2), "3,0,1,1"), two_sided(0.06)
+    frames = []
+    for a in (-0.3, -0.1, 0.0, 0.2, 0.4):
+        frame = line.at(a)
+        frame.calc = deeper
+        frame.info["REF_energy"] = frame.get_potential_energy() - 5.0
+        frame.calc = None
+        frame.positions += 0.07  # all together
+        frames.append(frame)
+    aside = line.atoms.copy()
+    aside.positions[0, 0] += 0.3
+    reference = stored_profile(line, [*frames, aside])
+    np.testing.assert_allclose(reference.amplitudes, [-0.3, -0.1, 0.0, 0.2, 0.4], atol=1e-9)
+    errors = compare_profiles(profile(line, deeper, 0.5, 41), reference)
+    assert errors["largest"] < 1e-4
+    with pytest.raises(DataError, match="lie on the line"):
+        stored_profile(line, [aside])
+    del frames[1].info["REF_energy"]
+    with pytest.raises(DataError, match="has no energy"):
+        stored_profile(line, frames)
+
+
+@pytest.mark.parametrize("words", ["9,z", "0,w", "0,0,0,0", "z", "0,1,1"])
+def test_displacements_that_cannot_be_read(words):
+    with pytest.raises(OptionsError, match="wanted a file, or an atom"):
+        along_displacement(cubic(), words)
+
+
+# The verbs
+
+
+EMT_ENGINE = ["--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT"]
+
+
+def test_hint_phonons(tmp_path, capsys):
+    """From an unrelaxed crystal to files and a comparison with those very files."""
+    bulk("Cu", a=3.65).write(tmp_path / "cu.cif")
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = [*EMT_ENGINE, "--supercell", "3", "3", "3", "--points", "11", "--mesh", "20"]
+    main_quietly(["phonons", str(tmp_path / "cu.cif"), "--relax", "cell", "-o", str(first), *options])
+    assert "Fm-3m" in capsys.readouterr().out
+    names = "phonons.json bands.csv dos.csv thermal.csv phonopy.yaml FORCE_CONSTANTS relaxed.xyz"
+    for name in names.split():
+        assert (first / name).is_file(), name
+    assert (first / "qe" / "matdyn.dyn0").is_file()
+    result = json.loads((first / "phonons.json").read_text())
+    assert result["products"] == 1 and result["lowest"] > -0.1 and result["imaginary"] == 0
+    references = {"phonopy.yaml": "bands", "qe/matdyn.dyn0": "commensurate", "bands.csv": "table"}
+    for reference, name in references.items():
+        main_quietly(
+            ["phonons", str(first / "relaxed.xyz"), "-o", str(second), *options, "--json"]
+            + ["--displacement", "0.01", "--reference", str(first / reference)]
+        )
+        found = json.loads(capsys.readouterr().out)["errors"][name]
+        assert 0 < found["largest"] < 0.1, reference
+
+
+def test_hint_phonons_says_what_is_wrong(tmp_path, capsys):
+    bulk("Cu", a=3.6).write(tmp_path / "cu.cif")
+    write_frames(tmp_path / "water.xyz", [molecule("H2O")])
+    cases = {
+        "not periodic": [str(tmp_path / "water.xyz")],
+        "no such file": [str(tmp_path / "none.cif")],
+        "supercell": [str(tmp_path / "cu.cif"), "--supercell", "0", "2", "2"],
+        "--relax": [str(tmp_path / "cu.cif"), "--relax", "some"],
+        "BORN": [str(tmp_path / "cu.cif"), "--supercell", "2", "2", "2", "--born", str(tmp_path / "BORN")],
+    }
+    for message, words in cases.items():
+        with pytest.raises(SystemExit) as caught:
+            main(["phonons", *words, *EMT_ENGINE, "-o", str(tmp_path / "out")])
+        assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_hint_double_well(tmp_path, capsys):
+    bulk("Cu", a=3.6).write(tmp_path / "cu.cif")
+    words = [str(tmp_path / "cu.cif"), *EMT_ENGINE, "--points", "5", "-o", str(tmp_path / "out")]
+    words += ["--mode", "0.5,0.5,0,3", "--supercell", "2", "2", "2", "--amplitude", "0.1"]
+    main_quietly(
+        ["double-well", *words, "--reference", "calculator"]
+        + ["--reference-option", "calculator=ase.calculators.emt:EMT"]
+    )
+    assert "MAE 0.00" in capsys.readouterr().out
+    result = json.loads((tmp_path / "out" / "double-well.json").read_text())
+    assert result["atoms"] == 4 and result["frequency"] > 100 and len(result["model"]["energies"]) == 5
+    assert len(read_frames(tmp_path / "out" / "frames.xyz")) == 5
+    for wrong in ([], ["--mode", "0,0,1"], ["--mode", "0,0,0,1", "--displacement", "0,z"]):
+        with pytest.raises(SystemExit) as caught:
+            main(["double-well", str(tmp_path / "cu.cif"), *EMT_ENGINE, *wrong])
+        assert caught.value.code == 2 and "--mode" in capsys.readouterr().err
+
+
+def main_quietly(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 0
+
+
+# The page
+
+
+def test_options_of_the_page_exist(capsys):
+    """Every command of docs/phonons.md has options that the verbs know."""
+    page = (Path(__file__).parents[2] / "docs" / "phonons.md").read_text()
+    commands = re.findall(r"^    (?:PYTHONPATH=\. )?hint (phonons|double-well) (.+)$", page, re.M)
+    assert len(commands) >= 4
+    for verb in ("phonons", "double-well"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        known = capsys.readouterr().out
+        table = re.findall(r"^\| `(--\w+)", page, re.M) if verb == "phonons" else []
+        words = [w for v, rest in commands if v == verb for w in rest.split() if w.startswith("--")]
+        for word in {*words, *table}:
+            assert word in known, (verb, word)

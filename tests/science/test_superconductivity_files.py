@@ -1,0 +1,265 @@
+"""Files of a2F and of couplings, `hint tc`, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.units import Hartree, Rydberg
+from pdh_springs import DYN, write_pdh_with_springs
+
+from hint_plugin.cli.app import main
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.superconductivity import Spectrum, read_a2f
+from hint_plugin.science.superconductivity.qe_couplings import is_lambda_input, read_lambda_input
+from hint_plugin.science.superconductivity.units import EV
+
+PDH = Path(__file__).parents[1] / "data" / "pdh_elph"
+W = np.linspace(0.0, 0.05, 101)  # eV
+A2F = 1.4 * np.exp(-(((W - 0.02) / 0.004) ** 2)) * (W > 0)
+LAMBDA = Spectrum.from_table(W, A2F).lam
+
+
+def columns(*values: np.ndarray) -> str:
+    return "\n".join(" ".join(f"{x:.10E}" for x in row) for row in zip(*values, strict=True)) + "\n"
+
+
+def matdyn(scale: float = 1.0) -> str:
+    head = "\n # Eliashberg function a2F (per both spin)\n #  frequencies in Rydberg  \n # DOS normalized\n\n"
+    return head + columns(W / Rydberg, scale * A2F, A2F / 2, A2F / 2) + "  lambda =   0.9   Delta =  1E-4\n"
+
+
+FILES = {
+    "matdyn": ("a2F.dos4", matdyn()),
+    "lambda": ("alpha2F.dat", "# E(THz)     0.005     0.010\n" + columns(W / EV["THz"], A2F, 2 * A2F)),
+    "tetra": ("x.a2F.dat", "  # Frequency[Ry], a2F, DOS[Ry]\n" + columns(W / Rydberg, A2F, A2F)),
+    "elk": ("ALPHA2F.OUT", columns(W / Hartree, A2F)),
+    "epw": (
+        "pb.a2f",
+        " w[meV] a2f and integrated 2*a2f/w for    2 smearing values\n"
+        + columns(1e3 * W, A2F, 2 * A2F, A2F, A2F)
+        + " Integrated el-ph coupling\n  #            0.9   0.9\n Electron smearing (eV)   0.1000000\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_program(tmp_path, kind):
+    name, text = FILES[kind]
+    path = tmp_path / name
+    path.write_text(text)
+    found = read_a2f(path, column=2)
+    assert (found.format, found.column) == (kind, 2)
+    assert found.spectrum().lam == pytest.approx(LAMBDA, rel=1e-8)
+    assert found.energies == pytest.approx(W, abs=1e-11)
+    if kind in ("lambda", "epw"):
+        assert read_a2f(path, column=3).spectrum().lam == pytest.approx(2 * LAMBDA, rel=1e-8)
+        with pytest.raises(OptionsError, match="2 columns .* --column 2 to 3"):
+            read_a2f(path)
+
+
+@pytest.mark.parametrize("unit", EV)
+def test_a_table_with_a_unit(tmp_path, unit):
+    path = tmp_path / "a2f.csv"
+    path.write_text("# w, a2F\n" + columns(W / EV[unit], A2F).replace(" ", ","))
+    assert read_a2f(path, unit=unit.lower()).spectrum().omega_2 == pytest.approx(
+        Spectrum.from_table(W, A2F).omega_2
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        (columns(W, A2F), {}, "nothing says what program wrote it"),
+        (columns(W, A2F), {"format": "table"}, "says no unit"),
+        (columns(W, A2F), {"unit": "parsec"}, "got the unit 'parsec'"),
+        (columns(W, A2F), {"unit": "eV", "column": 5}, "has 2 columns; got --column 5"),
+        (columns(W, A2F), {"format": "vasp"}, "got the format 'vasp'"),
+        (matdyn(), {"unit": "meV"}, "whose frequencies are in Ry; got --unit meV"),
+        ("", {"unit": "eV"}, "no line of numbers"),
+        ("# only words\n", {"unit": "eV"}, "no line of numbers"),
+        ("1 2\n2 3\n3\n", {"unit": "eV"}, "row 3 of the table has 1 columns, the first has 2"),
+        ("1\n2\n", {"unit": "eV"}, "row 1 of the table has 1 columns"),
+        ("1 2\n1 3\n2 1\n", {"unit": "eV"}, "do not ascend"),
+        ("1 2\n2 nan\n3 1\n", {"unit": "eV"}, "not finite"),
+    ],
+)
+def test_bad_tables(tmp_path, text, options, says):
+    path = tmp_path / "file.txt"
+    path.write_text(text)
+    with pytest.raises((DataError, OptionsError), match=says):
+        read_a2f(path, **options).spectrum()
+
+
+def test_no_file_and_no_text(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read_a2f(tmp_path / "a2F.dos1")
+    (tmp_path / "binary").write_bytes(bytes(range(200, 256)))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_a2f(tmp_path / "binary", unit="eV")
+
+
+def lambda_input(folder: Path, weights: tuple[float, ...] = (1.0, 4.0, 3.0)) -> Path:
+    """The input of lambda.x for PdH, beside copies of the files."""
+    shutil.copytree(PDH / "elph_dir", folder / "elph_dir", dirs_exist_ok=True)
+    rows = [f"0.0 0.0 0.0 {w}" for w in weights]
+    names = [f"elph_dir/elph.inp_lambda.{k + 1}" for k in range(len(weights))]
+    path = folder / "lambda.in"
+    path.write_text("\n".join(["20 0.12 1 ! THz", str(len(weights)), *rows, *names, "0.10"]) + "\n")
+    return path
+
+
+def test_the_input_of_lambda_x(tmp_path):
+    """L and X at 0.02 Ry, from the files: 4/8 and 3/8 of the sums of their modes."""
+    path = lambda_input(tmp_path)
+    assert is_lambda_input(path) and not is_lambda_input(PDH / "a2F.dos4")
+    found = read_lambda_input(path, 0.02)
+    assert found.weights == pytest.approx([1 / 8, 4 / 8, 3 / 8])
+    assert found.lambdas[1] == pytest.approx([-0.3270, -0.3331, 0.0385, 0.0264, 0.0035, 0.1008])
+    assert found.energies[1] / EV["cm-1"] == pytest.approx(
+        [-206.48, -206.48, 71.46, 71.46, 193.39, 535.54], abs=0.01
+    )
+    with pytest.raises(DataError, match="imaginary .to 206.5i"):
+        found.spectrum()
+    kept = found.lambdas * (found.lambdas > 0) * (found.energies > 1.0 * EV["cm-1"])
+    assert found.spectrum(leave_out=True).lam == pytest.approx((found.weights @ kept).sum())
+    for broadening, says in ((None, "none was chosen"), (0.021, "got 0.021")):
+        with pytest.raises(OptionsError, match=says):
+            read_lambda_input(path, broadening)
+    (tmp_path / "elph_dir" / "elph.inp_lambda.2").unlink()
+    with pytest.raises(DataError, match="inp_lambda.2: no such file"):
+        read_lambda_input(path, 0.02)
+    text = (PDH / "elph_dir" / "elph.inp_lambda.2").read_text()
+    (tmp_path / "elph_dir" / "elph.inp_lambda.2").write_text(text[:600])
+    with pytest.raises(DataError, match="not all are there"):
+        read_lambda_input(path, 0.02)
+    path.write_text("20 0.12 1\n3\n0 0 0 1\n")
+    with pytest.raises(DataError, match="3 q points are announced"):
+        read_lambda_input(path, 0.02)
+
+
+# --- the command ---
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    """Exit status, standard output and error of `hint tc`."""
+    with pytest.raises(SystemExit) as stop:
+        main(["tc", *[str(a) for a in arguments]])
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+def test_the_command(tmp_path, capsys):
+    name, text = FILES["elk"]
+    (tmp_path / name).write_text(text)
+    out = tmp_path / "out"
+    status, said, _ = run(
+        capsys, tmp_path / name, "--mu-star", 0.15, "--mu-star", 0.1, "-o", out, "--temperatures", 6
+    )
+    assert status == 0
+    result = json.loads((out / "tc.json").read_text())
+    assert result["lambda"] == pytest.approx(LAMBDA, rel=1e-8)
+    first, second = result["isotopes"][0]["results"]
+    assert [first["mu_star"], second["mu_star"]] == [0.15, 0.1] and first["eliashberg"] < second["eliashberg"]
+    assert f"{first['allen_dynes']:.2f}" in said and f"{second['eliashberg']:.2f}" in said
+    assert "mu* = 0.15 at wmax" in said and "at the cutoff 10wmax" in said and f"written to {out}" in said
+    table = np.loadtxt(out / "a2f.csv", delimiter=",", skiprows=1)
+    assert table[:, 0] == pytest.approx(1e3 * W[1:], rel=1e-8) and table[-1, 2] == pytest.approx(LAMBDA)
+    gap = np.loadtxt(out / "gap.csv", delimiter=",", skiprows=1)
+    assert gap[-1, 0] == pytest.approx(first["eliashberg"]) and gap[-1, 1] == 0.0
+
+
+def test_the_command_as_json(tmp_path, capsys):
+    (tmp_path / "x.txt").write_text(columns(1e3 * W, A2F))
+    arguments = (tmp_path / "x.txt", "--unit", "meV", "-o", tmp_path / "o", "--temperatures", 0, "--json")
+    status, said, _ = run(capsys, *arguments, "--mu-star-at", "cutoff", "--cutoff", "200meV")
+    result = json.loads(said)
+    assert status == 0 and "gap" not in result and not (tmp_path / "o" / "gap.csv").exists()
+    assert result["convention"]["cutoff"] == result["convention"]["reference"] == pytest.approx(0.2)
+    row = result["isotopes"][0]["results"][0]
+    assert row["mu_star_cutoff"] == pytest.approx(0.1) and row["mu_star_formula"] < 0.1
+
+
+def test_no_superconductor(tmp_path, capsys):
+    (tmp_path / "x.txt").write_text(columns(1e3 * W, 0.1 * A2F))
+    status, said, _ = run(capsys, tmp_path / "x.txt", "--unit", "meV", "-o", tmp_path / "o", "--mu-star", 0.3)
+    result = json.loads((tmp_path / "o" / "tc.json").read_text())
+    assert status == 0 and "gap" not in result and result["isotopes"][0]["results"][0]["eliashberg"] == 0.0
+    assert f"no Tc above {result['lowest_temperature']:.3g} K" in said
+
+
+def test_a_figure(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    (tmp_path / "ALPHA2F.OUT").write_text(FILES["elk"][1])
+    run(capsys, tmp_path / "ALPHA2F.OUT", "-o", tmp_path / "o", "--temperatures", 4)
+    assert (tmp_path / "o" / "tc.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_unstable_crystal(tmp_path, capsys):
+    """matdyn.x's own a2F of PdH reaches below zero."""
+    status, _, said = run(capsys, PDH / "a2F.dos4", "-o", tmp_path / "o")
+    assert status == 2 and "5.46 %" in said and "imaginary" in said and "--leave-out" in said
+    assert not (tmp_path / "o").exists()
+    status, said, _ = run(capsys, PDH / "a2F.dos4", "-o", tmp_path / "o", "--leave-out", "--temperatures", 0)
+    assert status == 0 and "left out: 5.46 %" in said and "soft modes" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--isotope", "H=2.014"), "need electron-phonon matrices"),
+        (("--broadening", "0.02"), "--column chooses"),
+        (("--isotope", "H2"), "wanted ELEMENT=MASS"),
+        (("--isotope", "Xx=2.0"), "wanted ELEMENT=MASS"),
+        (("--mu-star", "1.5"), "wanted 0 <= mu"),
+        (("--mu-star", "0.45"), "diverges"),
+        (("--cutoff", "tenwmax"), "wanted a positive number"),
+        (("--mu-star-at", "5"), "wanted a positive number"),
+    ],
+)
+def test_bad_options(tmp_path, capsys, arguments, says):
+    (tmp_path / "ALPHA2F.OUT").write_text(FILES["elk"][1])
+    status, _, said = run(capsys, tmp_path / "ALPHA2F.OUT", "-o", tmp_path / "o", *arguments)
+    assert status == 2 and says in " ".join(said.split())
+    assert not (tmp_path / "o").exists()
+
+
+# --- the page ---
+
+PAGE = (Path(__file__).parents[2] / "docs" / "superconductivity.md").read_text()
+
+
+def test_the_commands_of_the_page(tmp_path, capsys, monkeypatch):
+    """All of them run, or are refused as the page says; numbers of the PdH table are those of the page."""
+    lambda_input(tmp_path)
+    for path in (*DYN.parent.glob("pdh.dyn*"), PDH / "a2F.dos4"):
+        shutil.copy(path, tmp_path)
+    write_pdh_with_springs(tmp_path / "stable", 0.03)
+    (tmp_path / "ALPHA2F.OUT").write_text(FILES["elk"][1])
+    (tmp_path / "table.txt").write_text(columns(1e3 * W, A2F))
+    monkeypatch.chdir(tmp_path)
+    lines = {line.strip().split("  ")[0] for line in PAGE.splitlines() if line.startswith("    hint tc")}
+    assert len(lines) >= 6
+    for line in sorted(lines):
+        words = line.split()[2:]
+        unstable = "stable/pdh.dyn0" not in words and words[0] in ("a2F.dos4", "lambda.in", "elph_dir")
+        status, said, error = run(capsys, *words, "--temperatures", 2)
+        assert status == (2 if unstable else 0) and ("imaginary" in error) == unstable, error
+        if "stable/pdh.dyn0" in words:
+            rows = [line for line in said.splitlines() if line.startswith((" PdH", " H 2.0", " H 3.0"))]
+            assert len(rows) == 3 and all(" ".join(row.split()) in " ".join(PAGE.split()) for row in rows)
+
+
+def test_the_python_of_the_page(tmp_path, capsys, monkeypatch):
+    shutil.copytree(PDH / "elph_dir", tmp_path / "elph_dir")
+    write_pdh_with_springs(tmp_path / "stable", 0.03)
+    monkeypatch.chdir(tmp_path)
+    code = PAGE.split("## In Python")[1].split("`constants` may come")[0]
+    exec(compile(code.replace("\n    ", "\n").strip(), "page", "exec"), {})
+    lam, tc, gap = map(float, capsys.readouterr().out.split())
+    assert (
+        lam == pytest.approx(0.4101, abs=1e-4) and tc == pytest.approx(1.82, abs=0.01) and 1e-4 < gap < 1e-3
+    )
