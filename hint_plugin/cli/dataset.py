@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.app import EXIT_PROBLEMS
 from hint_plugin.cli.progress import StatusLine
 from hint_plugin.errors import OptionsError
-
-EXIT_PROBLEMS = 1
 
 dataset = typer.Typer(
     help="Convert, merge, split, describe and check data sets.",
@@ -146,7 +145,8 @@ def split(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file, folder of shards, or pattern.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the parts.")],
     fractions: Annotated[
-        tuple[float, float, float], typer.Option(help="Of train, valid and test; 0 leaves one out.")
+        tuple[float, float, float],
+        typer.Option(help="Of train, valid and test; 0 leaves one out."),
     ] = (0.8, 0.1, 0.1),
     by: Annotated[
         list[str] | None,

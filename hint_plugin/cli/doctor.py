@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.app import EXIT_PROBLEMS
+
 
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
@@ -33,7 +35,7 @@ def doctor(
         _show(
             found, ready, "nequip-train -cn hessian.yaml" if with_nequip else "mace_run_train --loss hint_*"
         )
-    raise typer.Exit(0 if ready else 1)
+    raise typer.Exit(0 if ready else EXIT_PROBLEMS)
 
 
 def _nequip(status: Any) -> list:

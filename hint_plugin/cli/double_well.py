@@ -55,6 +55,7 @@ def double_well(
     from rich.console import Console
 
     from hint_plugin.cli.molecules import show
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data import write_frames
     from hint_plugin.data.files import write_json
     from hint_plugin.errors import OptionsError
@@ -81,6 +82,11 @@ def double_well(
         series = [("this work" if reference else "", found)]
         result: dict[str, Any] = {"line": line.name, "frequency": line.frequency, "atoms": len(line.atoms)}
         result["model"] = found.as_dict()
+        files = [
+            structure,
+            *(Path(name) for name in (reference, displacement) if name and Path(name).is_file()),
+        ]
+        result["provenance"] = run_provenance(files, model, calculator)
         if reference is not None:
             theirs = _reference(
                 line,

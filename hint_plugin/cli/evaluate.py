@@ -38,12 +38,13 @@ def evaluate(
 
     from rich.console import Console
 
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.core.memory import keep_freed_memory
     from hint_plugin.errors import DataError
     from hint_plugin.export.predictors import load_predictor
     from hint_plugin.science.evaluation import evaluate as run
     from hint_plugin.science.references import FrameFile
-    from hint_plugin.science.report import provenance, summary_tables
+    from hint_plugin.science.report import summary_tables
 
     for path in data:
         if not path.is_file():
@@ -56,7 +57,7 @@ def evaluate(
             predictor,
             {str(path): FrameFile(path) for path in data},
             output,
-            provenance=provenance(model, data, settings=settings),
+            provenance=run_provenance(data, model, settings=settings),
             max_hessians=max_hessians,
             plots=not no_plots,
             progress=lambda done: status.update(f"{done} frames"),

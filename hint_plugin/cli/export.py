@@ -36,11 +36,14 @@ def export(
     check: Annotated[
         list[Path] | None, typer.Option(help="Compare artifact and checkpoint on these structures as well.")
     ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print what is written as JSON.")] = False,
 ) -> None:
     """Write a trained potential as one file that LAMMPS, i-PI and ASE run.
 
     The file is compared with the checkpoint before it is kept: energies, forces, stresses.
     """
+    import json
+
     from hint_plugin.data import read_frames
     from hint_plugin.export.checkpoint import compiled_path
     from hint_plugin.export.checkpoint import export as run
@@ -54,6 +57,11 @@ def export(
         write_mliap(checkpoint, unified, dtype)
     metadata = run(checkpoint, output, head=head, dtype=dtype, frames=frames, aoti=aoti)
     found = metadata.verification
+    if json_:
+        files = [output, *([unified] if mliap else []), *([compiled_path(output)] if aoti else [])]
+        content = json.loads(metadata.to_json())
+        typer.echo(json.dumps({"files": [str(path) for path in files], "metadata": content}, indent=2))
+        return
     typer.echo(
         f"written: {output} ({metadata.architecture}, {metadata.parameters:,} parameters, {metadata.dtype}; "
         f"{' '.join(metadata.species)}; cutoff {metadata.cutoff:g} A, {metadata.hops} hops)\n"

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.app import EXIT_INTERRUPTED
+
 
 class Action(str, Enum):
     """What can be done."""
@@ -25,7 +27,8 @@ def ipi(
         ),
     ],
     model: Annotated[
-        list[Path] | None, typer.Option(help="Of `hint export`; several are a committee.")
+        list[Path] | None,
+        typer.Option("--model", "-m", help="Of `hint export`; several are a committee."),
     ] = None,
     template: Annotated[
         Path | None, typer.Option(help="Structure with the elements, in the order of i-PI's.")
@@ -78,7 +81,7 @@ def _be_client(
     from ipi_driver import client
 
     # ends by an exception, which closes the connection in order: i-PI goes on with another client
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    signal.signal(signal.SIGTERM, _terminated)
     typer.echo(f"waiting for i-PI at {prefix + address if port is None else f'{address}:{port}'}")
     seconds = wait
     while True:
@@ -96,6 +99,11 @@ def _be_client(
             connection.sock.close()
         typer.echo(f"i-PI is done: {done} structures evaluated")
         return
+
+
+def _terminated(*_: object) -> None:
+    typer.echo("terminated", err=True)
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _prepare_phonons(driver: Any, fmax: float) -> None:

@@ -30,17 +30,15 @@ def _list_engines(wanted: bool) -> None:
 
 
 def label(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Labelled structures, in input order; format by suffix.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Labelled structures; format by suffix.")],
     inputs: Annotated[
         list[Path] | None, typer.Argument(metavar="[IN...]", help="Structures: .xyz, .extxyz, .h5, .hdf5.")
     ] = None,
     plan: Annotated[
         Path | None,
-        typer.Option(help="Of hint sample: label its frames only, Hessians where it wants them; no IN then."),
+        typer.Option(help="Of hint sample: frames to label, in place of IN."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="What computes the labels; see --list-engines.")] = "gfn2-xtb",
+    engine: Annotated[str, typer.Option(help="What computes; see --list-engines.")] = "gfn2-xtb",
     engine_option: Annotated[
         list[str] | None,
         typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
@@ -48,9 +46,7 @@ def label(
     engine_options: Annotated[
         Path | None, typer.Option("--engine-options", help="The same from a .yaml or .json file.")
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="tblite or xtb (xtb-python), for the xTB engines.")
-    ] = None,
+    backend: Annotated[str | None, typer.Option(help="Of xTB engines: tblite or xtb (xtb-python).")] = None,
     list_engines: Annotated[
         bool,
         typer.Option(
@@ -58,52 +54,45 @@ def label(
         ),
     ] = False,
     hessian: Annotated[
-        Hessian,
-        typer.Option(
-            help="full: the matrix, 6(N-1) gradients. rows: of the m --atoms, 6m. projected: pairs (v, Hv), "
-            "2 a probe. Fewer where an engine has them analytically."
-        ),
+        Hessian, typer.Option(metavar="KIND", help="full, rows, projected, none.")
     ] = Hessian.full,
     atoms: Annotated[
         str | None,
-        typer.Option(help="Atoms of --hessian rows: 0-3,7 or tag=1 or symbol=H or a boolean array's name."),
+        typer.Option(help="Of rows: 0-3,7, tag=1, symbol=H or an array's name."),
     ] = None,
     probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
     parsl: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Run on a cluster as this file says, in place of --jobs."),
+        typer.Option(metavar="FILE", help="On a cluster as this file says, not --jobs."),
     ] = None,
-    hessian_every: Annotated[
-        int, typer.Option(min=1, help="A Hessian for every n-th frame only; energy and forces for all.")
-    ] = 1,
+    hessian_every: Annotated[int, typer.Option(min=1, help="A Hessian for every n-th frame only.")] = 1,
     hessian_fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="A Hessian for this fraction of frames, chosen by --seed.")
+        float, typer.Option(min=0, max=1, help="Part of the frames with a Hessian.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the probes and of --hessian-fraction.")] = 0,
-    charge: Annotated[int, typer.Option(help="Total charge where a frame has no info 'charge'.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
+    charge: Annotated[int, typer.Option(help="Charge where info has no 'charge'.")] = 0,
     spin: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Multiplicity 2S+1 where a frame has no info 'spin'; the lowest if not given."
-        ),
+        typer.Option(min=1, help="Multiplicity where info has no 'spin'; or lowest."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT, and labels that frames already have.")
+        bool, typer.Option("--overwrite", help="Replace OUT, and labels that are there.")
     ] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Drop what an interrupted run has left, in place of going on.")
+        bool, typer.Option("--restart", help="Drop what an interrupted run has left.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Label structures with energies, forces and Hessians.
 
+    A full Hessian takes 6(N-1) gradients, rows of m --atoms 6m, pairs (v, Hv) of K --probes 2K; fewer where
+    an engine has them analytically.
     Options of the engine come from --engine-options FILE, then --engine-option, then --backend, --charge and
-    --spin; --list-engines shows them.
+    --spin. A run that is killed goes on where it was when the same command is given again. Frames that fail
+    are kept in OUT's stem + .failed.xyz with the reason.
 
-    A run that is killed goes on where it was when the same command is given again. Frames that fail are kept
-    in OUT's stem + .failed.xyz with the reason. Exit status: 0 all labelled, 3 some frames failed, 2 nothing
-    could be done, 130 interrupted.
+    Exit status: 0 all labelled, 3 some frames failed, 2 nothing could be done, 130 interrupted.
     """
     import json
 

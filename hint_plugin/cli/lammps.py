@@ -34,6 +34,7 @@ def lammps(
         Path | None, typer.Option("--output", "-o", help="Folder of the plug-in, for that LAMMPS.")
     ] = None,
     compiler: Annotated[str | None, typer.Option(help="C++ compiler. [default: $CXX or g++]")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print where things are as JSON.")] = False,
 ) -> None:
     """Build pair_style hint for LAMMPS, and say whether it can be used."""
     from rich.console import Console
@@ -43,18 +44,26 @@ def lammps(
     from lammps_pair import build
 
     if action is Action.sources:
-        typer.echo(build.SOURCES)
+        _say({"sources": str(build.SOURCES)}, str(build.SOURCES), json_)
         return
     if action is Action.status:
         if problem := lammps_pair.problem():
             raise OptionsError(problem)
-        typer.echo(f"pair_style hint is ready: {lammps_pair.folder() / lammps_pair.LIBRARY}")
+        ready = lammps_pair.folder() / lammps_pair.LIBRARY
+        _say({"library": str(ready)}, f"pair_style hint is ready: {ready}", json_)
         return
     target = build.own_lammps(source, mpi) if source else build.installed_lammps()
     if source and output is None:
         raise OptionsError("for a LAMMPS of your own, say where the plug-in goes: --output FOLDER")
     with Console(stderr=True).status(f"compiling for LAMMPS {target.version} (a minute)"):
         library = build.build(target, output=output, compiler=compiler)
-    typer.echo(f"pair_style hint for LAMMPS {target.version}: {library}")
+    words = f"pair_style hint for LAMMPS {target.version}: {library}"
     if source:
-        typer.echo(f"load it with: plugin load {library}    (or LAMMPS_PLUGIN_PATH={library.parent})")
+        words += f"\nload it with: plugin load {library}    (or LAMMPS_PLUGIN_PATH={library.parent})"
+    _say({"library": str(library), "lammps": str(target.version)}, words, json_)
+
+
+def _say(found: dict[str, str], words: str, json_: bool) -> None:
+    import json
+
+    typer.echo(json.dumps(found, indent=2) if json_ else words)

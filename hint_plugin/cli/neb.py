@@ -52,6 +52,7 @@ def neb(
     from rich.console import Console
 
     from hint_plugin.cli.molecules import read_ends
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.files import write_json
     from hint_plugin.science.reactions.neb import elastic_band, plot_band
     from hint_plugin.science.reactions.report import KCAL, write_path
@@ -75,7 +76,7 @@ def neb(
             report=lambda step, top, force: status.update(f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"),
         )
     output.mkdir(parents=True, exist_ok=True)
-    result = band.as_dict()
+    result = {**band.as_dict(), "provenance": run_provenance(files, model, calculator)}
     write_json(output / "neb.json", result)
     write_path(output / "path.xyz", band.images, band.energies.tolist())
     plot_band(output / "profile.png", band, f"{reactant.stem} to {product.stem}")

@@ -50,12 +50,13 @@ def optimize(
     for_writing(output)
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
     keys, written = LabelKeys(), []
+    origin = {keys.prefix + name: value for name, value in calculator.engine.provenance().items()}
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = relaxed(atoms, saddle, fmax, steps, say)
         final = atoms.copy()
         final.positions = found.atoms.positions
-        final.info |= {keys.energy: found.energy, "kind": found.kind}
+        final.info |= {keys.energy: found.energy, "kind": found.kind, **origin}
         final.arrays[keys.forces] = found.atoms.get_forces()
         written.append(final)
         return dict(found.as_dict())

@@ -21,7 +21,7 @@ Structure = Annotated[
 ]
 Supercell = Annotated[
     tuple[int, int, int] | None,
-    typer.Option(help="As 4 4 4; if not given, so many cells that it is 10 A wide."),
+    typer.Option(help="As 4 4 4; so many that it is 10 A wide if not given."),
 ]
 
 
@@ -32,27 +32,23 @@ def phonons(
     engine: Engine = None,
     engine_option: EngineOption = None,
     supercell: Supercell = None,
-    relax: Annotated[
-        str, typer.Option(help="First: no, positions, or cell (positions too). The symmetry is kept.")
-    ] = "no",
+    relax: Annotated[str, typer.Option(help="First: no, positions, or cell (both). Keeps symmetry.")] = "no",
     fmax: Annotated[float, typer.Option(help="Largest force after --relax, eV/A.")] = 1e-3,
     reference: Annotated[
         Path | None,
-        typer.Option(
-            help="To compare with: phonopy.yaml, FORCE_CONSTANTS, fildyn0, or a CSV (qx,qy,qz,frequency)."
-        ),
+        typer.Option(help="To compare: phonopy.yaml, FORCE_CONSTANTS, fildyn0, CSV (qx,qy,qz,frequency)."),
     ] = None,
     born: Annotated[
-        Path | None, typer.Option(help="phonopy's BORN: splits modes near Gamma; of the reference, too.")
+        Path | None, typer.Option(help="phonopy's BORN, of the reference too: splits modes at Gamma.")
     ] = None,
     points: Annotated[int, typer.Option(min=2, help="To a segment of the bands.")] = 51,
-    mesh: Annotated[float, typer.Option(help="Of q points for sums, A: phonopy's --mesh.")] = 60.0,
+    mesh: Annotated[float, typer.Option(help="Of q points, A: phonopy's --mesh.")] = 60.0,
     temperature: Annotated[
-        float, typer.Option("--temperature", "-T", min=0, help="Highest of the thermal properties, K.")
+        float, typer.Option("--temperature", "-T", min=0, help="Highest, of thermal properties, K.")
     ] = 1000.0,
     displacement: Annotated[
         float | None,
-        typer.Option(help="A; finite displacements in place of exact products, to compare."),
+        typer.Option(help="A: differences of forces, not exact products; to compare."),
     ] = None,
     precision: Annotated[float, typer.Option(help="Within which symmetry is found, A.")] = 1e-5,
     device: Device = "cpu",
@@ -72,6 +68,7 @@ def phonons(
 
     from hint_plugin.cli.molecules import show
     from hint_plugin.cli.phonon_steps import described, relaxed, sums_and_files, with_reference
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.files import write_json
     from hint_plugin.science.phonons.bands import band_structure
     from hint_plugin.science.phonons.crystals import check_crystal, quiet, supercell_matrix
@@ -86,6 +83,8 @@ def phonons(
     output.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"structure": str(structure), "supercell": repeats.tolist()}
     result["displacement"] = displacement
+    files = [path for path in (structure, reference, born) if path is not None]
+    result["provenance"] = run_provenance(files, model, calculator)
     with Console(stderr=True).status("") as status, quiet():
         atoms = relaxed(atoms, calculator, relax, fmax, output, result, status.update)
         check_crystal(atoms)

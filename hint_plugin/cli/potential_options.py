@@ -12,22 +12,22 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Of `hint export`; or a checkpoint of MACE or NequIP, a pickle: use only those you trust.",
+        help="Of `hint export`; a pickle of MACE, NequIP: only if trusted.",
     ),
 ]
 Engine = Annotated[
     str | None,
-    typer.Option("--engine", help="In place of a model: gfn2-xtb, pyscf, ... (hint label --list-engines)."),
+    typer.Option("--engine", help="In its place: gfn2-xtb, pyscf, ...; see hint label."),
 ]
 EngineOption = Annotated[
     list[str] | None,
     typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="Where a model runs: cpu, cuda.")]
-Charge = Annotated[int, typer.Option(help="Total charge where a frame has no info 'charge'.")]
+Charge = Annotated[int, typer.Option(help="Charge where info has no 'charge'.")]
 Spin = Annotated[
     int | None,
-    typer.Option(min=1, help="Multiplicity 2S+1 where a frame has no info 'spin'; the lowest if not given."),
+    typer.Option(min=1, help="Multiplicity where info has no 'spin'; or lowest."),
 ]
 Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .extxyz, .h5, ...")]
 Optimize = Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")]
@@ -45,7 +45,7 @@ SearchMethod = Annotated[
     typer.Option(
         "--method",
         metavar="NAME",
-        help="sella; or reactbench, paper: pysisyphus's growing string, RS-P-RFO or RS-I-RFO, EulerPC.",
+        help="sella; reactbench or paper: those of pysisyphus.",
     ),
 ]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")]

@@ -36,9 +36,7 @@ def reaction(
     fmax: Fmax = 0.01,
     steps: Steps = 300,
     images: Annotated[int, typer.Option(min=5, help="Of the first path (sella).")] = 17,
-    guesses: Annotated[
-        int, typer.Option(min=1, help="Tops of the first path that are tried, highest first (sella).")
-    ] = 3,
+    guesses: Annotated[int, typer.Option(min=1, help="Tops of the first path that are tried (sella).")] = 3,
     temperature: Temperature = 298.15,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -60,6 +58,7 @@ def reaction(
     from rich.console import Console
 
     from hint_plugin.cli.molecules import read_ends
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.science.reactions import ReactionSettings, find_reaction
     from hint_plugin.science.reactions.report import write_report
 
@@ -68,7 +67,8 @@ def reaction(
     settings = ReactionSettings(fmax, steps, images, guesses, temperature=temperature, method=method)
     with Console(stderr=True).status("") as status:
         found = find_reaction(ends[0], ends[1], calculator, settings, say=status.update)
-    result = write_report(output, found, settings, f"{reactant.stem} to {product.stem}:")
+    about = {"provenance": run_provenance([reactant, product], model, calculator)}
+    result = write_report(output, found, settings, f"{reactant.stem} to {product.stem}:", about)
     typer.echo(json.dumps(result, indent=2) if json_ else _in_words(result))
     if not json_:
         typer.echo(f"written to {output}")

@@ -60,6 +60,7 @@ def reactions(
     import json
     from dataclasses import asdict
 
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.errors import InterruptedRunError
     from hint_plugin.labelling.pool import terminate_as_interrupt
     from hint_plugin.science.reactions import ReactionSettings
@@ -74,7 +75,8 @@ def reactions(
     about = {"set": str(reaction_set), "charge": charge, "spin": spin, **asdict(settings)}
     about |= {"method": method, "search": search}  # `method` has been the potential in folders of before
     make = partial(make_calculator, model, engine, engine_option, device, charge, spin)
-    make()  # errors of options, before anything is written
+    # errors of options come here, before anything is written
+    origin = run_provenance([reaction_set], model, make())
     todo, done = prepare(output, pairs, about)
     worker = Worker(output.resolve(), make, settings, timeout)
     try:
@@ -85,7 +87,7 @@ def reactions(
         raise InterruptedRunError(
             f"interrupted; what is done is in {output}. The same command goes on where this stopped"
         ) from None
-    found = summary(output)
+    found = summary(output, provenance=origin)
     write_index(output, found, f"{reaction_set.stem}: {', '.join(str(part) for part in method)}")
     if against is not None:
         found["against"] = compare(output, against)

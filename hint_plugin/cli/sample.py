@@ -59,36 +59,24 @@ class Rank(str, Enum):
 Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Structures: .xyz, .extxyz, .h5, .hdf5.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The plan, JSON.")]
 Number = Annotated[int | None, typer.Option("-n", "--number", min=1, help="Frames to choose.")]
-Fraction = Annotated[float | None, typer.Option(help="Fraction of the frames to choose, in place of -n.")]
-Hessians = Annotated[
-    str, typer.Option(help="How many of the chosen get a Hessian: all, a number, a fraction (0.1) or 10%.")
-]
+Fraction = Annotated[float | None, typer.Option(help="Choose this part of the frames, not -n.")]
+Hessians = Annotated[str, typer.Option(help="How many get a Hessian: all, 200, 0.1, 10%.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of all random numbers.")]
 ExtractTo = Annotated[
     Path | None,
-    typer.Option(
-        "--extract", help="Write the chosen frames (.xyz, .h5), Hessian labels only where the plan has them."
-    ),
+    typer.Option("--extract", help="Write the chosen (.xyz, .h5), Hessians as planned."),
 ]
-KeepAll = Annotated[
-    bool, typer.Option("--keep-all", help="With --extract: all frames, Hessian labels of the chosen only.")
-]
-Picture = Annotated[
-    Path | None, typer.Option("--figure", help="Map and distributions; numbers in .json beside it.")
-]
+KeepAll = Annotated[bool, typer.Option("--keep-all", help="With --extract: all frames, Hessians as planned.")]
+Picture = Annotated[Path | None, typer.Option("--figure", help="Map and distributions; numbers in .json.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
-Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, help="Processes for features, threads for neighbours.")
-]
-Features = Annotated[Path | None, typer.Option(help="Features of your own: .npy, a row for each frame.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, threads for neighbours.")]
+Features = Annotated[Path | None, typer.Option(help="Features of your own: .npy, a row a frame.")]
 Model = Annotated[
     Path | None,
-    typer.Option(
-        help="Features of a MACE .model file (a pickle: use only those you trust) in place of SOAP."
-    ),
+    typer.Option("--model", "-m", help="Of MACE (a pickle: only if trusted), not SOAP."),
 ]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")]
-ScaleBy = Annotated[Scale, typer.Option(help="standard: divide each feature by its standard deviation.")]
+ScaleBy = Annotated[Scale, typer.Option(metavar="NAME", help="none, standard (deviations).")]
 Components = Annotated[int | None, typer.Option("--pca", min=1, help="Keep so many principal components.")]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder of computed features. [default: PLAN's stem + .features]")
@@ -97,8 +85,8 @@ RCut = Annotated[float, typer.Option("--r-cut", help="SOAP: cutoff, A.")]
 NMax = Annotated[int, typer.Option("--n-max", help="SOAP: radial functions.")]
 LMax = Annotated[int, typer.Option("--l-max", help="SOAP: highest angular momentum.")]
 Sigma = Annotated[float, typer.Option("--soap-sigma", help="SOAP: width of an atom, A.")]
-AverageBy = Annotated[Average, typer.Option(help="SOAP: inner, outer, or one block for each element.")]
-Compress = Annotated[Compression, typer.Option(help="SOAP: of pairs of elements; auto keeps 4000 features.")]
+AverageBy = Annotated[Average, typer.Option(metavar="NAME", help="SOAP: inner, outer, elements.")]
+Compress = Annotated[Compression, typer.Option(metavar="NAME", help="SOAP: auto, off, mu1nu1, mu2.")]
 
 
 @app.command()
@@ -115,12 +103,8 @@ def wld(
             "--neighbours", "-k", min=1, help="Nearest neighbours in the mean. [default: 10, or all others]"
         ),
     ] = None,
-    search: Annotated[
-        Search, typer.Option(help="auto: all pairs up to 50,000 frames, an index of faiss above.")
-    ] = Search.auto,
-    recall: Annotated[
-        float, typer.Option(help="Wanted of the index: fraction of true neighbours found.")
-    ] = 0.95,
+    search: Annotated[Search, typer.Option(metavar="NAME", help="auto, exact, approximate.")] = Search.auto,
+    recall: Annotated[float, typer.Option(help="Wanted of an approximate search.")] = 0.95,
     features: Features = None,
     model: Model = None,
     device: Device = "cpu",
@@ -274,7 +258,7 @@ def displace(
     copies: Annotated[int, typer.Option(min=1, help="New structures for each one that is read.")] = 1,
     supercell: Annotated[
         tuple[int, int, int],
-        typer.Option(help="Repetitions along the cell vectors, before the displacements."),
+        typer.Option(help="Repetitions along the cell vectors, first."),
     ] = (1, 1, 1),
     floor: Annotated[
         float, typer.Option(help="No distance below this times the sum of covalent radii; images count.")

@@ -23,7 +23,7 @@ def sscha(
         Path,
         typer.Argument(
             metavar="START",
-            help="Dynamical matrices of ph.x (pdh.dyn, or a file of the set), phonopy.yaml, or a structure.",
+            help="Matrices of ph.x (pdh.dyn, or a file of it), phonopy.yaml, or a crystal.",
         ),
     ],
     output: Folder = Path("sscha"),
@@ -33,55 +33,52 @@ def sscha(
     temperature: Temperature = 0.0,
     supercell: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(metavar="N N N", help="Of the primitive cell; that of START if not given."),
+        typer.Option(help="Of the primitive cell; that of START if not given."),
     ] = None,
     configs: Annotated[int, typer.Option(min=2, help="Structures of a population.")] = 500,
     populations: Annotated[int, typer.Option(min=1, help="At most.")] = 30,
-    kong_liu: Annotated[
-        float, typer.Option(help="New structures once the effective sample is a smaller part than this.")
-    ] = 0.5,
-    step: Annotated[float, typer.Option(help="First step of a minimisation, of all gradient.")] = 0.002,
+    kong_liu: Annotated[float, typer.Option(help="New structures below this effective sample.")] = 0.5,
+    step: Annotated[float, typer.Option(help="First step along the gradient.")] = 0.002,
     meaningful: Annotated[
-        float, typer.Option(help="Converged where the gradient is less than this part of its error.")
+        float, typer.Option(help="The end: gradient below this part of its error.")
     ] = 0.001,
     masses: Annotated[
         list[str] | None, typer.Option("--masses", metavar="H=2.014", help="Isotopes, amu; repeatable.")
     ] = None,
     relax_cell: Annotated[bool, typer.Option("--relax-cell", help="To --pressure.")] = False,
     pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
-    bulk_modulus: Annotated[float, typer.Option(help="GPa; a guess for the first step of the cell.")] = 100.0,
+    bulk_modulus: Annotated[float, typer.Option(help="GPa, guessed, for steps of the cell.")] = 100.0,
     hessian: Annotated[
-        FreeEnergyHessian, typer.Option(help="Of the free energy, at the end; v4 with the fourth order.")
+        FreeEnergyHessian, typer.Option(help="Of the free energy, at the end.")
     ] = FreeEnergyHessian.none,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
     address: Annotated[
         str | None,
         typer.Option(
             "--socket",
             metavar="NAME|HOST:PORT",
-            help="Forces from clients of the i-PI protocol (hint ipi run), several at once.",
+            help="Forces from i-PI clients (hint ipi run).",
         ),
     ] = None,
     device: Device = "cpu",
     json_: Json = False,
 ) -> None:
-    """Phonons with quantum and thermal anharmonicity: the stochastic self-consistent harmonic approximation.
+    """Anharmonic phonons, quantum and thermal: the stochastic self-consistent harmonic approximation.
 
-    The same command goes on where an earlier one in the same folder was stopped.
-
-    Writes sscha.json, bands.png, convergence.png, and the matrices harmonic, sscha and hessian, each as
-    NAME.dyn0, NAME.dyn1, ... for Quantum ESPRESSO and as NAME.yaml for phonopy.
+    The same command goes on where an earlier one in the same folder was stopped. Writes sscha.json,
+    bands.png, convergence.png, and the matrices harmonic, sscha and hessian, each as NAME.dyn0, NAME.dyn1,
+    ... for Quantum ESPRESSO and as NAME.yaml for phonopy.
 
     Exit status: 0 converged, 3 not after the last population, 2 nothing could be done.
     """
     import json
 
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.files import write_json
     from hint_plugin.science.anharmonic import Evaluator, SschaSettings
     from hint_plugin.science.anharmonic.campaign import run, write_results
     from hint_plugin.science.anharmonic.library import cellconstructor
     from hint_plugin.science.anharmonic.sockets import clients_at
-    from hint_plugin.science.report import provenance
 
     cellconstructor()
     settings = SschaSettings(
@@ -107,7 +104,7 @@ def sscha(
         state = run(output, harmonic, evaluator, settings, progress)
         result, named = write_results(
             output, harmonic, state, settings, hessian.value, progress.say,
-            provenance=provenance(model, [start] if start.is_file() else []),
+            provenance=run_provenance([start], model, calculator),
         )  # fmt: skip
     if json_:
         typer.echo(json.dumps(result, indent=2))

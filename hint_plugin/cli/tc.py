@@ -15,52 +15,44 @@ def tc(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="a2F (QE, Elk, EPW, a table); lambda.x's input; or elph_dir of ph.x, with --dyn.",
+            help="a2F (QE, Elk, EPW, a table); lambda.x's input; elph_dir, with --dyn.",
         ),
     ],
     output: Folder = Path("tc"),
     mu_star: Annotated[
         list[float] | None,
-        typer.Option("--mu-star", help="Coulomb pseudopotential; repeatable. 0.10 if not given."),
+        typer.Option("--mu-star", metavar="N", help="Coulomb pseudopotential, 0.10; repeatable."),
     ] = None,
     mu_star_at: Annotated[
-        str, typer.Option(metavar="FREQ", help="Where mu* belongs: wmax, w2, 500meV, ..., or cutoff.")
+        str, typer.Option(metavar="FREQ", help="Where mu* belongs: wmax, w2, 500meV, cutoff.")
     ] = "wmax",
     cutoff: Annotated[
-        str, typer.Option(metavar="FREQ", help="Of the Matsubara sums with mu*: 10wmax, 2w2, 500meV, ...")
+        str, typer.Option(metavar="FREQ", help="Of the Matsubara sums: 10wmax, 500meV.")
     ] = "10wmax",
     dyn: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="With elph_dir: dynamical matrices (PREFIX.dyn0), harmonic or of SSCHA."
-        ),
+        typer.Option(metavar="FILE", help="With elph_dir: any phonons, X.dyn0."),
     ] = None,
-    broadening: Annotated[
-        float | None, typer.Option(help="Ry, of the electrons: one of those that ph.x wrote.")
-    ] = None,
+    broadening: Annotated[float | None, typer.Option(help="Ry: one of those that ph.x wrote.")] = None,
     grid: Annotated[
         tuple[int, int, int],
-        typer.Option(help="With elph_dir: q points interpolated to; 0 0 0 takes those of the files."),
+        typer.Option(help="With elph_dir: q points; 0 0 0: the files'."),
     ] = (20, 20, 20),
     sum_rule: Annotated[
         bool, typer.Option("--sum-rule/--no-sum-rule", help="With elph_dir: project out translations.")
     ] = True,
     isotope: Annotated[
         list[str] | None,
-        typer.Option(
-            "--isotope", metavar="EL=MASS[,DYN]", help="With elph_dir: also with this mass; repeatable."
-        ),
+        typer.Option("--isotope", metavar="EL=MASS[,DYN]", help="With elph_dir: this mass, too; repeatable."),
     ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="Of a2F, where it is not recognised.")
     ] = None,
-    unit: Annotated[
-        str | None, typer.Option(help="Of a plain table's frequencies: meV, THz, cm-1, Ry, Ha, eV, K.")
-    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Of a plain table: meV, THz, cm-1, Ry, Ha, eV, K.")] = None,
     column: Annotated[int | None, typer.Option(min=2, help="Of a2F, where a file has several.")] = None,
     leave_out: Annotated[
         bool,
-        typer.Option("--leave-out", help="Leave out imaginary modes and negative a2F; says how much it is."),
+        typer.Option("--leave-out", help="Leave out imaginary modes and negative a2F."),
     ] = False,
     temperatures: Annotated[int, typer.Option(min=0, help="Of the gap, from 0.1 Tc to Tc; 0: no gap.")] = 14,
     json_: Json = False,
@@ -71,11 +63,14 @@ def tc(
     matrices, which gives the Tc of anharmonic (SSCHA) phonons and of isotopes.
 
     Writes tc.json, a2f.csv, gap.csv and tc.png.
+
+    Exit status: 0 done, 2 it could not be.
     """
     import json
 
     from rich.console import Console
 
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.science.superconductivity.isotopes import Isotope
     from hint_plugin.science.superconductivity.report import TcOptions, run
     from hint_plugin.science.superconductivity.sources import SourceOptions
@@ -84,7 +79,8 @@ def tc(
     isotopes = [Isotope.parse(text) for text in isotope or []]
     options = TcOptions(tuple(mu_star or (0.10,)), mu_star_at, cutoff, temperatures)
     with Console(stderr=True).status("") as status:
-        result = run(source, output, where, options, isotopes, say=status.update)
+        about = {"provenance": run_provenance([source, *([] if dyn is None else [dyn])])}
+        result = run(source, output, where, options, isotopes, say=status.update, about=about)
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return

@@ -55,6 +55,7 @@ def thermo(
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
     from hint_plugin.cli.molecules import each_molecule, not_stationary, save_table, show, source_of_hessians
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.files import write_json
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules import normal_modes, thermochemistry
@@ -79,7 +80,9 @@ def thermo(
         return {"largest_force": found.largest_force, **result.as_dict()}
 
     batch = each_molecule(inputs, source.calculator, work)
-    write_json(output / "thermo.json", {"results": batch.results, "failures": batch.failures})
+    about = run_provenance(inputs, model, source.calculator)
+    content = {"provenance": about, "results": batch.results, "failures": batch.failures}
+    write_json(output / "thermo.json", content)
     save_table(output / "thermo.csv", COLUMNS.split(), batch.results)
     if not json_ and batch.results:
         rows = [

@@ -30,11 +30,11 @@ def vibrations(
     saddle: Saddle = False,
     infrared: Annotated[
         bool,
-        typer.Option("--ir/--no-ir", help="Intensities, where dipole moments are to be had: 6N evaluations."),
+        typer.Option("--ir/--no-ir", help="Intensities, where there are dipoles: 6N evaluations."),
     ] = True,
     width: Annotated[float, typer.Option(min=0.1, help="Of a line in the figure, cm^-1.")] = 10.0,
     md: Annotated[
-        float, typer.Option("--md", min=0, help="ps of dynamics, for the anharmonic density of states.")
+        float, typer.Option("--md", min=0, help="ps of dynamics: anharmonic density of states.")
     ] = 0.0,
     temperature: Annotated[float, typer.Option("--temperature", "-T", help="Of the dynamics, K.")] = 300.0,
     device: Device = "cpu",
@@ -51,6 +51,7 @@ def vibrations(
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
     from hint_plugin.cli.molecules import each_molecule, show, source_of_hessians
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.files import write_json
     from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
     from hint_plugin.science.molecules.files import write_molden, write_movies
@@ -86,7 +87,9 @@ def vibrations(
         return result
 
     batch = each_molecule(inputs, source.calculator, work)
-    write_json(output / "vibrations.json", {"results": batch.results, "failures": batch.failures})
+    about = run_provenance(inputs, model, source.calculator)
+    content = {"provenance": about, "results": batch.results, "failures": batch.failures}
+    write_json(output / "vibrations.json", content)
     if not json_:
         for row in batch.results:
             strengths = row.get("infrared_intensities")

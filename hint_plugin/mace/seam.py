@@ -82,6 +82,11 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
     "mace.data.utils": {
         "config_from_atoms": ("atoms", "key_specification"),
         "load_from_xyz": ("file_path",),
+        "compute_average_E0s": ("collections_train", "z_table"),
+    },
+    "mace.modules.utils": {
+        "compute_mean_rms_energy_forces": ("data_loader", "atomic_energies"),
+        "compute_mean_std_atomic_inter_energy": ("data_loader", "atomic_energies"),
     },
     "mace.data.atomic_data": {},
 }
@@ -334,6 +339,28 @@ def _patch_data_utils(module: ModuleType) -> None:
 
     _wrap(module, "config_from_atoms", config_from_atoms)
     _wrap(module, "load_from_xyz", load_from_xyz)
+    _wrap(module, "compute_average_E0s", _averaged("average_e0s"))
+
+
+def _patch_modules_utils(module: ModuleType) -> None:
+    _wrap(module, "compute_mean_rms_energy_forces", _averaged("mean_and_rms"))
+    _wrap(module, "compute_mean_std_atomic_inter_energy", _averaged("mean_and_std"))
+    by_name = getattr(sys.modules.get("mace.modules"), "scaling_classes", {})  # if it was there first
+    for key, function in by_name.items():
+        by_name[key] = getattr(module, function.__name__, function)
+
+
+def _averaged(name: str) -> Callable[..., Any]:
+    """Call ``averages.<name>(original, ...)``, or the original when the loss is not HINT's."""
+
+    def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if session.options is None:
+            return original(*args, **kwargs)
+        from hint_plugin.mace import averages
+
+        return getattr(averages, name)(original, *args, **kwargs)
+
+    return call
 
 
 def _patch_run_train_utils(module: ModuleType) -> None:
@@ -372,5 +399,6 @@ _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "mace.tools.run_train_utils": _patch_run_train_utils,
     "mace.tools.tables_utils": _patch_tables_utils,
     "mace.data.utils": _patch_data_utils,
+    "mace.modules.utils": _patch_modules_utils,
     "mace.data.atomic_data": _patch_atomic_data,
 }

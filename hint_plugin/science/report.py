@@ -42,6 +42,11 @@ PART_COLUMNS = {
 """Columns of the tables of files and groups: heading, factor, decimals. They fit into 80 characters."""
 PRINTED = {"stress_mae": (1000, "meV/A^3"), "stress_rmse": (1000, "meV/A^3")}
 """Factor and unit of what the table of metrics shows in another unit than `UNITS`: that of MACE's log."""
+PACKAGES = (
+    *("hint-mlip", "torch", "numpy", "scipy", "ase", "mace-torch", "nequip", "tblite", "pyscf"),
+    *("sella", "phonopy", "cellconstructor", "python-sscha"),
+)
+"""Their versions are told with the results, of those that are installed."""
 SCATTER_LIMIT = 3000
 """More points than this are drawn as a density."""
 
@@ -184,7 +189,7 @@ def _printed(name: str, values: Mapping[str, float]) -> str:
 def provenance(model: Path | None, data: Sequence[Path], **about: Any) -> dict[str, Any]:
     """Names and SHA-256 of the files, versions, and the date (UTC); `about` is added as it is."""
     versions = {"python": platform.python_version()}
-    for package in ("hint-mlip", "torch", "numpy", "ase", "mace-torch"):
+    for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     found: dict[str, Any] = {

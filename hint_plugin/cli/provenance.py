@@ -1,0 +1,63 @@
+"""Where the results of a run come from: the command, versions, the date, hashes of what went in."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+_arguments: list[str] = []
+
+
+def remember(arguments: Sequence[str]) -> None:
+    """Told by `hint_plugin.cli.app.main` what follows `hint` on the command line."""
+    _arguments[:] = arguments
+
+
+def run_provenance(
+    inputs: Iterable[Path], model: Path | None = None, calculator: Any = None, **about: Any
+) -> dict[str, Any]:
+    """`science.report.provenance` of a verb, with the command and the engine. It goes into the results' JSON.
+
+    Args:
+        inputs: files; folders (one hash for all that is in them); dynamical matrices by one of their names.
+        model: the file behind `--model`.
+        calculator: what `make_calculator` has returned; its engine says what it is.
+        about: is added as it is.
+    """
+    from hint_plugin.science.report import provenance
+
+    given = list(inputs)
+    files = [file for path in given if not path.is_dir() for file in _files(path)]
+    found: dict[str, Any] = {"command": shlex.join(["hint", *_arguments])}
+    found |= provenance(model if model is not None and model.is_file() else None, files)
+    found["data"] += [_folder(path) for path in given if path.is_dir()]
+    engine = getattr(calculator, "engine", None)
+    if engine is not None:
+        found["engine"] = json.loads(json.dumps(engine.provenance(), default=str))
+    return found | about
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself, or the set that it names a part of: pdh.dyn and pdh.dyn0 stand for all pdh.dyn*."""
+    stem = re.sub(r"(dyn)\d*$", r"\1", path.name)
+    if stem != path.name or not path.is_file():
+        found = sorted(
+            file for file in path.parent.glob(stem + "*") if re.fullmatch(r"\d*", file.name[len(stem) :])
+        )
+        return [file for file in found if file.is_file()]
+    return [path]
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    """The hash of the lines `sha256  name` of all files, sorted by name."""
+    import hashlib
+
+    from hint_plugin.data.files import file_sha256
+
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{file_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return {"path": str(path), "files": len(files), "sha256": hashlib.sha256(lines.encode()).hexdigest()}
