@@ -65,8 +65,8 @@ def anharmonic(
     from dataclasses import asdict
 
     from hint_plugin.cli.anharmonic_steps import readme
-    from hint_plugin.cli.molecules import show
     from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_json
     from hint_plugin.labelling.dft_folder import check_no_outputs, write_folder
     from hint_plugin.labelling.dft_inputs import DftSettings, dft_inputs, formula_of

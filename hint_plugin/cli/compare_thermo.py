@@ -20,6 +20,8 @@ from hint_plugin.cli.potential_options import (
     make_calculator,
 )
 
+COLUMNS = "kind where count failed gibbs_correction zero_point_energy enthalpy_correction entropy frequencies"
+
 
 def compare_thermo(
     inputs: Inputs,
@@ -52,9 +54,10 @@ def compare_thermo(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, save_table, show, source_of_hessians
+    from hint_plugin.cli.molecules import each_molecule, source_of_hessians
     from hint_plugin.cli.provenance import run_provenance
-    from hint_plugin.data.files import write_json
+    from hint_plugin.cli.tables import show
+    from hint_plugin.data.files import write_csv, write_json
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules.comparison import compare_thermochemistry, mean_errors
 
@@ -87,10 +90,7 @@ def compare_thermo(
             "failures": batch.failures,
         },
     )
-    columns = ["kind", "where", "count", "failed", "gibbs_correction", "zero_point_energy"]
-    save_table(
-        output / "compare-thermo.csv", [*columns, "enthalpy_correction", "entropy", "frequencies"], rows
-    )
+    write_csv(output / "compare-thermo.csv", rows, COLUMNS.split())
     if not json_ and rows:
         table = [
             (

@@ -54,8 +54,8 @@ def double_well(
 
     from rich.console import Console
 
-    from hint_plugin.cli.molecules import show
     from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.tables import show
     from hint_plugin.data import write_frames
     from hint_plugin.data.files import write_json
     from hint_plugin.errors import OptionsError

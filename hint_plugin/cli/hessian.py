@@ -39,7 +39,8 @@ def hessian(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import Computed, each_molecule, show
+    from hint_plugin.cli.molecules import Computed, each_molecule
+    from hint_plugin.cli.tables import show
     from hint_plugin.data import HessianLabel, LabelKeys, write_frames, write_label
     from hint_plugin.data.formats import for_writing
     from hint_plugin.science.molecules import normal_modes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,18 +114,6 @@ def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[st
     return found
 
 
-def save_table(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
-    """CSV, whole or not at all."""
-    import csv
-
-    from hint_plugin.data.files import replacing
-
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 @dataclass(frozen=True)
 class Curvature:
     """A geometry with its Hessian; `atoms` carry the calculator, if there is one."""
@@ -205,17 +193,3 @@ def not_stationary(result: dict[str, Any]) -> str:
     if force is None or force <= _STATIONARY:
         return ""
     return f"not stationary: {force:.2f} eV/A on an atom; --optimize or --saddle goes on"
-
-
-def show(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, title: str = "") -> None:
-    """A table that fits a terminal of 80 characters; the first `left` columns are words."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for k, column in enumerate(columns):
-        table.add_column(column, justify="left" if k < left else "right", no_wrap=k >= left)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

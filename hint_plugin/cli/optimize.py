@@ -43,7 +43,8 @@ def optimize(
 
     Exit status: 0 all converged, 3 some did not, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, relaxed, show
+    from hint_plugin.cli.molecules import each_molecule, relaxed
+    from hint_plugin.cli.tables import show
     from hint_plugin.data import LabelKeys, write_frames
     from hint_plugin.data.formats import for_writing
 

@@ -67,20 +67,22 @@ def sums_and_files(
     """Densities of states, thermal properties, and the files of all; the density, and what could not be."""
     import numpy as np
 
+    from hint_plugin.data.files import write_csv
     from hint_plugin.errors import DataError
     from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
-    from hint_plugin.science.phonons.files import write_phonopy, write_table
+    from hint_plugin.science.phonons.files import write_phonopy
+    from hint_plugin.science.phonons.force_constants import FORCE_TOLERANCE
     from hint_plugin.science.phonons.qe import write_dyn
 
     density = density_of_states(phonon, mesh)
     thermal = thermodynamics(phonon, np.linspace(0, temperature, 101 if temperature else 1), mesh)
     result |= {"imaginary": thermal.imaginary, "zero_point_energy": float(thermal.free_energy[0])}
-    write_table(output / "bands.csv", bands.rows())
-    write_table(output / "dos.csv", density.rows())
-    write_table(output / "thermal.csv", thermal.rows())
+    write_csv(output / "bands.csv", bands.rows())
+    write_csv(output / "dos.csv", density.rows())
+    write_csv(output / "thermal.csv", thermal.rows())
     write_phonopy(phonon, output)
     notes = []
-    if result["largest_force"] > _at_rest():
+    if result["largest_force"] > FORCE_TOLERANCE:
         notes.append(f"not at rest: {result['largest_force']:.3f} eV/A on an atom; --relax goes on")
     if thermal.imaginary > 0:
         notes.append("imaginary modes: left out of zero-point energy and thermal properties")
@@ -120,9 +122,3 @@ def with_reference(
         result["errors"] = comparison.as_dict()
     states = [("", density.frequencies, density.total)]
     plot_bands(output / "bands.png", series, points=points, density=states, title=name)
-
-
-def _at_rest() -> float:
-    from hint_plugin.science.phonons.force_constants import FORCE_TOLERANCE
-
-    return FORCE_TOLERANCE

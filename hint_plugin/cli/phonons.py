@@ -66,9 +66,9 @@ def phonons(
 
     from rich.console import Console
 
-    from hint_plugin.cli.molecules import show
     from hint_plugin.cli.phonon_steps import described, relaxed, sums_and_files, with_reference
     from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_json
     from hint_plugin.science.phonons.bands import band_structure
     from hint_plugin.science.phonons.crystals import check_crystal, quiet, supercell_matrix

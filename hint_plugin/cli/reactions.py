@@ -131,7 +131,7 @@ def _keep_failure(worker: Any, pair: Any, message: str) -> None:
 
 
 def _print(found: dict[str, Any], against: Path | None) -> None:
-    from hint_plugin.cli.molecules import show
+    from hint_plugin.cli.tables import show
     from hint_plugin.science.reactions.report import KCAL
 
     rows = [

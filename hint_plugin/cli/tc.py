@@ -89,7 +89,7 @@ def tc(
 
 
 def _print(result: dict[str, Any]) -> None:
-    from hint_plugin.cli.molecules import show
+    from hint_plugin.cli.tables import show
 
     mev = {key: f"{1e3 * result[key]:.3f}" for key in ("omega_log", "omega_2", "omega_max")}
     typer.echo(

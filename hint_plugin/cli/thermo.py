@@ -54,9 +54,10 @@ def thermo(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, not_stationary, save_table, show, source_of_hessians
+    from hint_plugin.cli.molecules import each_molecule, not_stationary, source_of_hessians
     from hint_plugin.cli.provenance import run_provenance
-    from hint_plugin.data.files import write_json
+    from hint_plugin.cli.tables import show
+    from hint_plugin.data.files import write_csv, write_json
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules import normal_modes, thermochemistry
 
@@ -83,7 +84,7 @@ def thermo(
     about = run_provenance(inputs, model, source.calculator)
     content = {"provenance": about, "results": batch.results, "failures": batch.failures}
     write_json(output / "thermo.json", content)
-    save_table(output / "thermo.csv", COLUMNS.split(), batch.results)
+    write_csv(output / "thermo.csv", batch.results, COLUMNS.split())
     if not json_ and batch.results:
         rows = [
             (

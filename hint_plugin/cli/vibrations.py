@@ -50,8 +50,9 @@ def vibrations(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, show, source_of_hessians
+    from hint_plugin.cli.molecules import each_molecule, source_of_hessians
     from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_json
     from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
     from hint_plugin.science.molecules.files import write_molden, write_movies

@@ -1,12 +1,13 @@
-"""What every reader and writer needs: whole files or none, and the hash of one."""
+"""What every reader and writer needs: whole files or none, JSON, CSV, and the hash of a file."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ def write_json(path: Path, content: Any, **options: Any) -> None:
     """`content` as JSON, whole or not at all; `options` of `json.dumps`, indented by 2 unless they say."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, **{"indent": 2, **options}) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """A table as CSV, whole or not at all: `columns`, or those of the first row; floats to 12 digits."""
+    names = list(columns or rows[0])
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(names)
+        for row in rows:
+            cells = (row.get(name) for name in names)
+            writer.writerow([f"{cell:.12g}" if isinstance(cell, float) else cell for cell in cells])
 
 
 def file_sha256(path: Path) -> str:

@@ -6,7 +6,7 @@ Hessian of DFPT comes without either: here each average is over the structures t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,36 +22,47 @@ def average_e0s(original: Callable[..., Any], configurations: Any, *args: Any, *
 
 def mean_and_std(original: Callable[..., Any], loader: Any, *args: Any, **kwargs: Any) -> Any:
     """``compute_mean_std_atomic_inter_energy`` of the structures that have an energy."""
-    return original(_with_energy(list(_light(loader))), *args, **kwargs)
+    return original(_Having(loader, "energy_weight"), *args, **kwargs)
 
 
 def mean_and_rms(original: Callable[..., Any], loader: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-    """``compute_mean_rms_energy_forces``: the mean of those with an energy, the rms of those with forces."""
-    batches = list(_light(loader))
-    if all((weight > 0).all() for one in batches for weight in (one.energy_weight, one.forces_weight)):
-        return original(batches, *args, **kwargs)
-    forces = _only(batches, lambda one: one.forces_weight > 0) or batches
-    return original(_with_energy(batches), *args, **kwargs)[0], original(forces, *args, **kwargs)[1]
+    """``compute_mean_rms_energy_forces``: the mean of those with an energy, the rms of those with forces.
+
+    The data are read once where nothing is missing, else twice.
+    """
+    energies, forces = (_Having(loader, weight) for weight in ("energy_weight", "forces_weight"))
+    mean, rms = original(energies, *args, **kwargs)
+    if energies.missing:
+        rms = original(forces, *args, **kwargs)[1]
+    return mean, rms
+
+
+class _Having:
+    """The batches of a loader, each without the graphs whose `weight` is 0; all of them if none has any.
+
+    `missing` says, once it was gone through, whether a graph lacked energy or forces.
+    """
+
+    def __init__(self, loader: Iterable[Any], weight: str) -> None:
+        self._loader, self._weight = loader, weight
+        self.missing = False
+
+    def __iter__(self) -> Iterator[Any]:
+        found = False
+        for batch in self._loader:
+            keep = (getattr(batch, self._weight) > 0).reshape(-1)
+            self.missing |= any((weight <= 0).any() for weight in (batch.energy_weight, batch.forces_weight))
+            if keep.any():
+                found = True
+                yield batch if keep.all() else _part(batch, keep)
+        if not found:
+            yield from self._loader
 
 
 _OF_GRAPHS = ("head", "energy", "energy_weight", "forces_weight")
-_KEPT = (*_OF_GRAPHS, "node_attrs", "forces", "batch", "ptr", "num_graphs")
 
 
-def _with_energy(batches: list[SimpleNamespace]) -> list[SimpleNamespace]:
-    return _only(batches, lambda one: one.energy_weight > 0) or batches
-
-
-def _light(loader: Any) -> Iterator[SimpleNamespace]:
-    for batch in loader:
-        yield SimpleNamespace(**{name: getattr(batch, name) for name in _KEPT})
-
-
-def _only(batches: list[SimpleNamespace], which: Callable[[Any], Tensor]) -> list[SimpleNamespace]:
-    return [_part(one, keep) for one in batches if (keep := which(one).reshape(-1)).any()]
-
-
-def _part(batch: SimpleNamespace, keep: Tensor) -> SimpleNamespace:
+def _part(batch: Any, keep: Tensor) -> SimpleNamespace:
     """The graphs of a batch that are kept, [G] of bool."""
     nodes = keep[batch.batch]
     sizes = (batch.ptr[1:] - batch.ptr[:-1])[keep]

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from example_runs import run_example
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 
 
 def run(folder: Path) -> str:
-    command = [
-        sys.executable,
-        str(DEMO),
-        "-o",
-        str(folder),
-        "--epochs",
-        "1",
-        "--fraction",
-        "0.1",
-        "--jobs",
-        "2",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    return run_example("demo.py", "-o", folder, "--epochs", "1", "--fraction", "0.1", "--jobs", "2")
 
 
 @pytest.mark.slow

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from example_runs import run_example
 
 pytest.importorskip("sscha", reason="needs python-sscha: pip install 'hint-mlip[sscha]'")
-SCRIPT = Path(__file__).parents[2] / "examples" / "pdh.py"
 
 
 def run(folder: Path) -> str:
-    command = [sys.executable, str(SCRIPT), "-o", str(folder), "--size", "tiny", "--jobs", "2"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    return run_example("pdh.py", "-o", folder, "--size", "tiny", "--jobs", "2")
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from ase.calculators.emt import EMT
 from crystal_potentials import HBAR, QuarticWells, Springs, heavy_lattice, variational_energy
 
 from hint_plugin.cli.app import main
+from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.anharmonic import (
     Evaluated,
@@ -32,12 +33,13 @@ from hint_plugin.science.anharmonic import (
 )
 from hint_plugin.science.anharmonic.campaign import run, write_results
 from hint_plugin.science.anharmonic.checkpoint import read_state
-from hint_plugin.science.anharmonic.force_constants import CM_PER_EV, from_q, to_q
+from hint_plugin.science.anharmonic.force_constants import from_q, to_q
 from hint_plugin.science.anharmonic.library import from_matrices
-from hint_plugin.science.anharmonic.minimisation import RY_PER_BOHR2, minimise
+from hint_plugin.science.anharmonic.minimisation import minimise
 from hint_plugin.science.anharmonic.sampling import Population, draw, frames
 from hint_plugin.science.anharmonic.start import interpolated, positive
 from hint_plugin.science.anharmonic.symmetry import SpaceGroup
+from hint_plugin.science.units import CM_PER_EV
 
 PDH = Path(__file__).parents[1] / "data" / "formats" / "qe" / "pdh.dyn"
 QUICK = SschaSettings(configurations=100, populations=10)

@@ -85,7 +85,7 @@ def from_phonopy(phonon: Any, repeats: tuple[int, int, int] | None = None) -> Fo
     """
     from phonopy.harmonic.dynamical_matrix import get_dynamical_matrix
 
-    from hint_plugin.science.phonons.crystals import to_ase
+    from hint_plugin.science.phonons.crystals import supercell_repeats, to_ase
 
     if phonon.force_constants is None:
         raise DataError(
@@ -93,7 +93,13 @@ def from_phonopy(phonon: Any, repeats: tuple[int, int, int] | None = None) -> Fo
         )
     atoms = to_ase(phonon.primitive)
     if repeats is None:
-        repeats = _diagonal(phonon)
+        try:
+            repeats = supercell_repeats(phonon)
+        except DataError as error:
+            raise OptionsError(
+                f"phonopy: {error}: say which supercell to use (--supercell 2 2 2); the force constants are "
+                "interpolated to it"
+            ) from error
     with quiet():
         matrix = get_dynamical_matrix(phonon.force_constants, phonon.supercell, phonon.primitive)
     grid = np.indices(repeats).reshape(3, -1).T / np.array(repeats)
@@ -172,19 +178,6 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path}: XML; wanted the plain format (fildyn without .xml)")
     if "cartesian axes" not in text:
         raise DataError(f"{path}: no dynamical matrix in it; wanted a file that ph.x wrote as fildyn")
-
-
-def _diagonal(phonon: Any) -> tuple[int, int, int]:
-    matrix = phonon.supercell.cell @ np.linalg.inv(phonon.primitive.cell)
-    whole = np.rint(np.diag(matrix)).astype(int)
-    if abs(matrix - np.diag(whole)).max() > 1e-3 or whole.min() < 1:
-        rows = "; ".join(" ".join(f"{x:g}" for x in row) for row in np.round(matrix, 3) + 0.0)
-        raise OptionsError(
-            f"phonopy's supercell is [{rows}] of its primitive cell, which is no n1 x n2 x n3: say which "
-            "supercell to use (--supercell 2 2 2); the force constants are interpolated to it"
-        )
-    first, second, third = map(int, whole)
-    return first, second, third
 
 
 def _places(

@@ -23,11 +23,9 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from hint_plugin.errors import DataError
+from hint_plugin.science.units import CM_PER_EV, HBAR
 
 AXES = (0, 1, 2)
-HBAR = float(units._hbar * 1e10 / np.sqrt(units._e * units._amu))
-"""hbar w in eV is `HBAR` times the square root of an eigenvalue in eV/A^2/amu."""
-CM_PER_EV = 1.0 / units.invcm
 
 
 @dataclass(frozen=True)

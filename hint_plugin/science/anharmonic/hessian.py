@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.anharmonic.force_constants import ForceConstants
@@ -22,6 +23,7 @@ from hint_plugin.science.anharmonic.library import (
     to_cellconstructor,
 )
 from hint_plugin.science.anharmonic.sampling import Population
+from hint_plugin.science.phonons.crystals import same_atoms
 
 MEMORY = 8e9
 """Bytes that the fourth-order tensor may take."""
@@ -40,7 +42,7 @@ def library_ensemble(population: Population, constants: ForceConstants) -> Any:
     with quiet():
         ensemble = ensemble_class()(first, population.temperature)
         large = first.structure.generate_supercell(first.GetSupercell())
-    order = _order(constants, large.coords)
+    order = same_atoms(Atoms(large.atoms, large.coords, cell=large.unit_cell), constants.supercell())
     structures = []
     for u in population.displacements.reshape(len(population.displacements), -1, 3)[:, order]:
         moved = large.copy()
@@ -85,17 +87,3 @@ def free_energy_hessian(
     with quiet():
         found = ensemble.get_free_energy_hessian(include_v4=fourth_order, use_symmetries=True)
     return from_cellconstructor(found)
-
-
-def _order(constants: ForceConstants, positions: Any) -> Any:
-    """For each place of python-sscha's supercell, the atom of ours."""
-    own = constants.supercell()
-    inverse = np.linalg.inv(own.cell.array)
-    found = np.empty(len(own), dtype=int)
-    for k, place in enumerate(positions):
-        apart = (own.positions - place) @ inverse
-        distances = np.linalg.norm((apart - np.rint(apart)) @ own.cell.array, axis=1)
-        found[k] = int(distances.argmin())
-    if len(set(found)) != len(own):
-        raise DataError("the supercells of HINT and python-sscha do not match")
-    return found

@@ -18,16 +18,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from ase import units
 from numpy.typing import NDArray
 
+from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.anharmonic.force_constants import AXES, ForceConstants
 from hint_plugin.science.anharmonic.sampling import Averages, Population
 from hint_plugin.science.anharmonic.symmetry import SpaceGroup
 
-RY_PER_BOHR2 = units.Ry / units.Bohr**2
-"""In eV/A^2. Gradients of Phi (Ry/bohr^2) and R (A) count alike in the line search, as in python-sscha."""
 GROW, SHRINK = 1.5, 0.87358046475
 SAMPLE_LOSS = 0.9
 _SMALL = 1e-8  # Ry/bohr^2, A: of a harmonic crystal, whose statistical errors vanish
@@ -171,6 +169,7 @@ def _moved(start: _Point, length: float) -> ForceConstants:
 
 def _overlap(start: _Point, found: _Point) -> float:
     cells = start.constants.cells
+    # gradients of Phi in Ry/bohr^2 and of R in A count alike, as in python-sscha
     constants = cells * float((start.gradient * found.gradient).sum()) / RY_PER_BOHR2**2
     return constants + float((start.move * found.move).sum())
 

@@ -14,8 +14,9 @@ from ase.data import atomic_numbers
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.anharmonic.files import from_phonopy, to_phonopy
-from hint_plugin.science.anharmonic.force_constants import AXES, CM_PER_EV, HBAR, ForceConstants
+from hint_plugin.science.anharmonic.force_constants import AXES, ForceConstants
 from hint_plugin.science.anharmonic.symmetry import SpaceGroup
+from hint_plugin.science.units import CM_PER_EV, HBAR
 
 SOFTEST = 1.0
 """cm^-1: below, a mode is neither real nor imaginary, and its amplitude without bound."""

@@ -137,15 +137,19 @@ def phonopy_from_hessian(
     if np.shape(hessian) != (3 * n, 3 * n):
         raise DataError(f"a Hessian of shape {np.shape(hessian)} for {n} atoms; wanted {(3 * n, 3 * n)}")
     phonon = new_phonopy(atoms, supercell, primitive)
-    order = _order(to_ase(phonon.supercell), large)
+    order = same_atoms(to_ase(phonon.supercell), large)
     blocks = np.asarray(hessian, dtype=float).reshape(n, 3, n, 3).transpose(0, 2, 1, 3)
     rows = order[phonon.primitive.p2s_map]
     phonon.force_constants = np.ascontiguousarray(blocks[rows][:, order])
     return phonon
 
 
-def _order(wanted: Atoms, given: Atoms) -> NDArray[np.int64]:
-    """Where each atom of `wanted` is in `given`."""
+def same_atoms(wanted: Atoms, given: Atoms) -> NDArray[np.int64]:
+    """Where each atom of `wanted` is in `given`, the same supercell in another order.
+
+    Raises:
+        DataError: another number of atoms, or an atom that has none of its element within 0.01 A.
+    """
     if len(wanted) != len(given):
         raise DataError(f"a supercell of {len(given)} atoms; wanted one of {len(wanted)}")
     inverse = np.linalg.inv(wanted.cell.array)
@@ -160,6 +164,23 @@ def _order(wanted: Atoms, given: Atoms) -> NDArray[np.int64]:
                 f"atom {k} ({wanted.symbols[k]}) of the supercell is not where the crystal has it"
             )
     return found
+
+
+def supercell_repeats(phonon: Phonopy) -> tuple[int, int, int]:
+    """n1, n2, n3 of a supercell that repeats the primitive cell.
+
+    Raises:
+        DataError: it is none.
+    """
+    matrix = phonon.supercell.cell @ np.linalg.inv(phonon.primitive.cell)
+    first, second, third = (int(n) for n in np.rint(np.diag(matrix)))
+    diagonal = np.diag((first, second, third))
+    if np.abs(matrix - diagonal).max() > 1e-3 or diagonal.diagonal().min() < 1:
+        raise DataError(
+            "the supercell is no n1 x n2 x n3 of the primitive cell but "
+            f"{(np.round(matrix, 3) + 0.0).tolist()} of it"
+        )
+    return first, second, third
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,12 +82,3 @@ def write_phonopy(phonon: Phonopy, folder: Path) -> None:
             write_FORCE_CONSTANTS(
                 np.asarray(phonon.force_constants), filename=str(temporary), p2s_map=phonon.primitive.p2s_map
             )
-
-
-def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """CSV, whole or not at all; columns as in the first row."""
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.10g}" if isinstance(v, float) else v for k, v in row.items()})

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hint_plugin.data.files import replacing
 from hint_plugin.data.formats.qe_dyn import AMU_RY, RY_PER_BOHR2
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.crystals import CM_PER_THZ
+from hint_plugin.science.phonons.crystals import CM_PER_THZ, supercell_repeats
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -43,7 +43,10 @@ def write_dyn(phonon: Phonopy, stem: Path) -> list[Path]:
     """
     if phonon.force_constants is None:
         raise DataError("dyn files: the Phonopy object has no force constants")
-    grid = _grid(phonon)
+    try:
+        grid = np.array(supercell_repeats(phonon))
+    except DataError as error:
+        raise DataError(f"dyn files: {error}; start from the primitive cell") from error
     stars = _stars(phonon, grid)
     alat = float(np.linalg.norm(phonon.primitive.cell[0]))
     to_cartesian = np.linalg.inv(phonon.primitive.cell).T * alat  # 2 pi / alat
@@ -58,17 +61,6 @@ def write_dyn(phonon: Phonopy, stem: Path) -> list[Path]:
         lines += _diagonalised(star[0] @ to_cartesian, matrices[0], phonon.primitive.masses)
         files.append(_write(stem.with_name(f"{stem.name}{number}"), lines))
     return files
-
-
-def _grid(phonon: Phonopy) -> NDArray[np.int64]:
-    repeats = phonon.supercell.cell @ np.linalg.inv(phonon.primitive.cell)
-    whole = np.rint(np.diag(repeats))
-    if np.abs(repeats - np.diag(whole)).max() > 1e-3 or whole.min() < 1:
-        raise DataError(
-            "dyn files: the supercell is no n1 x n2 x n3 of the primitive cell but "
-            f"{np.rint(repeats).astype(int).tolist()}; start from the primitive cell"
-        )
-    return whole.astype(np.int64)
 
 
 def _stars(phonon: Phonopy, grid: NDArray[np.int64]) -> list[list[NDArray]]:

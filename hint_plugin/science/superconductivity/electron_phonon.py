@@ -40,7 +40,7 @@ from hint_plugin.science.superconductivity.interpolation import (
     on_grid,
     without_translations,
 )
-from hint_plugin.science.superconductivity.units import ENERGY_OF_SQUARE_ROOT
+from hint_plugin.science.units import HBAR
 
 BATCH = 2000  # q points at a time: bounded memory
 
@@ -153,6 +153,6 @@ def mode_couplings(
     strengths = np.einsum("qav,qab,qbv->qv", z.conj(), lam, z, optimize=True).real
     with np.errstate(divide="ignore", invalid="ignore"):
         lambdas = np.where(squares == 0.0, 0.0, strengths / squares)
-    energies = np.sign(squares) * np.sqrt(np.abs(squares)) * ENERGY_OF_SQUARE_ROOT
+    energies = np.sign(squares) * np.sqrt(np.abs(squares)) * HBAR
     share = np.full(len(lam), 1.0 / len(lam)) if weights is None else np.asarray(weights, dtype=float)
     return ModeCouplings(energies, lambdas, share / share.sum())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hint_plugin.data.files import replacing, write_json
+from hint_plugin.data.files import write_csv, write_json
 from hint_plugin.errors import OptionsError
 from hint_plugin.science.superconductivity.figures import plot_tc
 from hint_plugin.science.superconductivity.isotopes import Isotope, isotope_exponent
@@ -85,13 +84,16 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "tc.json", result)
     w, a2f = spectrum.on_grid()
-    _write_csv(
+    below = spectrum.cumulative(w)
+    write_csv(
         folder / "a2f.csv",
-        ("energy_meV", "a2F", "lambda_below"),
-        zip(_MEV * w, a2f, spectrum.cumulative(w), strict=True),
+        [
+            {"energy_meV": e, "a2F": value, "lambda_below": sum_}
+            for e, value, sum_ in zip(_MEV * w, a2f, below, strict=True)
+        ],
     )
     if rows:
-        _write_csv(folder / "gap.csv", tuple(rows[0]), (row.values() for row in rows))
+        write_csv(folder / "gap.csv", rows)
     plot_tc(folder / "tc.png", {case.name: case.spectrum for case in cases}, curve, rows, solved)
     return result
 
@@ -152,10 +154,3 @@ def _curve(spectrum: Spectrum, values: Sequence[float], coulomb: Coulomb) -> lis
         except OptionsError:
             break
     return curve
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(columns)
-        writer.writerows(rows)

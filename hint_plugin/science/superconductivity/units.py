@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 from ase import units
 
 from hint_plugin.errors import OptionsError
-
-ENERGY_OF_SQUARE_ROOT = float(units._hbar / units._e * np.sqrt(units._e * 1e20 / units._amu))
-"""hbar sqrt(eV/A^2/amu) in eV: 0.0647."""
 
 EV = {
     "eV": 1.0,
