@@ -8,7 +8,8 @@ import numpy as np
 
 from hint_plugin.data.files import replacing
 from hint_plugin.data.statistics import Magnitudes, Statistics
-from hint_plugin.errors import DataError, MissingDependencyError
+from hint_plugin.errors import DataError
+from hint_plugin.optional import load
 
 
 def plot_statistics(found: Statistics, folder: str | Path) -> list[Path]:
@@ -18,10 +19,7 @@ def plot_statistics(found: Statistics, folder: str | Path) -> list[Path]:
         MissingDependencyError: matplotlib is not installed.
         DataError: the folder cannot be made.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("plots need matplotlib: pip install 'hint-mlip[plot]'") from error
+    drawing = load("matplotlib.figure", "plot", "plots need matplotlib")
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -46,7 +44,7 @@ def plot_statistics(found: Statistics, folder: str | Path) -> list[Path]:
         ("noise", "noise of a label / eV/A^2", "frames", lambda ax: ax.hist(found.noise, bins=60)),
         ("nearest", "nearest distance / A", "frames", lambda ax: ax.hist(nearest, bins=60)),
     ):
-        figure = Figure(figsize=(5, 3.2), layout="constrained")
+        figure = drawing.Figure(figsize=(5, 3.2), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
         if not axes.patches or not _anything(name, found):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.optional import load
 
 EXACT = 1e-5  # A; programs of plane waves find symmetry within about as much
 
@@ -83,10 +84,4 @@ def _masses(crystal: Atoms) -> dict[str, float]:
 
 
 def _spglib() -> Any:
-    try:
-        import spglib
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"primitive cells need spglib: pip install 'hint-mlip[phonons]' ({error})"
-        ) from None
-    return spglib
+    return load("spglib", "phonons", "primitive cells need spglib")

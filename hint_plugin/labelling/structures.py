@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.errors import EngineError, MissingDependencyError
-
-
-def require(module: str, what: str, install: str) -> None:
-    """Raise MissingDependencyError if a package is not there, without importing it."""
-    if importlib.util.find_spec(module) is None:
-        raise MissingDependencyError(f"{what} needs {module}: pip install {install}")
+from hint_plugin.errors import EngineError
 
 
 def check_structure(atoms: Atoms) -> None:

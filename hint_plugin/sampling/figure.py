@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hint_plugin.data.files import replacing, write_json
-from hint_plugin.errors import MissingDependencyError, OptionsError
+from hint_plugin.errors import OptionsError
+from hint_plugin.optional import load
 from hint_plugin.sampling.methods import Sample
 from hint_plugin.sampling.reduce import fit_reduction
 
@@ -53,11 +54,10 @@ def draw(sample: Sample, path: Path) -> dict[str, Any]:
     ]
     if not panels:
         raise OptionsError("--figure: a random choice has nothing to draw without features")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("--figure needs matplotlib: pip install 'hint-mlip[plot]'") from error
+    load("matplotlib", "plot", "--figure needs matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

@@ -22,7 +22,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.errors import MissingDependencyError, OptionsError
+from hint_plugin.errors import OptionsError
+from hint_plugin.optional import load
 from hint_plugin.sampling.population import Report
 
 Search = Literal["auto", "exact", "approximate"]
@@ -223,10 +224,4 @@ def _add(index: Any, points: _Centred) -> None:
 
 
 def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingDependencyError(
-            "nearest neighbours need faiss: pip install 'hint-mlip[sample]' (or faiss-cpu)"
-        ) from error
-    return faiss
+    return load("faiss", "sample", "nearest neighbours need faiss (faiss-cpu)")

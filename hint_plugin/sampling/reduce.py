@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.optional import load
 
 Scale = Literal["none", "standard"]
 
@@ -78,12 +79,9 @@ def fit_reduction(features: NDArray[np.float32], scale: Scale, pca: int | None, 
         factor = np.where(deviation > 1e-7 * np.abs(mean).max(initial=1e-30), deviation, np.inf)
     if pca is None:
         return Reduction(mean, factor, None, 1.0)
-    try:
-        from sklearn.decomposition import PCA
-    except ImportError as error:
-        raise MissingDependencyError("--pca needs scikit-learn: pip install 'hint-mlip[sample]'") from error
+    decomposition = load("sklearn.decomposition", "sample", "--pca needs scikit-learn")
     solver = "covariance_eigh" if len(sample) > dimension else "full"
-    found = PCA(pca, svd_solver=solver).fit((sample - mean) / factor)
+    found = decomposition.PCA(pca, svd_solver=solver).fit((sample - mean) / factor)
     kept = float(np.nan_to_num(found.explained_variance_ratio_.sum(), nan=1.0))  # all points are the same
     return Reduction(mean, factor, found.components_, kept)
 

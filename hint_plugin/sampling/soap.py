@@ -17,7 +17,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from hint_plugin.errors import MissingDependencyError, OptionsError
+from hint_plugin.errors import OptionsError
+from hint_plugin.optional import load
 
 Average = Literal["inner", "outer", "elements"]
 Compression = Literal["auto", "off", "mu1nu1", "mu2"]
@@ -126,14 +127,9 @@ class SoapFeatures:
         )
 
     def _soap(self, compression: str, periodic: bool) -> Any:
-        try:
-            from dscribe.descriptors import SOAP
-        except ImportError as error:
-            raise MissingDependencyError(
-                "SOAP features need dscribe: pip install 'hint-mlip[sample]'"
-            ) from error
+        descriptors = load("dscribe.descriptors", "sample", "SOAP features need dscribe")
         settings = self.settings
-        return SOAP(
+        return descriptors.SOAP(
             species=[int(z) for z in self.elements],
             r_cut=settings.r_cut,
             n_max=settings.n_max,

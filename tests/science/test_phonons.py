@@ -38,8 +38,15 @@ from hint_plugin.science.phonons.double_well import (
 )
 from hint_plugin.science.phonons.files import default_supercell, read_crystal, write_phonopy
 from hint_plugin.science.phonons.qe import write_dyn
-from hint_plugin.science.phonons.reference import add_born, compare, compare_table, read_reference
+from hint_plugin.science.phonons.reference import (
+    add_born,
+    compare,
+    compare_table,
+    read_reference,
+    with_sum_rule,
+)
 from hint_plugin.science.phonons.relaxation import relax_crystal
+from hint_plugin.science.units import CM_PER_EV, HBAR
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
 FORMATS = Path(__file__).parents[1] / "data" / "formats"
@@ -293,6 +300,24 @@ def test_dyn_files_come_back(palladium_hydride, tmp_path):
     assert found.along.largest < 1e-3 and found.commensurate.largest < 1e-3
     assert found.commensurate.count == 48 and found.commensurate.imaginary == 17
     assert read_crystal(tmp_path / "x.dyn0").get_chemical_formula() == "HPd"
+
+
+def test_the_sum_rule_on_a_reference_that_breaks_it(palladium_hydride):
+    """Gamma: k (1, -1; -1, 1) is nearest to the matrix; L and X stay; the errors are given both ways."""
+    q = [(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5)]
+    free = with_sum_rule(palladium_hydride)
+    before, after = frequencies_at(palladium_hydride, q), frequencies_at(free, q)
+    np.testing.assert_allclose(after[1:], before[1:], atol=1e-6)
+    rows = palladium_hydride.force_constants.reshape(2, 2, -1, 3, 3).sum(axis=2)[:, :, 0, 0]
+    spring = (rows[0, 0] + rows[1, 1] - rows[0, 1] - rows[1, 0]) / 4
+    square = spring * (1 / palladium_hydride.primitive.masses).sum()
+    wanted = -HBAR * np.sqrt(-square) * CM_PER_EV
+    np.testing.assert_allclose(after[0], [wanted] * 3 + [0.0] * 3, atol=0.02)
+    bands = band_structure(free, points=7)
+    _, found = compare(free, bands, palladium_hydride)
+    assert found.commensurate.largest == pytest.approx(abs(before[0] - after[0]).max(), abs=1e-3)
+    assert found.sum_rule is not None and found.sum_rule.largest < 1e-3
+    assert compare(free, bands, free)[1].sum_rule is None
 
 
 def test_dyn_files_want_the_primitive_cell(tmp_path):

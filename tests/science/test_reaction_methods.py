@@ -18,22 +18,17 @@ pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactio
 from reaction_runs import KCAL, hcn, hint
 
 from hint_plugin.data import read_frames, write_frames
-from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
+from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.science.reactions import METHODS, ReactionSettings, find_reaction
 from hint_plugin.science.reactions.limits import TimeUp, at_most
 from hint_plugin.science.reactions.methods import method_of
 from hint_plugin.science.reactions.methods.conversation import Program
-from hint_plugin.science.reactions.methods.needs import need
 
 
 def test_names():
     assert list(METHODS) == ["sella", "reactbench", "paper"]
     with pytest.raises(OptionsError, match="'gsm'; wanted one of sella, reactbench, paper"):
         method_of("gsm")
-    with pytest.raises(
-        MissingDependencyError, match=r"no_such_module: pip install 'hint-mlip\[reactbench\]'"
-    ):
-        need("reactbench", "no_such_module", "json")
 
 
 # pysisyphus

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from hint_plugin.data.extxyz import DEFAULT_KEYS, write_label
 from hint_plugin.data.label import HessianLabel
-from hint_plugin.errors import DataError, LabelError, MissingDependencyError
+from hint_plugin.errors import DataError, LabelError
 
 # what parsers raise on a damaged file, depending on where it breaks off
 READ_ERRORS = (
@@ -50,21 +49,6 @@ def reading(path: str | Path, frame: int | str | None = None, wanted: str = "") 
         expected = f"; wanted {wanted}" if wanted else ""
         raise DataError(
             f"{path}{place}: cannot be read ({said}){expected}. Is it truncated, or of another format?"
-        ) from error
-
-
-def need(package: str, extra: str, path: str | Path) -> Any:
-    """An optional package.
-
-    Raises:
-        MissingDependencyError: it is not installed; with the extra that brings it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{path}: reading it needs {package.partition('.')[0]}. Install it with "
-            f"pip install 'hint-mlip[{extra}]'"
         ) from error
 
 

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.formats.common import labelled, need, reading
+from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.optional import load
 
 ENVIRONMENTS = ("vacuum", "thf", "toluene", "water")
 _COLUMNS = ("atomic_numbers", "positions", "energy", "forces", "hessian", "label")
@@ -74,7 +75,7 @@ def _tables(path: Path) -> dict[str, list[Path]]:
 
 
 def _rows(file: Path, environment: str | None) -> Iterator[Atoms]:
-    arrow = need("pyarrow", "formats", file)
+    arrow = load("pyarrow", "formats", f"{file} needs pyarrow")
     number = 0
     with reading(file):
         source = arrow.memory_map(str(file))

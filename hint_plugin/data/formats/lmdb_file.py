@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hint_plugin.data.formats.common import need
 from hint_plugin.errors import DataError
+from hint_plugin.optional import load
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def open_lmdb(path: Path) -> Iterator[Any]:
         DataError: no LMDB, or truncated.
         MissingDependencyError: lmdb is not installed.
     """
-    lmdb = need("lmdb", "formats", path)
+    lmdb = load("lmdb", "formats", f"{path} needs lmdb")
     data = path / "data.mdb" if path.is_dir() else path
     if not data.is_file():
         raise DataError(f"{path}: no such file, or a folder without data.mdb")

@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.formats.common import labelled, need, reading
+from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.phonopy_search import Sources, find_sources, recognise
 from hint_plugin.data.formats.phonopy_writer import write
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.errors import DataError
+from hint_plugin.optional import load
 
 __all__ = ["read", "recognise", "write"]
 
@@ -55,7 +56,7 @@ def read(
         DataError: no force constants and no forces, no structure, or damaged.
         MissingDependencyError: phonopy is not installed.
     """
-    need("phonopy", "phonons", path)
+    load("phonopy", "phonons", f"{path} needs phonopy")
     sources = find_sources(path)
     if sources.structure is not None and sources.structure.name.startswith("SPOSCAR"):
         yield _from_sposcar(sources)

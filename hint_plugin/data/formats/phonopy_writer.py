@@ -14,8 +14,9 @@ from ase import Atoms
 
 from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.files import replacing
-from hint_plugin.data.formats.common import need, reading
+from hint_plugin.data.formats.common import reading
 from hint_plugin.errors import DataError
+from hint_plugin.optional import load
 
 
 def write(path: Path, frames: Iterable[Atoms], *, symmetry_precision: float = 1e-5) -> int:
@@ -38,7 +39,7 @@ def write(path: Path, frames: Iterable[Atoms], *, symmetry_precision: float = 1e
         DataError: no or several frames, not periodic in three directions, no full label, the folder exists.
         MissingDependencyError: phonopy is not installed.
     """
-    need("phonopy", "phonons", path)
+    load("phonopy", "phonons", f"{path} needs phonopy")
     atoms = _only(path, frames)
     label = read_label(atoms, source=path, frame=0)
     if not atoms.pbc.all():

@@ -18,8 +18,9 @@ from typing import IO, Any
 
 from ase import Atoms
 
-from hint_plugin.data.formats.common import labelled, need, reading
+from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.errors import DataError
+from hint_plugin.optional import load
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
@@ -75,7 +76,7 @@ def _hessian(path: Path) -> Any:
     with reading(path), _open(path) as handle:
         if not any(b"<dynmat>" in line for line in handle):
             return None
-    need("phonopy", "phonons", path)
+    load("phonopy", "phonons", f"{path} needs phonopy")
     from phonopy.interface.vasp import Vasprun
 
     with reading(path, 0, "the Hessian of vasprun.xml"), _open(path) as handle:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling.engine import ByDifferences, SinglePoint
 from hint_plugin.labelling.options import option
-from hint_plugin.labelling.structures import charge_and_multiplicity, check_structure, require
+from hint_plugin.labelling.structures import charge_and_multiplicity, check_structure
+from hint_plugin.optional import check
 
 PRESETS = {"transition1x": ("wb97x", "6-31g(d)")}
 
@@ -67,7 +68,7 @@ class PySCF:
     @classmethod
     def check(cls, options: PySCFOptions) -> None:
         """Raises MissingDependencyError without PySCF."""
-        require("pyscf", "the engine pyscf", "'hint-mlip[dft]'")
+        check("the engine pyscf", "'hint-mlip[dft]'", "pyscf")
 
     def provenance(self) -> dict[str, Any]:
         """Names, version, functional, basis, grid, convergence."""

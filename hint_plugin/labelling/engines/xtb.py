@@ -19,7 +19,8 @@ from ase import Atoms
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling.engine import Prepared
 from hint_plugin.labelling.options import option
-from hint_plugin.labelling.structures import charge_and_multiplicity, check_structure, require
+from hint_plugin.labelling.structures import charge_and_multiplicity, check_structure
+from hint_plugin.optional import check
 
 LARGEST_NUMBER = 86  # both methods are parametrised up to radon
 _PACKAGES = {"tblite": ("tblite", "'hint-mlip[label]'"), "xtb": ("xtb", "xtb")}
@@ -59,7 +60,7 @@ class XTB:
     def check(cls, options: XTBOptions) -> None:
         """Raises MissingDependencyError without the back end's package."""
         module, install = _PACKAGES[options.backend]
-        require(module, cls.method, install)
+        check(cls.method, install, module)
 
     def provenance(self) -> dict[str, Any]:
         """Names, version, accuracy and step."""

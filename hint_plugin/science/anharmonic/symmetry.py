@@ -13,7 +13,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.errors import DataError, MissingDependencyError
+from hint_plugin.errors import DataError
+from hint_plugin.optional import load
 from hint_plugin.science.anharmonic.force_constants import AXES, ForceConstants
 
 PRECISION = 1e-5  # A
@@ -137,12 +138,7 @@ def symmetrised(constants: ForceConstants, precision: float = PRECISION) -> Forc
 
 
 def _operations(atoms: Atoms, precision: float) -> tuple[NDArray, NDArray]:
-    try:
-        import spglib
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the symmetry of a crystal needs spglib: pip install 'hint-mlip[sscha]' ({error})"
-        ) from None
+    spglib = load("spglib", "sscha", "the symmetry of a crystal needs spglib")
     kinds = np.unique(np.stack([atoms.numbers, atoms.get_masses()], axis=1), axis=0, return_inverse=True)[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -20,7 +20,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.optional import load
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
 
 FORCE_TOLERANCE = 0.01
@@ -140,15 +141,10 @@ def _run(
     """Move `atoms`; how many steps were taken, and why they did not suffice ("" if they did)."""
     if len(atoms) == 1:
         return 0, ""
-    try:
-        from sella import Sella
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"optimising needs Sella: pip install 'hint-mlip[reactions]' ({error})"
-        ) from None
+    sella = load("sella", "reactions", "optimising needs Sella")
     start, taken, force = atoms.positions.copy(), 0, float("inf")
     with _quiet():
-        search = Sella(
+        search = sella.Sella(
             atoms,
             order=int(saddle),
             internal=len(atoms) > 2,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.optional import load
 from hint_plugin.science.phonons.crystals import CM_PER_THZ, quiet
 
 if TYPE_CHECKING:
@@ -96,12 +97,7 @@ def band_path(phonon: Phonopy, points: int = 51) -> BandPath:
     """
     if points < 2:
         raise OptionsError(f"{points} points to a segment of the path; wanted 2 or more")
-    try:
-        import seekpath
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the path of the bands needs seekpath: pip install 'hint-mlip[phonons]' ({error})"
-        ) from None
+    seekpath = load("seekpath", "phonons", "the path of the bands needs seekpath")
     cell = phonon.primitive
     with quiet():
         found = seekpath.get_path_orig_cell(

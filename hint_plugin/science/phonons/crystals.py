@@ -12,7 +12,8 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.optional import load
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -27,13 +28,7 @@ _SAME_PLACE = 1e-2  # A, of an atom of a supercell found again
 
 def need_phonopy() -> Any:
     """The package. Raises MissingDependencyError with the extra that brings it."""
-    try:
-        import phonopy
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"phonons need phonopy: pip install 'hint-mlip[phonons]' ({error})"
-        ) from None
-    return phonopy
+    return load("phonopy", "phonons", "phonons need phonopy")
 
 
 def supercell_matrix(supercell: Supercell) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.errors import MissingDependencyError
+from hint_plugin.optional import load
 
 
 def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms]:
@@ -20,12 +20,7 @@ def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms
     Raises:
         MissingDependencyError: geodesic-interpolate is not installed.
     """
-    try:
-        from geodesic_interpolate import Geodesic, redistribute
-    except ImportError:
-        raise MissingDependencyError(
-            "paths need geodesic-interpolate: pip install 'hint-mlip[reactions]'"
-        ) from None
+    package = load("geodesic_interpolate", "reactions", "paths need geodesic-interpolate")
     logger = logging.getLogger("geodesic_interpolate")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -33,8 +28,8 @@ def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             symbols = reactant.get_chemical_symbols()
-            raw = redistribute(symbols, [reactant.positions, product.positions], images, tol=5e-3)
-            geodesic = Geodesic(symbols, raw, 1.7, threshold=3.0, friction=1e-3)
+            raw = package.redistribute(symbols, [reactant.positions, product.positions], images, tol=5e-3)
+            geodesic = package.Geodesic(symbols, raw, 1.7, threshold=3.0, friction=1e-3)
             geodesic.smooth(tol=2e-3, max_iter=15)
     finally:
         logger.setLevel(level)

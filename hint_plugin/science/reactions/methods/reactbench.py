@@ -16,12 +16,12 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.errors import EngineError
+from hint_plugin.optional import check
 from hint_plugin.science.molecules import Stationary
 from hint_plugin.science.molecules.modes import largest_force, normal_modes
 from hint_plugin.science.reactions.irc import Path
 from hint_plugin.science.reactions.methods.conversation import Program
 from hint_plugin.science.reactions.methods.method import Guess
-from hint_plugin.science.reactions.methods.needs import need
 from hint_plugin.science.reactions.settings import ReactionSettings, Say
 
 NODES, STRING_CYCLES, SADDLE_CYCLES = 9, 50, 50
@@ -50,8 +50,8 @@ class ReactBench:
     @classmethod
     def check(cls) -> None:
         """Raises MissingDependencyError without pysisyphus, or Sella for the ends."""
-        need("reactions", "sella")
-        need("reactbench", "pysisyphus")
+        check("this method", "'hint-mlip[reactions]'", "sella")
+        check("this method", "'hint-mlip[reactbench]'", "pysisyphus")
 
     def path(self, reactant: Atoms, product: Atoms) -> Guess:
         """A string that grows from both ends; its top lies between its images."""

@@ -12,11 +12,11 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.errors import EngineError, HintError
+from hint_plugin.optional import check
 from hint_plugin.science.molecules import Stationary, optimize
 from hint_plugin.science.reactions.irc import Path, follow
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS
 from hint_plugin.science.reactions.methods.method import Guess
-from hint_plugin.science.reactions.methods.needs import need
 from hint_plugin.science.reactions.paths import interpolate
 from hint_plugin.science.reactions.settings import ReactionSettings, Say
 
@@ -40,7 +40,7 @@ class Sella:
     @classmethod
     def check(cls) -> None:
         """Raises MissingDependencyError without Sella or geodesic-interpolate."""
-        need("reactions", "sella", "geodesic_interpolate")
+        check("this method", "'hint-mlip[reactions]'", "sella", "geodesic_interpolate")
 
     def path(self, reactant: Atoms, product: Atoms) -> Guess:
         """Geodesic; the highest images inside it are tried, as neighbours may lie in another valley."""
