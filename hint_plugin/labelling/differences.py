@@ -111,7 +111,7 @@ def translation_noise(matrix: NDArray) -> float:
 
 
 def rows_from_products(products: NDArray, columns: NDArray) -> DifferenceHessian:
-    """Rows H[A, :] [3m, 3N] from the products H e_c [3m, N, 3] with the unit vectors of A's coordinates.
+    """Rows H[A, :], [3m, 3N], from the products H e_c, [3m, N, 3], with the unit vectors of A's coordinates.
 
     The block H_AA, known twice, is symmetrised; its asymmetry gives the noise.
 

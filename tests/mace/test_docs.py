@@ -1,11 +1,39 @@
 """The pages on training say what the options are."""
 
 import re
+import shlex
 from pathlib import Path
+
+import pytest
 
 from hint_plugin.mace.options import _ARGUMENTS, BASE_LOSSES, LOSSES, HintOptions
 
 DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+def trainings():
+    """(page, command line) of each whole `mace_run_train` in a block of code."""
+    for page in PAGES:
+        text = re.sub(r"\\\n\s*", " ", page.read_text())
+        for line in re.findall(r"^ {4}(?:\$ )?(mace_run_train .*)$", text, re.M):
+            if "\u2502" not in line:  # a drawing
+                yield page.name, line
+
+
+@pytest.mark.parametrize(("page", "line"), list(trainings()))
+def test_command_lines_of_trainings_parse(page, line, monkeypatch):
+    """By MACE's own parser, with what the hook adds to it."""
+    from mace.tools import build_default_arg_parser
+
+    words = [word for word in shlex.split(line)[1:] if word != "..."]  # the reader's own options
+    if "--name" not in words:
+        words += ["--name", "any"]
+    build_default_arg_parser().parse_args(words)
+
+
+def test_the_trainings_are_found():
+    assert {"README.md", "getting-started.md", "training-mace.md"} <= {page for page, _ in trainings()}
 
 
 def test_every_option_is_documented_with_its_default():

@@ -40,6 +40,27 @@ def test_expectation_is_the_mean_of_the_squared_elements(kind):
     assert float(loss_of(dh, v)) == pytest.approx(float(single.mean()))
 
 
+def test_variances_are_those_of_the_theory_page():
+    """docs/theory.md: of the estimate from one probe, n = 3N, A = dH^T dH."""
+    dh, n = errors(), 3 * N
+    a = dh.T @ dh
+    squares, trace = float(a.square().sum()), float(a.trace())
+    diagonal = float(a.diagonal().square().sum())
+    wanted = {
+        ProbeKind.RADEMACHER: 2 / n**4 * (squares - diagonal),
+        ProbeKind.GAUSSIAN: 2 / (n**3 * (n + 2)) * (squares - trace**2 / n),
+        ProbeKind.COLUMN: (diagonal - trace**2 / n) / n**3,
+    }
+    count = 20000
+    owner = torch.arange(count).repeat_interleave(N)
+    for kind, variance in wanted.items():
+        v = draw_probes(kind, count, N, structure_generator(1, 0, 0), dtype=torch.float64)
+        product = (v.reshape(count, -1) @ dh).reshape(1, -1, 3)
+        loss = HessianLoss(clip=None)
+        found = loss.per_structure(product, torch.zeros_like(product), v.reshape(1, -1, 3), owner, count)
+        assert float(found.var()) == pytest.approx(variance, rel=0.06), kind
+
+
 def test_all_columns_give_it_exactly():
     dh = errors()
     v = torch.eye(3 * N, dtype=torch.float64).reshape(-1, N, 3)

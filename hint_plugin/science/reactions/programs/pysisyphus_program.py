@@ -10,7 +10,7 @@ Jobs come as lines of JSON on standard input, and lines of JSON on standard outp
 | it, when it is loaded | {"ready": true} |
 | they | {"job": a name in JOBS, ...: arguments of that function} |
 | it, as often as it needs | {"positions": [3N], "hessian": true or false} |
-| they | {"energy": E, "forces": [3N], "hessian": [3N][3N] if it was asked for} |
+| they | {"energy": E, "forces": [3N], "hessian": [3N, 3N] if it was asked for} |
 | it, at the end of the job | {"done": result} or {"failed": why} |
 | they hang up | it removes the folder and ends |
 
@@ -90,7 +90,7 @@ def _geometry(symbols: list[str], positions: Any, calculator: Any, kind: str, **
 
 
 def string(calculator: Any, symbols: list[str], ends: Any, nodes: int, cycles: int) -> dict[str, Any]:
-    """Growing string with a climbing image: images [K][3N], energies, and its top between the images."""
+    """Growing string with a climbing image: images [K, 3N], energies, and its top between the images."""
     from pysisyphus.constants import AU2EV, BOHR2ANG
     from pysisyphus.cos.GrowingString import GrowingString
     from pysisyphus.optimizers.StringOptimizer import StringOptimizer
