@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.outputs import a_folder
 from hint_plugin.cli.phonons import Structure
 from hint_plugin.cli.potential_options import Json
 
@@ -26,7 +27,9 @@ class Smearing(str, Enum):
 def anharmonic(
     structure: Structure,
     pseudo: Annotated[Path, typer.Option(help="Folder of pseudopotentials, .upf.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the inputs.")] = Path("dft"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", callback=a_folder, help="Folder of the inputs.")
+    ] = Path("dft"),
     q_grid: Annotated[Grid, typer.Option(help="q points of ph.x: the Hessian's supercell.")] = (2, 2, 2),
     k_grid: Annotated[Grid, typer.Option(help="k points, dense: electron-phonon matrices.")] = (12, 12, 12),
     k_grid_dft: Annotated[Grid, typer.Option(help="k points: ground state, ph.x.")] = (6, 6, 6),

@@ -5,6 +5,7 @@ runs. A verb's module defines one plain function with Typer annotations. Errors 
 raised as `HintError`, anywhere below, and become one line here.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -23,6 +24,12 @@ EXIT_PROBLEMS = 1  # what a verb was to look for has been found: dataset check, 
 EXIT_ERROR = 2  # what argument errors exit with, too
 EXIT_SOME_FAILED = 3  # what could not be done is told, the rest is done
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE),
+}
+"""Errors of disks, permissions and names: not bugs, whoever meets them."""
 
 FIRST_STEPS = """\
 HINT: Hessian-informed training of interatomic potentials.
@@ -234,8 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `hint` script.
 
     Exits 0 on success, 1 where `dataset check` or `doctor` find something wrong, 2 on a `HintError` or a
-    wrong argument, 3 where a part failed, 130 when interrupted. Other exceptions are bugs and keep their
-    traceback.
+    wrong argument or what the machine refuses (disk full, no permission), 3 where a part failed, 130 when
+    interrupted. Other exceptions are bugs and keep their traceback.
 
     Args:
         arguments: what follows `hint` on the command line; taken from `sys.argv` by default.
@@ -251,11 +258,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(error, InterruptedRunError):
             typer.echo(str(error), err=True)
             sys.exit(EXIT_INTERRUPTED)
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(EXIT_ERROR)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE or os.environ.get("HINT_DEBUG", "") not in ("", "0"):
+            raise
+        _fail(f"{error.filename or 'a file'}: {error.strerror}. Choose another place, or put this one right")
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _fail(message: str) -> None:
+    typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
+    sys.exit(EXIT_ERROR)
 
 
 if __name__ == "__main__":

@@ -58,14 +58,15 @@ def compare_thermo(
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_csv, write_json
+    from hint_plugin.data.patterns import expand
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules.comparison import compare_thermochemistry, mean_errors
 
+    inputs = expand(inputs)
     calculator = make_calculator(model, None, None, device)
     source = source_of_hessians(
         None, reference, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
     )
-    output.mkdir(parents=True, exist_ok=True)
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = source(atoms, say)
@@ -79,17 +80,13 @@ def compare_thermo(
             multiplicity=charge_and_multiplicity(atoms, charge, spin)[1],
         )
 
-    batch = each_molecule(inputs, source.calculator, work)
+    batch = each_molecule(inputs, source.calculator, work, output)
     rows = mean_errors(batch.results)
-    write_json(
-        output / "compare-thermo.json",
-        {
-            "provenance": run_provenance(inputs, model, source.calculator),
-            "mean_absolute_errors": rows,
-            "results": batch.results,
-            "failures": batch.failures,
-        },
-    )
+    about = {
+        "provenance": run_provenance(inputs, model, source.calculator),
+        "mean_absolute_errors": rows,
+    }
+    write_json(output / "compare-thermo.json", about | batch.as_dict())
     write_csv(output / "compare-thermo.csv", rows, COLUMNS.split())
     if not json_ and rows:
         table = [
@@ -106,7 +103,7 @@ def compare_thermo(
         heads = ("of", "on its", "done + not", "G - E", "ZPE", "T S", "cm^-1")
         show(heads, table, left=2, title="mean absolute errors, meV")
         typer.echo(f"written to {output}")
-    batch.finish(json_, {"mean_absolute_errors": rows})
+    batch.finish(json_, about)
 
 
 def _meV(value: float | None) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from hint_plugin.cli.app import EXIT_PROBLEMS
+from hint_plugin.cli.outputs import a_file, a_folder, can_be_written
 from hint_plugin.cli.progress import StatusLine
-from hint_plugin.errors import OptionsError
+from hint_plugin.errors import DataError, OptionsError
 
 dataset = typer.Typer(
     help="Convert, merge, split, describe and check data sets.",
@@ -56,7 +57,12 @@ Seed = Annotated[int, typer.Option(min=0, help="Of all random choices.")]
 @dataset.command()
 def convert(
     inputs: Inputs,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new file; with shards, or a folder.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", callback=can_be_written, help="The new file; with shards, or a folder."
+        ),
+    ],
     source_format: Annotated[
         str | None, typer.Option("--from", help="Format of IN, where its name and content do not tell.")
     ] = None,
@@ -84,6 +90,7 @@ def convert(
     """Write frames of any format as extxyz, as a store (HDF5, whole or in shards), or for another program."""
     from hint_plugin.data.conversion import convert as run
 
+    inputs = _files(inputs, output)
     if frames_per_shard is None:
         _refuse(output, overwrite)
     elif output.suffix.lower() in (".xyz", ".extxyz"):
@@ -111,13 +118,17 @@ def convert(
         "bytes": done.bytes,
         "projected": done.projected,
     }
+    _record(output, "convert", summary, inputs)
     _say(summary, f"{words}\nwritten to {_names(done.files)}", json_)
 
 
 @dataset.command()
 def merge(
     inputs: Inputs,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new store, .h5.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", callback=a_file, help="The new store, .h5."),
+    ],
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
     overwrite: Overwrite = False,
@@ -129,12 +140,14 @@ def merge(
 
     if file_kind(output) != "hdf5":
         raise OptionsError(f"{output}: merge writes a store, .h5. For text use hint dataset convert")
+    inputs = _files(inputs, output)
     _refuse(output, overwrite)
     with _Progress("merging") as progress:
         counts = run(inputs, output, progress, **_store_options(output, hessian_dtype, compression))
     total, size = sum(counts.values()), output.stat().st_size
     lines = [f"{count:>10}  {name}" for name, count in counts.items()]
     summary = {"frames": total, "inputs": counts, "files": [str(output)], "bytes": size}
+    _record(output, "merge", summary, inputs)
     _say(
         summary, "\n".join([*lines, f"{total:>10}  frames, {size / 1e6:.1f} MB, written to {output}"]), json_
     )
@@ -143,7 +156,10 @@ def merge(
 @dataset.command()
 def split(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file, folder of shards, or pattern.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the parts.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", callback=can_be_written, help="The folder of the parts."),
+    ],
     fractions: Annotated[
         tuple[float, float, float],
         typer.Option(help="Of train, valid and test; 0 leaves one out."),
@@ -169,7 +185,10 @@ def split(
     from hint_plugin.data.hdf5 import SUFFIXES
     from hint_plugin.data.shards import is_sharded
 
-    if shards is not None or frames_per_shard is not None:
+    is_cut = shards is not None or frames_per_shard is not None
+    if not is_cut or output.suffix.lower() not in SUFFIXES:
+        a_folder(output)
+    if is_cut:
         if by or (shards is not None and frames_per_shard is not None):
             raise OptionsError("one of --by, --shards and --frames-per-shard; wanted only one of them")
         options = _store_options(output, hessian_dtype, compression, shards=True)
@@ -198,15 +217,22 @@ def split(
         "overlap": {respect: dict(pairs) for respect, pairs in done.overlap.items()},
         "files": dict(done.files),
     }
+    _record(output, "split", summary, [source])
     _say(summary, "" if json_ else _split_in_words(done), json_)
 
 
 @dataset.command()
 def stats(
     inputs: Inputs,
-    plots: Annotated[Path | None, typer.Option(help="A folder for histograms (PNG).")] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(callback=a_folder, help="A folder for histograms (PNG) and stats.json."),
+    ] = None,
     mace_statistics: Annotated[
-        Path | None, typer.Option(help="Write what mace_run_train --statistics_file reads.", metavar="JSON")
+        Path | None,
+        typer.Option(
+            callback=a_file, help="Write what mace_run_train --statistics_file reads.", metavar="JSON"
+        ),
     ] = None,
     r_max: Annotated[
         float, typer.Option("--r-max", help="Cutoff of the model, A, for --mace-statistics.")
@@ -214,9 +240,13 @@ def stats(
     json_: Json = False,
 ) -> None:
     """Sizes, elements, labels, energies, forces, Hessians, noise, distances."""
+    from hint_plugin.cli.outputs import record
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data import iter_frames
+    from hint_plugin.data.patterns import expand
     from hint_plugin.data.statistics import gather
 
+    inputs = expand(inputs)
     for_mace: Any = None
     if mace_statistics is not None:
         from hint_plugin.mace.statistics import MaceStatistics
@@ -236,6 +266,8 @@ def stats(
     with _Progress("reading") as progress:
         found = gather(frames())
     summary = found.to_dict() | {"inputs": [str(path) for path in inputs]}
+    if not summary["frames"]:
+        raise DataError(f"{', '.join(map(str, inputs))}: no frames")
     words = ""
     if plots is not None:
         from hint_plugin.data.statistics_plots import plot_statistics
@@ -246,6 +278,12 @@ def stats(
     if mace_statistics is not None:
         summary["mace_statistics"] = for_mace.write(mace_statistics)
         words = "\n".join(filter(None, [words, f"written: {mace_statistics}, for a cutoff of {r_max:g} A"]))
+    if json_ or plots is not None or mace_statistics is not None:  # hashes take time
+        summary["provenance"] = run_provenance(inputs)
+    if plots is not None:
+        record(plots, "stats", summary)
+    if mace_statistics is not None:
+        record(mace_statistics, "stats", summary)
     if not json_:
         from hint_plugin.cli.dataset_tables import print_statistics
 
@@ -274,8 +312,11 @@ def check(
     Exit status: 0 nothing is wrong, 1 something is, 2 the command itself is wrong.
     """
     from hint_plugin.cli.dataset_tables import audit_in_words
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.audit import LEAKAGE, audit
+    from hint_plugin.data.patterns import expand
 
+    expand(inputs)  # what is not there is an error of the command, not of the data
     respects = [name for name in against.replace(",", " ").split() if name]
     if unknown := set(respects) - set(LEAKAGE):
         raise OptionsError(f"--against {sorted(unknown)[0]}: wanted some of {', '.join(LEAKAGE)}")
@@ -298,6 +339,8 @@ def check(
         ],
         "leakage": found.leakage,
     }
+    if json_:
+        summary["provenance"] = run_provenance(inputs)
     _say(summary, "" if json_ else audit_in_words(found, respects, show or None), json_)
     if wrong:
         raise typer.Exit(EXIT_PROBLEMS)
@@ -322,12 +365,9 @@ def _cut(
 
     with _Progress("cutting") as progress:
         files = [str(path) for path in write_shards(output, frames(), frames_per_shard=sizes, **options)]
-    count = progress.done
-    _say(
-        {"frames": count, "files": files},
-        f"{count} frames in {len(files)} shards\nwritten to {_names(files)}",
-        json_,
-    )
+    summary = {"frames": progress.done, "files": files}
+    _record(output, "split", summary, [source])
+    _say(summary, f"{progress.done} frames in {len(files)} shards\nwritten to {_names(files)}", json_)
 
 
 def _split_in_words(done: Any) -> str:
@@ -348,6 +388,25 @@ def _split_in_words(done: Any) -> str:
 def _refuse(output: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
         raise OptionsError(f"{output} exists. Choose another name, or replace it with --overwrite")
+
+
+def _files(inputs: list[Path], output: Path) -> list[Path]:
+    """The inputs, patterns expanded. Raises OptionsError if a pattern has the output among them."""
+    from hint_plugin.data.patterns import expand
+
+    found = expand(inputs)
+    if output not in inputs and output.exists() and any(path.samefile(output) for path in found):
+        raise OptionsError(f"{output} is output, and one of the files that a pattern matches. Name it apart")
+    return found
+
+
+def _record(output: Path, verb: str, summary: dict[str, Any], inputs: list[Path]) -> None:
+    """Add the provenance, and keep all beside the output."""
+    from hint_plugin.cli.outputs import record
+    from hint_plugin.cli.provenance import run_provenance
+
+    summary["provenance"] = run_provenance(inputs)
+    record(output, verb, summary)
 
 
 def _store_options(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from hint_plugin.cli.potential_options import Folder
+
 
 def evaluate(
     model: Annotated[
@@ -14,15 +16,15 @@ def evaluate(
             "use only those you trust."
         ),
     ],
-    data: Annotated[list[Path], typer.Argument(help="Labelled structures, .xyz/.extxyz or .h5/.hdf5.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
-        "evaluation"
-    ),
+    data: Annotated[
+        list[Path], typer.Argument(metavar="DATA...", help="Labelled: .xyz, .h5, 'parts/*.xyz', ...")
+    ],
+    output: Folder = Path("evaluation"),
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64; the model's own if not given.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Structures in one forward pass, at most.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Structures in one forward pass, at most.")] = 16,
     head: Annotated[str | None, typer.Option(help="Head of a multihead model.")] = None,
     max_hessians: Annotated[
         int | None, typer.Option(help="Hessians of so many labelled frames, evenly spread; all if not given.")
@@ -40,15 +42,13 @@ def evaluate(
 
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.core.memory import keep_freed_memory
-    from hint_plugin.errors import DataError
+    from hint_plugin.data.patterns import expand
     from hint_plugin.export.predictors import load_predictor
     from hint_plugin.science.evaluation import evaluate as run
     from hint_plugin.science.references import FrameFile
     from hint_plugin.science.report import summary_tables
 
-    for path in data:
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
+    data = expand(data)
     keep_freed_memory()
     predictor = load_predictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
     settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from hint_plugin.cli.outputs import a_file
+
 
 def export(
     checkpoint: Annotated[
@@ -15,7 +17,12 @@ def export(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The artifact. [default: CHECKPOINT's name .hint.pt]"),
+        typer.Option(
+            "--output",
+            "-o",
+            callback=a_file,
+            help="The artifact. [default: CHECKPOINT's name .hint.pt]",
+        ),
     ] = None,
     head: Annotated[str | None, typer.Option(help="Head of a multihead model.")] = None,
     dtype: Annotated[
@@ -34,7 +41,8 @@ def export(
         ),
     ] = False,
     check: Annotated[
-        list[Path] | None, typer.Option(help="Compare artifact and checkpoint on these structures as well.")
+        list[Path] | None,
+        typer.Option(help="Compare artifact and checkpoint on these structures, too; repeatable."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print what is written as JSON.")] = False,
 ) -> None:
@@ -45,11 +53,12 @@ def export(
     import json
 
     from hint_plugin.data import read_frames
+    from hint_plugin.data.patterns import expand
     from hint_plugin.export.checkpoint import compiled_path
     from hint_plugin.export.checkpoint import export as run
 
     output = output or checkpoint.with_suffix(".hint.pt")
-    frames = [atoms for path in check or [] for atoms in read_frames(path)]
+    frames = [atoms for path in expand(check or []) for atoms in read_frames(path)]
     unified = output.with_name(output.name.removesuffix(".pt").removesuffix(".hint") + ".mliap")
     if mliap:  # first: it refuses what is no AlphaNet
         from lammps_pair.mliap import write_mliap

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.outputs import a_file
 from hint_plugin.cli.potential_options import (
     Charge,
     Device,
@@ -22,7 +23,12 @@ def hessian(
     inputs: Inputs,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The structures with energy, forces and Hessian, .xyz or .h5."),
+        typer.Option(
+            "--output",
+            "-o",
+            callback=a_file,
+            help="The structures with energy, forces and Hessian, .xyz or .h5.",
+        ),
     ],
     model: Model = None,
     engine: Engine = None,
@@ -35,17 +41,20 @@ def hessian(
     """Compute Hessians (eV/A^2), and say what their spectra look like.
 
     The output is a file of labels as `hint label` writes it: `hint vibrations` and `hint thermo` read it, and
-    trainings do. For many structures on many cores take `hint label`.
+    trainings do. Beside it, OUT.json has the spectra. For many structures on many cores take `hint label`.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
     from hint_plugin.cli.molecules import Computed, each_molecule
+    from hint_plugin.cli.outputs import check_file, record
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
     from hint_plugin.data import HessianLabel, LabelKeys, write_frames, write_label
-    from hint_plugin.data.formats import for_writing
+    from hint_plugin.data.patterns import expand
     from hint_plugin.science.molecules import normal_modes
 
-    for_writing(output)
+    inputs = expand(inputs)
+    check_file(output, inputs)
     source = Computed(make_calculator(model, engine, engine_option, device, charge, spin), False, False)
     keys, written = LabelKeys(), []
 
@@ -61,8 +70,11 @@ def hessian(
         return {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
 
     batch = each_molecule(inputs, source.calculator, work)
+    about: dict[str, Any] = {"provenance": run_provenance(inputs, model, source.calculator), "output": None}
     if written:
         write_frames(output, written)
+        about["output"] = str(output)
+        record(output, "hessian", about | batch.as_dict())
     if not json_ and batch.results:
         rows = []
         for row in batch.results:
@@ -71,4 +83,4 @@ def hessian(
             rows.append((row["name"], *numbers, f"{nu[0]:.1f}", f"{nu[-1]:.1f}"))
         show(("molecule", "E, eV", "force, eV/A", "imaginary", "lowest, cm^-1", "highest"), rows)
         typer.echo(f"written to {output}")
-    batch.finish(json_, {"output": str(output)} if written else None)
+    batch.finish(json_, about)

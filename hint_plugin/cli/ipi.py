@@ -50,13 +50,14 @@ def ipi(
     fmax: Annotated[
         float, typer.Option(help="scp: eV/A, relax the template until no force is larger; 0: do not.")
     ] = 1e-4,
+    json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run exported potentials in i-PI, or prepare its self-consistent phonons."""
     import ipi_driver
     from hint_plugin.errors import MissingDependencyError, OptionsError
 
     if action is Action.path:
-        typer.echo(ipi_driver.path())
+        _say({"path": str(ipi_driver.path())}, str(ipi_driver.path()), json_)
         return
     if not model or template is None:
         raise OptionsError(f"hint ipi {action.value} needs --model and --template")
@@ -68,13 +69,19 @@ def ipi(
         ) from error
     driver = HintDriver(str(template), ";".join(map(str, model)), device, dtype, threshold)
     if action is Action.scp:
-        _prepare_phonons(driver, fmax)
+        _prepare_phonons(driver, fmax, json_)
     else:
-        _be_client(driver, address, port, prefix, wait, reconnect)
+        _be_client(driver, address, port, prefix, wait, reconnect, json_)
 
 
 def _be_client(
-    driver: Any, address: str, port: int | None, prefix: str, wait: float, reconnect: float
+    driver: Any,
+    address: str,
+    port: int | None,
+    prefix: str,
+    wait: float,
+    reconnect: float,
+    json_: bool,
 ) -> None:
     import signal
 
@@ -82,22 +89,23 @@ def _be_client(
 
     # ends by an exception, which closes the connection in order: i-PI goes on with another client
     signal.signal(signal.SIGTERM, _terminated)
-    typer.echo(f"waiting for i-PI at {prefix + address if port is None else f'{address}:{port}'}")
+    where = prefix + address if port is None else f"{address}:{port}"
+    typer.echo(f"waiting for i-PI at {where}", err=json_)
     seconds = wait
     while True:
         connection = client.wait_for_server(lambda: client.connect(address, port, prefix), seconds)
-        typer.echo("connected")
+        typer.echo("connected", err=json_)
         try:
             done = client.serve(connection, driver)
         except client.ServerLostError as error:
             if reconnect <= 0:
                 raise
-            typer.echo(f"{error}; waiting {reconnect:g} s for it to come back")
+            typer.echo(f"{error}; waiting {reconnect:g} s for it to come back", err=json_)
             seconds = reconnect
             continue
         finally:
             connection.sock.close()
-        typer.echo(f"i-PI is done: {done} structures evaluated")
+        _say({"address": where, "evaluated": done}, f"i-PI is done: {done} structures evaluated", json_)
         return
 
 
@@ -106,13 +114,20 @@ def _terminated(*_: object) -> None:
     sys.exit(EXIT_INTERRUPTED)
 
 
-def _prepare_phonons(driver: Any, fmax: float) -> None:
+def _prepare_phonons(driver: Any, fmax: float, json_: bool) -> None:
     from hint_plugin.errors import OptionsError
     from ipi_driver.phonons import write_start
 
     if len(driver.potentials) > 1:
         raise OptionsError("hint ipi scp takes one --model")
     start, dynmat, lowest = write_start(driver.potentials[0], driver.template, Path(), fmax)
-    typer.echo(f"written: {start} (relaxed to {fmax:g} eV/A) and {dynmat}, the exact dynamical matrix")
-    if lowest < -1e-9:  # 7 1/cm
-        typer.echo(f"not a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm")
+    words = f"written: {start} (relaxed to {fmax:g} eV/A) and {dynmat}, the exact dynamical matrix"
+    if is_saddle := bool(lowest < -1e-9):  # 7 1/cm
+        words += f"\nnot a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm"
+    _say({"start": str(start), "dynmat": str(dynmat), "is_minimum": not is_saddle}, words, json_)
+
+
+def _say(found: dict[str, Any], words: str, json_: bool) -> None:
+    import json
+
+    typer.echo(json.dumps(found, indent=2) if json_ else words)

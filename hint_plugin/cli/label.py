@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hint_plugin.cli.app import EXIT_SOME_FAILED
+from hint_plugin.cli.outputs import a_file
 
 
 class Hessian(str, Enum):
@@ -30,9 +31,12 @@ def _list_engines(wanted: bool) -> None:
 
 
 def label(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Labelled structures; format by suffix.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", callback=a_file, help="Labelled structures; format by suffix."),
+    ],
     inputs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IN...]", help="Structures: .xyz, .extxyz, .h5, .hdf5.")
+        list[Path] | None, typer.Argument(metavar="[IN...]", help="Structures: .xyz, .h5, 'runs/*.xyz', ...")
     ] = None,
     plan: Annotated[
         Path | None,
@@ -96,9 +100,13 @@ def label(
     """
     import json
 
+    from hint_plugin.cli.outputs import record
+    from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.data.shards import all_files
     from hint_plugin.labelling import LabelSettings, run_labelling
     from hint_plugin.labelling.options import parse_pairs, read_options
 
+    files = all_files(inputs or [])
     options = read_options(engine_options) if engine_options else {}
     options |= parse_pairs(engine_option or [])
     if backend is not None:
@@ -118,7 +126,7 @@ def label(
     )
     with _Progress() as progress:
         summary = run_labelling(
-            inputs or [],
+            files,
             output,
             settings,
             plan=plan,
@@ -127,7 +135,10 @@ def label(
             restart=restart,
             report=progress,
         )
-    typer.echo(json.dumps(summary.to_dict(), indent=2) if json_ else _in_words(summary))
+    found = summary.to_dict() | {"provenance": run_provenance(files if plan is None else [plan])}
+    if output.exists():
+        record(output, "label", found)
+    typer.echo(json.dumps(found, indent=2) if json_ else _in_words(summary))
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from hint_plugin.cli.outputs import a_folder
+
 
 class Action(str, Enum):
     """What can be done."""
@@ -31,7 +33,8 @@ def lammps(
     ] = None,
     mpi: Annotated[str, typer.Option(help="MPI compiler of that LAMMPS.")] = "mpicxx",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the plug-in, for that LAMMPS.")
+        Path | None,
+        typer.Option("--output", "-o", callback=a_folder, help="Folder of the plug-in, for that LAMMPS."),
     ] = None,
     compiler: Annotated[str | None, typer.Option(help="C++ compiler. [default: $CXX or g++]")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print where things are as JSON.")] = False,

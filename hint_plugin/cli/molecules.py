@@ -22,14 +22,16 @@ class Batch:
     results: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
 
-    def finish(self, json_: bool, extra: dict[str, Any] | None = None) -> None:
-        """Print JSON if asked for, and the failures; exit with 3 if there are some."""
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"results": self.results, "failures": self.failures}
+
+    def finish(self, json_: bool, about: dict[str, Any]) -> None:
+        """Print JSON if asked for, `about` first, and the failures; exit with 3 if there are some."""
         import json
 
         if json_:
-            typer.echo(
-                json.dumps({"results": self.results, "failures": self.failures, **(extra or {})}, indent=2)
-            )
+            typer.echo(json.dumps(about | self.as_dict(), indent=2))
         for failure in self.failures:
             typer.echo(f"failed: {failure['name']} ({failure['formula']}): {failure['error']}", err=True)
         if self.failures:
@@ -37,9 +39,15 @@ class Batch:
 
 
 def each_molecule(
-    inputs: list[Path], calculator: Any, work: Callable[[str, Any, Callable[[str], None]], dict[str, Any]]
+    inputs: list[Path],
+    calculator: Any,
+    work: Callable[[str, Any, Callable[[str], None]], dict[str, Any]],
+    folder: Path | None = None,
 ) -> Batch:
     """Do `work(name, atoms, say)` for each frame; errors that HINT knows are kept and the next one follows.
+
+    Args:
+        folder: of the results; made once all inputs are read.
 
     Raises:
         DataError: a file cannot be read, or has no frames.
@@ -50,6 +58,8 @@ def each_molecule(
     from hint_plugin.errors import EngineError, HintError
 
     batch, frames = Batch(), list(_frames(inputs))
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with Console(stderr=True).status("") as status:
         for k, (name, atoms) in enumerate(frames, start=1):
             head = f"{name} ({k} of {len(frames)})"
@@ -70,17 +80,34 @@ def _say(status: Any, head: str, text: str) -> None:
 
 
 def _frames(inputs: list[Path]) -> Iterator[tuple[str, Any]]:
+    """(name, molecule); results go by these names, so no two are the same."""
     from hint_plugin.data import read_frames
     from hint_plugin.errors import DataError
 
-    for path in inputs:
+    used: set[str] = set()
+    for path, stem in zip(inputs, _stems(inputs), strict=True):
         frames = read_frames(path)
         if not frames:
             raise DataError(f"{path}: no frames")
         for number, atoms in enumerate(frames):
             if atoms.pbc.any():
                 raise DataError(f"{path}, frame {number}: periodic; these are verbs for molecules")
-            yield (path.stem if len(frames) == 1 else f"{path.stem}-{number}"), atoms
+            name = stem if len(frames) == 1 else f"{stem}-{number}"
+            while name in used:  # a file that is given twice, or x-0.xyz beside the frames of x.xyz
+                name += "_"
+            used.add(name)
+            yield name, atoms
+
+
+def _stems(inputs: list[Path]) -> list[str]:
+    """Names of files without their suffix; where two are the same, with as much as tells them apart."""
+    parts = [[*path.resolve().parts[1:-1], path.stem] for path in inputs]
+    for depth in range(1, max(map(len, parts), default=1) + 1):
+        for suffixes in ([""] * len(inputs), [path.suffix.replace(".", "-") for path in inputs]):
+            found = ["-".join(one[-depth:]) + end for one, end in zip(parts, suffixes, strict=True)]
+            if len(set(found)) == len(found):
+                return found
+    return [path.stem for path in inputs]
 
 
 def read_ends(reactant: Path, product: Path) -> list[Any]:

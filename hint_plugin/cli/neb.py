@@ -33,7 +33,9 @@ def neb(
     ] = True,
     images: Annotated[int, typer.Option(min=3, help="Ends included.")] = 9,
     climb: Annotated[bool, typer.Option("--climb/--no-climb", help="The highest image climbs.")] = True,
-    fmax: Annotated[float, typer.Option(help="Largest force across the band at the end, eV/A.")] = 0.05,
+    fmax: Annotated[
+        float, typer.Option(min=0, help="Largest force across the band at the end, eV/A.")
+    ] = 0.05,
     steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
     device: Device = "cpu",
     charge: Charge = 0,

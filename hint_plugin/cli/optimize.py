@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.outputs import a_file
 from hint_plugin.cli.potential_options import (
     Charge,
     Device,
@@ -21,7 +22,13 @@ from hint_plugin.cli.potential_options import (
 def optimize(
     inputs: Inputs,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Optimised structures with energy and forces, .xyz or .h5.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=a_file,
+            help="Optimised structures with energy and forces, .xyz or .h5.",
+        ),
     ],
     model: Model = None,
     engine: Engine = None,
@@ -29,7 +36,7 @@ def optimize(
     saddle: Annotated[
         bool, typer.Option("--saddle", "--ts", help="Look for a transition state, in place of a minimum.")
     ] = False,
-    fmax: Annotated[float, typer.Option(help="Largest force on an atom at the end, eV/A.")] = 0.01,
+    fmax: Annotated[float, typer.Option(min=0, help="Largest force on an atom at the end, eV/A.")] = 0.01,
     steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -39,16 +46,20 @@ def optimize(
     """Optimise molecules to minima, or to transition states with --saddle.
 
     Sella in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end says
-    what was found: a minimum that has an imaginary mode is left along it and optimised again.
+    what was found: a minimum that has an imaginary mode is left along it and optimised again. Beside OUT,
+    OUT.json has what was found.
 
     Exit status: 0 all converged, 3 some did not, 2 nothing could be done.
     """
     from hint_plugin.cli.molecules import each_molecule, relaxed
+    from hint_plugin.cli.outputs import check_file, record
+    from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
     from hint_plugin.data import LabelKeys, write_frames
-    from hint_plugin.data.formats import for_writing
+    from hint_plugin.data.patterns import expand
 
-    for_writing(output)
+    inputs = expand(inputs)
+    check_file(output, inputs)
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
     keys, written = LabelKeys(), []
     origin = {keys.prefix + name: value for name, value in calculator.engine.provenance().items()}
@@ -63,8 +74,11 @@ def optimize(
         return dict(found.as_dict())
 
     batch = each_molecule(inputs, calculator, work)
+    about: dict[str, Any] = {"provenance": run_provenance(inputs, model, calculator), "output": None}
     if written:
         write_frames(output, written)
+        about["output"] = str(output)
+        record(output, "optimize", about | batch.as_dict())
     if not json_ and batch.results:
         rows = [
             (
@@ -79,4 +93,4 @@ def optimize(
         ]
         show(("molecule", "found", "steps", "E, eV", "force, eV/A", "lowest, cm^-1"), rows, left=2)
         typer.echo(f"written to {output}")
-    batch.finish(json_, {"output": str(output)} if written else None)
+    batch.finish(json_, about)

@@ -19,14 +19,11 @@ def relaxed(
     """The crystal at rest, if that is wanted; what was done goes into `result`, and into relaxed.xyz.
 
     Raises:
-        OptionsError: an unknown kind of relaxation. EngineError: it does not get there.
+        EngineError: it does not get there.
     """
     from hint_plugin.data import write_frames
-    from hint_plugin.errors import OptionsError
     from hint_plugin.science.phonons.relaxation import relax_crystal
 
-    if how not in ("no", "positions", "cell"):
-        raise OptionsError(f"--relax {how}; wanted no, positions or cell")
     if how == "no":
         return atoms
     found = relax_crystal(
@@ -37,6 +34,7 @@ def relaxed(
         report=lambda step, energy, force: say(f"relaxing: step {step}, {energy:.4f} eV, {force:.4f} eV/A"),
     )
     kept = found.atoms.copy()
+    output.mkdir(parents=True, exist_ok=True)
     write_frames(output / "relaxed.xyz", [kept])
     result["relaxation"] = {
         "steps": found.steps,

@@ -1,5 +1,6 @@
 """`hint phonons STRUCTURE -o DIR`: force constants, bands, densities of states of a crystal."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +22,16 @@ Structure = Annotated[
 ]
 Supercell = Annotated[
     tuple[int, int, int] | None,
-    typer.Option(help="As 4 4 4; so many that it is 10 A wide if not given."),
+    typer.Option(help="As 4 4 4; at least 10 A wide if not given."),
 ]
+
+
+class Relaxation(str, Enum):
+    """Of what, before the phonons."""
+
+    no = "no"
+    positions = "positions"
+    cell = "cell"
 
 
 def phonons(
@@ -32,8 +41,8 @@ def phonons(
     engine: Engine = None,
     engine_option: EngineOption = None,
     supercell: Supercell = None,
-    relax: Annotated[str, typer.Option(help="First: no, positions, or cell (both). Keeps symmetry.")] = "no",
-    fmax: Annotated[float, typer.Option(help="Largest force after --relax, eV/A.")] = 1e-3,
+    relax: Annotated[Relaxation, typer.Option(help="First; keeps symmetry. cell: both.")] = Relaxation.no,
+    fmax: Annotated[float, typer.Option(min=0, help="Largest force after --relax, eV/A.")] = 1e-3,
     reference: Annotated[
         Path | None,
         typer.Option(help="To compare: phonopy.yaml, FORCE_CONSTANTS, fildyn0, CSV (qx,qy,qz,frequency)."),
@@ -42,13 +51,13 @@ def phonons(
         Path | None, typer.Option(help="phonopy's BORN, of the reference too: splits modes at Gamma.")
     ] = None,
     points: Annotated[int, typer.Option(min=2, help="To a segment of the bands.")] = 51,
-    mesh: Annotated[float, typer.Option(help="Of q points, A: phonopy's --mesh.")] = 60.0,
+    mesh: Annotated[float, typer.Option(min=1, help="Of q points, A: phonopy's --mesh.")] = 60.0,
     temperature: Annotated[
         float, typer.Option("--temperature", "-T", min=0, help="Highest, of thermal properties, K.")
     ] = 1000.0,
     displacement: Annotated[
         float | None,
-        typer.Option(help="A: differences of forces, not exact products; to compare."),
+        typer.Option(min=1e-4, help="A: differences of forces, not exact products; to compare."),
     ] = None,
     precision: Annotated[float, typer.Option(help="Within which symmetry is found, A.")] = 1e-5,
     device: Device = "cpu",
@@ -80,13 +89,12 @@ def phonons(
     repeats = supercell_matrix(default_supercell(atoms) if supercell is None else supercell)
     other = None if reference is None else read_reference(reference)
     calculator = make_calculator(model, engine, engine_option, device)
-    output.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"structure": str(structure), "supercell": repeats.tolist()}
     result["displacement"] = displacement
     files = [path for path in (structure, reference, born) if path is not None]
     result["provenance"] = run_provenance(files, model, calculator)
     with Console(stderr=True).status("") as status, quiet():
-        atoms = relaxed(atoms, calculator, relax, fmax, output, result, status.update)
+        atoms = relaxed(atoms, calculator, relax.value, fmax, output, result, status.update)
         check_crystal(atoms)
         result["largest_force"] = forces_at_rest(atoms, calculator)
         counted = [0]
@@ -104,6 +112,7 @@ def phonons(
             add_born(phonon, born)
         status.update("bands")
         bands = band_structure(phonon, points=points, group_velocities=True)
+        output.mkdir(parents=True, exist_ok=True)
         status.update("sums over the Brillouin zone")
         result |= {"products": counted[0], **described(phonon, bands)}
         density, notes = sums_and_files(phonon, bands, mesh, temperature, output, result)
@@ -133,7 +142,10 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     for name, errors in result.get("errors", {}).items():
         if isinstance(errors, dict):
             rows.append(
-                (f"errors, {name}", f"MAE {errors['mean']:.2f}, largest {errors['largest']:.2f} cm^-1")
+                (
+                    f"errors, {name.replace('_', ' ')}",
+                    f"MAE {errors['mean']:.2f}, largest {errors['largest']:.2f} cm^-1",
+                )
             )
             counts = f"{errors['imaginary']} of {errors['count']}, reference {errors['imaginary_reference']}"
             rows.append(("    imaginary", counts))

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.outputs import a_folder
+
 Model = Annotated[
     Path | None,
     typer.Option(
@@ -29,16 +31,18 @@ Spin = Annotated[
     int | None,
     typer.Option(min=1, help="Multiplicity where info has no 'spin'; or lowest."),
 ]
-Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .extxyz, .h5, ...")]
+Inputs = Annotated[
+    list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .h5, 'runs/*.xyz', ...")
+]
 Optimize = Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")]
 Saddle = Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")]
-Temperature = Annotated[float, typer.Option("--temperature", "-T", help="K.")]
+Temperature = Annotated[float, typer.Option("--temperature", "-T", min=0, help="K.")]
 Cutoff = Annotated[
     float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
 ]
 Reactant = Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule (or several, apart).")]
 Product = Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")]
-Fmax = Annotated[float, typer.Option(help="Largest force on an atom at the end, eV/A.")]
+Fmax = Annotated[float, typer.Option(min=0, help="Largest force on an atom at the end, eV/A.")]
 Steps = Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")]
 SearchMethod = Annotated[
     str,
@@ -48,7 +52,7 @@ SearchMethod = Annotated[
         help="sella; reactbench or paper: those of pysisyphus.",
     ),
 ]
-Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", callback=a_folder, help="Folder of the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 

@@ -20,17 +20,19 @@ def remember(arguments: Sequence[str]) -> None:
 def run_provenance(
     inputs: Iterable[Path], model: Path | None = None, calculator: Any = None, **about: Any
 ) -> dict[str, Any]:
-    """`science.report.provenance` of a verb, with the command and the engine. It goes into the results' JSON.
+    """`data.provenance` of a verb, with the command and the engine. It goes into the results' JSON.
 
     Args:
-        inputs: files; folders (one hash for all that is in them); dynamical matrices by one of their names.
+        inputs: files, patterns of files; folders (one hash for all that is in them); dynamical matrices by
+            one of their names.
         model: the file behind `--model`.
         calculator: what `make_calculator` has returned; its engine says what it is.
         about: is added as it is.
     """
-    from hint_plugin.science.report import provenance
+    from hint_plugin.data.patterns import is_pattern, matching
+    from hint_plugin.data.provenance import provenance
 
-    given = list(inputs)
+    given = [file for path in inputs for file in (matching(path) if is_pattern(path) else [path])]
     files = [file for path in given if not path.is_dir() for file in _files(path)]
     found: dict[str, Any] = {"command": shlex.join(["hint", *_arguments])}
     found |= provenance(model if model is not None and model.is_file() else None, files)

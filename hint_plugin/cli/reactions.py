@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.outputs import a_folder
 from hint_plugin.cli.potential_options import (
     Charge,
     Device,
@@ -27,7 +28,10 @@ def reactions(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the results, one in it a reaction.")
+        Path,
+        typer.Option(
+            "--output", "-o", callback=a_folder, help="Folder of the results, one in it a reaction."
+        ),
     ],
     model: Model = None,
     engine: Engine = None,
@@ -39,7 +43,9 @@ def reactions(
         typer.Option(metavar="FILE", help="Run on a cluster as this file says, in place of --jobs."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Of one reaction, s; 0: none.")] = 3600.0,
-    fmax: Annotated[float, typer.Option(help="Largest force on an atom at a stationary point, eV/A.")] = 0.01,
+    fmax: Annotated[
+        float, typer.Option(min=0, help="Largest force on an atom at a stationary point, eV/A.")
+    ] = 0.01,
     steps: Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")] = 300,
     guesses: Annotated[int, typer.Option(min=1, help="Tops of the first path that are tried.")] = 3,
     against: Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.outputs import a_file
 from hint_plugin.cli.sample_task import SamplingTask
 
 app = typer.Typer(
@@ -56,18 +57,23 @@ class Rank(str, Enum):
 
 
 # options of several methods, each defined once
-Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Structures: .xyz, .extxyz, .h5, .hdf5.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The plan, JSON.")]
+Inputs = Annotated[
+    list[Path], typer.Argument(metavar="IN...", help="Structures: .xyz, .h5, 'runs/*.xyz', ...")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", callback=a_file, help="The plan, JSON.")]
 Number = Annotated[int | None, typer.Option("-n", "--number", min=1, help="Frames to choose.")]
 Fraction = Annotated[float | None, typer.Option(help="Choose this part of the frames, not -n.")]
 Hessians = Annotated[str, typer.Option(help="How many get a Hessian: all, 200, 0.1, 10%.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of all random numbers.")]
 ExtractTo = Annotated[
     Path | None,
-    typer.Option("--extract", help="Write the chosen (.xyz, .h5), Hessians as planned."),
+    typer.Option("--extract", callback=a_file, help="Write the chosen (.xyz, .h5), Hessians as planned."),
 ]
 KeepAll = Annotated[bool, typer.Option("--keep-all", help="With --extract: all frames, Hessians as planned.")]
-Picture = Annotated[Path | None, typer.Option("--figure", help="Map and distributions; numbers in .json.")]
+Picture = Annotated[
+    Path | None,
+    typer.Option("--figure", callback=a_file, help="Map and distributions; numbers in .json."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, threads for neighbours.")]
 Features = Annotated[Path | None, typer.Option(help="Features of your own: .npy, a row a frame.")]
@@ -252,7 +258,8 @@ def displace(
     inputs: Inputs,
     output: Output,
     extract: Annotated[
-        Path, typer.Option("--extract", help="The new structures, without labels (.xyz, .h5).")
+        Path,
+        typer.Option("--extract", callback=a_file, help="The new structures, without labels (.xyz, .h5)."),
     ],
     sigma: Annotated[float, typer.Option(help="Standard deviation of each Cartesian component, A.")] = 0.4,
     copies: Annotated[int, typer.Option(min=1, help="New structures for each one that is read.")] = 1,
@@ -275,7 +282,7 @@ def displace(
 
     settings = DisplaceSettings(sigma, copies, supercell, floor, max_rounds, seed)
     with SamplingTask(inputs, output, extract, False, figure, json_) as task:
-        sample = make_displaced(inputs, extract, settings, hessians, report=task.report)
+        sample = make_displaced(task.inputs, extract, settings, hessians, report=task.report)
         task.finish(sample, made=True)
 
 

@@ -1,6 +1,7 @@
 """What all methods of `hint sample` share: checks, progress, plan, extract, figure, summary."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ class SamplingTask:
         figure: Path | None,
         as_json: bool,
     ) -> None:
+        from hint_plugin.data.shards import all_files
         from hint_plugin.errors import OptionsError
         from hint_plugin.sampling.extract import check_target
         from hint_plugin.sampling.figure import check_picture
 
+        inputs = all_files(inputs)
         if keep_all and extract is None:
             raise OptionsError("--keep-all says what --extract writes; give --extract too")
         if not output.resolve().parent.is_dir():
@@ -37,6 +40,7 @@ class SamplingTask:
             check_picture(figure, [output, *inputs])
         self.inputs, self.output, self.extract, self.keep_all = inputs, output, extract, keep_all
         self.figure, self.as_json = figure, as_json
+        self.model: Path | None = None
         self.start = time.monotonic()
         self.status = StatusLine("reading")
 
@@ -59,6 +63,7 @@ class SamplingTask:
 
     def features(self, population: Any, settings: Any, seed: int, jobs: int) -> Any:
         """Their features, and how they were made."""
+        self.model = settings.model
         from hint_plugin.sampling import features_of
 
         return features_of(population, settings, seed=seed, jobs=jobs, report=self.report)
@@ -67,10 +72,14 @@ class SamplingTask:
         """Write everything and say so."""
         import json
 
+        from hint_plugin.cli.provenance import run_provenance
         from hint_plugin.sampling import extract
         from hint_plugin.sampling.figure import draw
 
-        plan = sample.plan
+        about = run_provenance(self.inputs if made else [], self.model)
+        if not made:  # they have been hashed
+            about["data"] = [{"path": one.path, "sha256": one.sha256} for one in sample.plan.sources]
+        plan = replace(sample.plan, provenance=about)
         plan.write(self.output)
         found: dict[str, Any] = {
             "method": plan.method,
@@ -80,6 +89,7 @@ class SamplingTask:
             "hessians": plan.n_hessians,
             "settings": dict(plan.settings),
             "notes": sample.notes,
+            "provenance": about,
         }
         if self.extract is not None and not made:
             written = extract(plan, self.extract, keep_all=self.keep_all)

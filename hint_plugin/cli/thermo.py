@@ -36,7 +36,9 @@ def thermo(
     optimize: Optimize = False,
     saddle: Saddle = False,
     temperature: Temperature = 298.15,
-    pressure: Annotated[float, typer.Option("--pressure", "-p", help="Pa; 101325 is 1 atm.")] = 101325.0,
+    pressure: Annotated[
+        float, typer.Option("--pressure", "-p", min=0, help="Pa; 101325 is 1 atm.")
+    ] = 101325.0,
     symmetry_number: Annotated[
         int | None, typer.Option(min=1, help="Of the rotations; found from the geometry if not given.")
     ] = None,
@@ -58,13 +60,14 @@ def thermo(
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_csv, write_json
+    from hint_plugin.data.patterns import expand
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules import normal_modes, thermochemistry
 
+    inputs = expand(inputs)
     source = source_of_hessians(
         model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
     )
-    output.mkdir(parents=True, exist_ok=True)
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = source(atoms, say)
@@ -80,10 +83,9 @@ def thermo(
         )
         return {"largest_force": found.largest_force, **result.as_dict()}
 
-    batch = each_molecule(inputs, source.calculator, work)
-    about = run_provenance(inputs, model, source.calculator)
-    content = {"provenance": about, "results": batch.results, "failures": batch.failures}
-    write_json(output / "thermo.json", content)
+    batch = each_molecule(inputs, source.calculator, work, output)
+    about = {"provenance": run_provenance(inputs, model, source.calculator)}
+    write_json(output / "thermo.json", about | batch.as_dict())
     write_csv(output / "thermo.csv", batch.results, COLUMNS.split())
     if not json_ and batch.results:
         rows = [
@@ -103,4 +105,4 @@ def thermo(
             if warning := not_stationary(row):
                 typer.echo(f"{row['name']} is {warning}")
         typer.echo(f"written to {output}")
-    batch.finish(json_)
+    batch.finish(json_, about)

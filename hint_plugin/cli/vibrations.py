@@ -36,7 +36,9 @@ def vibrations(
     md: Annotated[
         float, typer.Option("--md", min=0, help="ps of dynamics: anharmonic density of states.")
     ] = 0.0,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="Of the dynamics, K.")] = 300.0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", "-T", min=0, help="Of the dynamics, K.")
+    ] = 300.0,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -54,15 +56,16 @@ def vibrations(
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_json
+    from hint_plugin.data.patterns import expand
     from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
     from hint_plugin.science.molecules.files import write_molden, write_movies
     from hint_plugin.science.molecules.infrared import has_dipole
     from hint_plugin.science.molecules.spectrum import plot_spectrum
 
+    inputs = expand(inputs)
     source = source_of_hessians(
         model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
     )
-    output.mkdir(parents=True, exist_ok=True)
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = source(atoms, say)
@@ -87,10 +90,9 @@ def vibrations(
             result["infrared_intensities"] = intensities.tolist()
         return result
 
-    batch = each_molecule(inputs, source.calculator, work)
-    about = run_provenance(inputs, model, source.calculator)
-    content = {"provenance": about, "results": batch.results, "failures": batch.failures}
-    write_json(output / "vibrations.json", content)
+    batch = each_molecule(inputs, source.calculator, work, output)
+    about = {"provenance": run_provenance(inputs, model, source.calculator)}
+    write_json(output / "vibrations.json", about | batch.as_dict())
     if not json_:
         for row in batch.results:
             strengths = row.get("infrared_intensities")
@@ -104,7 +106,7 @@ def vibrations(
             show(columns, rows, left=0, title=f"{row['name']} ({row['formula']})")
             typer.echo(_in_words(row))
         typer.echo(f"written to {output}")
-    batch.finish(json_)
+    batch.finish(json_, about)
 
 
 def _dynamics(

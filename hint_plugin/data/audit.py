@@ -15,7 +15,7 @@ from hint_plugin.data.extxyz import FrameProblem, check_frames
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.keys import LabelKeys
-from hint_plugin.data.shards import is_sharded, shard_paths
+from hint_plugin.data.shards import files_of
 from hint_plugin.data.splits import Overlap
 from hint_plugin.data.structure_keys import nearest_distance, structure_keys
 from hint_plugin.errors import DataError
@@ -87,6 +87,8 @@ def audit(
                 seen.setdefault(value, (source, number))
             if leakage:
                 shared.add(name, atoms, number, source)
+        if not counts["frames"]:
+            found.problems.append(FrameProblem(name, 0, "?", "no frames in it. Remove the file"))
     if leakage:
         found.leakage = shared.counts()
     return found
@@ -136,7 +138,7 @@ def _look(
 def _frames(name: str) -> Iterator[tuple[str, int, Atoms | DataError]]:
     """(file, frame, atoms or what is wrong); goes on as long as it can."""
     try:
-        files = [str(path) for path in shard_paths(name)] if is_sharded(name) else [name]
+        files = [str(path) for path in files_of(name)]
     except DataError as error:
         yield name, 0, error
         return

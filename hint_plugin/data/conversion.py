@@ -15,6 +15,16 @@ from hint_plugin.data.formats import for_writing, get_format
 from hint_plugin.data.frames import iter_frames, write_frames
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import write_shards
+from hint_plugin.errors import DataError
+
+
+def _some(frames: Iterator[Atoms], inputs: Sequence[str | Path]) -> Iterator[Atoms]:
+    """The same frames. Raises DataError if there is none, before a file is begun."""
+    first = next(frames, None)
+    if first is None:
+        raise DataError(f"{', '.join(map(str, inputs))}: no frames")
+    yield first
+    yield from frames
 
 
 @dataclass
@@ -79,7 +89,7 @@ def convert(
                 report(str(path), total)
                 yield atoms
 
-    source: Iterable[Atoms] = frames()
+    source: Iterable[Atoms] = _some(frames(), inputs)
     if project is not None:
         source = _projected(source, project, seed, keys or LabelKeys(), done)
     if frames_per_shard is not None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hint_plugin.errors import DataError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -41,7 +43,15 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
 
 
 def file_sha256(path: Path) -> str:
-    """Hex digest of a file, read in blocks."""
+    """Hex digest of a file, read in blocks.
+
+    Raises:
+        DataError: it is a folder.
+    """
+    if path.is_dir():
+        raise DataError(
+            f"{path}: a folder; wanted a file. Make one of it: hint dataset convert {path} -o set.h5"
+        )
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
         while block := handle.read(1 << 20):

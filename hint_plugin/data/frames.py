@@ -11,6 +11,7 @@ from typing import Any
 from ase import Atoms
 
 from hint_plugin.data.formats import Format, for_writing, get_format, recognise
+from hint_plugin.data.patterns import is_pattern, matching
 from hint_plugin.data.shards import ShardedStore, is_sharded
 from hint_plugin.errors import DataError
 
@@ -28,7 +29,8 @@ def iter_frames(path: str | Path, format: str | None = None, **options: Any) -> 
     """The frames of a file or folder one after the other, in constant memory where the format allows.
 
     Args:
-        path: a file; a folder where the format is one; a folder or pattern (`set-*.h5`) of HINT's stores.
+        path: a file; a folder where the format is one; a folder of HINT's stores; a pattern
+            (`set-*.h5`), whose files follow in natural order.
         format: name of the format (`hint_plugin.data.formats`); None: by name and content.
         **options: of the format's reader, see docs/formats.md.
 
@@ -40,6 +42,10 @@ def iter_frames(path: str | Path, format: str | None = None, **options: Any) -> 
     if format is None and is_sharded(path):
         with ShardedStore.open(path) as shards:
             yield from shards
+        return
+    if is_pattern(path):
+        for file in matching(path):
+            yield from iter_frames(file, format, **options)
         return
     kind = _kind(path, format, "read", options)
     yield from kind.load().read(Path(path), **options)
@@ -58,12 +64,11 @@ def read_frames(
         with ShardedStore.open(path) as stores:
             chosen = stores[wanted]
         return chosen if isinstance(chosen, list) else [chosen]
-    kind = _kind(path, format, "read", options)
-    module = kind.load()
-    if hasattr(module, "select"):
+    module = None if is_pattern(path) else _kind(path, format, "read", options).load()
+    if module is not None and hasattr(module, "select"):
         frames = module.select(Path(path), wanted, **options)
     else:
-        frames = _select(module.read(Path(path), **options), wanted)
+        frames = _select(iter_frames(path, format, **options), wanted)
     if isinstance(wanted, int) and not frames:
         raise DataError(f"{path}: no frame {wanted}")
     return frames

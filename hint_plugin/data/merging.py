@@ -13,7 +13,7 @@ from hint_plugin.data.files import replacing
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
-from hint_plugin.data.shards import is_sharded, shard_paths
+from hint_plugin.data.shards import files_of
 from hint_plugin.errors import DataError
 
 _SETTINGS = ("hessian_dtype", "compression", "checksums")
@@ -40,7 +40,7 @@ def merge(
     Raises:
         DataError: a file cannot be read or is the output.
     """
-    files = [Path(f) for path in inputs for f in (shard_paths(path) if is_sharded(path) else [path])]
+    files = [file for path in inputs for file in files_of(path)]
     target = Path(output)
     if target.resolve() in [file.resolve() for file in files]:
         raise DataError(f"{output} is an input as well. Choose another name for the output")
@@ -56,6 +56,8 @@ def merge(
                 store.extend(iter_frames(file))
             counts[str(file)] = len(store) - before
             report(str(file), len(store))
+        if not len(store):
+            raise DataError(f"{', '.join(map(str, inputs))}: no frames")
     return counts
 
 

@@ -65,12 +65,14 @@ class SamplingPlan:
         settings: its options, the seed among them.
         sources: the files.
         choices: the chosen frames, ordered by (source, frame), each at most once.
+        provenance: the command, versions, date and hashes behind it; empty in plans of before.
     """
 
     method: str
     settings: Mapping[str, Any]
     sources: Sequence[Source]
     choices: Sequence[Choice] = field(default_factory=tuple)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         places = [(c.source, c.frame) for c in self.choices]
@@ -90,7 +92,8 @@ class SamplingPlan:
 
     def write(self, path: str | Path) -> None:
         """As JSON; the file appears whole or not at all."""
-        document = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        about = {"format": FORMAT, "version": VERSION, "provenance": dict(self.provenance)}
+        document = about | {key: value for key, value in asdict(self).items() if key != "provenance"}
         write_json(Path(path), document, indent=1)
 
     @classmethod
@@ -101,6 +104,8 @@ class SamplingPlan:
             DataError: the file is missing or no plan.
             UnknownVersionError: it was written in a newer format.
         """
+        if not Path(path).is_file():
+            raise DataError(f"{path}: no such file; wanted a sampling plan. Make one with hint sample")
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -118,6 +123,7 @@ class SamplingPlan:
                 settings=document["settings"],
                 sources=tuple(Source(**source) for source in document["sources"]),
                 choices=tuple(Choice(**choice) for choice in document["choices"]),
+                provenance=document.get("provenance", {}),
             )
         except (KeyError, TypeError) as error:
             raise DataError(f"{path}: a sampling plan with missing or unknown parts ({error})") from error

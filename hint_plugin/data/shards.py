@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import glob
 import os
 import shutil
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from typing import Any
 from ase import Atoms
 
 from hint_plugin.data.hdf5 import SUFFIXES, FrameStore
+from hint_plugin.data.patterns import expand, is_pattern, matching, natural
 from hint_plugin.errors import DataError
 
 OPEN_AT_ONCE = 32
@@ -23,24 +23,45 @@ OPEN_AT_ONCE = 32
 
 def is_sharded(path: str | Path) -> bool:
     """Is this a pattern (`set-*.h5`), or a folder with stores in it?"""
-    if glob.has_magic(str(path)) and not os.path.exists(path):
+    if is_pattern(path):
         return str(path).lower().endswith(SUFFIXES)
     return os.path.isdir(path) and any(p.suffix.lower() in SUFFIXES for p in Path(path).iterdir())
 
 
 def shard_paths(path: str | Path) -> list[Path]:
-    """The stores of a folder or pattern, by name.
+    """The stores of a folder or pattern, by name; 2 comes before 10.
 
     Raises:
         DataError: there is none.
     """
-    if os.path.isdir(path):
-        found = [p for p in Path(path).iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
-    else:
-        found = [Path(p) for p in glob.glob(str(path))]
+    if is_pattern(path):
+        return matching(path)
+    folder = Path(path)
+    names = folder.iterdir() if folder.is_dir() else iter(())
+    found = [p for p in names if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
     if not found:
         raise DataError(f"{path}: no stores there; wanted a folder or a pattern of .h5 files, as 'set-*.h5'")
-    return sorted(found)
+    return sorted(found, key=natural)
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """What a name stands for: the stores of a folder, the files of a pattern, or itself.
+
+    Raises:
+        DataError: there is none.
+    """
+    if is_sharded(path):
+        return shard_paths(path)
+    return matching(path) if is_pattern(path) else [Path(path)]
+
+
+def all_files(paths: Iterable[str | Path]) -> list[Path]:
+    """`patterns.expand`, and the stores in place of their folders.
+
+    Raises:
+        DataError: a file is not there, or a pattern matches nothing.
+    """
+    return [file for path in expand(paths) for file in files_of(path)]
 
 
 class ShardedStore(Sequence[Atoms]):

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from hint_plugin.data.provenance import provenance
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import write_artifact
 from hint_plugin.export.compiled import write_compiled
@@ -19,7 +20,6 @@ from hint_plugin.export.hops import measure_hops
 from hint_plugin.export.metadata import Metadata
 from hint_plugin.export.potential import Potential
 from hint_plugin.export.predictors import load_checkpoint
-from hint_plugin.science.report import provenance
 
 TOLERANCE = {"float64": 1e-10, "float32": 5e-6}
 """Differences that are rounding, relative to 10 eV/A + the largest force (and likewise for the others)."""

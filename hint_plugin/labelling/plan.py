@@ -151,7 +151,8 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
         names.append(f"{source}, frame {number} ({atoms.get_chemical_formula()})")
     n = len(names)
     if n == 0:
-        raise OptionsError(f"{', '.join(map(str, [inputs.plan_path or '', *inputs.paths]))}: no frames")
+        files = [path for path in (inputs.plan_path, *inputs.paths) if path is not None]
+        raise OptionsError(f"{', '.join(map(str, files))}: no frames")
     wanted = _wanted_hessians(n, inputs.sampling, settings)
     point, has = np.array(have_point), np.array(have_hessian)
     if settings.overwrite:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import platform
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hint_plugin.core.metrics import UNITS
-from hint_plugin.data.files import file_sha256, replacing
+from hint_plugin.data.files import replacing
 from hint_plugin.science.figures import new_figure, save_png
 
 if TYPE_CHECKING:
@@ -42,11 +38,6 @@ PART_COLUMNS = {
 """Columns of the tables of files and groups: heading, factor, decimals. They fit into 80 characters."""
 PRINTED = {"stress_mae": (1000, "meV/A^3"), "stress_rmse": (1000, "meV/A^3")}
 """Factor and unit of what the table of metrics shows in another unit than `UNITS`: that of MACE's log."""
-PACKAGES = (
-    *("hint-mlip", "torch", "numpy", "scipy", "ase", "mace-torch", "nequip", "tblite", "pyscf"),
-    *("sella", "phonopy", "cellconstructor", "python-sscha"),
-)
-"""Their versions are told with the results, of those that are installed."""
 SCATTER_LIMIT = 3000
 """More points than this are drawn as a density."""
 
@@ -184,19 +175,3 @@ def _table_of_parts(head: str, parts: Mapping[str, Mapping[str, float]], names: 
 def _printed(name: str, values: Mapping[str, float]) -> str:
     value = values[name]
     return str(value) if isinstance(value, int) else f"{value * PRINTED.get(name, (1, ''))[0]:.4g}"
-
-
-def provenance(model: Path | None, data: Sequence[Path], **about: Any) -> dict[str, Any]:
-    """Names and SHA-256 of the files, versions, and the date (UTC); `about` is added as it is."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    found: dict[str, Any] = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": versions,
-    }
-    if model is not None:
-        found["model"] = {"path": str(model), "sha256": file_sha256(model)}
-    found["data"] = [{"path": str(path), "sha256": file_sha256(path)} for path in data]
-    return found | about

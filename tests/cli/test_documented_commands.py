@@ -111,6 +111,14 @@ def test_commands_in_sentences_exist(page):
             assert given <= options(found), f"hint {quoted}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_that_are_named_exist(page):
+    for script in re.findall(
+        r"(?:benchmarks|examples|configs|tests)/[\w/]+\.(?:py|sh|in|xml|yaml)", page.read_text()
+    ):
+        assert (ROOT / script).is_file(), script
+
+
 def all_options():
     found = {"--help", *ROOT_OPTIONS}
     for name, verb in app.VERBS.items():
@@ -167,11 +175,11 @@ def test_completion_knows_verbs_that_are_not_loaded(words, wanted, monkeypatch, 
     assert wanted in capsys.readouterr().out.split()
 
 
-FOREGROUND = {"mace-train", "ipi"}
-"""Verbs that run something until it ends; what they say is not a result."""
+WITHOUT_JSON = {"mace-train": "takes MACE's options, and prints what MACE prints"}
+"""Verbs without --json, and why."""
 
 
-@pytest.mark.parametrize("verb", [name for name in app.VERBS if name not in FOREGROUND])
+@pytest.mark.parametrize("verb", [name for name in app.VERBS if name not in WITHOUT_JSON])
 def test_results_are_to_be_had_as_json(verb):
     one = app._real_command(verb)
     for member in getattr(one, "commands", {"": one}).values():

@@ -4,6 +4,8 @@ import hashlib
 import importlib
 import inspect
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from ase import Atoms
 
 from hint_plugin.cli import app
 from hint_plugin.cli.provenance import remember, run_provenance
-from hint_plugin.data import HessianLabel, LabelKeys, write_frames, write_label
+from hint_plugin.data import HessianLabel, LabelKeys, SamplingPlan, write_frames, write_label
 from hint_plugin.data.files import file_sha256
 
 
@@ -57,6 +59,75 @@ def test_results_of_a_verb_have_it(tmp_path, verb):
     about = found["provenance"]
     assert about["command"] == " ".join(["hint", *arguments])
     assert about["data"] == [{"path": str(tmp_path / "h2.xyz"), "sha256": file_sha256(tmp_path / "h2.xyz")}]
+
+
+def run(capfd, *arguments):
+    """Exit code and stdout of a command."""
+    with pytest.raises(SystemExit) as stop:
+        app.main(arguments)
+    out, err = capfd.readouterr()
+    assert not stop.value.code, err
+    return out
+
+
+@pytest.fixture
+def frames(tmp_path, monkeypatch):
+    """h2.xyz with four frames, in the current folder."""
+    write_frames(tmp_path / "h2.xyz", [Atoms("H2", [(0, 0, 0), (0, 0, 0.7 + 0.02 * k)]) for k in range(4)])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("dataset convert h2.xyz -o a.h5", "a.h5.json"),
+        ("dataset convert h2.xyz -o a.h5 --frames-per-shard 2", "a.h5.json"),
+        ("dataset convert h2.xyz -o deep --to deepmd", "deep/convert.json"),
+        ("dataset merge h2.xyz -o a.h5", "a.h5.json"),
+        ("dataset split h2.xyz -o parts --by frame --fractions 1 1 1", "parts/split.json"),
+        ("dataset split h2.xyz -o parts --shards 2", "parts/split.json"),
+        ("dataset stats h2.xyz --plots plots", "plots/stats.json"),
+        ("sample random h2.xyz -o plan.json -n 2", "plan.json"),
+        ("sample displace h2.xyz -o plan.json --extract new.xyz", "plan.json"),
+        ("hessian h2.xyz --engine gfn2-xtb -o a.xyz", "a.xyz.json"),
+        ("optimize h2.xyz --engine gfn2-xtb -o a.xyz", "a.xyz.json"),
+        ("label h2.xyz --hessian none -o a.xyz", "a.xyz.json"),
+    ],
+)
+def test_files_of_frames_and_plans_have_it(frames, capfd, line, where):
+    if "gfn2" in line or line.startswith("label"):
+        pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[xtb]'")
+    printed = json.loads(run(capfd, *line.split(), "--json"))
+    about = json.loads((frames / where).read_text())["provenance"]
+    assert about == printed["provenance"]
+    assert about["command"] == f"hint {line} --json" and "hint-mlip" in about["versions"]
+    assert about["data"] == [{"path": "h2.xyz", "sha256": file_sha256(frames / "h2.xyz")}]
+    if line.split()[0] in ("hessian", "optimize"):
+        found = json.loads((frames / where).read_text())
+        assert about["engine"]["engine"] == "gfn2-xtb"
+        assert found["output"] == "a.xyz" and len(found["results"]) == 4 and not found["failures"]
+    if where.startswith("parts"):  # a folder of stores is still one
+        assert not set(frames.glob("parts/*.json")) - {frames / where}
+
+
+def test_plans_without_it_are_read(frames, capfd):
+    run(capfd, *["sample", "random", "h2.xyz", "-o", "plan.json", "-n", "2"])
+    document = json.loads((frames / "plan.json").read_text())
+    assert SamplingPlan.read("plan.json").provenance == document.pop("provenance")
+    (frames / "plan.json").write_text(json.dumps(document))
+    assert SamplingPlan.read("plan.json").provenance == {} and document["version"] == 1
+
+
+def test_light_verbs_stay_light(frames):
+    """The provenance costs no import of torch: `hint dataset` starts at once."""
+    script = (
+        "import sys\nfrom hint_plugin.cli.app import main\n"
+        "try: main(['dataset', 'convert', 'h2.xyz', '-o', 'a.h5'])\nexcept SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_every_verb_with_a_folder_of_results_leaves_it():

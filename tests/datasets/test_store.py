@@ -273,7 +273,7 @@ def test_shards_read_as_one_file(tmp_path, form):
     assert read_frames(name, -1)[0].info["number"] == 109
     with pytest.raises(DataError, match="would mix"):
         write_shards(out, frames, frames_per_shard=50)
-    with pytest.raises(DataError, match="no stores"):
+    with pytest.raises(DataError, match="no file matches"):
         ShardedStore.open(tmp_path / "other-*.h5")
 
 

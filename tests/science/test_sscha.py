@@ -595,6 +595,8 @@ def test_nobody_answers():
             Evaluator(clients)([bulk("Al")])
         with pytest.raises(OptionsError, match="wanted a new name"):
             SocketClients("hint_test_nobody")
+    with pytest.raises(OptionsError, match="'y' is no port; wanted HOST:PORT"):
+        SocketClients("x:y")
 
 
 # The command

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from hint_plugin.data.files import file_sha256, replacing
+from hint_plugin.data.provenance import provenance
 from hint_plugin.science.report import (
     PART_COLUMNS,
     ParitySample,
     plot_parity,
-    provenance,
     summary_tables,
 )
 

@@ -154,10 +154,10 @@ def unknown(path: Path, *, writes: bool = False) -> str:
     kinds = [known for known in FORMATS if known.writes or not writes]
     ends = {name.removeprefix("*") for known in kinds for name in known.names if name.startswith("*.")}
     suffixes = ", ".join(sorted(end for end in ends if not end.endswith("/") and "*" not in end))
+    names = ", ".join(known.name for known in kinds)
     return (
-        f"{path}: no known format of frames. A file of frames ends in one of {suffixes}, or is a folder "
-        f"or file of a program; name it by hint dataset convert --from (format=...) if name or content "
-        f"do not tell. Known:\n{describe(writes=writes)}"
+        f"{path}: no known format of frames; wanted {suffixes}, or a folder or file of a program. If name or "
+        f"content do not tell, hint dataset convert --from NAME does: {names} (docs/formats.md)"
     )
 
 

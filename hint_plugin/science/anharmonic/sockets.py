@@ -168,7 +168,9 @@ def _listen(address: str) -> socket.socket:
 
 def _is_tcp(address: str) -> bool:
     _, colon, port = address.rpartition(":")
-    return bool(colon) and port.isdigit()
+    if colon and not port.isdigit():
+        raise OptionsError(f"socket {address}: {port!r} is no port; wanted HOST:PORT, as 0.0.0.0:31415")
+    return bool(colon)
 
 
 def client_options(address: str) -> str:

@@ -31,7 +31,7 @@ def read_crystal(path: Path) -> Atoms:
         DataError: missing, unreadable, several frames, or no crystal.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: {'a folder; wanted a file' if path.is_dir() else 'no such file'}")
     if path.suffix in _FRAMES:
         frames = read_frames(path)
         if len(frames) != 1:
@@ -46,6 +46,7 @@ def read_crystal(path: Path) -> Atoms:
 
 def _other(path: Path) -> Atoms:
     import ase.io
+    from ase.io.formats import UnknownFileTypeError
 
     start = path.read_text(errors="replace")[:200]
     words = start.split()
@@ -59,7 +60,13 @@ def _other(path: Path) -> Atoms:
 
         with quiet():
             return to_ase(read_phonopy_yaml(str(path)).unitcell)
-    found: Any = ase.io.read(path)
+    try:
+        found: Any = ase.io.read(path)
+    except UnknownFileTypeError as error:
+        raise DataError(
+            f"{path}: no known format of a crystal; wanted one of ASE (.cif, POSCAR, .xyz, pw.x's input), "
+            "phonopy's YAML, or ph.x's fildyn"
+        ) from error
     return found
 
 

@@ -1,0 +1,68 @@
+"""Patterns of file names (`'runs/*.out'`) as lists of files, and what is said where there are none.
+
+A shell expands a pattern unless it is quoted, or too long for it, or matches nothing; then it arrives here.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from hint_plugin.errors import DataError
+
+NAMED = 6
+"""Files of a folder that an error names, at most."""
+
+
+def natural(path: str | Path) -> list[tuple[int, int | str]]:
+    """A key for sorting: numbers in names by their value, so that frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def is_pattern(path: str | Path) -> bool:
+    """Whether it has `*`, `?` or `[...]`, and is not the name of a file that exists."""
+    return glob.has_magic(str(path)) and not os.path.lexists(path)
+
+
+def matching(pattern: str | Path) -> list[Path]:
+    """The files and folders of a pattern, in natural order; `**` stands for folders of any depth.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]
+    if not found:
+        raise DataError(f"{pattern}: no file matches this pattern. {_what_is_there(Path(pattern))}")
+    return sorted(found, key=natural)
+
+
+def expand(paths: Iterable[str | Path]) -> list[Path]:
+    """All files that are meant: patterns become what they match, other names have to exist.
+
+    Raises:
+        DataError: a pattern matches nothing, or a file is not there; with what there is in its folder.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if is_pattern(path):
+            found += matching(path)
+        elif not Path(path).exists():
+            raise DataError(f"{path}: no such file. {_what_is_there(Path(path))}")
+        else:
+            found.append(Path(path))
+    return found
+
+
+def _what_is_there(path: Path) -> str:
+    """The names in the folder where `path` was looked for, those with its suffix first."""
+    folder = path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    names = [entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if entry.name[0] != "."]
+    names.sort(key=lambda name: (Path(name).suffix != path.suffix, natural(name)))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"In {folder.resolve()}: {', '.join(names[:NAMED]) or 'nothing'}{more}"
