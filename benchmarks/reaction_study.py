@@ -51,6 +51,7 @@ ALL = "--loss hint_hutchinson --hint_weight_start 10 --hint_weight_end 80"
 BARRIER = (0.05, 5.0)
 DISPLACEMENT = 0.06  # A
 SAME = 0.2  # A, RMSD of transition states
+KINDS = ("minimum", "transition state")
 
 
 @dataclass(frozen=True)
@@ -255,8 +256,9 @@ def row(folder: Path, name: str) -> dict[str, Any]:
 def report(rows: list[dict[str, Any]], folder: Path) -> None:
     """The table, as Markdown and on the screen; results.json; results.png."""
     heads = (
-        "training", "F, eV/A", "H, eV/A^2", "intended, of " + str(len(rows[0]["success"])), "known TS",
-        "barrier, kcal/mol", "Gibbs barrier", "G - E of R, P, meV", "of TS", "no TS at the known", "s",
+        "training", "F, eV/A", "H, eV/A^2", f"intended, of {len(rows[0]['success'])}", "known TS",
+        "barrier, kcal/mol", "Gibbs barrier", "G - E of R, P, meV", "of TS", "minima that are", "saddles",
+        "training, s",
     )  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     lines += ["| " + " | ".join(_cells(r)) + " |" for r in rows]
@@ -277,7 +279,10 @@ def report(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def _cells(r: dict[str, Any]) -> list[str]:
-    minimum, saddle = (r["thermo"][f"{kind}, same_geometry"] for kind in ("minimum", "transition state"))
+    """G - E on the model's own geometries; reference points at which the imaginary modes are as many."""
+    thermo = r["thermo"]
+    own = [thermo[f"{kind}, own_geometry"] for kind in KINDS]
+    same = [thermo[f"{kind}, same_geometry"] for kind in KINDS]
     _, low, high = r["success_rate"]
     return [
         r["title"],
@@ -287,9 +292,8 @@ def _cells(r: dict[str, Any]) -> list[str]:
         str(sum(r["known_saddle"].values())),
         _number(r["barriers_mae"], KCAL),
         _number(r["gibbs_mae"], KCAL),
-        _number(minimum["gibbs_correction"], 1000),
-        _number(saddle["gibbs_correction"], 1000),
-        f"{saddle['failed']} of {saddle['failed'] + saddle['count']}",
+        *(_number(one["gibbs_correction"], 1000) for one in own),
+        *(f"{one['count']} of {one['failed'] + one['count']}" for one in same),
         f"{r['seconds']:.0f}",
     ]
 
@@ -299,7 +303,7 @@ def _number(value: float | None, factor: float) -> str:
 
 
 def figure(rows: list[dict[str, Any]], path: Path) -> None:
-    """Success with its interval, Hessian errors, Gibbs errors."""
+    """Success with its interval, Hessian errors, known points whose Hessian has the right signs."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -316,11 +320,13 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
     axes[0].invert_yaxis()
     axes[1].barh(places, [r["hessian_mae"] for r in rows], color="#1f5fa8")
     axes[1].set_xlabel("Hessian MAE, eV/A$^2$")
-    for shift, kind, color in ((-0.2, "minimum", "#1f5fa8"), (0.2, "transition state", "#c44e22")):
-        values = [r["thermo"][f"{kind}, same_geometry"]["gibbs_correction"] or np.nan for r in rows]
-        axes[2].barh(places + shift, 1000 * np.array(values), 0.38, color=color, label=kind)
-    axes[2].set_xlabel("MAE of G - E, meV")
-    axes[2].legend(frameon=False, fontsize=8)
+    for shift, kind, color in zip((-0.2, 0.2), KINDS, ("#1f5fa8", "#c44e22"), strict=True):
+        same = [r["thermo"][f"{kind}, same_geometry"] for r in rows]
+        share = [100 * one["count"] / (one["count"] + one["failed"]) for one in same]
+        axes[2].barh(places + shift, share, 0.38, color=color, label=kind)
+    axes[2].set_xlim(0, 100)
+    axes[2].set_xlabel("known points, right number of imaginary modes, %")
+    axes[2].legend(frameon=False, fontsize=8, loc="upper right")
     panels.savefig(path, dpi=150)
     plt.close(panels)
 
