@@ -202,7 +202,7 @@ def test_damaged_and_foreign_files(tmp_path):
         read_frames(tmp_path / "text.xyz")
     with pytest.raises(DataError, match="no such file"):
         read_frames(tmp_path / "missing.xyz")
-    with pytest.raises(DataError, match="ends in one of"):
+    with pytest.raises(DataError, match="no known format of frames; wanted .arrow"):
         read_frames(tmp_path / "a.cif")
     with pytest.raises(DataError, match="does not exist"):
         write_frames(tmp_path / "no" / "folder.xyz", frames)
