@@ -661,7 +661,7 @@ def test_the_example_of_the_documentation(library, tmp_path, monkeypatch, capsys
         (["--masses", "O=18"], "the crystal is"),
         (["--supercell", "2", "0", "2"], "above 0"),
         (["--configs", "3"], "even number"),
-        (["--temperature", "-4"], "x>=0"),
+        (["--temperature", "-4"], "--temperature"),
     ],
 )
 def test_command_with_wrong_options(library, tmp_path, capsys, extra, message):
