@@ -23,15 +23,14 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _commands import run, together
 from _reaction_set import write_candidates
 from ase import Atoms
-from sampling_efficiency import run
 
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.science.reactions.matching import match
@@ -363,13 +362,7 @@ def main() -> None:
         said(f"{name}: tested")
         return row(folder, name)
 
-    with ThreadPoolExecutor(options.jobs) as pool:
-        waiting = [pool.submit(all_of, name) for name in options.models]
-        try:
-            rows = [future.result() for future in waiting]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    rows = list(together(all_of, [(name,) for name in options.models], options.jobs))
     report(rows, folder)
     said("done")
 

@@ -20,20 +20,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from _commands import run, together
 
 from hint_plugin.data import iter_frames, write_frames
 from hint_plugin.data.geometries import REACTIONS, shaken
 
-BIN = Path(sys.executable).parent
 COMMON = ("CH3OH", "CH3CHO", "H2O", "C2H6")
 RARE = ("HCOOH", "H3CNH2", "CH3CN", "C2H2", *REACTIONS)
 BATCH = 6
@@ -70,21 +66,6 @@ SIZES = {
     "small": Size(pool=320, test=28, budgets=(24, 72), seeds=3, steps=480),
 }
 METRICS = ("hessian_mae", "forces_mae", "eigenvalues_mae")
-
-
-def run(command: str, folder: Path, log: str | None = None, allowed: tuple[int, ...] = (0,)) -> float:
-    """One command as a user types it; wall time in seconds. Another exit status ends the benchmark."""
-    words = shlex.split(command)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    start = time.perf_counter()
-    done = subprocess.run(
-        [str(BIN / words[0]), *words[1:]], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    if log:
-        (folder / log).write_text(done.stdout + done.stderr)
-    if done.returncode not in allowed:
-        raise RuntimeError(f"{command}\nended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
-    return time.perf_counter() - start
 
 
 def make_data(folder: Path, size: Size, jobs: int) -> None:
@@ -208,16 +189,13 @@ def main() -> None:
         for budget in size.budgets
         for method in options.methods
     ]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        waiting = [pool.submit(row, folder, *which, options.model, size, e0s) for which in todo]
-        rows = []
-        try:
-            for number, (which, future) in enumerate(zip(todo, waiting, strict=True), 1):
-                rows.append(future.result())
-                print(f"{number} of {len(todo)}: {which}, {rows[-1]['seconds']:.0f} s", flush=True)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    rows = []
+    arguments = [(folder, *which, options.model, size, e0s) for which in todo]
+    for number, (which, found) in enumerate(
+        zip(todo, together(row, arguments, options.jobs), strict=True), 1
+    ):
+        rows.append(found)
+        print(f"{number} of {len(todo)}: {which}, {found['seconds']:.0f} s", flush=True)
     report(rows, folder)
     print(f"{time.perf_counter() - start:.0f} s in all")
 

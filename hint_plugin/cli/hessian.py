@@ -45,11 +45,11 @@ def hessian(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import Computed, each_molecule
-    from hint_plugin.cli.outputs import check_file, record
+    from hint_plugin.cli.molecules import Computed, each_molecule, save_structures
+    from hint_plugin.cli.outputs import check_file
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
-    from hint_plugin.data import HessianLabel, LabelKeys, write_frames, write_label
+    from hint_plugin.data import HessianLabel, LabelKeys, write_label
     from hint_plugin.data.patterns import expand
     from hint_plugin.science.molecules import normal_modes
 
@@ -70,11 +70,9 @@ def hessian(
         return {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
 
     batch = each_molecule(inputs, source.calculator, work)
-    about: dict[str, Any] = {"provenance": run_provenance(inputs, model, source.calculator), "output": None}
-    if written:
-        write_frames(output, written)
-        about["output"] = str(output)
-        record(output, "hessian", about | batch.as_dict())
+    about = save_structures(
+        output, "hessian", written, batch, run_provenance(inputs, model, source.calculator)
+    )
     if not json_ and batch.results:
         rows = []
         for row in batch.results:

@@ -75,6 +75,24 @@ def each_molecule(
     return batch
 
 
+def save_structures(
+    output: Path, verb: str, frames: list[Any], batch: Batch, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """The structures, and beside them OUT.json with all results; nothing where there are no structures.
+
+    Returns:
+        What goes with the results: `provenance`, and `output`, None if nothing was written.
+    """
+    from hint_plugin.cli.outputs import record
+    from hint_plugin.data import write_frames
+
+    about = {"provenance": provenance, "output": str(output) if frames else None}
+    if frames:
+        write_frames(output, frames)
+        record(output, verb, about | batch.as_dict())
+    return about
+
+
 def _say(status: Any, head: str, text: str) -> None:
     status.update(f"{head}: {text}")
 

@@ -11,6 +11,7 @@ from hint_plugin.cli.potential_options import (
     Device,
     Engine,
     EngineOption,
+    Fmax,
     Inputs,
     Json,
     Model,
@@ -36,7 +37,7 @@ def optimize(
     saddle: Annotated[
         bool, typer.Option("--saddle", "--ts", help="Look for a transition state, in place of a minimum.")
     ] = False,
-    fmax: Annotated[float, typer.Option(min=0, help="Largest force on an atom at the end, eV/A.")] = 0.01,
+    fmax: Fmax = 0.01,
     steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -51,11 +52,11 @@ def optimize(
 
     Exit status: 0 all converged, 3 some did not, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, relaxed
-    from hint_plugin.cli.outputs import check_file, record
+    from hint_plugin.cli.molecules import each_molecule, relaxed, save_structures
+    from hint_plugin.cli.outputs import check_file
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
-    from hint_plugin.data import LabelKeys, write_frames
+    from hint_plugin.data import LabelKeys
     from hint_plugin.data.patterns import expand
 
     inputs = expand(inputs)
@@ -74,11 +75,7 @@ def optimize(
         return dict(found.as_dict())
 
     batch = each_molecule(inputs, calculator, work)
-    about: dict[str, Any] = {"provenance": run_provenance(inputs, model, calculator), "output": None}
-    if written:
-        write_frames(output, written)
-        about["output"] = str(output)
-        record(output, "optimize", about | batch.as_dict())
+    about = save_structures(output, "optimize", written, batch, run_provenance(inputs, model, calculator))
     if not json_ and batch.results:
         rows = [
             (

@@ -63,9 +63,9 @@ class SamplingTask:
 
     def features(self, population: Any, settings: Any, seed: int, jobs: int) -> Any:
         """Their features, and how they were made."""
-        self.model = settings.model
         from hint_plugin.sampling import features_of
 
+        self.model = settings.model
         return features_of(population, settings, seed=seed, jobs=jobs, report=self.report)
 
     def finish(self, sample: Any, made: bool = False) -> None:

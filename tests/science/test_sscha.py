@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -324,6 +325,21 @@ def test_hessian_of_a_harmonic_free_energy(pdh, library, fourth_order):
     population = Population(springs, 0.0, displacements, Springs(springs)(frames(springs, displacements)))
     found = free_energy_hessian(population, springs, fourth_order)
     assert found.blocks == pytest.approx(springs.blocks, abs=1e-6)
+
+
+def test_ensemble_of_a_crystal_whose_atoms_have_moved(pdh, library):
+    """The order of the atoms is found where the population was drawn, not where its minimum lies."""
+    from hint_plugin.science.anharmonic.hessian import library_ensemble
+
+    springs = positive(pdh, SpaceGroup(pdh.atoms, pdh.repeats))
+    displacements = draw(springs, 0.0, 4, np.random.default_rng(0))
+    population = Population(springs, 0.0, displacements, Springs(springs)(frames(springs, displacements)))
+    moved = springs.atoms.copy()
+    moved.positions[-1] += 0.05
+    ensemble = library_ensemble(population, replace(springs, atoms=moved))
+    wanted = {tuple(np.round(x, 6)) for x in frames(springs, displacements)[0].positions}
+    found = {tuple(np.round(x, 6)) for x in ensemble.structures[0].coords}
+    assert found == wanted
 
 
 def test_fourth_order_of_too_many_atoms(library):

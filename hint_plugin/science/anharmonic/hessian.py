@@ -42,7 +42,8 @@ def library_ensemble(population: Population, constants: ForceConstants) -> Any:
     with quiet():
         ensemble = ensemble_class()(first, population.temperature)
         large = first.structure.generate_supercell(first.GetSupercell())
-    order = same_atoms(Atoms(large.atoms, large.coords, cell=large.unit_cell), constants.supercell())
+    theirs = Atoms(large.atoms, large.coords, cell=large.unit_cell)
+    order = same_atoms(theirs, population.origin.supercell())
     structures = []
     for u in population.displacements.reshape(len(population.displacements), -1, 3)[:, order]:
         moved = large.copy()
