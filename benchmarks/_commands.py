@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import resource
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
+#: Modules whose import takes most of the start of a command.
+_SLOW_IMPORTS = ["torch", "mace.cli.run_train", "hint_plugin.mace", "hint_plugin.cli.app"]
 
 
 def run(command: str, folder: Path, log: str | None = None, allowed: tuple[int, ...] = (0,)) -> float:
@@ -25,9 +30,53 @@ def run(command: str, folder: Path, log: str | None = None, allowed: tuple[int, 
     )
     if log:
         (folder / log).write_text(done.stdout + done.stderr)
-    if done.returncode not in allowed:
-        raise RuntimeError(f"{command}\nended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+    _must_be(allowed, done.returncode, command, done.stdout + done.stderr)
     return time.perf_counter() - start
+
+
+def run_warm(command: str, folder: Path, log: str, allowed: tuple[int, ...] = (0,)) -> dict[str, float]:
+    """As `run`, in a process of its own that is forked from one where MACE and HINT are already imported.
+
+    Saves the ten CPU seconds that each start takes, where a hundred short commands are run. POSIX only.
+    Instead of a command's name, MODULE:FUNCTION is a function without arguments that reads ``sys.argv``.
+
+    Returns:
+        ``seconds``, wall time; ``megabytes``, the most memory that was resident.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_SLOW_IMPORTS)
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_entry_point, args=(shlex.split(command), folder, folder / log, send))
+    start = time.perf_counter()
+    process.start()
+    send.close()
+    process.join()
+    seconds = time.perf_counter() - start
+    _must_be(allowed, process.exitcode, command, (folder / log).read_text())
+    return {"seconds": seconds, "megabytes": receive.recv()}
+
+
+def _entry_point(words: list[str], folder: Path, log: Path, send: Any) -> None:
+    """In the new process: the command's function with standard output and errors in ``log``."""
+    with log.open("w") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    os.chdir(folder)
+    sys.argv = words
+    if ":" in words[0]:
+        command = EntryPoint("", words[0], "")
+    else:
+        (command,) = entry_points(group="console_scripts", name=words[0])
+    try:
+        sys.exit(command.load()())
+    finally:
+        send.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _must_be(allowed: tuple[int, ...], status: int | None, command: str, output: str) -> None:
+    if status not in allowed:
+        raise RuntimeError(f"{command}\nended with {status}:\n{output[-2000:]}")
 
 
 def together(work: Callable[..., Any], todo: Sequence[tuple], jobs: int) -> Iterator[Any]:

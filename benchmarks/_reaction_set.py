@@ -116,15 +116,16 @@ def _changed(molecule: Chem.Mol, broken: tuple, formed: tuple) -> Chem.Mol | Non
 
 def _geometries(reactant: Chem.Mol, product: Chem.Mol, seed: int) -> tuple[Atoms, Atoms] | None:
     """The pair of conformers that are most alike."""
-    firsts, lasts = _conformers(reactant, seed), _conformers(product, seed)
+    firsts, lasts = conformers(reactant, seed + 1), conformers(product, seed + 1)
     if not firsts or not lasts:
         return None
     return min(itertools.product(firsts, lasts), key=lambda pair: rmsd(*pair))
 
 
-def _conformers(molecule: Chem.Mol, seed: int) -> list[Atoms]:
+def conformers(molecule: Chem.Mol, seed: int, count: int = CONFORMERS) -> list[Atoms]:
+    """Geometries of a molecule with its hydrogens, at most ``count``, by UFF where it has parameters."""
     molecule = Chem.Mol(molecule)
-    found = AllChem.EmbedMultipleConfs(molecule, CONFORMERS, randomSeed=seed + 1)
+    found = AllChem.EmbedMultipleConfs(molecule, count, randomSeed=seed)
     if found and AllChem.UFFHasAllMoleculeParams(molecule):
         AllChem.UFFOptimizeMoleculeConfs(molecule)
     symbols = [atom.GetSymbol() for atom in molecule.GetAtoms()]

@@ -18,19 +18,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shlex
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _commands import run, together
 
 from hint_plugin.data import read_frames, read_label, write_frames, write_label
 
-BIN = Path(sys.executable).parent
 TRAIN = (
     "--model AlphaNet --alphanet_size small --lr 0.005 --r_max 5.0 --E0s average --batch_size 6 "
     "--valid_batch_size 12 --scheduler ExponentialLR --energy_weight 10 --forces_weight 100 --ema "
@@ -38,21 +34,6 @@ TRAIN = (
 )
 COLUMNS = {"forces_mae": "F", "hessian_mae": "H", "eigenvalues_mae": "eig", "frequencies_mae": "freq"}
 TESTS = ("geometries", "molecules")
-
-
-def command(words: str, folder: Path) -> None:
-    """Run one; its output goes to a file beside what it makes."""
-    parts = shlex.split(words)
-    with open(folder / f"{parts[0]}.log", "w") as log:
-        done = subprocess.run(
-            [str(BIN / parts[0]), *parts[1:]],
-            cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=log,
-            stderr=log,
-        )
-    if done.returncode:
-        sys.exit(f"error: {parts[0]} ended with {done.returncode}; see {folder / (parts[0] + '.log')}")
 
 
 def make_data(source: Path, probes: int | None, path: Path) -> None:
@@ -77,13 +58,14 @@ def train(row: str, probes: int | None, seed: int, data: Path, out: Path, epochs
         make_data(data / "train.xyz", probes, place / "train.xyz")
         decay = 0.05 ** (1 / epochs)
         loss = "--hint_kernels fast" if probes == 0 else "--loss hint_hutchinson"
-        command(
+        run(
             f"mace_run_train --name model --train_file train.xyz --valid_file {data / 'valid.xyz'} "
             f"--max_num_epochs {epochs} --lr_scheduler_gamma {decay:.4f} --seed {seed} {TRAIN} {loss}",
             place,
+            "train.log",
         )
         tests = " ".join(str(data / f"{name}.xyz") for name in TESTS)
-        command(f"hint evaluate model.model {tests} -o evaluation --no-plots", place)
+        run(f"hint evaluate model.model {tests} -o evaluation --no-plots", place)
         print(f"done: {row}, seed {seed}", flush=True)
     found = json.loads((place / "evaluation" / "metrics.json").read_text())["sources"]
     return {name: found[str(data / f"{name}.xyz")] for name in TESTS}
@@ -111,13 +93,10 @@ def main() -> None:
         parser.error(f"{data / 'train.xyz'} is not there; `make demo` labels the data")
     rows: dict[str, int | None] = {"energies and forces": 0}
     rows |= {f"K = {k}": k for k in sorted(options.probes)} | {"full": None}
-    with ThreadPoolExecutor(options.jobs) as pool:
-        runs = {
-            (row, seed): pool.submit(train, row, probes, seed, data, out, options.epochs)
-            for row, probes in rows.items()
-            for seed in options.seeds
-        }
-        found = {key: run.result() for key, run in runs.items()}
+    todo = [(row, probes, seed, data, out, options.epochs) for row, probes in rows.items()
+            for seed in options.seeds]  # fmt: skip
+    errors = together(train, todo, options.jobs)
+    found = {(row, seed): one for (row, _, seed, *_), one in zip(todo, errors, strict=True)}
     mean_atoms = float(np.mean([len(atoms) for atoms in read_frames(data / "train.xyz")]))
     heads = [f"{test}: {' / '.join(COLUMNS.values())}" for test in TESTS]
     print("| label | gradients | " + " | ".join(heads) + " |\n" + "|---" * (2 + len(heads)) + "|")

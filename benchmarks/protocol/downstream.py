@@ -1,0 +1,87 @@
+"""What a trained model is worth where it is used: thermochemistry, paths, hot molecular dynamics.
+
+GFN2-xTB, which the models have learnt, is the truth; the molecules are those of the held-out formulas.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _commands import run_warm
+
+from hint_plugin.data import iter_frames, write_frames
+from hint_plugin.data.files import write_json
+from protocol.molecules import turned
+
+
+def make_pairs(folder: Path, most: int) -> list[str]:
+    """Names of pairs of geometries of the held-out molecules, a bond turned by 120 degrees between them."""
+    target = folder / "pairs"
+    if not (target / "pairs.json").exists():
+        target.mkdir(exist_ok=True)
+        names: list[str] = []
+        for atoms in sorted(iter_frames(folder / "gfn2-rest.xyz"), key=len):
+            pair = turned(str(atoms.info["name"]))
+            if pair is not None and len(names) < most:
+                names.append(str(len(names)))
+                for end, one in zip(("first", "last"), pair, strict=True):
+                    write_frames(target / f"{names[-1]}-{end}.xyz", [one])
+        write_json(target / "pairs.json", names)
+    found: list[str] = json.loads((target / "pairs.json").read_text())
+    return found
+
+
+def path_of(pair: str, folder: Path, place: Path, engine: str) -> dict[str, float] | None:
+    """Barriers both ways, eV; None where the band does not converge or an end cannot be relaxed."""
+    target = place / f"neb-{pair}"
+    if not (target / "neb.json").exists():
+        ends = " ".join(str(folder / "pairs" / f"{pair}-{end}.xyz") for end in ("first", "last"))
+        status = place / f"neb-{pair}.failed"
+        if status.exists():
+            return None
+        try:
+            run_warm(
+                f"hint neb {ends} {engine} --images 7 --steps 100 -o {target}",
+                place,
+                f"neb-{pair}.log",
+                (0, 3),
+            )
+        except RuntimeError as error:
+            status.write_text(str(error))
+            return None
+    result = json.loads((target / "neb.json").read_text())
+    return dict(result["barriers"]) if result["converged"] else None
+
+
+def downstream(row: dict[str, Any], folder: Path, pairs: list[str], ps: float) -> dict[str, Any]:
+    """Of the model of a row: errors of thermochemistry and barriers, and how long molecules last."""
+    place = folder / "runs" / row["folder"]
+    if not (place / "model.hint.pt").exists():
+        run_warm("hint export model.model -o model.hint.pt", place, "export.log")
+    if not (place / "thermo" / "compare-thermo.json").exists():
+        rest = folder / "gfn2-rest.xyz"
+        run_warm(f"hint compare-thermo {rest} --model model.hint.pt -o thermo", place, "thermo.log", (0, 3))
+    thermo = json.loads((place / "thermo" / "compare-thermo.json").read_text())["mean_absolute_errors"]
+    errors = []
+    for pair in pairs:
+        wanted = path_of(pair, folder, folder / "pairs", "--engine gfn2-xtb")
+        found = path_of(pair, folder, place, "--model model.hint.pt")
+        if wanted is not None:
+            errors.append(None if found is None else abs(found["forward"] - wanted["forward"]))
+    if not (place / "md.json").exists():
+        start = folder / "gfn2-rest.xyz"
+        run_warm(f"protocol.hot_md:main model.hint.pt {start} -o md.json --ps {ps}", place, "md.log")
+    lasted = [m["ps"] for m in json.loads((place / "md.json").read_text())["molecules"]]
+    done = [e for e in errors if e is not None]
+    return {
+        **{key: row[key] for key in ("folder", "model", "options", "seed", "hessian_mae", "frequencies_mae")},
+        "thermo": {f"{r['kind']}, {r['where']}": r for r in thermo},
+        "paths": [len(done), len(errors)],
+        "barriers_mae": float(np.mean(done)) if done else None,
+        "md_ps": float(np.mean(lasted)),
+        "md_whole": sum(value >= ps for value in lasted),
+        "md_molecules": len(lasted),
+    }

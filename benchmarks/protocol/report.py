@@ -1,0 +1,207 @@
+"""Tables (Markdown) and figures of the study, from its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hint_plugin.data import iter_frames
+from protocol.parts import PLAIN
+from protocol.training import spread
+
+Rows = list[dict[str, Any]]
+COLOURS = ("#1f5fa8", "#c44e22", "#3a8a4d", "#7a5195")
+ERRORS = {
+    "forces_mae": "F, eV/A",
+    "hessian_mae": "H, eV/A^2",
+    "eigenvalues_mae": "eigenvalues, eV/A^2",
+    "frequencies_mae": "frequencies, cm^-1",
+}
+HEADS = {
+    "efficiency": "DFT Hessians",
+    "ablation": "loss",
+    "curriculum": "Hessians",
+    "sampling": "frames",
+    "stationary": "learnt",
+    "models": "learnt",
+    "nequip": "learnt",
+}
+
+
+def write_report(done: dict[str, Rows], folder: Path) -> None:
+    """results.json, study.md, a figure for each part that has one."""
+    (folder / "results.json").write_text(json.dumps(done, indent=1) + "\n")
+    lines = [_labels(folder)] if list(folder.glob("*.xyz.json")) else []
+    for part, rows in done.items():
+        table = _downstream(rows) if part == "downstream" else _table(rows, HEADS[part])
+        lines += [f"## {part}", "", table, ""]
+        if part == "ablation":
+            lines += ["## cost", "", _cost(rows), ""]
+        if part in FIGURES:
+            _save(FIGURES[part], rows, folder / f"{part}.png")
+    text = "\n".join(lines)
+    (folder / "study.md").write_text(text)
+    print(text)
+
+
+def _groups(rows: Rows) -> Iterator[tuple[str, Any, Rows]]:
+    """(series, x, rows of all seeds), in the order they come."""
+    keys = dict.fromkeys((row["series"], row["x"]) for row in rows)
+    for series, x in keys:
+        yield series, x, [row for row in rows if (row["series"], row["x"]) == (series, x)]
+
+
+def _table(rows: Rows, head: str) -> str:
+    lines = [
+        f"| | {head} | {' | '.join(ERRORS.values())} | Hessian labels | training, s |",
+        "|---" * (len(ERRORS) + 4) + "|",
+    ]
+    for series, x, some in _groups(rows):
+        cells = [_with_spread(*spread(some, metric)) for metric in ERRORS]
+        seconds = spread(some, "seconds")[0]
+        lines.append(
+            f"| {series} | {x} | {' | '.join(cells)} | {some[0]['hessian_labels']} | {seconds:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _with_spread(mean: float, deviation: float) -> str:
+    return f"{mean:.3g}" + ("" if np.isnan(deviation) else f" +- {deviation:.1g}")
+
+
+def _labels(folder: Path) -> str:
+    """What `hint label` says of the files; of resumed ones not the time, which is that of their last run."""
+    lines = ["## labels", "", "| file | frames | atoms, mean | failed | core s a frame | noise, eV/A^2 |"]
+    lines.append("|---" * 6 + "|")
+    for path in sorted(folder.glob("*.xyz.json")):
+        row = json.loads(path.read_text())
+        if "labelled" in row:
+            name = path.name.removesuffix(".json")
+            atoms = np.mean([len(frame) for frame in iter_frames(folder / name)])
+            jobs = int(row["provenance"]["command"].rpartition("--jobs ")[2])
+            cost = "" if row["resumed"] else f"{jobs * row['seconds'] / row['labelled']:.2g}"
+            cells = (name, row["labelled"], f"{atoms:.1f}", row["failed"], cost, f"{row['noise']:.1g}")
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def _cost(rows: Rows) -> str:
+    """Of a step of each loss, in steps on energies and forces of the same series."""
+    lines = ["| | loss | step, ms | / E/F | memory, MB | training, s |", "|---" * 6 + "|"]
+    plain = {series: some for series, x, some in _groups(rows) if x == PLAIN}
+    for series, x, some in _groups(rows):
+        step, whole = spread(some, "step_seconds")[0], spread(some, "seconds")[0]
+        ratio = step / spread(plain[series], "step_seconds")[0]
+        memory = max(row["megabytes"] for row in some)
+        lines.append(f"| {series} | {x} | {1000 * step:.0f} | {ratio:.2f} | {memory:.0f} | {whole:.0f} |")
+    return "\n".join(lines)
+
+
+def _downstream(rows: Rows) -> str:
+    lines = [
+        "| | learnt | frequencies, cm^-1 | ZPE, meV | G - E, meV | barriers, meV | paths | whole after MD |",
+        "|---" * 8 + "|",
+    ]
+    for series, x, some in _groups(rows):
+        thermo = [row["thermo"]["minimum, same_geometry"] for row in some]
+        barriers = [row["barriers_mae"] for row in some if row["barriers_mae"] is not None]
+        cells = [
+            _mean([one["frequencies"] for one in thermo], 1, "{:.1f}"),
+            _mean([one["zero_point_energy"] for one in thermo], 1000, "{:.1f}"),
+            _mean([one["gibbs_correction"] for one in thermo], 1000, "{:.1f}"),
+            _mean(barriers, 1000, "{:.0f}"),
+            "{} of {}".format(*np.sum([row["paths"] for row in some], axis=0)),
+            f"{sum(row['md_whole'] for row in some)} of {sum(row['md_molecules'] for row in some)}",
+        ]
+        lines.append(f"| {series} | {x} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(values: list[float | None], factor: float, form: str) -> str:
+    some = [factor * value for value in values if value is not None]
+    return form.format(np.mean(some)) if some else ""
+
+
+def _save(draw: Callable[[Rows, Any], Any], rows: Rows, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = draw(rows, plt)
+    panels.savefig(path, dpi=130)
+    plt.close(panels)
+
+
+def _lines(rows: Rows, plt: Any, label: str) -> Any:
+    """Errors of Hessians and eigenvalues against x, with the spread of the seeds."""
+    panels, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
+    for axis, metric in zip(axes, ("hessian_mae", "eigenvalues_mae"), strict=True):
+        for colour, series in zip(COLOURS, dict.fromkeys(row["series"] for row in rows), strict=False):
+            own = [(x, spread(some, metric)) for name, x, some in _groups(rows) if name == series]
+            axis.errorbar(
+                [x for x, _ in own], [s[0] for _, s in own], yerr=[s[1] for _, s in own], color=colour,
+                marker="o", ms=4, capsize=3, label=series,
+            )  # fmt: skip
+        axis.set_xscale("symlog", linthresh=5)
+        axis.set_yscale("log")
+        axis.set_xlabel(label)
+        axis.set_ylabel(f"MAE: {ERRORS[metric].replace('^2', '$^2$')}")
+    axes[0].legend(frameon=False, fontsize=8)
+    return panels
+
+
+def _bars(rows: Rows, plt: Any) -> Any:
+    """Errors of Hessians, a bar for each x, series beside each other."""
+    names = list(dict.fromkeys(str(row["x"]) for row in rows))
+    series = list(dict.fromkeys(row["series"] for row in rows))
+    panels, axes = plt.subplots(figsize=(7, 0.9 + 0.42 * len(names)), layout="constrained")
+    width = 0.8 / len(series)
+    for name, x, some in _groups(rows):
+        k = series.index(name)
+        mean, deviation = spread(some, "hessian_mae")
+        axes.barh(
+            names.index(str(x)) + (k - (len(series) - 1) / 2) * width, mean, 0.9 * width,
+            xerr=0 if np.isnan(deviation) else deviation, color=COLOURS[k],
+            label=name if str(x) == names[0] else None, error_kw={"lw": 1},
+        )  # fmt: skip
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("MAE of Hessians, eV/A$^2$")
+    axes.legend(frameon=False, fontsize=8)
+    return panels
+
+
+def _curves(rows: Rows, plt: Any) -> Any:
+    """The Hessian's error on the validation set over the training, a panel for each number of labels."""
+    numbers = list(dict.fromkeys(row["x"] for row in rows))
+    panels, axes = plt.subplots(
+        1, len(numbers), figsize=(4.2 * len(numbers), 3.4), layout="constrained", squeeze=False
+    )
+    for axis, number in zip(axes[0], numbers, strict=True):
+        for colour, series in zip(COLOURS, dict.fromkeys(row["series"] for row in rows), strict=False):
+            for row in rows:
+                if (row["series"], row["x"]) == (series, number):
+                    _, epochs, errors = zip(*row["curve"], strict=True)
+                    label = series if row["seed"] == 1 else None
+                    axis.plot(epochs, errors, color=colour, lw=1, label=label)
+        axis.set_yscale("log")
+        axis.set_xlabel("epoch")
+        axis.set_title(f"{number} Hessians", fontsize=9)
+    axes[0][0].set_ylabel("RMSE of H v, validation, eV/A$^2$")
+    axes[0][0].legend(frameon=False, fontsize=8)
+    return panels
+
+
+FIGURES: dict[str, Callable[[Rows, Any], Any]] = {
+    "efficiency": lambda rows, plt: _lines(rows, plt, "DFT Hessians"),
+    "ablation": _bars,
+    "curriculum": _curves,
+    "sampling": lambda rows, plt: _lines(rows, plt, "frames with labels"),
+    "stationary": _bars,
+    "models": _bars,
+}

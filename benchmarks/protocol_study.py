@@ -1,0 +1,165 @@
+"""Does HINT work? Its claims measured on real labels: GFN2-xTB and wB97X/6-31G(d), small HCNO molecules.
+
+    python benchmarks/protocol_study.py -o study-out [--size tiny|small|large] [--jobs 2] [--device cpu]
+        [--parts efficiency ablation curriculum sampling stationary models downstream]
+
+efficiency: errors against the number of DFT Hessians, from nothing and after GFN2-xTB pre-training.
+ablation: kinds of the loss, numbers of probes, fresh and fixed ones.
+curriculum: constant against growing weight, few labels.
+sampling: which frames to label.
+stationary: what is learnt from minima alone.
+models, downstream: AlphaNet and MACE; frequencies, Gibbs energies, barriers, hot molecular dynamics.
+
+Held-out molecules share no formula with the training. Everything is done by HINT's and MACE's own commands;
+what is done is not done again, so that an interrupted run goes on. Writes results.json, study.md and figures.
+tiny: minutes, to see that it runs; small: about two hours on two cores; large: a cluster or a GPU.
+Needs `pip install rdkit` besides HINT's extras mace, label, dft, sample.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from _commands import together
+from protocol.data import Amounts, make_data, make_dft_data
+from protocol.downstream import downstream, make_pairs
+from protocol.parts import PARTS, Amount, Point, curriculum, pretraining
+from protocol.report import write_report
+from protocol.runs import Training
+from protocol.training import train
+
+from hint_plugin.data import iter_frames
+from hint_plugin.data.files import write_json
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    data: Amounts
+    training: Amount
+    pairs: int
+    md_ps: float
+
+
+SIZES = {
+    "tiny": Size(
+        Amounts(heavy=3, copies=1, paths=1, images=2, test=16, dft=9, dft_atoms=5),
+        Amount(steps=10, pretraining=20, hessians=(0, 2, 9), few=(2,), budgets=(10,), seeds=1),
+        pairs=1,
+        md_ps=0.02,
+    ),
+    "small": Size(
+        Amounts(heavy=3, copies=16, paths=24, images=5, test=80, dft=30, dft_atoms=7),
+        Amount(steps=400, pretraining=5000, hessians=(0, 3, 10, 30), few=(8, 80), budgets=(40, 160), seeds=3),
+        pairs=4,
+        md_ps=2.0,
+    ),
+    "large": Size(
+        Amounts(heavy=4, copies=20, paths=400, images=7, test=400, dft=1000, dft_atoms=12),
+        Amount(
+            steps=6000,
+            pretraining=100000,
+            hessians=(0, 10, 30, 100, 300, 1000),
+            few=(10, 100),
+            budgets=(100, 1000),
+            seeds=3,
+        ),
+        pairs=20,
+        md_ps=20.0,
+    ),
+}
+EVERY = (*PARTS, "downstream")
+
+
+def trainings_of(part: str, size: Size, frames: int) -> list[tuple[Point, Training]]:
+    """Of a part, in its order, the seeds of a place together."""
+    points = curriculum(size.training, frames) if part == "curriculum" else PARTS[part](size.training)
+    return [
+        (point, replace(point.training, seed=seed))
+        for point in points
+        for seed in range(1, (point.seeds or size.training.seeds) + 1)
+    ]
+
+
+def do_all(
+    todo: Sequence[Training], folder: Path, device: str, jobs: int, say: Callable[[str], None]
+) -> None:
+    """Those that start from nothing, then those that start from one of them; seed 1 of all, then 2, ..."""
+    once = sorted(dict.fromkeys(todo), key=lambda one: one.seed)
+    count = 0
+    for started in (False, True):
+        some = [(one, folder, device) for one in once if bool(one.start) == started]
+        for row in together(train, some, jobs):
+            count += 1
+            say(
+                f"{count} of {len(once)}: {row['folder']}, {row['seconds']:.0f} s, H {row['hessian_mae']:.3f}"
+            )
+
+
+def downstream_rows(
+    rows: list[dict[str, Any]], size: Size, folder: Path, jobs: int, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Of the part `models`."""
+    pairs = make_pairs(folder, size.pairs)
+    found = []
+    for row, more in zip(
+        rows, together(downstream, [(row, folder, pairs, size.md_ps) for row in rows], jobs), strict=True
+    ):
+        found.append({"series": row["series"], "x": row["x"], **more})
+        say(f"downstream: {row['folder']}")
+    return found
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("study-out"))
+    parser.add_argument("--size", choices=tuple(SIZES), default="small")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--parts", nargs="+", choices=EVERY, default=list(EVERY))
+    parser.add_argument("--device", default="cpu", help="of the trainings")
+    options = parser.parse_args()
+    size, folder = SIZES[options.size], (options.output / options.size).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+
+    def say(text: str) -> None:
+        print(f"{time.perf_counter() - start:6.0f} s  {text}", flush=True)
+
+    make_data(folder, size.data, options.jobs)
+    say("GFN2-xTB: done")
+    needed = {*options.parts, *(["models"] if "downstream" in options.parts else [])}
+    parts = [part for part in PARTS if part in needed]
+    by_dft = {"efficiency", "ablation"} & set(parts)
+    if by_dft:
+        make_dft_data(folder, size.data, options.jobs)
+        say("DFT: done")
+    frames = sum(1 for _ in iter_frames(folder / "gfn2-train.xyz"))
+    wanted = {part: trainings_of(part, size, frames) for part in parts}
+    first = [pretraining(size.training)] if by_dft else []
+    everything = [*first, *(one for some in wanted.values() for _, one in some)]
+    do_all(everything, folder, options.device, options.jobs, say)
+    for part, some in wanted.items():
+        rows = [{"part": part, "series": point.series, "x": point.x, **train(one, folder, options.device)}
+                for point, one in some]  # fmt: skip
+        write_json(folder / f"{part}.json", rows)
+        if part == "models" and "downstream" in options.parts:
+            write_json(folder / "downstream.json", downstream_rows(rows, size, folder, options.jobs, say))
+    done = {part: json.loads((folder / f"{part}.json").read_text()) for part in (*EVERY, "nequip")
+            if (folder / f"{part}.json").exists()}  # fmt: skip
+    write_report(done, folder)
+    say(f"written: {folder / 'study.md'}")
+
+
+if __name__ == "__main__":
+    main()
