@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import resource
@@ -9,13 +10,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
+DEVICE: dict[str, Any] = {"default": "cpu", "help": "of the trainings"}
 #: Modules whose import takes most of the start of a command.
 _SLOW_IMPORTS = ["torch", "mace.cli.run_train", "hint_plugin.mace", "hint_plugin.cli.app"]
 
@@ -89,3 +91,14 @@ def together(work: Callable[..., Any], todo: Sequence[tuple], jobs: int) -> Iter
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def study_parser(description: str | None, output: str, sizes: Iterable[str]) -> argparse.ArgumentParser:
+    """Options that all studies have: `output`, `size`, `jobs`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path(output))
+    parser.add_argument("--size", choices=tuple(sizes), default="small")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    return parser

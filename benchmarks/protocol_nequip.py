@@ -10,13 +10,12 @@ not done again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from _commands import run, together
+from _commands import run, study_parser, together
 from protocol.data import lone_atoms
 from protocol.training import METRICS
 
@@ -25,7 +24,7 @@ from hint_plugin.data.files import write_json
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "nequip"
 KINDS = {"E/F": "plain.yaml", "Hutchinson": "hessian.yaml"}
-STEPS = {"tiny": 10, "small": 400, "large": 6000}
+STEPS = {"tiny": 10, "small": 800, "large": 12000}
 BATCH = 8
 
 
@@ -68,12 +67,7 @@ def train(kind: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("study-out"))
-    parser.add_argument("--size", choices=tuple(STEPS), default="small")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser = study_parser(__doc__, "study-out", STEPS)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     folder = (options.output / options.size).resolve()

@@ -18,22 +18,21 @@ Needs `pip install rdkit` besides HINT's extras mace, label, dft, sample.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from _commands import together
+from _commands import DEVICE, study_parser, together
 from protocol.data import Amounts, make_data, make_dft_data
 from protocol.downstream import downstream, make_pairs
 from protocol.parts import PARTS, Amount, Point, curriculum, pretraining
 from protocol.report import write_report
 from protocol.runs import Training
 from protocol.training import train
+from protocol.untrained import untrained
 
 from hint_plugin.data import iter_frames
 from hint_plugin.data.files import write_json
@@ -52,13 +51,21 @@ class Size:
 SIZES = {
     "tiny": Size(
         Amounts(heavy=3, copies=1, paths=1, images=2, test=16, dft=9, dft_atoms=5),
-        Amount(steps=10, pretraining=20, hessians=(0, 2, 9), few=(2,), budgets=(10,), seeds=1),
+        Amount(steps=10, many=10, pretraining=20, hessians=(0, 2, 9), few=(2,), budgets=(10,), seeds=1),
         pairs=1,
         md_ps=0.02,
     ),
     "small": Size(
         Amounts(heavy=3, copies=16, paths=24, images=5, test=80, dft=30, dft_atoms=7),
-        Amount(steps=400, pretraining=5000, hessians=(0, 3, 10, 30), few=(8, 80), budgets=(40, 160), seeds=3),
+        Amount(
+            steps=400,
+            many=800,
+            pretraining=5000,
+            hessians=(0, 3, 10, 30),
+            few=(8, 80),
+            budgets=(40, 160),
+            seeds=3,
+        ),
         pairs=4,
         md_ps=2.0,
     ),
@@ -66,6 +73,7 @@ SIZES = {
         Amounts(heavy=4, copies=20, paths=400, images=7, test=400, dft=1000, dft_atoms=12),
         Amount(
             steps=6000,
+            many=12000,
             pretraining=100000,
             hessians=(0, 10, 30, 100, 300, 1000),
             few=(10, 100),
@@ -92,12 +100,12 @@ def trainings_of(part: str, size: Size, frames: int) -> list[tuple[Point, Traini
 def do_all(
     todo: Sequence[Training], folder: Path, device: str, jobs: int, say: Callable[[str], None]
 ) -> None:
-    """Those that start from nothing, then those that start from one of them; seed 1 of all, then 2, ..."""
+    """Seed 1 of what starts from nothing, among it what others start from; then all others by their seeds."""
     once = sorted(dict.fromkeys(todo), key=lambda one: one.seed)
+    first = [one for one in once if one.seed == 1 and not one.start]
     count = 0
-    for started in (False, True):
-        some = [(one, folder, device) for one in once if bool(one.start) == started]
-        for row in together(train, some, jobs):
+    for some in (first, [one for one in once if one not in first]):
+        for row in together(train, [(one, folder, device) for one in some], jobs):
             count += 1
             say(
                 f"{count} of {len(once)}: {row['folder']}, {row['seconds']:.0f} s, H {row['hessian_mae']:.3f}"
@@ -120,14 +128,9 @@ def downstream_rows(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("study-out"))
-    parser.add_argument("--size", choices=tuple(SIZES), default="small")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser = study_parser(__doc__, "study-out", SIZES)
     parser.add_argument("--parts", nargs="+", choices=EVERY, default=list(EVERY))
-    parser.add_argument("--device", default="cpu", help="of the trainings")
+    parser.add_argument("--device", **DEVICE)
     options = parser.parse_args()
     size, folder = SIZES[options.size], (options.output / options.size).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,14 +152,16 @@ def main() -> None:
     first = [pretraining(size.training)] if by_dft else []
     everything = [*first, *(one for some in wanted.values() for _, one in some)]
     do_all(everything, folder, options.device, options.jobs, say)
+    for one in first:
+        untrained(train(one, folder, options.device), folder)
     for part, some in wanted.items():
         rows = [{"part": part, "series": point.series, "x": point.x, **train(one, folder, options.device)}
                 for point, one in some]  # fmt: skip
         write_json(folder / f"{part}.json", rows)
         if part == "models" and "downstream" in options.parts:
             write_json(folder / "downstream.json", downstream_rows(rows, size, folder, options.jobs, say))
-    done = {part: json.loads((folder / f"{part}.json").read_text()) for part in (*EVERY, "nequip")
-            if (folder / f"{part}.json").exists()}  # fmt: skip
+    done = {part: json.loads((folder / f"{part}.json").read_text())
+            for part in ("untrained", *EVERY, "nequip") if (folder / f"{part}.json").exists()}  # fmt: skip
     write_report(done, folder)
     say(f"written: {folder / 'study.md'}")
 

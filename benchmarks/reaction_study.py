@@ -16,9 +16,7 @@ results.json, results.md, results.png. small: about an hour on two cores.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import random
 import shutil
 import time
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _commands import run, together
+from _commands import DEVICE, run, study_parser, together
 from _reaction_set import write_candidates
 from ase import Atoms
 
@@ -332,14 +330,9 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("study-out"))
-    parser.add_argument("--size", choices=tuple(SIZES), default="small")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser = study_parser(__doc__, "study-out", SIZES)
     parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=list(MODELS))
-    parser.add_argument("--device", default="cpu", help="of the trainings")
+    parser.add_argument("--device", **DEVICE)
     options = parser.parse_args()
     size = SIZES[options.size]
     folder = (options.output / options.size).resolve()

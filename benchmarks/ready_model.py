@@ -12,10 +12,8 @@ done again. small: about two hours on two cores. Needs `pip install rdkit` besid
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
-import os
 import random
 import shutil
 from collections.abc import Iterable
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _commands import run_warm
+from _commands import DEVICE, run_warm, study_parser
 from _reaction_set import candidates
 from ase import Atoms
 from protocol.data import Amounts, label, make_data
@@ -143,13 +141,8 @@ def _few(metrics: dict[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("ready-out"))
-    parser.add_argument("--size", choices=tuple(SIZES), default="small")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--device", default="cpu", help="of the training")
+    parser = study_parser(__doc__, "ready-out", SIZES)
+    parser.add_argument("--device", **DEVICE)
     parser.add_argument("--steps", type=int, help="of the training, if not those of the size")
     parser.add_argument("--install", action="store_true", help="into hint_plugin/pretrained")
     options = parser.parse_args()

@@ -17,15 +17,13 @@ that it runs. small: under 20 minutes on two cores.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from _commands import run, together
+from _commands import run, study_parser, together
 
 from hint_plugin.data import iter_frames, write_frames
 from hint_plugin.data.geometries import REACTIONS, shaken
@@ -164,12 +162,7 @@ def report(rows: list[dict], folder: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("efficiency-out"))
-    parser.add_argument("--size", choices=tuple(SIZES), default="small")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser = study_parser(__doc__, "efficiency-out", SIZES)
     parser.add_argument("--methods", nargs="+", choices=tuple(SETTINGS), default=["wld", "random", "energy"])
     parser.add_argument("--model", choices=tuple(MODELS), default="alphanet")
     parser.add_argument("--seeds", type=int, help="of the choice and the training (default: by size)")

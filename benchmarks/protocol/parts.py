@@ -18,7 +18,9 @@ class Amount:
     """How much training.
 
     Attributes:
-        steps, pretraining: of a training; of the one that others start from.
+        steps: of a training on DFT labels.
+        many: of a training on GFN2-xTB labels, of which there are more.
+        pretraining: of the one that others start from.
         hessians: numbers of DFT Hessians, ascending; the last is all.
         few: part of the GFN2 frames that have a Hessian, for the curriculum.
         budgets: frames that may be chosen.
@@ -26,6 +28,7 @@ class Amount:
     """
 
     steps: int
+    many: int
     pretraining: int
     hessians: tuple[int, ...]
     few: tuple[int, ...]
@@ -120,7 +123,7 @@ def curriculum(amount: Amount, frames: int) -> Iterator[Point]:
     for count in amount.few:
         for series, start in (("ramped", None), ("constant", 1.0)):
             training = Training(
-                "gfn2", hessians=count, options=weights(count, frames, start), steps=amount.steps
+                "gfn2", hessians=count, options=weights(count, frames, start), steps=amount.many
             )
             yield Point(series, count, training)
 
@@ -134,12 +137,12 @@ def sampling(amount: Amount) -> Iterator[Point]:
     }
     for name, verb in verbs.items():
         for budget in amount.budgets:
-            yield Point(name, budget, Training("gfn2", frames=budget, choice=verb, steps=amount.steps))
+            yield Point(name, budget, Training("gfn2", frames=budget, choice=verb, steps=amount.many))
 
 
 def stationary(amount: Amount) -> Iterator[Point]:
     """Trained on minima alone, tested off them: energies; with forces; with Hessians (GFN2)."""
-    base = Training("gfn2", hessians=0, source="minima", steps=amount.steps)
+    base = Training("gfn2", hessians=0, source="minima", steps=amount.many)
     yield Point("minima only", "energies", replace(base, options=f"{NONE} --forces_weight 0"))
     yield Point("minima only", "energies and forces", replace(base, options=NONE))
     yield Point("minima only", "with Hessians", replace(base, hessians=None, options=HUTCHINSON))
@@ -151,7 +154,7 @@ def models(amount: Amount) -> Iterator[Point]:
         for name, options, hessians in (("E/F", NONE, 0), ("Hutchinson", HUTCHINSON, None)):
             yield Point(
                 model, name,
-                Training("gfn2", hessians=hessians, options=options, model=model, steps=amount.steps),
+                Training("gfn2", hessians=hessians, options=options, model=model, steps=amount.many),
             )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ ERRORS = {
     "frequencies_mae": "frequencies, cm^-1",
 }
 HEADS = {
+    "untrained": "",
     "efficiency": "DFT Hessians",
     "ablation": "loss",
     "curriculum": "Hessians",
@@ -62,10 +63,11 @@ def _table(rows: Rows, head: str) -> str:
     ]
     for series, x, some in _groups(rows):
         cells = [_with_spread(*spread(some, metric)) for metric in ERRORS]
-        seconds = spread(some, "seconds")[0]
-        lines.append(
-            f"| {series} | {x} | {' | '.join(cells)} | {some[0]['hessian_labels']} | {seconds:.0f} |"
-        )
+        rest = [
+            some[0].get("hessian_labels", 0),
+            f"{spread(some, 'seconds')[0]:.0f}" if "seconds" in some[0] else "",
+        ]
+        lines.append(f"| {' | '.join(map(str, (series, x, *cells, *rest)))} |")
     return "\n".join(lines)
 
 
