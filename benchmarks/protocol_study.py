@@ -1,7 +1,8 @@
 """Does HINT work? Its claims measured on real labels: GFN2-xTB and wB97X/6-31G(d), small HCNO molecules.
 
     python benchmarks/protocol_study.py -o study-out [--size tiny|small|large] [--jobs 2] [--device cpu]
-        [--parts efficiency ablation curriculum sampling stationary models downstream]
+        [--parts efficiency ablation curriculum sampling stationary models downstream] [--report FILE]
+        [--page docs/study.md]
 
 efficiency: errors against the number of DFT Hessians, from nothing and after GFN2-xTB pre-training.
 ablation: kinds of the loss, numbers of probes, fresh and fixed ones.
@@ -29,7 +30,7 @@ from _commands import DEVICE, study_parser, together
 from protocol.data import Amounts, make_data, make_dft_data
 from protocol.downstream import downstream, make_pairs
 from protocol.parts import PARTS, Amount, Point, curriculum, pretraining
-from protocol.report import write_report
+from protocol.report import fill_page, label_rows, write_report
 from protocol.runs import Training
 from protocol.training import train
 from protocol.untrained import untrained
@@ -126,14 +127,26 @@ def downstream_rows(
     return found
 
 
+def report(done: dict[str, Any], folder: Path, page: Path | None) -> None:
+    """Tables and figures, in the folder and in the page."""
+    write_report(done, folder)
+    if page:
+        fill_page(page, done, folder)
+
+
 def main() -> None:
     """Command line."""
     parser = study_parser(__doc__, "study-out", SIZES)
     parser.add_argument("--parts", nargs="+", choices=EVERY, default=list(EVERY))
     parser.add_argument("--device", **DEVICE)
+    parser.add_argument("--report", type=Path, help="results.json: draw its tables and figures, and no more")
+    parser.add_argument("--page", type=Path, help="put them into this page, too")
     options = parser.parse_args()
     size, folder = SIZES[options.size], (options.output / options.size).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    if options.report:
+        report(json.loads(options.report.read_text()), folder, options.page)
+        return
     start = time.perf_counter()
 
     def say(text: str) -> None:
@@ -162,7 +175,7 @@ def main() -> None:
             write_json(folder / "downstream.json", downstream_rows(rows, size, folder, options.jobs, say))
     done = {part: json.loads((folder / f"{part}.json").read_text())
             for part in ("untrained", *EVERY, "nequip") if (folder / f"{part}.json").exists()}  # fmt: skip
-    write_report(done, folder)
+    report({"labels": label_rows(folder), **done}, folder, options.page)
     say(f"written: {folder / 'study.md'}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 
 from hint_plugin.data import iter_frames
 from protocol.parts import PLAIN
-from protocol.training import spread
 
 Rows = list[dict[str, Any]]
 COLOURS = ("#1f5fa8", "#c44e22", "#3a8a4d", "#7a5195")
@@ -35,18 +35,52 @@ HEADS = {
 
 def write_report(done: dict[str, Rows], folder: Path) -> None:
     """results.json, study.md, a figure for each part that has one."""
-    (folder / "results.json").write_text(json.dumps(done, indent=1) + "\n")
-    lines = [_labels(folder)] if list(folder.glob("*.xyz.json")) else []
-    for part, rows in done.items():
-        table = _downstream(rows) if part == "downstream" else _table(rows, HEADS[part])
-        lines += [f"## {part}", "", table, ""]
-        if part == "ablation":
-            lines += ["## cost", "", _cost(rows), ""]
-        if part in FIGURES:
-            _save(FIGURES[part], rows, folder / f"{part}.png")
-    text = "\n".join(lines)
+    parts = [f'"{part}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for part, rows in done.items()]
+    (folder / "results.json").write_text("{\n" + ",\n".join(parts) + "\n}\n")  # a row a line
+    text = "\n".join(f"## {name}\n\n{table}\n" for name, table in tables(done).items())
     (folder / "study.md").write_text(text)
     print(text)
+    for part, rows in done.items():
+        if part in FIGURES:
+            _save(FIGURES[part], rows, folder / f"{part}.png")
+
+
+def tables(done: dict[str, Rows]) -> dict[str, str]:
+    """In Markdown, by their names: those of the parts, `cost`, and `fractions` of the GFN2-xTB Hessians."""
+    found = {part: TABLES[part](rows) if part in TABLES else _table(rows, HEADS[part])
+             for part, rows in done.items()}  # fmt: skip
+    if "ablation" in done:
+        found["cost"] = _cost(done["ablation"])
+    if {"curriculum", "models"} <= set(done):
+        found["fractions"] = _table(_fractions(done), "GFN2-xTB Hessians")
+    return found
+
+
+def _fractions(done: dict[str, Rows]) -> Rows:
+    """What models of the same kind have learnt from none, few and all of the Hessians of the same frames."""
+    few = [row for row in done["curriculum"] if row["series"] == "ramped"]
+    plain, every = ([row for row in done["models"] if (row["series"], row["x"]) == ("AlphaNet", kind)]
+                    for kind in ("E/F", "Hutchinson"))  # fmt: skip
+    return [{**row, "series": "from nothing", "x": row["hessian_labels"]} for row in (*plain, *few, *every)]
+
+
+def fill_page(page: Path, done: dict[str, Rows], folder: Path) -> None:
+    """Put the tables between `<!-- NAME -->` and `<!-- /NAME -->`, the figures into img/ beside the page."""
+    text = page.read_text()
+    for name, table in tables(done).items():
+        head, mark, rest = text.partition(f"<!-- {name} -->\n")
+        if mark:
+            text = f"{head}{mark}{table}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+    page.write_text(text)
+    for part in FIGURES:
+        if f"img/study-{part}.png" in text:
+            shutil.copy(folder / f"{part}.png", page.parent / "img" / f"study-{part}.png")
+
+
+def spread(rows: Rows, metric: str) -> tuple[float, float]:
+    """Mean and sample standard deviation over the seeds (nan for one)."""
+    values = np.array([row[metric] for row in rows], dtype=float)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 def _groups(rows: Rows) -> Iterator[tuple[str, Any, Rows]]:
@@ -57,50 +91,72 @@ def _groups(rows: Rows) -> Iterator[tuple[str, Any, Rows]]:
 
 
 def _table(rows: Rows, head: str) -> str:
-    lines = [
-        f"| | {head} | {' | '.join(ERRORS.values())} | Hessian labels | training, s |",
-        "|---" * (len(ERRORS) + 4) + "|",
-    ]
+    heads = ["", head, *ERRORS.values(), "Hessian labels"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for series, x, some in _groups(rows):
         cells = [_with_spread(*spread(some, metric)) for metric in ERRORS]
-        rest = [
-            some[0].get("hessian_labels", 0),
-            f"{spread(some, 'seconds')[0]:.0f}" if "seconds" in some[0] else "",
-        ]
-        lines.append(f"| {' | '.join(map(str, (series, x, *cells, *rest)))} |")
+        lines.append(f"| {series} | {x} | {' | '.join(cells)} | {some[0].get('hessian_labels', 0)} |")
     return "\n".join(lines)
 
 
 def _with_spread(mean: float, deviation: float) -> str:
-    return f"{mean:.3g}" + ("" if np.isnan(deviation) else f" +- {deviation:.1g}")
+    """With the digits that the deviation leaves."""
+    if np.isnan(deviation):
+        return f"{mean:.0f}" if mean >= 100 else f"{mean:.3g}"
+    digits = max(0, -int(np.floor(np.log10(max(deviation, 1e-9)))))
+    return f"{mean:.{min(digits, 3)}f} +- {deviation:.{min(digits, 3)}f}"
 
 
-def _labels(folder: Path) -> str:
-    """What `hint label` says of the files; of resumed ones not the time, which is that of their last run."""
-    lines = ["## labels", "", "| file | frames | atoms, mean | failed | core s a frame | noise, eV/A^2 |"]
-    lines.append("|---" * 6 + "|")
+def label_rows(folder: Path) -> Rows:
+    """What `hint label` says of each file; of resumed ones not the cost, which is that of their last run."""
+    rows = []
     for path in sorted(folder.glob("*.xyz.json")):
-        row = json.loads(path.read_text())
-        if "labelled" in row:
+        said = json.loads(path.read_text())
+        if "labelled" in said:
             name = path.name.removesuffix(".json")
-            atoms = np.mean([len(frame) for frame in iter_frames(folder / name)])
-            jobs = int(row["provenance"]["command"].rpartition("--jobs ")[2])
-            cost = "" if row["resumed"] else f"{jobs * row['seconds'] / row['labelled']:.2g}"
-            cells = (name, row["labelled"], f"{atoms:.1f}", row["failed"], cost, f"{row['noise']:.1g}")
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join([*lines, ""])
+            jobs = int(said["provenance"]["command"].rpartition("--jobs ")[2])
+            rows.append(
+                {
+                    "file": name,
+                    "frames": said["labelled"],
+                    "failed": said["failed"],
+                    "atoms": round(float(np.mean([len(frame) for frame in iter_frames(folder / name)])), 2),
+                    "core_seconds": None if said["resumed"] else jobs * said["seconds"],
+                    "noise": said["noise"],
+                }
+            )
+    return rows
+
+
+def _labels(rows: Rows) -> str:
+    lines = ["| file | frames | atoms, mean | failed | core s a frame | noise, eV/A^2 |", "|---" * 6 + "|"]
+    for row in rows:
+        cost = "" if row["core_seconds"] is None else f"{row['core_seconds'] / row['frames']:.2g}"
+        cells = (
+            row["file"],
+            row["frames"],
+            f"{row['atoms']:.1f}",
+            row["failed"],
+            cost,
+            f"{row['noise']:.1g}",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 def _cost(rows: Rows) -> str:
-    """Of a step of each loss, in steps on energies and forces of the same series."""
+    """Of a step of each loss, in steps on energies and forces of the same series; medians over the seeds."""
     lines = ["| | loss | step, ms | / E/F | memory, MB | training, s |", "|---" * 6 + "|"]
     plain = {series: some for series, x, some in _groups(rows) if x == PLAIN}
     for series, x, some in _groups(rows):
-        step, whole = spread(some, "step_seconds")[0], spread(some, "seconds")[0]
-        ratio = step / spread(plain[series], "step_seconds")[0]
-        memory = max(row["megabytes"] for row in some)
+        step, whole, memory = (_median(some, what) for what in ("step_seconds", "seconds", "megabytes"))
+        ratio = step / _median(plain[series], "step_seconds")
         lines.append(f"| {series} | {x} | {1000 * step:.0f} | {ratio:.2f} | {memory:.0f} | {whole:.0f} |")
     return "\n".join(lines)
+
+
+def _median(rows: Rows, what: str) -> float:
+    return float(np.median([row[what] for row in rows]))
 
 
 def _downstream(rows: Rows) -> str:
@@ -199,6 +255,7 @@ def _curves(rows: Rows, plt: Any) -> Any:
     return panels
 
 
+TABLES = {"labels": _labels, "downstream": _downstream}
 FIGURES: dict[str, Callable[[Rows, Any], Any]] = {
     "efficiency": lambda rows, plt: _lines(rows, plt, "DFT Hessians"),
     "ablation": _bars,

@@ -100,9 +100,3 @@ def _record(place: Path) -> dict[str, Any]:
         elif "rmse_hessian" in entry and entry["epoch"] is not None:
             curve.append((round(sum(steps), 2), int(entry["epoch"]), float(entry["rmse_hessian"])))
     return {"step_seconds": round(float(np.median(steps)), 4), "curve": curve}
-
-
-def spread(rows: list[dict[str, Any]], metric: str) -> tuple[float, float]:
-    """Mean and sample standard deviation over the seeds (nan for one)."""
-    values = np.array([row[metric] for row in rows], dtype=float)
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
