@@ -130,10 +130,11 @@ format: env ## Rewrite the sources in the house style
 	@sources=$$(git ls-files '*.cpp' '*.h' '*.hpp'); \
 	if [ -n "$$sources" ]; then $(BIN)/clang-format -i $$sources; fi
 
-bench: env ## Run every benchmark (an hour); each prints its table
+bench: env ## Run every benchmark but the studies (an hour); each prints its table
 	@$(NEQUIP) env
 	@shopt -s nullglob; failed=0; for script in benchmarks/[!_]*.py; do \
-		python=$(BIN)/python; case $$script in */nequip_*) python=.venv-nequip/bin/python;; esac; \
+		python=$(BIN)/python; \
+		case $$script in *_study*) continue;; */nequip_*) python=.venv-nequip/bin/python;; esac; \
 		printf '\n== %s\n' "$$script"; $(ONE_THREAD) $$python "$$script" || failed=1; \
 	done; exit $$failed
 

@@ -1,6 +1,6 @@
 """The rows of NequIP in the study: stock `nequip-train` on the files that `protocol_study.py` has made.
 
-    python benchmarks/protocol_nequip.py -o study-out [--size tiny|small|large] [--jobs 2] [--seeds 3]
+    python benchmarks/protocol_study_nequip.py -o study-out [--size tiny|small|large] [--jobs 2] [--seeds 3]
 
 Runs in the environment of NequIP, which is another than MACE's: `make demo-nequip` makes one (.venv-nequip).
 The configurations are configs/nequip/plain.yaml and hessian.yaml, as many steps as the study's other models
