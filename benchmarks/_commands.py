@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
-DEVICE: dict[str, Any] = {"default": "cpu", "help": "of the trainings"}
 #: Modules whose import takes most of the start of a command.
 _SLOW_IMPORTS = ["torch", "mace.cli.run_train", "hint_plugin.mace", "hint_plugin.cli.app"]
 

@@ -26,9 +26,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from _commands import DEVICE, study_parser, together
+from _commands import study_parser, together
 from protocol.data import Amounts, make_data, make_dft_data
-from protocol.downstream import downstream, make_pairs
+from protocol.downstream import downstream, make_pairs, path_of
 from protocol.parts import PARTS, Amount, Point, curriculum, pretraining
 from protocol.report import fill_page, label_rows, write_report
 from protocol.runs import Training
@@ -118,10 +118,11 @@ def downstream_rows(
 ) -> list[dict[str, Any]]:
     """Of the part `models`."""
     pairs = make_pairs(folder, size.pairs)
+    bands = [(pair, folder, folder / "pairs", "--engine gfn2-xtb") for pair in pairs]
+    wanted = dict(zip(pairs, together(path_of, bands, jobs), strict=True))
+    work = together(downstream, [(row, folder, wanted, size.md_ps) for row in rows], jobs)
     found = []
-    for row, more in zip(
-        rows, together(downstream, [(row, folder, pairs, size.md_ps) for row in rows], jobs), strict=True
-    ):
+    for row, more in zip(rows, work, strict=True):
         found.append({"series": row["series"], "x": row["x"], **more})
         say(f"downstream: {row['folder']}")
     return found
@@ -138,7 +139,7 @@ def main() -> None:
     """Command line."""
     parser = study_parser(__doc__, "study-out", SIZES)
     parser.add_argument("--parts", nargs="+", choices=EVERY, default=list(EVERY))
-    parser.add_argument("--device", **DEVICE)
+    parser.add_argument("--device", default="cpu", help="of the trainings")
     parser.add_argument("--report", type=Path, help="results.json: draw its tables and figures, and no more")
     parser.add_argument("--page", type=Path, help="put them into this page, too")
     options = parser.parse_args()

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from _commands import run, study_parser, together
-from protocol.data import lone_atoms
-from protocol.training import METRICS
+from _training import lone_atoms
+from protocol.runs import BATCH, METRICS
 
 from hint_plugin.data import iter_frames
 from hint_plugin.data.files import write_json
@@ -25,7 +25,6 @@ from hint_plugin.data.files import write_json
 CONFIGS = Path(__file__).parents[1] / "configs" / "nequip"
 KINDS = {"E/F": "plain.yaml", "Hutchinson": "hessian.yaml"}
 STEPS = {"tiny": 10, "small": 800, "large": 12000}
-BATCH = 8
 
 
 def train(kind: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _commands import DEVICE, run, study_parser, together
+from _commands import run, study_parser, together
 from _reaction_set import write_candidates
 from ase import Atoms
 
@@ -332,7 +332,7 @@ def main() -> None:
     """Command line."""
     parser = study_parser(__doc__, "study-out", SIZES)
     parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=list(MODELS))
-    parser.add_argument("--device", **DEVICE)
+    parser.add_argument("--device", default="cpu", help="of the trainings")
     options = parser.parse_args()
     size = SIZES[options.size]
     folder = (options.output / options.size).resolve()

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from _commands import run, study_parser, together
+from _training import MODELS, lone_atoms
 
 from hint_plugin.data import iter_frames, write_frames
 from hint_plugin.data.geometries import REACTIONS, shaken
@@ -31,10 +32,7 @@ from hint_plugin.data.geometries import REACTIONS, shaken
 COMMON = ("CH3OH", "CH3CHO", "H2O", "C2H6")
 RARE = ("HCOOH", "H3CNH2", "CH3CN", "C2H2", *REACTIONS)
 BATCH = 6
-MODELS = {
-    "alphanet": "--model AlphaNet --alphanet_size small --lr 0.005",
-    "mace": "--model MACE --num_channels 16 --max_L 1 --lr 0.02",
-}
+NAMED = {name.lower(): options for name, options in MODELS.items()}
 TRAINING = (
     "--loss hint_hutchinson --r_max 5.0 --energy_weight 10 --forces_weight 100 --ema --ema_decay 0.99 "
     "--scheduler ExponentialLR --default_dtype float32 --device cpu --error_table PerAtomMAE --plot False "
@@ -82,17 +80,6 @@ def make_data(folder: Path, size: Size, jobs: int) -> None:
             run(f"hint label {name}_geometries.xyz -o {name}.xyz --jobs {jobs}", folder)
 
 
-def lone_atoms(folder: Path) -> dict[int, float]:
-    """E0s: least squares of the pool's energies on its compositions, eV."""
-    numbers, energies = [], []
-    for atoms in iter_frames(folder / "pool.xyz"):
-        numbers.append(atoms.numbers)
-        energies.append(atoms.info["REF_energy"])
-    elements = sorted({int(z) for some in numbers for z in some})
-    counts = np.array([[np.sum(some == z) for z in elements] for some in numbers])
-    return dict(zip(elements, np.linalg.lstsq(counts, energies, rcond=None)[0].tolist(), strict=True))
-
-
 def row(folder: Path, method: str, budget: int, seed: int, model: str, size: Size, e0s: dict) -> dict:
     """Choose, train, evaluate; read from its folder if it is done."""
     place = folder / f"{model}-{method}-{budget}-{seed}"
@@ -109,7 +96,7 @@ def row(folder: Path, method: str, budget: int, seed: int, model: str, size: Siz
     written = "{" + ", ".join(f"{z}: {energy:.6f}" for z, energy in e0s.items()) + "}"
     seconds = run(
         f"mace_run_train --name model --train_file train.xyz --valid_file ../valid.xyz {TRAINING} "
-        f"{MODELS[model]} --seed {seed + 1} --max_num_epochs {epochs} --eval_interval {max(1, epochs // 10)} "
+        f"{NAMED[model]} --seed {seed + 1} --max_num_epochs {epochs} --eval_interval {max(1, epochs // 10)} "
         f"--lr_scheduler_gamma {0.05 ** (1 / epochs):.5f} --E0s '{written}' --atomic_numbers '{list(e0s)}'",
         place,
         "train.log",
@@ -164,7 +151,7 @@ def main() -> None:
     """Command line."""
     parser = study_parser(__doc__, "efficiency-out", SIZES)
     parser.add_argument("--methods", nargs="+", choices=tuple(SETTINGS), default=["wld", "random", "energy"])
-    parser.add_argument("--model", choices=tuple(MODELS), default="alphanet")
+    parser.add_argument("--model", choices=tuple(NAMED), default="alphanet")
     parser.add_argument("--seeds", type=int, help="of the choice and the training (default: by size)")
     options = parser.parse_args()
     size = SIZES[options.size]
@@ -172,7 +159,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     make_data(folder, size, options.jobs)
-    e0s = lone_atoms(folder)
+    e0s = lone_atoms(folder / "pool.xyz")
     # the features once, before several rows want them at the same time
     run(f"hint sample fps pool.xyz -o fps.json -n 1 --cache features --jobs {options.jobs}", folder)
     print(f"pool and tests: {time.perf_counter() - start:.0f} s", flush=True)

@@ -103,15 +103,6 @@ def label(folder: Path, source: str, target: str, engine: str, jobs: int) -> Non
         run(f"hint label {source} -o {target} --engine {engine} --jobs {jobs}", folder, allowed=(0, 3))
 
 
-def lone_atoms(path: Path) -> dict[int, float]:
-    """E0s: least squares of energies on compositions, eV."""
-    frames = [(a.numbers, a.info["REF_energy"]) for a in iter_frames(path)]
-    elements = sorted({int(z) for numbers, _ in frames for z in numbers})
-    counts = np.array([[np.sum(numbers == z) for z in elements] for numbers, _ in frames])
-    found = np.linalg.lstsq(counts, [energy for _, energy in frames], rcond=None)[0]
-    return dict(zip(elements, found.tolist(), strict=True))
-
-
 def _fixed(probes: int) -> Callable[[HessianLabel, np.random.Generator], HessianLabel]:
     return lambda label, rng: label.to_projected(probes, rng)
 

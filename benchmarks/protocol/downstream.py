@@ -6,6 +6,7 @@ GFN2-xTB, which the models have learnt, is the truth; the molecules are those of
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ def make_pairs(folder: Path, most: int) -> list[str]:
     target = folder / "pairs"
     if not (target / "pairs.json").exists():
         target.mkdir(exist_ok=True)
-        names: list[str] = []
-        for atoms in sorted(iter_frames(folder / "gfn2-rest.xyz"), key=len):
-            pair = turned(str(atoms.info["name"]))
-            if pair is not None and len(names) < most:
-                names.append(str(len(names)))
-                for end, one in zip(("first", "last"), pair, strict=True):
-                    write_frames(target / f"{names[-1]}-{end}.xyz", [one])
+        names = []
+        smallest_first = sorted(iter_frames(folder / "gfn2-rest.xyz"), key=len)
+        pairs = filter(None, (turned(str(atoms.info["name"])) for atoms in smallest_first))
+        for number, pair in enumerate(islice(pairs, most)):
+            names.append(str(number))
+            for end, one in zip(("first", "last"), pair, strict=True):
+                write_frames(target / f"{number}-{end}.xyz", [one])
         write_json(target / "pairs.json", names)
     found: list[str] = json.loads((target / "pairs.json").read_text())
     return found
@@ -56,8 +57,14 @@ def path_of(pair: str, folder: Path, place: Path, engine: str) -> dict[str, floa
     return dict(result["barriers"]) if result["converged"] else None
 
 
-def downstream(row: dict[str, Any], folder: Path, pairs: list[str], ps: float) -> dict[str, Any]:
-    """Of the model of a row: errors of thermochemistry and barriers, and how long molecules last."""
+def downstream(
+    row: dict[str, Any], folder: Path, wanted: dict[str, dict[str, float] | None], ps: float
+) -> dict[str, Any]:
+    """Of the model of a row: errors of thermochemistry and barriers, and how long molecules last.
+
+    Args:
+        wanted: the barriers of GFN2-xTB by the names of the pairs.
+    """
     place = folder / "runs" / row["folder"]
     if not (place / "model.hint.pt").exists():
         run_warm("hint export model.model -o model.hint.pt", place, "export.log")
@@ -66,11 +73,10 @@ def downstream(row: dict[str, Any], folder: Path, pairs: list[str], ps: float) -
         run_warm(f"hint compare-thermo {rest} --model model.hint.pt -o thermo", place, "thermo.log", (0, 3))
     thermo = json.loads((place / "thermo" / "compare-thermo.json").read_text())["mean_absolute_errors"]
     errors = []
-    for pair in pairs:
-        wanted = path_of(pair, folder, folder / "pairs", "--engine gfn2-xtb")
-        found = path_of(pair, folder, place, "--model model.hint.pt")
-        if wanted is not None:
-            errors.append(None if found is None else abs(found["forward"] - wanted["forward"]))
+    for pair, barriers in wanted.items():
+        if barriers is not None:
+            found = path_of(pair, folder, place, "--model model.hint.pt")
+            errors.append(None if found is None else abs(found["forward"] - barriers["forward"]))
     if not (place / "md.json").exists():
         start = folder / "gfn2-rest.xyz"
         run_warm(f"protocol.hot_md:main model.hint.pt {start} -o md.json --ps {ps}", place, "md.log")

@@ -11,10 +11,7 @@ COMMON = (
     f"--r_max 5.0 --batch_size {BATCH} --valid_batch_size 32 --scheduler ExponentialLR --energy_weight 10 "
     "--forces_weight 100 --ema --ema_decay 0.99 --default_dtype float32 --error_table PerAtomMAE --plot False"
 )
-MODELS = {
-    "AlphaNet": "--model AlphaNet --alphanet_size small --lr 0.005",
-    "MACE": "--model MACE --num_channels 16 --max_L 1 --lr 0.02",
-}
+METRICS = ("energy_mae", "forces_mae", "hessian_mae", "eigenvalues_mae", "frequencies_mae")
 TUNING_RATE = 0.4  #: times the learning rate, of a training that starts from a trained model
 DECAY = 0.05  #: learning rate at the end, relative to that at the start
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 from _commands import run_warm
+from _training import MODELS, lone_atoms
 
 from hint_plugin.data import iter_frames, read_label
 from hint_plugin.data.files import write_json
-from protocol.data import change_labels, lone_atoms
-from protocol.runs import BATCH, COMMON, DECAY, MODELS, TUNING_RATE, Training
-
-METRICS = ("energy_mae", "forces_mae", "hessian_mae", "eigenvalues_mae", "frequencies_mae")
+from protocol.data import change_labels
+from protocol.runs import BATCH, COMMON, DECAY, METRICS, TUNING_RATE, Training
 
 
 def train(training: Training, folder: Path, device: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hint_plugin.data import iter_frames
 from hint_plugin.data.files import write_json
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.evaluation import evaluate
-from protocol.training import METRICS
+from protocol.runs import METRICS
 
 
 class _Engine:

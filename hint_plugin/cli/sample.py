@@ -110,7 +110,7 @@ def wld(
         ),
     ] = None,
     search: Annotated[Search, typer.Option(metavar="NAME", help="auto, exact, approximate.")] = Search.auto,
-    recall: Annotated[float, typer.Option(min=0.01, max=1, help="Wanted of an approximate search.")] = 0.95,
+    recall: Annotated[float, typer.Option(min=0, max=1, help="Wanted of an approximate search.")] = 0.95,
     features: Features = None,
     model: Model = None,
     device: Device = "cpu",
