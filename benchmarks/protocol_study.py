@@ -28,7 +28,7 @@ from typing import Any
 
 from _commands import study_parser, together
 from protocol.data import Amounts, make_data, make_dft_data
-from protocol.downstream import downstream, make_pairs, path_of
+from protocol.downstream import downstream, make_pairs, path_of, teacher
 from protocol.parts import PARTS, Amount, Point, curriculum, pretraining
 from protocol.report import fill_page, label_rows, write_report
 from protocol.runs import Training
@@ -94,7 +94,7 @@ def trainings_of(part: str, size: Size, frames: int) -> list[tuple[Point, Traini
     return [
         (point, replace(point.training, seed=seed))
         for point in points
-        for seed in range(1, (point.seeds or size.training.seeds) + 1)
+        for seed in range(1, size.training.seeds + 1)
     ]
 
 
@@ -121,7 +121,7 @@ def downstream_rows(
     bands = [(pair, folder, folder / "pairs", "--engine gfn2-xtb") for pair in pairs]
     wanted = dict(zip(pairs, together(path_of, bands, jobs), strict=True))
     work = together(downstream, [(row, folder, wanted, size.md_ps) for row in rows], jobs)
-    found = []
+    found = [{"series": "GFN2-xTB", "x": "itself", **teacher(folder, size.md_ps)}]
     for row, more in zip(rows, work, strict=True):
         found.append({"series": row["series"], "x": row["x"], **more})
         say(f"downstream: {row['folder']}")

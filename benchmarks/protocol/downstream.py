@@ -77,16 +77,28 @@ def downstream(
         if barriers is not None:
             found = path_of(pair, folder, place, "--model model.hint.pt")
             errors.append(None if found is None else abs(found["forward"] - barriers["forward"]))
-    if not (place / "md.json").exists():
-        start = folder / "gfn2-rest.xyz"
-        run_warm(f"protocol.hot_md:main model.hint.pt {start} -o md.json --ps {ps}", place, "md.log")
-    lasted = [m["ps"] for m in json.loads((place / "md.json").read_text())["molecules"]]
     done = [e for e in errors if e is not None]
     return {
         **{key: row[key] for key in ("folder", "model", "options", "seed", "hessian_mae", "frequencies_mae")},
         "thermo": {f"{r['kind']}, {r['where']}": r for r in thermo},
         "paths": [len(done), len(errors)],
         "barriers_mae": float(np.mean(done)) if done else None,
+        **hot(place, "model.hint.pt", folder, ps),
+    }
+
+
+def teacher(folder: Path, ps: float) -> dict[str, Any]:
+    """The row of GFN2-xTB itself, which has no errors: whether its own molecules last."""
+    return {"thermo": {}, "barriers_mae": None, **hot(folder / "pairs", "gfn2-xtb", folder, ps)}
+
+
+def hot(place: Path, model: str, folder: Path, ps: float) -> dict[str, Any]:
+    """How long the molecules last: the mean over them, how many to the end, of how many."""
+    if not (place / "md.json").exists():
+        start = folder / "gfn2-rest.xyz"
+        run_warm(f"protocol.hot_md:main {model} {start} -o md.json --ps {ps}", place, "md.log")
+    lasted = [m["ps"] for m in json.loads((place / "md.json").read_text())["molecules"]]
+    return {
         "md_ps": float(np.mean(lasted)),
         "md_whole": sum(value >= ps for value in lasted),
         "md_molecules": len(lasted),

@@ -38,12 +38,11 @@ class Amount:
 
 @dataclass(frozen=True)
 class Point:
-    """One place in a table or figure; `seeds`: how many trainings, if not as many as of the others."""
+    """One place in a table or figure."""
 
     series: str
     x: float | str
     training: Training
-    seeds: int | None = None
 
 
 def weights(labelled: int, frames: int, start: float | None = None) -> str:
@@ -92,8 +91,6 @@ MORE_LOSSES = {
     "Hutchinson, K = 2, fresh": (f"{HUTCHINSON} --hint_probes 2", "", 1.0),
     "Hutchinson, K = 4, fresh": (f"{HUTCHINSON} --hint_probes 4", "", 1.0),
 }
-#: A step costs a hundred times as much.
-DEAR = "full, a tenth of the steps"
 
 
 def ablation(amount: Amount) -> Iterator[Point]:
@@ -114,7 +111,6 @@ def ablation(amount: Amount) -> Iterator[Point]:
                     start=start,
                     steps=round(times * amount.steps),
                 ),
-                seeds=1 if name == DEAR else None,
             )
 
 

@@ -66,15 +66,20 @@ def _fractions(done: dict[str, Rows]) -> Rows:
 
 def fill_page(page: Path, done: dict[str, Rows], folder: Path) -> None:
     """Put the tables between `<!-- NAME -->` and `<!-- /NAME -->`, the figures into img/ beside the page."""
+    put_blocks(page, tables(done))
+    for part in FIGURES:
+        if f"img/study-{part}.png" in page.read_text():
+            shutil.copy(folder / f"{part}.png", page.parent / "img" / f"study-{part}.png")
+
+
+def put_blocks(page: Path, blocks: dict[str, str]) -> None:
+    """Put each block into the page between its marks; those without marks are left out."""
     text = page.read_text()
-    for name, table in tables(done).items():
+    for name, block in blocks.items():
         head, mark, rest = text.partition(f"<!-- {name} -->\n")
         if mark:
-            text = f"{head}{mark}{table}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+            text = f"{head}{mark}{block}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
     page.write_text(text)
-    for part in FIGURES:
-        if f"img/study-{part}.png" in text:
-            shutil.copy(folder / f"{part}.png", page.parent / "img" / f"study-{part}.png")
 
 
 def spread(rows: Rows, metric: str) -> tuple[float, float]:
@@ -160,23 +165,31 @@ def _median(rows: Rows, what: str) -> float:
 
 
 def _downstream(rows: Rows) -> str:
-    lines = [
-        "| | learnt | frequencies, cm^-1 | ZPE, meV | G - E, meV | barriers, meV | paths | whole after MD |",
-        "|---" * 8 + "|",
-    ]
+    """Errors are of each model's own minima: at those of GFN2-xTB only what is a minimum there has any."""
+    heads = ("", "learnt", "its minima are minima", "frequencies, cm^-1", "ZPE, meV", "G - E, meV",
+             "barriers, meV", "lasted, ps", "to the end")  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for series, x, some in _groups(rows):
-        thermo = [row["thermo"]["minimum, same_geometry"] for row in some]
-        barriers = [row["barriers_mae"] for row in some if row["barriers_mae"] is not None]
+        there, own = ([row["thermo"][f"minimum, {where}"] for row in some if row["thermo"]]
+                      for where in ("same_geometry", "own_geometry"))  # fmt: skip
+        count = sum(one["count"] for one in there)
         cells = [
-            _mean([one["frequencies"] for one in thermo], 1, "{:.1f}"),
-            _mean([one["zero_point_energy"] for one in thermo], 1000, "{:.1f}"),
-            _mean([one["gibbs_correction"] for one in thermo], 1000, "{:.1f}"),
-            _mean(barriers, 1000, "{:.0f}"),
-            "{} of {}".format(*np.sum([row["paths"] for row in some], axis=0)),
+            f"{count} of {count + sum(one['failed'] for one in there)}" if there else "",
+            *(_mean([one[name] for one in own], factor, form) for name, factor, form in _THERMO),
+            _mean([row["barriers_mae"] for row in some], 1000, "{:.0f}"),
+            _mean([row["md_ps"] for row in some], 1, "{:.2f}"),
             f"{sum(row['md_whole'] for row in some)} of {sum(row['md_molecules'] for row in some)}",
         ]
         lines.append(f"| {series} | {x} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+#: Key of `hint compare-thermo`, factor, form.
+_THERMO = (
+    ("frequencies", 1, "{:.0f}"),
+    ("zero_point_energy", 1000, "{:.0f}"),
+    ("gibbs_correction", 1000, "{:.0f}"),
+)
 
 
 def _mean(values: list[float | None], factor: float, form: str) -> str:
@@ -205,12 +218,23 @@ def _lines(rows: Rows, plt: Any, label: str) -> Any:
                 [x for x, _ in own], [s[0] for _, s in own], yerr=[s[1] for _, s in own], color=colour,
                 marker="o", ms=4, capsize=3, label=series,
             )  # fmt: skip
+        places = sorted({row["x"] for row in rows})
         axis.set_xscale("symlog", linthresh=5)
-        axis.set_yscale("log")
+        axis.set_xticks(places, [str(x) for x in places])
+        axis.xaxis.set_minor_locator(plt.NullLocator())
+        _log_scale(axis, plt)
         axis.set_xlabel(label)
         axis.set_ylabel(f"MAE: {ERRORS[metric].replace('^2', '$^2$')}")
     axes[0].legend(frameon=False, fontsize=8)
     return panels
+
+
+def _log_scale(axis: Any, plt: Any) -> None:
+    """Errors as plain numbers: they span less than a decade."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(plt.LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))
+    axis.yaxis.set_minor_locator(plt.NullLocator())
+    axis.yaxis.set_major_formatter(plt.FormatStrFormatter("%g"))
 
 
 def _bars(rows: Rows, plt: Any) -> Any:
@@ -230,7 +254,8 @@ def _bars(rows: Rows, plt: Any) -> Any:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("MAE of Hessians, eV/A$^2$")
-    axes.legend(frameon=False, fontsize=8)
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
     return panels
 
 
@@ -247,7 +272,7 @@ def _curves(rows: Rows, plt: Any) -> Any:
                     _, epochs, errors = zip(*row["curve"], strict=True)
                     label = series if row["seed"] == 1 else None
                     axis.plot(epochs, errors, color=colour, lw=1, label=label)
-        axis.set_yscale("log")
+        _log_scale(axis, plt)
         axis.set_xlabel("epoch")
         axis.set_title(f"{number} Hessians", fontsize=9)
     axes[0][0].set_ylabel("RMSE of H v, validation, eV/A$^2$")
