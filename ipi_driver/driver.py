@@ -2,13 +2,13 @@
 
 Options, ``-o name=value,...`` or ``<parameters>{name: value, ...}``:
 
-========== ===================================================================================
+========== ============================================================================================
 template   file that ASE reads: elements, and in which directions the structure is periodic
-model      of `hint export`; several, separated by ``;``, are a committee: their mean is used
+model      of `hint export`, or `hint model list`; several, with ``;`` between, are a committee: their mean
 device     cpu, cuda, cuda:1, ...
 dtype      float32 or float64; the model's own by default
 threshold  eV/atom: stop where the members' energies have a larger standard deviation
-========== ===================================================================================
+========== ============================================================================================
 """
 
 from __future__ import annotations

@@ -104,6 +104,9 @@ VERBS = {
         "Write a trained model as one file for LAMMPS, i-PI and ASE.",
         _MODELS,
     ),
+    "model": Verb(
+        "hint_plugin.cli.model:app", "List the trained models that come with HINT.", _MODELS, group=True
+    ),
     "inspect": Verb("hint_plugin.cli.inspect:inspect", "Say what an exported file is.", _MODELS),
     "lammps": Verb("hint_plugin.cli.lammps:lammps", "Build pair_style hint for LAMMPS.", _MODELS),
     "ipi": Verb(

@@ -17,6 +17,7 @@ from hint_plugin.cli.potential_options import (
     Saddle,
     Spin,
     Temperature,
+    a_model,
     make_calculator,
 )
 
@@ -27,7 +28,12 @@ def compare_thermo(
     inputs: Inputs,
     model: Annotated[
         Path,
-        typer.Option("--model", "-m", help="Of `hint export`; or a checkpoint of MACE or NequIP (a pickle)."),
+        typer.Option(
+            "--model",
+            "-m",
+            callback=a_model,
+            help="Of `hint export` or `hint model list`; or a checkpoint of MACE or NequIP (a pickle).",
+        ),
     ],
     output: Folder = Path("compare-thermo"),
     reference: Annotated[
@@ -61,8 +67,10 @@ def compare_thermo(
     from hint_plugin.data.patterns import expand
     from hint_plugin.labelling.structures import charge_and_multiplicity
     from hint_plugin.science.molecules.comparison import compare_thermochemistry, mean_errors
+    from hint_plugin.science.molecules.optimization import check_optimiser
 
     inputs = expand(inputs)
+    check_optimiser()
     calculator = make_calculator(model, None, None, device)
     source = source_of_hessians(
         None, reference, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle

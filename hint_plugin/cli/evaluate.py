@@ -5,15 +5,16 @@ from typing import Annotated
 
 import typer
 
-from hint_plugin.cli.potential_options import Folder
+from hint_plugin.cli.potential_options import Folder, a_model
 
 
 def evaluate(
     model: Annotated[
         Path,
         typer.Argument(
-            help="Of `hint export`; or of MACE (.model) or NequIP (.ckpt, .nequip.zip), which are pickles: "
-            "use only those you trust."
+            callback=a_model,
+            help="Of `hint export` or `hint model list`; or of MACE (.model) or NequIP (.ckpt, "
+            ".nequip.zip), which are pickles: use only those you trust.",
         ),
     ],
     data: Annotated[

@@ -5,9 +5,13 @@ from typing import Annotated
 
 import typer
 
+from hint_plugin.cli.potential_options import a_model
+
 
 def inspect(
-    artifact: Annotated[Path, typer.Argument(help="Of `hint export`.")],
+    artifact: Annotated[
+        Path, typer.Argument(callback=a_model, help="Of `hint export` or `hint model list`.")
+    ],
     json_: Annotated[bool, typer.Option("--json", help="Print the metadata as they are.")] = False,
 ) -> None:
     """Print what an artifact is, what it was made from, and whether the file is whole."""

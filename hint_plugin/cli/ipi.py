@@ -28,7 +28,7 @@ def ipi(
     ],
     model: Annotated[
         list[Path] | None,
-        typer.Option("--model", "-m", help="Of `hint export`; several are a committee."),
+        typer.Option("--model", "-m", help="Of `hint export` or `hint model list`; several are a committee."),
     ] = None,
     template: Annotated[
         Path | None, typer.Option(help="Structure with the elements, in the order of i-PI's.")

@@ -51,11 +51,12 @@ def each_molecule(
 
     Raises:
         DataError: a file cannot be read, or has no frames.
+        MissingDependencyError: the work needs a package that is not installed: no frame can do without.
     """
     from ase.calculators.calculator import PropertyNotImplementedError
     from rich.console import Console
 
-    from hint_plugin.errors import EngineError, HintError
+    from hint_plugin.errors import EngineError, HintError, MissingDependencyError
 
     batch, frames = Batch(), list(_frames(inputs))
     if folder is not None:
@@ -69,6 +70,8 @@ def each_molecule(
             try:
                 found = work(name, atoms, partial(_say, status, head))
                 batch.results.append(about | found)
+            except MissingDependencyError:
+                raise
             except (HintError, PropertyNotImplementedError) as error:
                 kind = error.kind if isinstance(error, EngineError) else "other"
                 batch.failures.append(about | {"error": str(error), "kind": kind})
@@ -220,15 +223,19 @@ def source_of_hessians(
     """Where Hessians come from: computed if there is a model or an engine, else those in the files.
 
     Raises:
-        OptionsError: to be optimised without anything that computes; and what `make_calculator` raises.
+        OptionsError: to be optimised without anything that computes; and what `make_calculator` and
+            `check_optimiser` raise.
     """
     from hint_plugin.cli.potential_options import make_calculator
     from hint_plugin.errors import OptionsError
+    from hint_plugin.science.molecules.optimization import check_optimiser
 
     if model is None and engine is None:
         if relax:
             raise OptionsError("--optimize and --saddle need --model FILE or --engine NAME (gfn2-xtb)")
         return Stored()
+    if relax:
+        check_optimiser()
     return Computed(make_calculator(model, engine, *options), relax, saddle)
 
 

@@ -58,9 +58,11 @@ def optimize(
     from hint_plugin.cli.tables import show
     from hint_plugin.data import LabelKeys
     from hint_plugin.data.patterns import expand
+    from hint_plugin.science.molecules.optimization import check_optimiser
 
     inputs = expand(inputs)
     check_file(output, inputs)
+    check_optimiser()
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
     keys, written = LabelKeys(), []
     origin = {keys.prefix + name: value for name, value in calculator.engine.provenance().items()}

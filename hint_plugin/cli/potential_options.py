@@ -9,12 +9,21 @@ import typer
 
 from hint_plugin.cli.outputs import a_folder
 
+
+def a_model(model: Path | None) -> Path | None:
+    """Callback of options for models: the file of one that comes with HINT, where its name is given."""
+    from hint_plugin.pretrained import or_path
+
+    return None if model is None else or_path(model)
+
+
 Model = Annotated[
     Path | None,
     typer.Option(
         "--model",
         "-m",
-        help="Of `hint export`; a pickle of MACE, NequIP: only if trusted.",
+        callback=a_model,
+        help="Of `hint export` or `hint model list`; a pickle of MACE, NequIP: only if trusted.",
     ),
 ]
 Engine = Annotated[

@@ -23,7 +23,8 @@ class HintCalculator(Calculator):
         atoms.calc.get_hessian(atoms)
 
     Args:
-        model: path of an artifact, or a loaded `Potential`, which several calculators may share.
+        model: path of an artifact, name of one that comes with HINT (`hint model list`), or a loaded
+            `Potential`, which several calculators may share.
         device: of torch, "cpu" or "cuda".
         dtype: "float32" or "float64"; None keeps the model's own.
         skin: A; the neighbour list is kept until an atom has moved by half of it.

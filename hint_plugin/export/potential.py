@@ -22,6 +22,7 @@ from hint_plugin.core.operator import HessianOperator
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import load_artifact
+from hint_plugin.pretrained import or_path
 
 ATOMS_AT_ONCE = 2000
 """Structures are joined into one call of the model up to this many atoms."""
@@ -98,7 +99,7 @@ class Potential:
         """Loads the artifact.
 
         Args:
-            path: of `hint export`.
+            path: of `hint export`; or the name of a model that comes with HINT.
             device: of torch.
             dtype: "float32" or "float64"; None keeps the model's own.
             skin: A; neighbour lists of `evaluate` with a single structure are kept until an atom has moved by
@@ -110,8 +111,8 @@ class Potential:
         """
         if skin < 0:
             raise OptionsError(f"skin {skin} A; wanted 0 or more")
-        self.path = Path(path)
-        self.module, self.metadata = load_artifact(path, device=device, dtype=dtype)
+        self.path = or_path(Path(path))
+        self.module, self.metadata = load_artifact(self.path, device=device, dtype=dtype)
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -13,6 +13,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from hint_plugin import pretrained
 from hint_plugin.cli import app
 from hint_plugin.data import write_frames
 
@@ -69,6 +70,9 @@ OF_OTHERS = {  # why a verb is in none of the tables
     "dataset check": "finds out what is wrong: exit code 1",
     "lammps": "reads no file of the user",
     "doctor": "reads no file",
+    "model list": "reads no file of the user",
+    "model card": "takes a name: tests/export/test_ready_models.py",
+    "model path": "takes a name, too",
     "mace-train": "its files are MACE's own affair",
 }
 FILES = ("missing.xyz", "no/missing.xyz", "empty.xyz", "notes.txt", "junk.xyz", "words.xyz", "empty")
@@ -189,6 +193,21 @@ def test_numbers_out_of_range(words, folder, capfd):
     with pytest.raises(SystemExit) as stop:
         app.main(shlex.split(words))
     assert stop.value.code == 2 and "Invalid value for" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"optimize water.xyz {GFN2} -o new.xyz",
+        f"thermo water.xyz --optimize {GFN2} -o new",
+        f"vibrations water.xyz --saddle {GFN2} -o new",
+        f"compare-thermo water.xyz -m {pretrained.names()[0]} -o new",
+    ],
+)
+def test_without_the_optimiser(line, folder, capfd, monkeypatch):
+    monkeypatch.setattr("hint_plugin.optional.find_spec", lambda module: None)
+    said = refused(line, capfd, folder)
+    assert "optimising needs sella: pip install 'hint-mlip[reactions]'" in said
 
 
 @pytest.mark.parametrize("debug", [False, True])

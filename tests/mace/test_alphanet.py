@@ -9,6 +9,7 @@ import torch
 from ase.calculators.fd import calculate_numerical_stress
 from ase.io import read, write
 
+from hint_plugin import pretrained
 from hint_plugin.mace.predictor import MacePredictor
 from mace_runs import CELLS, HINT, MOLECULES, SMALL, Run, failing, run_command, train, train_hint
 
@@ -156,3 +157,18 @@ def test_only_an_alphanet_of_the_same_elements_can_be_gone_on_with(tmp_path, tra
     assert done.returncode
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: --foundation_model knows the elements") and "Pre-train with them" in last
+
+
+def test_fine_tuning_starts_from_the_model_that_comes_with_hint(tmp_path):
+    frames = [atoms for atoms in read(MOLECULES, ":") if not set(atoms.symbols) - set("HCNO")]
+    write(tmp_path / "hcno.xyz", frames)
+    start = pretrained.path_of("alphanet-gfn2", pretrained.CHECKPOINT)
+    options = {name: None for name in ALPHANET if name.startswith("alphanet_")}
+    tuned = train_hint(
+        tmp_path / "run",
+        **ALPHANET | options | {"lr": 1e-9, "r_max": 5.0, "default_dtype": "float32"},
+        train_file=tmp_path / "hcno.xyz",
+        foundation_model=start,
+    )
+    (old,), (new,) = (MacePredictor(path).predict(frames[:1]) for path in (start, tuned.model_path))
+    np.testing.assert_allclose(old.forces, new.forces, atol=1e-3)

@@ -23,6 +23,7 @@ from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling.engine import SinglePoint
 from hint_plugin.labelling.options import option
 from hint_plugin.labelling.structures import check_structure, moved
+from hint_plugin.pretrained import or_path
 
 
 class Predictor(Protocol):
@@ -36,7 +37,9 @@ class Predictor(Protocol):
 class ModelOptions:
     """Options of `model`."""
 
-    model: Path = option("file of hint export, or a MACE .model file (a pickle: only if you trust it)")
+    model: Path = option(
+        "of hint export or hint model list; or a MACE .model (a pickle: only if you trust it)"
+    )
     device: str = option("of torch: cpu, cuda", "cpu")
     dtype: Literal["float32", "float64"] | None = option("the model's own if none", "float64")
     head: str | None = option("of a multihead model", None)
@@ -57,16 +60,17 @@ class Model:
 
     def __init__(self, options: ModelOptions, load: Callable[..., Predictor]) -> None:
         self.options, self.step = options, options.step
-        self.method = options.model.name
-        self._hash = file_sha256(options.model)
+        path = or_path(options.model)
+        self.method = path.name
+        self._hash = file_sha256(path)
         self._predictor = load(
-            options.model, device=options.device, dtype=options.dtype, head=options.head, batch_size=1
+            path, device=options.device, dtype=options.dtype, head=options.head, batch_size=1
         )
 
     @classmethod
     def check(cls, options: ModelOptions) -> None:
         """Raises OptionsError if the file does not exist."""
-        if not options.model.is_file():
+        if not or_path(options.model).is_file():
             raise OptionsError(f"model {options.model}: no such file")
 
     def provenance(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.errors import HintError
+from hint_plugin.errors import HintError, MissingDependencyError
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.optimization import optimize
@@ -75,6 +75,8 @@ def compare_thermochemistry(
 def _tried(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return work()
+    except MissingDependencyError:
+        raise
     except HintError as error:
         return {"failure": str(error)}
 

@@ -21,7 +21,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.optional import load
+from hint_plugin.optional import check, load
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
 
 FORCE_TOLERANCE = 0.01
@@ -126,6 +126,11 @@ def _check(atoms: Atoms, fmax: float, steps: int) -> None:
         raise DataError(f"{atoms.symbols} is periodic; this is for molecules: set pbc to all false")
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
+
+
+def check_optimiser() -> None:
+    """Before the work of many. Raises MissingDependencyError: Sella is not installed."""
+    check("optimising", "'hint-mlip[reactions]'", "sella")
 
 
 def _run(

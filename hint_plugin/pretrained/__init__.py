@@ -1,0 +1,48 @@
+"""Trained models that come with the package: for each NAME, three files beside this one.
+
+NAME.hint.pt: the artifact, for every verb, LAMMPS, i-PI. NAME.model: the checkpoint that ``mace_run_train
+--foundation_model`` starts from. NAME.json: the card, what it was trained on, its errors and its limits.
+`benchmarks/ready_model.py` makes them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hint_plugin.errors import OptionsError
+
+FOLDER = Path(__file__).parent
+ARTIFACT, CHECKPOINT, CARD = ".hint.pt", ".model", ".json"
+
+
+def names() -> list[str]:
+    """Of the models that are there."""
+    return sorted(path.name.removesuffix(CARD) for path in FOLDER.glob(f"*{CARD}"))
+
+
+def card(name: str) -> dict[str, Any]:
+    """What a model says about itself.
+
+    Raises:
+        OptionsError: no such model.
+    """
+    found: dict[str, Any] = json.loads(path_of(name, CARD).read_text(encoding="utf-8"))
+    return found
+
+
+def path_of(name: str, kind: str = ARTIFACT) -> Path:
+    """Of the artifact, the checkpoint or the card.
+
+    Raises:
+        OptionsError: no such model.
+    """
+    if name not in names():
+        raise OptionsError(f"no model {name!r} comes with HINT; there is: {', '.join(names())}")
+    return FOLDER / f"{name}{kind}"
+
+
+def or_path(model: Path) -> Path:
+    """The artifact of a model's name; a file of that name comes first; anything else stays as it is."""
+    return path_of(str(model)) if not model.exists() and str(model) in names() else model
