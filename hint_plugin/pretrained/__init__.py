@@ -39,10 +39,21 @@ def path_of(name: str, kind: str = ARTIFACT) -> Path:
         OptionsError: no such model.
     """
     if name not in names():
-        raise OptionsError(f"no model {name!r} comes with HINT; there is: {', '.join(names())}")
+        raise OptionsError(f"no model {name} comes with HINT; there is: {', '.join(names())}")
     return FOLDER / f"{name}{kind}"
 
 
 def or_path(model: Path) -> Path:
-    """The artifact of a model's name; a file of that name comes first; anything else stays as it is."""
-    return path_of(str(model)) if not model.exists() and str(model) in names() else model
+    """The artifact of a model's name; a file of that name comes first; anything else stays as it is.
+
+    Raises:
+        OptionsError: a single word that is neither a file nor the name of a model.
+    """
+    name = str(model)
+    if not model.exists() and name in names():
+        return path_of(name)
+    if not model.exists() and not model.suffix and len(model.parts) == 1:
+        raise OptionsError(
+            f"no file {name}, and no model of that name comes with HINT; there is: {', '.join(names())}"
+        )
+    return model

@@ -65,7 +65,10 @@ def test_list_card_and_path(capsys):
 
 def test_an_unknown_name(capsys):
     code, _, err = hint(capsys, "model", "card", "alphanet-gnf2")
-    assert code == 2 and f"no model 'alphanet-gnf2' comes with HINT; there is: {', '.join(NAMES)}" in err
+    assert code == 2 and f"no model alphanet-gnf2 comes with HINT; there is: {', '.join(NAMES)}" in err
+    for line in ("inspect", "thermo in.xyz --model", "evaluate"):
+        code, _, err = hint(capsys, *line.split(), "alphanet-gnf2")
+        assert code == 2 and "no file alphanet-gnf2, and no model of that name comes with HINT" in err
     with pytest.raises(OptionsError, match="comes with HINT"):
         pretrained.path_of("nothing")
 
