@@ -49,11 +49,13 @@ def or_path(model: Path) -> Path:
     Raises:
         OptionsError: a single word that is neither a file nor the name of a model.
     """
-    name = str(model)
-    if not model.exists() and name in names():
+    if model.exists():
+        return model
+    name, there = str(model), names()
+    if name in there:
         return path_of(name)
-    if not model.exists() and not model.suffix and len(model.parts) == 1:
+    if not model.suffix and len(model.parts) == 1:
         raise OptionsError(
-            f"no file {name}, and no model of that name comes with HINT; there is: {', '.join(names())}"
+            f"no file {name}, and no model of that name comes with HINT; there is: {', '.join(there)}"
         )
     return model
