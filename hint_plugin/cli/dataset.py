@@ -338,6 +338,10 @@ def check(
             {"file": a, "frame": i, "first_file": b, "first_frame": j} for a, i, b, j in found.duplicates
         ],
         "leakage": found.leakage,
+        "untested": [
+            {"test": test, "reason": reason, "labels": count}
+            for (test, reason), count in found.untested.items()
+        ],
     }
     if json_:
         summary["provenance"] = run_provenance(inputs)

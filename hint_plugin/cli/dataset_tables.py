@@ -66,6 +66,11 @@ def audit_in_words(found: Audit, respects: Sequence[str], show: int | None) -> s
                 f"  {respect:<10} {pair}: {count}{mark if count else ''}" for pair, count in pairs.items()
             ]
     lines += _some("remarks", [str(remark) for remark in found.remarks], show)
+    if found.untested:
+        lines.append("tests that could not be made:")
+        lines += [
+            f"  {test}: {count} labels, since {reason}" for (test, reason), count in found.untested.items()
+        ]
     leaks = any(any(found.leakage.get(respect, {}).values()) for respect in respects)
     lines.append("nothing is wrong" if not (found.problems or found.duplicates or leaks) else "not clean")
     return "\n".join(lines)

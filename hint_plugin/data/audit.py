@@ -34,6 +34,7 @@ class Audit:
         remarks: what is unusual.
         duplicates: a frame that is the same structure as an earlier one: (file, frame, file, frame).
         leakage: respect -> pair of files -> values that both have; empty where it was not asked for.
+        untested: (test of a label, reason) -> number of labels for which it could not be made.
     """
 
     files: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Audit:
     remarks: list[FrameProblem] = field(default_factory=list)
     duplicates: list[tuple[str, int, str, int]] = field(default_factory=list)
     leakage: dict[str, dict[str, int]] = field(default_factory=dict)
+    untested: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def audit(
@@ -132,6 +134,8 @@ def _look(
         kept += [FrameProblem(p.source, number, p.formula, p.message) for p in new]
     for kind in ("full", "rows", "projected", "unlabelled", "malformed"):
         counts[kind] += report.counts[kind]
+    for what, count in report.untested.items():
+        found.untested[what] = found.untested.get(what, 0) + count
     return bool(has_cell)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
 
 from hint_plugin.data.label import HessianLabel
-from hint_plugin.data.units import HARTREE_PER_BOHR2, looks_like_hartree
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a label is refused or warned about.
+    """When a label is refused or warned about. The defaults are for labels from anywhere; `own` is for those
+    that
+    HINT has just made.
 
     Attributes:
         asymmetry: absolute part of the allowed |H_ij - H_ji|, eV/A^2. GFN2-xTB at its default accuracy shows
@@ -22,11 +22,49 @@ class Thresholds:
             mixed-up axes, shows 1.
         large: above it a value is reported as a warning. It is not an error: public sets (HORM) hold |H| >
             1e4 where atoms nearly touch, and robust losses take them.
+        sum_rule, relative_sum_rule: the same two parts for sum_b H_ab. HORM's labels show up to 0.14 eV/A^2,
+            coarse integration grids of DFT a few tenths.
+        rotation, relative_rotation: the same for H (w x r) - w x g.
+        bonds: stiffness of bonds, in units of what Badger's rule expects; full Hessians and rows. Near
+            minima, right labels lie between 0.25 and 1.5; kcal/mol/A^2 is 23 times off, hartree/bohr^2 97
+            times.
+        pair_bonds: the same for pairs (v, Hv), whose few directions scatter more.
+        products: the smallest size of the products of pairs, in the same units.
+        soft_bonds: bonds that are about to break curve downwards a little: this much is allowed as well.
+        stability: the smallest allowed trace, over the sum of the absolute eigenvalues of the 3 x 3 blocks.
+        locality: the largest allowed rank correlation of coupling with distance.
+        physics: whether any of the tests but symmetry are made. Switch them off for model systems that live
+            in an external field.
     """
 
     asymmetry: float = 0.5
     relative_asymmetry: float = 0.02
     large: float = 1.0e4
+    sum_rule: float = 0.5
+    relative_sum_rule: float = 0.01
+    rotation: float = 0.5
+    relative_rotation: float = 0.01
+    bonds: tuple[float, float] = (0.04, 6.0)
+    pair_bonds: tuple[float, float] = (0.04, 8.0)
+    soft_bonds: float = -0.3
+    products: float = 0.1
+    stability: float = -0.5
+    locality: float = -0.3
+    physics: bool = True
+
+    @classmethod
+    def own(cls, noise: float | None) -> Thresholds:
+        """For a label that HINT has just computed: 0.05 eV/A^2 and six times its noise, but no more than
+        others may have.
+
+        The cap matters where the noise itself is taken from the sum rule: a matrix that is wrong must not
+        excuse itself.
+
+        Args:
+            noise: standard error of an element, eV/A^2; None where it is not known.
+        """
+        allowed = min(0.05 + 6 * (noise or 0.0), cls.sum_rule)
+        return cls(sum_rule=allowed, relative_sum_rule=0.002, rotation=allowed, relative_rotation=0.002)
 
     def allowed(self, largest: float) -> float:
         """The allowed asymmetry, eV/A^2, where the largest element of H is `largest`."""
@@ -48,7 +86,7 @@ def asymmetry(label: HessianLabel) -> tuple[float, float]:
         if label.atoms is not None:
             block = block[:, (3 * label.atoms[:, None] + np.arange(3)).reshape(-1)]
         return float(np.abs(block - block.T).max()), float(np.abs(label.hessian).max())
-    v, hv = _flat_pairs(label)
+    v, hv = flat_pairs(label)
     scale = float((np.abs(hv).max(axis=1) / np.sqrt((v**2).mean(axis=1))).max())
     area = pair_areas(v)
     first, second = np.triu_indices(len(v), 1)
@@ -69,28 +107,6 @@ def pair_areas(flat_probes: np.ndarray) -> np.ndarray:
     return np.sqrt(np.where(squared > 1e-10 * squared_norms, squared, 0.0))
 
 
-def problems(label: HessianLabel, atoms: Atoms, limits: Thresholds | None = None) -> list[str]:
-    """Everything wrong with a label whose shape is right: sentences that say got, wanted, and what to do."""
-    limits = limits or Thresholds()
-    found = []
-    difference, largest = asymmetry(label)
-    allowed = limits.allowed(largest)
-    if difference > allowed:
-        found.append(
-            f"the Hessian is not symmetric: it differs from its transpose by {difference:.3g} eV/A^2; "
-            f"wanted at most {allowed:.3g} ({limits.asymmetry:g} + {limits.relative_asymmetry:g} max|H|). Is "
-            "a triangle missing, or the order of atoms and axes mixed up? If it is "
-            "noise, symmetrise it or leave the frame out"
-        )
-    ratio = looks_like_hartree(label, atoms)
-    if ratio is not None:
-        found.append(
-            f"the Hessian looks like hartree/bohr^2: bonded atoms are {1 / ratio:.0f} times softer than "
-            f"their bond lengths allow; wanted eV/A^2. Multiply it by {HARTREE_PER_BOHR2:.4f}"
-        )
-    return found
-
-
 def remarks(label: HessianLabel, limits: Thresholds | None = None) -> list[str]:
     """What is legal but unusual."""
     limits = limits or Thresholds()
@@ -101,7 +117,8 @@ def remarks(label: HessianLabel, limits: Thresholds | None = None) -> list[str]:
     return [f"an element of {largest:.3g} eV/A^2: do atoms nearly touch? The loss clips such labels"]
 
 
-def _flat_pairs(label: HessianLabel) -> tuple[np.ndarray, np.ndarray]:
+def flat_pairs(label: HessianLabel) -> tuple[np.ndarray, np.ndarray]:
+    """Probes and products of a projected label, [K, 3N] each."""
     if label.probes is None or label.hvp is None:
         raise ValueError("not a projected label")
     return label.probes.reshape(label.n_probes, -1), label.hvp.reshape(label.n_probes, -1)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.checks import Thresholds, problems, remarks
-from hint_plugin.data.keys import LabelKeys
+from hint_plugin.data.checks import Thresholds, remarks
+from hint_plugin.data.gate import examine
+from hint_plugin.data.keys import LabelKeys, near_misses
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.errors import LabelError, LabelWarning
 
@@ -40,13 +41,14 @@ def read_label(
         limits: when asymmetry and size are too much.
 
     Raises:
-        LabelError: wrong shape, NaN, asymmetry, units like hartree/bohr^2, half of a pair of keys. The
+        LabelError: wrong shape, NaN, half of a pair of keys, or a label that breaks the laws of
+        `gate.examine`. The
             message names file, frame, formula, what was got, what was wanted, what to do. A value above 1e4
             eV/A^2 only warns (`LabelWarning`).
     """
     number = "" if frame is None else f", frame {frame}"
     where = f"{source}{number} ({atoms.get_chemical_formula()})"
-    label, found, notes = _examine(atoms, keys, limits)
+    label, found, notes, _ = _examine(atoms, keys, limits)
     if found:
         raise LabelError(f"{where}: {found[0]}.")
     for note in notes:
@@ -114,11 +116,14 @@ class FrameProblem:
 
 @dataclass
 class FrameReport:
-    """What `check_frames` saw: how many frames of which kind, and everything that is wrong."""
+    """What `check_frames` saw: how many frames of which kind, everything that is wrong, and what it could
+    not test:
+    (test, reason) -> number of frames."""
 
     counts: dict[str, int] = field(default_factory=dict)
     problems: list[FrameProblem] = field(default_factory=list)
     remarks: list[FrameProblem] = field(default_factory=list)
+    untested: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def raise_if_bad(self, show: int = 20) -> None:
         """Raise one LabelError that lists the first `show` problems."""
@@ -146,7 +151,9 @@ def check_frames(
     """
     report = FrameReport(dict.fromkeys(("frames", "full", "rows", "projected", "unlabelled", "malformed"), 0))
     for number, atoms in enumerate(frames):
-        label, found, notes = _examine(atoms, keys, limits)
+        label, found, notes, untested = _examine(atoms, keys, limits)
+        for test, reason in untested.items():
+            report.untested[test, reason] = report.untested.get((test, reason), 0) + 1
         formula = atoms.get_chemical_formula()
         report.problems += [FrameProblem(str(source), number, formula, text) for text in found]
         report.remarks += [FrameProblem(str(source), number, formula, text) for text in notes]
@@ -158,9 +165,11 @@ def check_frames(
 
 def _examine(
     atoms: Atoms, keys: LabelKeys, limits: Thresholds | None
-) -> tuple[HessianLabel | None, list[str], list[str]]:
-    """(label, problems, remarks) of one frame; looks at everything, raises nothing."""
+) -> tuple[HessianLabel | None, list[str], list[str], dict[str, str]]:
+    """(label, problems, remarks, tests that could not be made) of one frame; looks at everything, raises
+    nothing."""
     found: list[str] = []
+    untested: dict[str, str] = {}
     labels: list[HessianLabel] = []
     found += _check_energy_forces_stress(atoms, keys)
     for read in (_read_full, _read_rows, _read_projected):
@@ -172,9 +181,21 @@ def _examine(
         if label is not None:
             labels.append(label)
     for label in labels:
-        found += [f"{_main_key(label, keys)}: {text}" for text in problems(label, atoms, limits)]
+        verdict = examine(label, atoms, _forces(atoms, keys), limits)
+        found += [f"{_main_key(label, keys)}: {text}" for text in verdict.problems]
+        untested |= verdict.untested
     notes = [f"{_main_key(label, keys)}: {text}" for label in labels for text in remarks(label, limits)]
-    return (labels[0] if labels else None), found, notes
+    if not labels:
+        notes += near_misses(atoms, keys)
+    return (labels[0] if labels else None), found, notes, untested
+
+
+def _forces(atoms: Atoms, keys: LabelKeys) -> np.ndarray | None:
+    """Forces that belong to the label, as far as they are well-formed."""
+    value = atoms.arrays.get(keys.forces)
+    if value is None or np.shape(value) != (len(atoms), 3) or np.asarray(value).dtype.kind not in "fiu":
+        return None
+    return value if np.isfinite(value).all() else None
 
 
 def _check_energy_forces_stress(atoms: Atoms, keys: LabelKeys) -> list[str]:

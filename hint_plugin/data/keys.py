@@ -6,7 +6,17 @@ key option.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: What names of second derivatives have in them, in whatever spelling.
+_HESSIAN_WORDS = re.compile(r"hess|hvp|force_?const|second_?deriv|(^|_)fc2?($|_)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,3 +59,35 @@ class LabelKeys:
     def hessian_arrays(self) -> tuple[str, ...]:
         """Keys of `atoms.arrays` that belong to a Hessian label."""
         return (self.mask, self.probes, self.hvp)
+
+
+def near_misses(atoms: Atoms, keys: LabelKeys) -> list[str]:
+    """What looks like a Hessian label under another name, or in the wrong place, in a frame that has none:
+    sentences.
+
+    Looked for are arrays whose name speaks of second derivatives, and arrays of [3N, 3N] numbers under any
+    name (N > 2).
+    """
+    known = set(astuple(keys))
+    found = []
+    for place, store in (("info", atoms.info), ("arrays", atoms.arrays)):
+        for name, value in store.items():
+            if not isinstance(name, str) or name.startswith(keys.prefix) or not _is_numbers(value):
+                continue
+            if place == "info" and name in known or name in (keys.mask, keys.probes, keys.hvp, keys.forces):
+                continue
+            size, whole = np.size(value), 9 * len(atoms) ** 2
+            if (_HESSIAN_WORDS.search(name) and size >= 9) or (size == whole and len(atoms) > 2):
+                wanted = f"atoms.info['{keys.hessian}']"
+                found.append(
+                    f"no Hessian label, but atoms.{place}['{name}'] holds {size} numbers and is ignored. "
+                    f"If it is a "
+                    f"Hessian, it belongs into {wanted} ([{3 * len(atoms)}, {3 * len(atoms)}], eV/A^2); "
+                    f"or name "
+                    "its key where the file is read"
+                )
+    return found
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, np.ndarray | list | tuple) and np.asarray(value).dtype.kind in "fi"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
+from physical_labels import pair_label
 
 from hint_plugin.data import HessianLabel, write_label
 
@@ -18,11 +19,9 @@ def frames_of(count: int, *, seed: int = 0, hessians: bool = True) -> list[Atoms
     for number in range(count):
         atoms = molecule(names[number % 3])
         atoms = Atoms(atoms.numbers, atoms.positions + rng.normal(0, 0.05, (len(atoms), 3)))
-        n = len(atoms)
         atoms.info |= {"REF_energy": rng.normal(), "number": number, "reaction": f"r{number // 7}"}
-        atoms.arrays["REF_forces"] = rng.normal(size=(n, 3))
-        matrix = 30 * rng.normal(size=(3 * n, 3 * n))
-        label = HessianLabel.full(matrix + matrix.T, provenance={"engine": "random"})
+        matrix, atoms.arrays["REF_forces"] = pair_label(atoms, rng)
+        label = HessianLabel.full(matrix, provenance={"engine": "random"})
         if number % 4 == 1:
             label = label.to_projected(2, rng)
         if hessians and number % 4 != 3:

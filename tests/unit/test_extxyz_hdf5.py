@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
+from physical_labels import pair_label
 
 from hint_plugin.data import (
     FrameStore,
@@ -30,9 +31,9 @@ def make_frames() -> list:
     frames = []
     for number, atoms in enumerate([molecule("H2O"), molecule("CH4"), bulk("C", cubic=True), molecule("N2")]):
         n = len(atoms)
-        matrix = rng.normal(size=(3 * n, 3 * n)) * 30
+        matrix, forces = pair_label(atoms, rng)
         label = HessianLabel.full(
-            matrix + matrix.T, noise=1e-5, weight=1 + number, provenance={"engine": "x y", "step": 1e-3}
+            matrix, noise=1e-5, weight=1 + number, provenance={"engine": "x y", "step": 1e-3}
         )
         if number == 1:
             label = label.to_projected(2, rng)
@@ -47,7 +48,7 @@ def make_frames() -> list:
             "flag": True,
             "vector": np.arange(4.0),
         }
-        atoms.arrays["REF_forces"] = np.round(rng.normal(size=(n, 3)), 8)
+        atoms.arrays["REF_forces"] = np.round(forces, 8)
         frames.append(atoms)
     frames[2].info["REF_stress"] = np.arange(6.0) / 7
     frames[2].set_constraint(FixAtoms([0, 3]))

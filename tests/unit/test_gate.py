@@ -1,0 +1,165 @@
+"""The gate: right labels pass, and each usual mistake is refused by a sentence that names it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.io import read
+
+from hint_plugin.data import HessianLabel, Thresholds, check_frames, read_label
+from hint_plugin.data.gate import UNITS, examine
+
+CASES = Path(__file__).parents[1] / "data" / "cases" / "labels"
+
+
+@pytest.fixture(scope="module")
+def methanol() -> Atoms:
+    """Displaced methanol with the Hessian and the forces of GFN2-xTB."""
+    return read(CASES / "good.xyz")
+
+
+def hessian_of(atoms: Atoms) -> np.ndarray:
+    n = 3 * len(atoms)
+    return np.array(atoms.info["REF_hessian"], dtype=float).reshape(n, n)
+
+
+def as_kind(matrix: np.ndarray, kind: str) -> HessianLabel:
+    label = HessianLabel.full(matrix)
+    if kind == "rows":
+        return HessianLabel.rows(matrix[:6], [0, 1], label.n_atoms)
+    return label.to_projected(2, np.random.default_rng(4)) if kind == "projected" else label
+
+
+def test_the_right_label_passes(methanol):
+    assert check_frames([methanol]).problems == []
+    for kind in ("full", "rows", "projected"):
+        label = as_kind(hessian_of(methanol), kind)
+        for limits in (Thresholds(), Thresholds.own(1e-4)):
+            assert examine(label, methanol, methanol.arrays["REF_forces"], limits).problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("zeros", "every element of the Hessian is zero"),
+        ("minus", "Its sign is wrong"),
+        ("permuted", "atoms in another order"),
+        ("xxx_yyy_zzz", "sorted by axis"),
+        ("kcal", r"kcal/mol/A\^2: multiply it by 0.0433641"),
+        ("mass_weighted", r"mass-weighted \(eV/A\^2 over amu\)"),
+    ],
+)
+def test_wrong_labels_are_refused_by_name(name, said):
+    report = check_frames(read(CASES / f"{name}.xyz", ":"), source=name)
+    assert report.counts["malformed"] == 1
+    (problem,) = report.problems
+    assert re.search(said, problem.message)
+
+
+def test_a_key_that_nearly_fits_is_named():
+    report = check_frames([read(CASES / "other_key.xyz")])
+    (remark,) = report.remarks
+    assert "REF_Hessian" in remark.message and "atoms.info['REF_hessian']" in remark.message
+
+
+def test_a_hessian_in_the_wrong_place_is_named(methanol):
+    n = len(methanol)
+    moved = methanol.copy()
+    del moved.info["REF_hessian"]
+    moved.arrays["REF_hessian"] = hessian_of(methanol).reshape(n, 9 * n)
+    (remark,) = check_frames([moved]).remarks
+    assert "atoms.arrays['REF_hessian']" in remark.message
+    with pytest.warns(UserWarning, match="is ignored"):
+        assert read_label(moved) is None
+
+
+@pytest.mark.parametrize("kind", ["full", "rows", "projected"])
+@pytest.mark.parametrize("unit", ["hartree/bohr^2", "kcal/mol/A^2", "kJ/mol/A^2", "N/m", "Ry/bohr^2"])
+def test_units_are_named_in_every_form_of_a_label(methanol, kind, unit):
+    label = as_kind(hessian_of(methanol) / UNITS[unit], kind)
+    (problem,) = examine(label, methanol, methanol.arrays["REF_forces"]).problems
+    assert unit in problem
+
+
+@pytest.mark.parametrize("kind", ["full", "rows"])
+def test_gradients_in_place_of_forces_are_named(methanol, kind):
+    label = as_kind(hessian_of(methanol), kind)
+    (problem,) = examine(label, methanol, -methanol.arrays["REF_forces"]).problems
+    assert "sign of the gradient" in problem or "Its sign is wrong" in problem
+
+
+def test_without_forces_it_says_that_rotations_were_not_tested(methanol):
+    verdict = examine(HessianLabel.full(hessian_of(methanol)), methanol)
+    assert verdict.problems == [] and verdict.untested["rotation"] == "the frame has no forces"
+
+
+def test_what_cannot_be_tested_is_counted():
+    cell = bulk("Cu")
+    cell.info["REF_hessian"] = np.zeros((3, 3))
+    report = check_frames([cell, cell])
+    assert report.problems == [] and report.counts["full"] == 2
+    assert report.untested["rotation", "the structure is periodic"] == 2
+    assert {test for test, _ in report.untested} == {"rotation", "bonds", "stability", "locality"}
+
+
+def test_a_broken_diagonal_is_seen_by_the_sum_rule(methanol):
+    matrix = hessian_of(methanol)
+    matrix[4, 4] += 7.1  # what PySCF's r2SCAN Hessian of CO breaks it by
+    (problem,) = examine(HessianLabel.full(matrix), methanol, methanol.arrays["REF_forces"]).problems
+    assert "acoustic sum rule" in problem and "7.1" in problem
+
+
+def test_a_label_cannot_excuse_itself_by_its_noise(methanol):
+    matrix = hessian_of(methanol)
+    matrix[4, 4] += 1.0
+    label = HessianLabel.full(matrix, noise=5.0)
+    assert examine(label, methanol, methanol.arrays["REF_forces"], Thresholds.own(label.noise)).problems
+
+
+def test_own_labels_are_held_to_more_than_others(methanol):
+    matrix = hessian_of(methanol)
+    matrix[4, 4] += 0.3
+    label, forces = HessianLabel.full(matrix), methanol.arrays["REF_forces"]
+    assert examine(label, methanol, forces).problems == []
+    assert examine(label, methanol, forces, Thresholds.own(1e-4)).problems
+
+
+def test_a_stretched_bond_may_curve_downwards():
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 2.0]])
+    block = -0.4 * np.outer([0, 0, 1], [0, 0, 1])
+    matrix = np.block([[block, -block], [-block, block]])
+    assert examine(HessianLabel.full(matrix), atoms).problems == []
+
+
+def test_order_is_seen_in_crystals_by_locality():
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    distance = atoms.get_all_distances(mic=True)
+    vector = atoms.get_all_distances(mic=True, vector=True)
+    spring = np.where((distance > 0) & (distance < 2.7), 2.0, 0.0)
+    spring += np.where(distance > 2.7, 0.3 * np.exp(-distance), 0.0)
+    unit = vector / np.where(distance, distance, 1)[..., None]
+    blocks = -spring[..., None, None] * unit[..., :, None] * unit[..., None, :]
+    blocks[np.arange(32), np.arange(32)] = -blocks.sum(axis=1)
+    matrix = blocks.transpose(0, 2, 1, 3).reshape(96, 96)
+    assert examine(HessianLabel.full(matrix), atoms).problems == []
+    order = np.random.default_rng(0).permutation(32)
+    index = (3 * order[:, None] + np.arange(3)).ravel()
+    (problem,) = examine(HessianLabel.full(matrix[np.ix_(index, index)]), atoms).problems
+    assert "coupled as strongly as neighbours" in problem
+
+
+def test_physics_can_be_switched_off(methanol):
+    matrix = -hessian_of(methanol)
+    verdict = examine(HessianLabel.full(matrix), methanol, limits=Thresholds(physics=False))
+    assert verdict.problems == [] and len(verdict.untested) == 5
+
+
+def test_ions_and_dimers_far_apart_are_left_alone():
+    atoms = molecule("NaCl")
+    atoms.positions[1] += 5
+    assert examine(HessianLabel.full(np.zeros((6, 6))), atoms).problems == []
