@@ -109,7 +109,8 @@ class FrameProblem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.source}, frame {self.frame} ({self.formula}): {self.message}."
+        end = "" if self.message.endswith(("?", ".")) else "."
+        return f"{self.source}, frame {self.frame} ({self.formula}): {self.message}{end}"
 
 
 @dataclass

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hint_plugin.data.files import bare_name
 from hint_plugin.errors import DataError, OptionsError
 
 
@@ -37,6 +38,7 @@ class Format:
         module: where `read` and its companions are.
         shared: other formats have such names too, so the content decides.
         writes: `write_frames` can make it.
+        packed: a file packed by gzip, bzip2 or xz (`NAME.gz`) is read as well.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Format:
     module: str
     shared: bool = False
     writes: bool = False
+    packed: bool = False
 
     def load(self) -> ModuleType:
         """The module with `read` and its companions."""
@@ -52,7 +55,8 @@ class Format:
 
     def matches(self, path: Path) -> bool:
         """Whether the name may be one of this format's."""
-        name = path.name.lower() + ("/" if path.is_dir() else "")
+        name = bare_name(path) if self.packed else path.name.lower()
+        name += "/" if path.is_dir() else ""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names)
 
     def check_options(self, action: str, options: Mapping[str, Any]) -> None:
@@ -78,7 +82,7 @@ class Format:
 HDF5_NAMES = ("*.h5", "*.hdf5")
 
 FORMATS: tuple[Format, ...] = (
-    Format("extxyz", "extended XYZ, as of ASE and MACE", ("*.xyz", "*.extxyz"), "xyz", writes=True),
+    Format("extxyz", "extended XYZ, as of ASE and MACE", ("*.xyz", "*.extxyz"), "xyz", writes=True, packed=True),
     Format(
         "phonopy",
         "phonopy: YAML (MDR, PBE-MDR), FORCE_CONSTANTS, FORCE_SETS",
