@@ -151,7 +151,9 @@ def _chunks(handle: IO[str], path: Path) -> Iterator[_Chunk]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}, frame {frame}: is not text in UTF-8 ({error})") from error
     except DAMAGED as error:
-        raise DataError(f"{path}, frame {frame}: cannot be read on ({error}). Is the file truncated?") from error
+        raise DataError(
+            f"{path}, frame {frame}: cannot be read on ({error}). Is the file truncated?"
+        ) from error
 
 
 def _atoms_announced(text: str, path: Path, line: int, frame: int) -> int:
