@@ -1,4 +1,4 @@
-"""How often the key of a structure errs: copies that it does not know again, displacements that it does not see.
+"""How often the key of a structure errs: copies that it takes for others, displacements that it does not see.
 
     python benchmarks/structure_keys.py [--copies 200]
 

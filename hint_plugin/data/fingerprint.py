@@ -12,7 +12,7 @@ and q_j a number of its element,
 | symbol | values | what it sees to first order |
 |---|---|---|
 | eigenvalues of T_k = sum_j q_j g_k(d) n n^T, k = 1, 2, 3 | 9 | distances, strain |
-| singular values of [V_1 V_2 V_3], V_k = sum_j q_j g_k(d) n | 3 | displacements at sites of any symmetry; bending |
+| singular values of [V_1 V_2 V_3], V_k = sum_j q_j g_k(d) n | 3 | displacements, bending |
 | singular values of [a_12 a_13 a_23], a_kl the axial vector of [T_k, T_l] | 3 | shear |
 | mean of the distances to all others (molecules alone) | 1 | fragments farther apart than R |
 
@@ -49,16 +49,16 @@ Array = NDArray[np.float64]
 
 
 def fingerprint(
-    atoms: Atoms, periodic: bool, i: NDArray, vectors: Array, distances: Array, j: NDArray
+    atoms: Atoms, periodic: bool, i: NDArray, j: NDArray, distances: Array, vectors: Array
 ) -> Array:
     """The numbers of a structure, [PROJECTIONS]; see the module's text.
 
     Args:
         atoms: the structure.
         periodic: neighbours include images.
-        i, j, vectors, distances: all pairs in both directions, r_j - r_i (A); within `CUTOFF` if periodic.
+        i, j, distances, vectors: all pairs in both directions, r_j - r_i (A); within `CUTOFF` if periodic.
     """
-    features = _surroundings(atoms, i, j, vectors, distances)
+    features = _surroundings(atoms, i, j, distances, vectors)
     if not periodic:
         n = max(len(atoms) - 1, 1)
         features[:, -1] = np.bincount(i, distances, len(atoms)) / n
@@ -69,7 +69,7 @@ def fingerprint(
     return total
 
 
-def _surroundings(atoms: Atoms, i: NDArray, j: NDArray, vectors: Array, distances: Array) -> Array:
+def _surroundings(atoms: Atoms, i: NDArray, j: NDArray, distances: Array, vectors: Array) -> Array:
     """[N, _FEATURES]; the last column is left zero."""
     n = len(atoms)
     near = distances < CUTOFF

@@ -60,7 +60,7 @@ def structure_keys(atoms: Atoms) -> tuple[str, ...]:
     """`KEYS` hashes of the geometry; structures that share one of them are the same."""
     periodic = _is_periodic(atoms)
     i, j, d, vectors = _pairs(atoms, CUTOFF if periodic else None)
-    values = fingerprint(atoms, periodic, i, vectors, d, j)
+    values = fingerprint(atoms, periodic, i, j, d, vectors)
     if periodic:
         values = np.append(values, np.cbrt(abs(atoms.cell.volume)))
     head = f"{formula_key(atoms)}{atoms.pbc.astype(int)}".encode()

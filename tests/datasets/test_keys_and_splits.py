@@ -61,7 +61,7 @@ def test_keys_of_a_cell():
 
 
 def _symmetric() -> dict[str, Atoms]:
-    """Sites with an inversion, with a rotation axis, in a plane, on a line: no distance changes in first order."""
+    """Sites at which sums of distances change in second order only."""
     rocksalt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
     return {
         "NaCl, 8 atoms": rocksalt,

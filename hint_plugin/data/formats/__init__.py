@@ -82,9 +82,7 @@ class Format:
 HDF5_NAMES = ("*.h5", "*.hdf5")
 
 FORMATS: tuple[Format, ...] = (
-    Format(
-        "extxyz", "extended XYZ, as of ASE and MACE", ("*.xyz", "*.extxyz"), "xyz", writes=True, packed=True
-    ),
+    Format("extxyz", "extended XYZ, of ASE and MACE", ("*.xyz", "*.extxyz"), "xyz", writes=True, packed=True),
     Format(
         "phonopy",
         "phonopy: YAML (MDR, PBE-MDR), FORCE_CONSTANTS, FORCE_SETS",

@@ -34,7 +34,7 @@ _VECTORS = 3  # lines "VEC1 x y z" behind the atoms, for the cell, at most
 
 
 class _Chunk(NamedTuple):
-    """The lines of one frame; `line` is the number of its first one, `blank` whether blank lines precede it."""
+    """The lines of one frame: the number of the first, and whether blank lines precede it."""
 
     line: int
     text: list[str]
@@ -88,9 +88,9 @@ def check_as_ase_reads(path: Path) -> None:
         for number, chunk in enumerate(_chunks(handle, path)):
             if chunk.blank:
                 raise DataError(
-                    f"{path}, line {chunk.line - 1}: a blank line stands before frame {number}, and this program "
-                    "would take it for the end of the file. Remove the blank line, or rewrite the file: "
-                    f"hint dataset convert {path} -o {path.stem}-whole{path.suffix}"
+                    f"{path}, line {chunk.line - 1}: a blank line stands before frame {number}, and this "
+                    "program would take it for the end of the file. Remove the blank line, or rewrite the "
+                    f"file: hint dataset convert {path} -o {path.stem}-whole{path.suffix}"
                 )
 
 
@@ -163,8 +163,9 @@ def _atoms_announced(text: str, path: Path, line: int, frame: int) -> int:
         atoms = -1
     if atoms < 0:
         raise DataError(
-            f"{path}: cannot read frame {frame} as extended XYZ: line {line} is {text.strip()[:60]!r}; wanted the "
-            "number of atoms of the next frame. Is the file truncated or glued together, or of another format?"
+            f"{path}: cannot read frame {frame} as extended XYZ: line {line} is {text.strip()[:60]!r}; "
+            "wanted the number of atoms of the next frame. Is the file truncated or glued together, or of "
+            "another format?"
         )
     return atoms
 
