@@ -109,6 +109,8 @@ def convert(
             **_store_options(output, hessian_dtype, compression, shards=frames_per_shard is not None),
         )
     words = f"{done.frames} frames, {done.bytes / 1e6:.1f} MB"
+    if done.renamed:
+        words += f", energy, forces and stress of {done.renamed} renamed from ASE's names to REF_..."
     if project is not None:
         words += f", {done.projected} labels projected onto {project} probes"
     summary = {
@@ -117,6 +119,7 @@ def convert(
         "files": done.files,
         "bytes": done.bytes,
         "projected": done.projected,
+        "renamed": done.renamed,
     }
     _record(output, "convert", summary, inputs)
     _say(summary, f"{words}\nwritten to {_names(done.files)}", json_)
@@ -332,6 +335,8 @@ def check(
     summary = {
         "ok": not wrong,
         "files": found.files,
+        "labels": found.labels,
+        "ase_names": found.ase_names,
         "problems": [vars(problem) for problem in found.problems],
         "remarks": [vars(remark) for remark in found.remarks],
         "duplicates": [

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.checks import Thresholds, problems, remarks
+from hint_plugin.data.frame_labels import drop_ase_labels, malformed
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.errors import LabelError, LabelWarning
@@ -90,13 +91,14 @@ def write_label(atoms: Atoms, label: HessianLabel | None, keys: LabelKeys = DEFA
 
 
 def clear_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> None:
-    """Remove energy, forces, stress, the Hessian label and every `hint_*` key."""
+    """Remove energy, forces, stress (under ASE's names, too), the Hessian label and every `hint_*` key."""
     write_label(atoms, None, keys)
     for name in [name for name in atoms.info if name.startswith(keys.prefix)]:
         del atoms.info[name]
     for name in (keys.energy, keys.stress):
         atoms.info.pop(name, None)
     atoms.arrays.pop(keys.forces, None)
+    drop_ase_labels(atoms)
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _examine(
     """(label, problems, remarks) of one frame; looks at everything, raises nothing."""
     found: list[str] = []
     labels: list[HessianLabel] = []
-    found += _check_energy_forces_stress(atoms, keys)
+    found += malformed(atoms, keys)
     for read in (_read_full, _read_rows, _read_projected):
         try:
             label = read(atoms, keys)
@@ -176,29 +178,6 @@ def _examine(
         found += [f"{_main_key(label, keys)}: {text}" for text in problems(label, atoms, limits)]
     notes = [f"{_main_key(label, keys)}: {text}" for label in labels for text in remarks(label, limits)]
     return (labels[0] if labels else None), found, notes
-
-
-def _check_energy_forces_stress(atoms: Atoms, keys: LabelKeys) -> list[str]:
-    found = []
-    for key, store, shapes in (
-        (keys.energy, atoms.info, ((), (1,))),
-        (keys.forces, atoms.arrays, ((len(atoms), 3),)),
-        (keys.stress, atoms.info, ((6,), (3, 3), (9,))),
-    ):
-        if key not in store:
-            continue
-        try:
-            value = np.asarray(store[key], dtype=float)
-        except (TypeError, ValueError):
-            found.append(f"{key} is {store[key]!r}; wanted numbers. Relabel the frame or remove the key")
-            continue
-        if value.shape not in shapes:
-            found.append(
-                f"{key} has shape {value.shape}; wanted {shapes[0]}. Relabel the frame or remove the key"
-            )
-        elif not np.isfinite(value).all():
-            found.append(f"{key} holds NaN or infinity. Relabel the frame or remove the key")
-    return found
 
 
 def _read_full(atoms: Atoms, keys: LabelKeys) -> HessianLabel | None:
