@@ -60,6 +60,12 @@ def read(path: Path, *, geometry: str | None = None) -> Iterator[Atoms]:
     yield atoms
 
 
+def members(path: Path) -> list[Path]:
+    """The files that `read` reads."""
+    gradient = path.with_name("gradient")
+    return [path, _find(path), *([gradient] if gradient.is_file() else [])]
+
+
 def _find(path: Path) -> Path:
     for name in _BESIDE:
         if (path.parent / name).is_file():
