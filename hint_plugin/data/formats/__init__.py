@@ -107,6 +107,7 @@ FORMATS: tuple[Format, ...] = (
     Format("orca-hess", "ORCA: .hess", ("*.hess",), "orca"),
     Format("gaussian-fchk", "Gaussian: formatted checkpoint", ("*.fchk", "*.fch", "*.fck"), "gaussian"),
     Format("xtb-hessian", "xtb: hessian, with the geometry beside it", ("hessian", "*.hessian"), "xtb"),
+    Format("ase", "what ASE reads: CIF, POSCAR, .traj, .pdb, .db, ...", ("*",), "ase_files", shared=True),
 )
 """In the order in which contents are looked at; a format that is not `shared` takes what is left."""
 
