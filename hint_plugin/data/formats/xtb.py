@@ -21,6 +21,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
+from hint_plugin.data.formats import xyz
 from hint_plugin.data.formats.common import first_bytes, labelled, reading
 from hint_plugin.errors import DataError, LabelWarning
 
@@ -83,11 +84,13 @@ def _find(path: Path) -> Path:
 def _structure(path: Path) -> Atoms:
     import ase.io
 
-    kind = "extxyz" if path.suffix == ".xyz" else "turbomole"
-    try:
-        atoms: Any = ase.io.read(path, format=kind)
-    except ValueError:  # a comment line that looks like key=value, and is none
-        atoms = ase.io.read(path, format="xyz" if kind == "extxyz" else kind)
+    if path.suffix == ".xyz":
+        try:
+            (atoms,) = xyz.select(path, -1)
+        except DataError:  # a comment line that looks like key=value, and is none
+            atoms = ase.io.read(path, format="xyz")  # type: ignore[assignment]
+    else:
+        atoms = ase.io.read(path, format="turbomole")  # type: ignore[assignment]
     return Atoms(atoms.numbers, atoms.positions)
 
 
