@@ -44,6 +44,7 @@ def run_provenance(
         if not path.is_dir()
         for file in ([path] if path in alone else files_read(path))
     ]
+    files = [file for file in files if file.is_file()]  # what is missing is an error of the reader
     found: dict[str, Any] = {"command": shlex.join(["hint", *_arguments])}
     found |= provenance(model if model is not None and model.is_file() else None, files)
     found["data"] += [_folder(path) for path in given if path.is_dir()]

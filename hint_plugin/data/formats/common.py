@@ -44,11 +44,12 @@ def reading(
 
     `also`: errors of a package, besides `READ_ERRORS`.
     """
+    caught: tuple[type[Exception], ...] = (*READ_ERRORS, *also)
     try:
         yield
     except DataError:
         raise
-    except (*READ_ERRORS, *also) as error:
+    except caught as error:
         place = "" if frame is None else f", frame {frame}"
         said = f"it lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         expected = f"; wanted {wanted}" if wanted else ""

@@ -71,7 +71,8 @@ def _blocks(lines: list[str], n: int, grid: tuple[int, ...]) -> np.ndarray:
         a, b, i, j = (int(word) - 1 for word in body[block * (size + 1)])
         for words in body[block * (size + 1) + 1 : (block + 1) * (size + 1)]:
             place = tuple(-(int(word) - 1) % m for word, m in zip(words, grid, strict=False))
-            phi[(*place, i, a, j, b)] = float(words[3].replace("D", "E"))
+            element = (*place, i, a, j, b)
+            phi[element] = float(words[3].replace("D", "E"))
     if np.isnan(phi).any():
         raise ValueError("a force constant is missing")
     return phi * RY_PER_BOHR2
