@@ -1,6 +1,7 @@
 """`hint dataset convert|merge|split|stats|check`: what a set of frames needs before it trains."""
 
 import time
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,6 +73,9 @@ def convert(
             help="Of that format, such as split=test; docs/formats.md lists them.", metavar="KEY=VALUE"
         ),
     ] = None,
+    only_this_file: Annotated[
+        bool, typer.Option("--only-this-file", help="Of a set of dynamical matrices, not the whole set.")
+    ] = False,
     to: Annotated[
         str | None, typer.Option(help="Format of OUT, where its name does not tell: deepmd, phonopy.")
     ] = None,
@@ -88,6 +92,7 @@ def convert(
     json_: Json = False,
 ) -> None:
     """Write frames of any format as extxyz, as a store (HDF5, whole or in shards), or for another program."""
+    from hint_plugin.cli.provenance import say_what_is_read
     from hint_plugin.data.conversion import convert as run
 
     inputs = _files(inputs, output)
@@ -100,7 +105,7 @@ def convert(
             inputs,
             output,
             source_format=source_format,
-            source_options=_pairs(option or []),
+            source_options=_pairs(option or []) | ({"only_this_file": True} if only_this_file else {}),
             format=to,
             project=project,
             seed=seed,
@@ -108,7 +113,11 @@ def convert(
             report=progress,
             **_store_options(output, hessian_dtype, compression, shards=frames_per_shard is not None),
         )
+    if source_format is None:
+        say_what_is_read(inputs, only_this_file, json_)
     words = f"{done.frames} frames, {done.bytes / 1e6:.1f} MB"
+    if done.renamed:
+        words += f", energy, forces and stress of {done.renamed} renamed from ASE's names to REF_..."
     if project is not None:
         words += f", {done.projected} labels projected onto {project} probes"
     summary = {
@@ -117,8 +126,9 @@ def convert(
         "files": done.files,
         "bytes": done.bytes,
         "projected": done.projected,
+        "renamed": done.renamed,
     }
-    _record(output, "convert", summary, inputs)
+    _record(output, "convert", summary, inputs, inputs if only_this_file else [])
     _say(summary, f"{words}\nwritten to {_names(done.files)}", json_)
 
 
@@ -332,6 +342,8 @@ def check(
     summary = {
         "ok": not wrong,
         "files": found.files,
+        "labels": found.labels,
+        "ase_names": found.ase_names,
         "problems": [vars(problem) for problem in found.problems],
         "remarks": [vars(remark) for remark in found.remarks],
         "duplicates": [
@@ -404,12 +416,14 @@ def _files(inputs: list[Path], output: Path) -> list[Path]:
     return found
 
 
-def _record(output: Path, verb: str, summary: dict[str, Any], inputs: list[Path]) -> None:
+def _record(
+    output: Path, verb: str, summary: dict[str, Any], inputs: list[Path], alone: Sequence[Path] = ()
+) -> None:
     """Add the provenance, and keep all beside the output."""
     from hint_plugin.cli.outputs import record
     from hint_plugin.cli.provenance import run_provenance
 
-    summary["provenance"] = run_provenance(inputs)
+    summary["provenance"] = run_provenance(inputs, alone=alone)
     record(output, verb, summary)
 
 

@@ -1,6 +1,6 @@
 """What `hint dataset stats` and `check` print."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hint_plugin.data.audit import Audit
@@ -19,6 +19,8 @@ def print_statistics(summary: dict[str, Any]) -> None:
         f"{summary['periodic']} periodic",
         highlight=False,
     )
+    if summary["ase_names"]:
+        console.print(ase_names_in_words(summary["ase_names"], summary["inputs"]), highlight=False)
     labels = ", ".join(f"{count} {kind}" for kind, count in summary["labels"].items())
     probes = ", ".join(f"{count} of K = {k}" for k, count in summary["probes"].items())
     console.print(f"Hessian labels: {labels or 'none'}" + (f" ({probes})" if probes else ""), highlight=False)
@@ -49,12 +51,26 @@ def print_statistics(summary: dict[str, Any]) -> None:
     console.print(table)
 
 
+def ase_names_in_words(names: Mapping[str, int], files: Sequence[str]) -> str:
+    """That labels have ASE's own names, and the commands that rename them."""
+    from hint_plugin.data.frame_labels import rename_line
+
+    found = ", ".join(f"{name} ({count} frames)" for name, count in names.items())
+    lines = [
+        f"Under ASE's own names: {found}. Trainers want REF_energy, REF_forces, REF_stress. To rename them:"
+    ]
+    return "\n".join([*lines, *(f"  {rename_line(file)}" for file in files)])
+
+
 def audit_in_words(found: Audit, respects: Sequence[str], show: int | None) -> str:
     """Counts of each file, then problems, duplicates, what files share, and remarks."""
     lines = []
     for name, counts in found.files.items():
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count and kind != "frames")
         lines.append(f"{name}: {counts['frames']} frames" + (f" ({kinds})" if kinds else ""))
+        known = found.labels[name]
+        if known:
+            lines.append("  with " + ", ".join(f"{what}: {count}" for what, count in known.items()))
     lines += _some("problems", [str(problem) for problem in found.problems], show)
     same = [f"{a}, frame {i} is {b}, frame {j}" for a, i, b, j in found.duplicates]
     lines += _some("duplicates", same, show)
@@ -65,6 +81,8 @@ def audit_in_words(found: Audit, respects: Sequence[str], show: int | None) -> s
             lines += [
                 f"  {respect:<10} {pair}: {count}{mark if count else ''}" for pair, count in pairs.items()
             ]
+    for name, names in found.ase_names.items():
+        lines.append(ase_names_in_words(names, [name]))
     lines += _some("remarks", [str(remark) for remark in found.remarks], show)
     if found.untested:
         lines.append("tests that could not be made:")

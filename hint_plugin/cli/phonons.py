@@ -45,8 +45,13 @@ def phonons(
     fmax: Annotated[float, typer.Option(min=0, help="Largest force after --relax, eV/A.")] = 1e-3,
     reference: Annotated[
         Path | None,
-        typer.Option(help="To compare: phonopy.yaml, FORCE_CONSTANTS, fildyn0, CSV (qx,qy,qz,frequency)."),
+        typer.Option(
+            help="To compare: a Hessian in any format of hint dataset convert, CSV (qx,qy,qz,frequency)."
+        ),
     ] = None,
+    only_this_file: Annotated[
+        bool, typer.Option("--only-this-file", help="Of the reference's set of dynamical matrices.")
+    ] = False,
     born: Annotated[
         Path | None, typer.Option(help="phonopy's BORN, of the reference too: splits modes at Gamma.")
     ] = None,
@@ -76,7 +81,7 @@ def phonons(
     from rich.console import Console
 
     from hint_plugin.cli.phonon_steps import described, relaxed, sums_and_files, with_reference
-    from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.provenance import run_provenance, say_what_is_read
     from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_json
     from hint_plugin.science.phonons.bands import band_structure
@@ -87,12 +92,16 @@ def phonons(
 
     atoms = read_crystal(structure)
     repeats = supercell_matrix(default_supercell(atoms) if supercell is None else supercell)
-    other = None if reference is None else read_reference(reference)
+    other = None if reference is None else read_reference(reference, only_this_file)
     calculator = make_calculator(model, engine, engine_option, device)
     result: dict[str, Any] = {"structure": str(structure), "supercell": repeats.tolist()}
     result["displacement"] = displacement
     files = [path for path in (structure, reference, born) if path is not None]
-    result["provenance"] = run_provenance(files, model, calculator)
+    result["provenance"] = run_provenance(
+        files, model, calculator, [reference] if only_this_file and reference is not None else []
+    )
+    if reference is not None:
+        say_what_is_read([reference], only_this_file, json_)
     with Console(stderr=True).status("") as status, quiet():
         atoms = relaxed(atoms, calculator, relax.value, fmax, output, result, status.update)
         check_crystal(atoms)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,11 @@ def remember(arguments: Sequence[str]) -> None:
 
 
 def run_provenance(
-    inputs: Iterable[Path], model: Path | None = None, calculator: Any = None, **about: Any
+    inputs: Iterable[Path],
+    model: Path | None = None,
+    calculator: Any = None,
+    alone: Collection[Path] = (),
+    **about: Any,
 ) -> dict[str, Any]:
     """`data.provenance` of a verb, with the command and the engine. It goes into the results' JSON.
 
@@ -27,13 +30,21 @@ def run_provenance(
             one of their names.
         model: the file behind `--model`.
         calculator: what `make_calculator` has returned; its engine says what it is.
+        alone: inputs that stand for themselves, not for the set that they are part of.
         about: is added as it is.
     """
+    from hint_plugin.data.formats import files_read
     from hint_plugin.data.patterns import is_pattern, matching
     from hint_plugin.data.provenance import provenance
 
     given = [file for path in inputs for file in (matching(path) if is_pattern(path) else [path])]
-    files = [file for path in given if not path.is_dir() for file in _files(path)]
+    files = [
+        file
+        for path in given
+        if not path.is_dir()
+        for file in ([path] if path in alone else files_read(path))
+    ]
+    files = [file for file in files if file.is_file()]  # what is missing is an error of the reader
     found: dict[str, Any] = {"command": shlex.join(["hint", *_arguments])}
     found |= provenance(model if model is not None and model.is_file() else None, files)
     found["data"] += [_folder(path) for path in given if path.is_dir()]
@@ -43,15 +54,15 @@ def run_provenance(
     return found | about
 
 
-def _files(path: Path) -> list[Path]:
-    """The file itself, or the set that it names a part of: pdh.dyn and pdh.dyn0 stand for all pdh.dyn*."""
-    stem = re.sub(r"(dyn)\d*$", r"\1", path.name)
-    if stem != path.name or not path.is_file():
-        found = sorted(
-            file for file in path.parent.glob(stem + "*") if re.fullmatch(r"\d*", file.name[len(stem) :])
-        )
-        return [file for file in found if file.is_file()]
-    return [path]
+def say_what_is_read(paths: Iterable[Path], only_this_file: bool = False, quiet: bool = False) -> None:
+    """Print which files a name stands for, where it stands for several; to stderr where `quiet`."""
+    import typer
+
+    from hint_plugin.data.formats import read_in_words
+
+    for path in paths:
+        if text := read_in_words(path, only_this_file):
+            typer.echo(text, err=quiet)
 
 
 def _folder(path: Path) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def sscha(
     """
     import json
 
-    from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.provenance import run_provenance, say_what_is_read
     from hint_plugin.data.files import write_json
     from hint_plugin.science.anharmonic import Evaluator, SschaSettings
     from hint_plugin.science.anharmonic.campaign import run, write_results
@@ -97,6 +97,7 @@ def sscha(
     if address is None or model is not None or engine is not None:
         calculator = _calculator(model, engine, engine_option, device)
     harmonic = _start(start, calculator, supercell, _masses(masses))
+    say_what_is_read([start], quiet=json_)
     with _Progress(configs) as progress, clients_at(address, calculator) as potential:
         if address is not None:
             _invite(output, harmonic, address)

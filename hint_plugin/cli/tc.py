@@ -70,7 +70,7 @@ def tc(
 
     from rich.console import Console
 
-    from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.provenance import run_provenance, say_what_is_read
     from hint_plugin.science.superconductivity.isotopes import Isotope
     from hint_plugin.science.superconductivity.report import TcOptions, run
     from hint_plugin.science.superconductivity.sources import SourceOptions
@@ -79,12 +79,15 @@ def tc(
     isotopes = [Isotope.parse(text) for text in isotope or []]
     options = TcOptions(tuple(mu_star or (0.10,)), mu_star_at, cutoff, temperatures)
     with Console(stderr=True).status("") as status:
-        about = {"provenance": run_provenance([source, *([] if dyn is None else [dyn])])}
+        others = [one.force_constants for one in isotopes]
+        matrices = [path for path in (dyn, *others) if path is not None]
+        about = {"provenance": run_provenance([source, *matrices])}
         result = run(source, output, where, options, isotopes, say=status.update, about=about)
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return
     _print(result)
+    say_what_is_read(path for path in matrices if source.is_dir())
     typer.echo(f"written to {output}")
 
 

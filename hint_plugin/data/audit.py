@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,14 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.extxyz import FrameProblem, check_frames
+from hint_plugin.data.frame_labels import frame_labels
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import files_of
 from hint_plugin.data.splits import Overlap
 from hint_plugin.data.structure_keys import nearest_distance, structure_keys
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, LabelError
 
 CLOSE = 0.4  # A: nearer than any two nuclei of a molecule are (H2: 0.74)
 LEAKAGE = ("formula", "molecule", "structure", "reaction")
@@ -30,6 +32,8 @@ class Audit:
 
     Attributes:
         files: of each file, the number of frames of each kind of label.
+        labels: of each file, the number of frames with energy, forces, stress.
+        ase_names: of a file whose labels have ASE's own names, the number of frames with each.
         problems: what has to be corrected.
         remarks: what is unusual.
         duplicates: a frame that is the same structure as an earlier one: (file, frame, file, frame).
@@ -38,6 +42,8 @@ class Audit:
     """
 
     files: dict[str, dict[str, int]] = field(default_factory=dict)
+    labels: dict[str, Counter[str]] = field(default_factory=dict)
+    ase_names: dict[str, Counter[str]] = field(default_factory=dict)
     problems: list[FrameProblem] = field(default_factory=list)
     remarks: list[FrameProblem] = field(default_factory=list)
     duplicates: list[tuple[str, int, str, int]] = field(default_factory=list)
@@ -71,7 +77,7 @@ def audit(
         counts = dict.fromkeys(
             ("frames", "full", "rows", "projected", "unlabelled", "malformed", "damaged"), 0
         )
-        found.files[name] = counts
+        found.files[name], found.labels[name] = counts, Counter()
         for source, number, atoms in _frames(name):
             counts["frames"] += 1
             report(name, counts["frames"])
@@ -79,6 +85,7 @@ def audit(
                 counts["damaged"] += 1
                 found.problems.append(FrameProblem(source, number, "?", _bare(atoms, source, number)))
                 continue
+            _count_labels(found, name, source, number, atoms, keys or LabelKeys())
             if not _look(found, counts, source, number, atoms, keys):
                 continue
             values = [hash(key) for key in structure_keys(atoms)]
@@ -94,6 +101,20 @@ def audit(
     if leakage:
         found.leakage = shared.counts()
     return found
+
+
+def _count_labels(found: Audit, name: str, source: str, number: int, atoms: Atoms, keys: LabelKeys) -> None:
+    try:
+        known = frame_labels(atoms, keys)
+    except LabelError:
+        return  # a problem, found again with all others
+    values = (("energy", known.energy), ("forces", known.forces), ("stress", known.stress))
+    found.labels[name].update(what for what, value in values if value is not None)
+    if known.ase:
+        found.ase_names.setdefault(name, Counter()).update(known.ase)
+    if known.ignored:
+        text = f"{', '.join(known.ignored)} under ASE's own names do not count beside {keys.energy}, ..."
+        found.remarks.append(FrameProblem(source, number, atoms.get_chemical_formula(), text))
 
 
 def _look(

@@ -12,10 +12,11 @@ from ase import Atoms
 
 from hint_plugin.data.extxyz import read_label, write_label
 from hint_plugin.data.formats import for_writing, get_format
+from hint_plugin.data.frame_labels import rename_ase_labels
 from hint_plugin.data.frames import iter_frames, write_frames
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import write_shards
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, LabelError
 
 
 def _some(frames: Iterator[Atoms], inputs: Sequence[str | Path]) -> Iterator[Atoms]:
@@ -29,11 +30,13 @@ def _some(frames: Iterator[Atoms], inputs: Sequence[str | Path]) -> Iterator[Ato
 
 @dataclass
 class Conversion:
-    """What was written: files, frames of each input, and how many labels were projected."""
+    """What was written: files, frames of each input; how many labels were projected, and how many frames had
+    energy, forces or stress under ASE's own names, which became those of `LabelKeys`."""
 
     files: list[str]
     inputs: dict[str, int]
     projected: int = 0
+    renamed: int = 0
     bytes: int = 0
 
     @property
@@ -56,7 +59,8 @@ def convert(
     report: Callable[[str, int], Any] = lambda name, frames: None,
     **options: Any,
 ) -> Conversion:
-    """Write the frames of all inputs, in order, in constant memory.
+    """Write the frames of all inputs, in order, in constant memory. Energy, forces and stress under ASE's own
+    names get those of `keys`, which trainers read (`data.frame_labels`).
 
     Args:
         inputs: anything that `iter_frames` reads.
@@ -75,7 +79,7 @@ def convert(
 
     Raises:
         DataError: a file cannot be read or written.
-        LabelError: a label that is to be projected is malformed.
+        LabelError: a label that is to be projected, or renamed, is malformed.
     """
     done = Conversion([], {})
 
@@ -87,6 +91,10 @@ def convert(
                 done.inputs[str(path)] += 1
                 total += 1
                 report(str(path), total)
+                try:
+                    done.renamed += rename_ase_labels(atoms, keys or LabelKeys())
+                except LabelError as error:
+                    raise LabelError(f"{path}, frame {done.inputs[str(path)] - 1}: {error}") from error
                 yield atoms
 
     source: Iterable[Atoms] = _some(frames(), inputs)

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.checks import Thresholds, remarks
+from hint_plugin.data.frame_labels import drop_ase_labels, frame_labels, malformed
 from hint_plugin.data.gate import examine
 from hint_plugin.data.keys import LabelKeys, near_misses
 from hint_plugin.data.label import HessianLabel
@@ -92,13 +93,14 @@ def write_label(atoms: Atoms, label: HessianLabel | None, keys: LabelKeys = DEFA
 
 
 def clear_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> None:
-    """Remove energy, forces, stress, the Hessian label and every `hint_*` key."""
+    """Remove energy, forces, stress (under ASE's names, too), the Hessian label and every `hint_*` key."""
     write_label(atoms, None, keys)
     for name in [name for name in atoms.info if name.startswith(keys.prefix)]:
         del atoms.info[name]
     for name in (keys.energy, keys.stress):
         atoms.info.pop(name, None)
     atoms.arrays.pop(keys.forces, None)
+    drop_ase_labels(atoms)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class FrameProblem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.source}, frame {self.frame} ({self.formula}): {self.message}."
+        end = "" if self.message.endswith(("?", ".")) else "."
+        return f"{self.source}, frame {self.frame} ({self.formula}): {self.message}{end}"
 
 
 @dataclass
@@ -171,7 +174,7 @@ def _examine(
     found: list[str] = []
     untested: dict[str, str] = {}
     labels: list[HessianLabel] = []
-    found += _check_energy_forces_stress(atoms, keys)
+    found += malformed(atoms, keys)
     for read in (_read_full, _read_rows, _read_projected):
         try:
             label = read(atoms, keys)
@@ -192,33 +195,10 @@ def _examine(
 
 def _forces(atoms: Atoms, keys: LabelKeys) -> np.ndarray | None:
     """Forces that belong to the label, as far as they are well-formed."""
-    value = atoms.arrays.get(keys.forces)
-    if value is None or np.shape(value) != (len(atoms), 3) or np.asarray(value).dtype.kind not in "fiu":
+    try:
+        return frame_labels(atoms, keys).forces
+    except LabelError:
         return None
-    return value if np.isfinite(value).all() else None
-
-
-def _check_energy_forces_stress(atoms: Atoms, keys: LabelKeys) -> list[str]:
-    found = []
-    for key, store, shapes in (
-        (keys.energy, atoms.info, ((), (1,))),
-        (keys.forces, atoms.arrays, ((len(atoms), 3),)),
-        (keys.stress, atoms.info, ((6,), (3, 3), (9,))),
-    ):
-        if key not in store:
-            continue
-        try:
-            value = np.asarray(store[key], dtype=float)
-        except (TypeError, ValueError):
-            found.append(f"{key} is {store[key]!r}; wanted numbers. Relabel the frame or remove the key")
-            continue
-        if value.shape not in shapes:
-            found.append(
-                f"{key} has shape {value.shape}; wanted {shapes[0]}. Relabel the frame or remove the key"
-            )
-        elif not np.isfinite(value).all():
-            found.append(f"{key} holds NaN or infinity. Relabel the frame or remove the key")
-    return found
 
 
 def _read_full(atoms: Atoms, keys: LabelKeys) -> HessianLabel | None:

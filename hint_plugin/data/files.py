@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import csv
+import gzip
 import hashlib
 import json
+import lzma
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hint_plugin.errors import DataError
+
+PACKED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+"""Suffixes of packed files, and what opens them."""
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What reading raises where a packed file is damaged or truncated."""
+
+
+def opened(path: Path, mode: str = "rt") -> IO[Any]:
+    """A file for reading, unpacked on the way where its suffix is one of `PACKED`; text is UTF-8."""
+    how = {} if "b" in mode else {"encoding": "utf-8"}
+    handle: IO[Any] = PACKED.get(path.suffix.lower(), open)(path, mode, **how)
+    return handle
+
+
+def bare_name(path: Path) -> str:
+    """The name without the suffix of packing, in lower case: what tells the format of the content."""
+    is_packed = path.suffix.lower() in PACKED
+    return (path.stem if is_packed else path.name).lower()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from hint_plugin.data.formats import is_there
 from hint_plugin.errors import DataError
 
 NAMED = 6
@@ -50,7 +51,7 @@ def expand(paths: Iterable[str | Path]) -> list[Path]:
     for path in paths:
         if is_pattern(path):
             found += matching(path)
-        elif not Path(path).exists():
+        elif not is_there(path):
             raise DataError(f"{path}: no such file. {_what_is_there(Path(path))}")
         else:
             found.append(Path(path))

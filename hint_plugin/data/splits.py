@@ -19,7 +19,7 @@ from ase import Atoms
 
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.part_files import write_parts
-from hint_plugin.data.structure_keys import formula_key, molecule_key, structure_keys
+from hint_plugin.data.structure_keys import KEYS, formula_key, molecule_key, structure_keys
 from hint_plugin.errors import DataError
 
 NAMES = ("train", "valid", "test")
@@ -216,7 +216,7 @@ class Overlap:
         self.respects = tuple(
             dict.fromkeys(("formula", "molecule", "structure", *(k for k in by if k != "frame")))
         )
-        self._seen: dict[str, dict[str, set[int]]] = {}  # hashes; of a structure's second key, odd ones
+        self._seen: dict[str, dict[str, set[int]]] = {}  # hash * KEYS + number of the key
 
     def add(self, part: str, atoms: Atoms, number: int = 0, source: str | Path = "") -> None:
         """Take note of a frame of a part."""
@@ -226,7 +226,7 @@ class Overlap:
         for respect in respects:
             seen = self._seen.setdefault(respect, {name: set() for name in self.parts})
             values = list(_values(atoms, (respect,), number, source))
-            seen[part].update(2 * hash(value) + kind for kind, value in enumerate(values))
+            seen[part].update(KEYS * hash(value) + kind for kind, value in enumerate(values))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """respect -> 'first & second' -> values that both have."""
@@ -238,5 +238,4 @@ class Overlap:
 
 def _shared(one: set[int], other: set[int]) -> int:
     both = one & other
-    odd = sum(value % 2 for value in both)
-    return max(odd, len(both) - odd)
+    return max(sum(value % KEYS == kind for value in both) for kind in range(KEYS))

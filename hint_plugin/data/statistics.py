@@ -20,6 +20,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from hint_plugin.data.extxyz import read_label
+from hint_plugin.data.frame_labels import FrameLabels, frame_labels
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.structure_keys import nearest_distance
 from hint_plugin.errors import LabelError
@@ -135,6 +136,7 @@ class Statistics:
     with_energy: int = 0
     with_forces: int = 0
     with_stress: int = 0
+    ase_names: Counter[str] = field(default_factory=Counter)  # frames whose labels have ASE's own names
     periodic: int = 0
     probes: Counter[int] = field(default_factory=Counter)  # K of projected labels
     methods: Counter[str] = field(default_factory=Counter)
@@ -156,6 +158,7 @@ class Statistics:
             "with_energy": self.with_energy,
             "with_forces": self.with_forces,
             "with_stress": self.with_stress,
+            "ase_names": dict(self.ase_names),
             "labels": dict(self.labels),
             "probes": {str(k): n for k, n in sorted(self.probes.items())},
             "methods": dict(self.methods.most_common()),
@@ -194,16 +197,19 @@ def gather(frames: Iterable[Atoms], keys: LabelKeys | None = None) -> Statistics
             found.element_frames[chemical_symbols[z]] += 1
         found.periodic += bool(atoms.pbc.any())
         found.nearest.append(nearest_distance(atoms))
-        energy = _number(atoms.info.get(keys.energy))
-        if energy is not None:
+        try:
+            known = frame_labels(atoms, keys)
+        except LabelError:
+            known = FrameLabels()  # the frame is counted as malformed below
+        if known.energy is not None:
             found.with_energy += 1
-            energies.append(energy)
-            composition.append(compositions.add(makeup, energy))
-        forces = atoms.arrays.get(keys.forces)
-        if forces is not None and np.shape(forces) == (len(atoms), 3) and np.isfinite(forces).all():
+            energies.append(known.energy)
+            composition.append(compositions.add(makeup, known.energy))
+        if known.forces is not None:
             found.with_forces += 1
-            found.forces.add(np.linalg.norm(forces, axis=1))
-        found.with_stress += keys.stress in atoms.info
+            found.forces.add(np.linalg.norm(known.forces, axis=1))
+        found.with_stress += known.stress is not None
+        found.ase_names.update(known.ase)
         _label(found, atoms, keys)
     e0 = compositions.fit()
     found.e0 = {chemical_symbols[z]: energy for z, energy in e0.items()}
@@ -252,11 +258,3 @@ def _moments(values: np.ndarray) -> dict[str, float]:
         "median": float(np.median(values)),
         "max": float(np.max(values)),
     }
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(np.asarray(value, dtype=float).reshape(()))
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else None

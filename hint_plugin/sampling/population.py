@@ -10,9 +10,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data import Choice, Source, iter_frames
+from hint_plugin.data import Choice, LabelKeys, Source, iter_frames
+from hint_plugin.data.frame_labels import frame_labels
 from hint_plugin.data.sampling_plan import Wanted
-from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.errors import DataError, LabelError, OptionsError
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0: not known)."""
@@ -119,10 +120,8 @@ def survey(
 
 
 def _energy(atoms: Atoms, key: str) -> float:
-    found = atoms.info.get(key)
-    if found is None and key == "energy" and atoms.calc is not None:
-        found = atoms.calc.results.get("energy")
     try:
-        return float("nan") if found is None else float(found)
-    except (TypeError, ValueError):
-        return float("nan")
+        found = frame_labels(atoms, LabelKeys(energy=key)).energy
+    except LabelError:
+        found = None
+    return float("nan") if found is None else found

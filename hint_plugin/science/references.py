@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hint_plugin.data.extxyz import read_label
+from hint_plugin.data.frame_labels import frame_labels
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
@@ -79,29 +79,13 @@ class Reference:
 def read_reference(atoms: Atoms, keys: LabelKeys, source: str, frame: int) -> Reference:
     """Energy, forces, stress and Hessian label of a structure; stress only if all directions are periodic.
 
-    Without the keys of `keys`, all but the Hessian are taken from the structure's own calculator, which is
-    where ASE puts `energy`, `forces` and `stress` of an extxyz file. Raises LabelError, with source and
-    frame, if a label is malformed.
+    All but the Hessian are what `data.frame_labels` says: those of ASE's own names count if there are none
+    under `keys`. Raises LabelError, with source and frame, if a label is malformed.
     """
     label = read_label(atoms, keys, source=source, frame=frame)
-    results = atoms.calc.results if atoms.calc is not None else {}
-    energy = atoms.info.get(keys.energy, results.get("energy"))
-    forces = atoms.arrays.get(keys.forces, results.get("forces"))
-    stress = atoms.info.get(keys.stress, results.get("stress")) if atoms.pbc.all() else None
-    return Reference(
-        atoms,
-        source,
-        frame,
-        None if energy is None else float(np.asarray(energy).item()),
-        None if forces is None else np.asarray(forces, dtype=float),
-        None if stress is None else _voigt(stress),
-        label,
-    )
-
-
-def _voigt(stress: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(stress, dtype=float)
-    return values if values.shape == (6,) else full_3x3_to_voigt_6_stress(values.reshape(3, 3))
+    known = frame_labels(atoms, keys)
+    stress = known.stress if atoms.pbc.all() else None
+    return Reference(atoms, source, frame, known.energy, known.forces, stress, label)
 
 
 def read_references(

@@ -22,6 +22,8 @@ def test_files_folders_and_sets_have_hashes(tmp_path):
     (folder / "deep").mkdir(parents=True)
     for name in ("elph_dir/b", "elph_dir/deep/a", "one.xyz", "pdh.dyn0", "pdh.dyn1", "pdh.dyn.png"):
         (tmp_path / name).write_text(name)
+    (tmp_path / "pdh.dyn0").write_text("1 1 1\n1\n")
+    (tmp_path / "pdh.dyn1").write_text("Dynamical matrix file\n")
     remember(["tc", "my file"])
     found = run_provenance([folder, tmp_path / "one.xyz", tmp_path / "pdh.dyn0"], note="x")
     assert found["command"] == "hint tc 'my file'" and found["note"] == "x"

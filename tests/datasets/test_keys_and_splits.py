@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, graphene, molecule
+from ase.spacegroup import crystal
 from frame_sets import frames_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,6 +58,59 @@ def test_keys_of_a_cell():
     strained = cell.copy()
     strained.set_cell(cell.cell * 1.002, scale_atoms=True)
     assert not same_structure(cell, strained)
+
+
+def _symmetric() -> dict[str, Atoms]:
+    """Sites at which sums of distances change in second order only."""
+    rocksalt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    return {
+        "NaCl, 8 atoms": rocksalt,
+        "NaCl, 64 atoms": rocksalt.repeat(2),
+        "NaCl, primitive": bulk("NaCl", "rocksalt", a=5.64),
+        "CO2": molecule("CO2"),
+        "benzene": molecule("C6H6"),
+        "methane": molecule("CH4"),
+        "zincblende": bulk("GaAs", "zincblende", a=5.65),
+        "wurtzite": bulk("ZnO", "wurtzite", a=3.25, c=5.2),
+        "hcp": bulk("Mg"),
+        "graphene": graphene(vacuum=8),
+    }
+
+
+@pytest.mark.parametrize("name", _symmetric())
+def test_a_step_of_phonopy_from_a_symmetric_site_is_another_structure(name):
+    atoms, rng = _symmetric()[name], np.random.default_rng(5)
+    for atom in (0, len(atoms) - 1):
+        for axis in range(3):
+            changed = atoms.copy()
+            changed.positions[atom, axis] += 0.01
+            assert not same_structure(atoms, changed), (atom, axis)
+            assert same_structure(changed, moved(changed, rng))
+    for _ in range(5):
+        assert same_structure(atoms, moved(atoms, rng))
+
+
+def test_a_small_strain_of_any_cell_is_another_structure():
+    rutile = crystal(
+        ["Ti", "O"], [(0, 0, 0), (0.305, 0.305, 0)], spacegroup=136, cellpar=[4.59, 4.59, 2.96, 90, 90, 90]
+    )
+    for atoms in (bulk("Cu"), bulk("Si"), rutile):
+        for a, b in ((0, 0), (0, 1), (1, 2)):
+            strain = np.eye(3)
+            strain[a, b] += 0.002
+            changed = atoms.copy()
+            changed.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+            assert not same_structure(atoms, changed), (atoms, a, b)
+
+
+def test_fragments_apart_are_seen_and_lone_atoms_are_the_same():
+    pair = molecule("H2O")
+    other = molecule("H2O")
+    other.positions += (0, 0, 9.0)
+    both, farther = pair + other, pair + other
+    farther.positions[3:, 2] += 0.05
+    assert not same_structure(both, farther)
+    assert same_structure(Atoms("H"), Atoms("H", [(1, 2, 3)]))
 
 
 @pytest.mark.parametrize(

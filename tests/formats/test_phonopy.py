@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 from ase.units import _amu, _e
 
 from hint_plugin.data import read_frames, read_label, write_frames, write_label
@@ -189,3 +191,63 @@ def test_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "NaCl" / "FORCE_SETS").write_text(sets[: len(sets) // 2])
     with pytest.raises(DataError, match=r"NaCl, frame 0"):
         read_frames(tmp_path / "NaCl")
+
+
+def test_every_format_with_a_hessian_is_a_reference(tmp_path: Path) -> None:
+    """One list for `hint dataset convert` and `hint phonons --reference`."""
+    from hint_plugin.science.phonons.reference import read_reference
+
+    qe = FILES.parent / "qe" / "nacl"
+    [large] = read_frames(qe / "nacl.dyn0")
+    write_frames(tmp_path / "nacl.xyz", [large])
+    _sposcar(tmp_path, large)
+    _outcar(tmp_path / "OUTCAR", large)
+    wanted = by_phonopy(read_reference(qe / "nacl.dyn1"))
+    for path in (qe / "nacl.fc", tmp_path / "nacl.xyz", tmp_path / "FORCE_CONSTANTS", tmp_path / "OUTCAR"):
+        found = read_reference(path)
+        assert len(found.primitive) == 2 and len(found.supercell) == 8
+        np.testing.assert_allclose(by_phonopy(found), wanted, atol=1e-3)  # THz
+    write_frames(tmp_path / "bare.xyz", [bulk("Cu")])
+    with pytest.raises(DataError, match="1 frames and no Hessian .* phonopy -f"):
+        read_reference(tmp_path / "bare.xyz")
+
+
+def _sposcar(folder: Path, large: Atoms) -> None:
+    """FORCE_CONSTANTS beside SPOSCAR, as VASP's users have them: elements together."""
+    order = np.argsort(large.numbers, kind="stable")
+    sorted_ = large[order]
+    sorted_.write(folder / "SPOSCAR", format="vasp")
+    n = len(large)
+    blocks = read_label(large).hessian.reshape(n, 3, n, 3)[order][:, :, order]
+    lines = [f"{n} {n}"]
+    for i in range(n):
+        for j in range(n):
+            lines += [f"{i + 1} {j + 1}", *(" ".join(f"{x:.15f}" for x in row) for row in blocks[i, :, j])]
+    (folder / "FORCE_CONSTANTS").write_text("\n".join(lines) + "\n")
+
+
+def _outcar(path: Path, atoms: Atoms) -> None:
+    """The parts of an OUTCAR that are read, laid out as VASP 5 and 6 write them."""
+    n, hessian = len(atoms), read_label(atoms).hessian
+    kinds = list(dict.fromkeys(atoms.symbols))
+    order = np.argsort([kinds.index(s) for s in atoms.symbols], kind="stable")
+    atoms = atoms[order]
+    hessian = hessian.reshape(n, 3, n, 3)[order][:, :, order].reshape(3 * n, 3 * n)
+    names = [f"{k + 1}{axis}" for k in range(n) for axis in "XYZ"]
+    lines = [" vasp.6.4.2 20Jul23 (build) complex", f"   NIONS =     {n}", " ISPIN  =      1"]
+    lines[1:1] = [f" POTCAR:    PAW_PBE {kind} 01Jan2001" for kind in kinds] * 2
+    lines.append("   ions per type = " + " ".join(str(list(atoms.symbols).count(kind)) for kind in kinds))
+    lines += [" ------- Iteration    1(   1)  -------"]
+    lines += [" direct lattice vectors                 reciprocal lattice vectors"]
+    lines += ["   " + " ".join(f"{x:13.9f}" for x in (*row, 0, 0, 0)) for row in atoms.cell.array]
+    lines += ["  FORCE on cell =-STRESS in cart. coord.  units (eV):", "  in kB  1.0 2.0 3.0 0.0 0.0 0.0"]
+    lines += [" POSITION                                       TOTAL-FORCE (eV/Angst)", " ---"]
+    lines += [" ".join(f"{x:12.5f}" for x in (*row, 0, 0, 0.1)) for row in atoms.positions]
+    lines += [" ---", "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)", " ---"]
+    lines += ["  free  energy   TOTEN  =       -27.50000000 eV", ""]
+    lines += ["  energy  without entropy=      -27.40000000  energy(sigma->0) =      -27.45000000"]
+    lines += [" SECOND DERIVATIVES (NOT SYMMETRIZED)", " ----", "      " + "  ".join(names)]
+    lines += [
+        f" {name} " + " ".join(f"{-x:.6f}" for x in row) for name, row in zip(names, hessian, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")

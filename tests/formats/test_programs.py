@@ -198,6 +198,23 @@ def test_vasp_hessian_sign_masses_and_units(tmp_path: Path, unit: str) -> None:
     np.testing.assert_allclose(first.cell.lengths(), [5, 6, 7])
 
 
+def test_vasprun_is_a_reference_and_may_be_numbered(tmp_path: Path) -> None:
+    """vasprun.xml of perturbation theory; vasprun.xml-001, as users of phonopy name them."""
+    pytest.importorskip("phonopy")
+    from hint_plugin.science.phonons.reference import read_reference
+
+    spring = np.diag([1.8, 1.8, 2.0])
+    text = vasprun(np.block([[spring, -spring], [-spring, spring]]), "THz^2")
+    path = tmp_path / "vasprun.xml-001"
+    path.write_text(text)
+    constants = read_reference(path).force_constants
+    np.testing.assert_allclose(constants[0, 1], -spring, rtol=2e-6)
+    path.write_text(re.sub(r"(?s)<dynmat>.*</dynmat>", "", text))
+    assert len(read_frames(path)) == 1
+    with pytest.raises(DataError, match="1 frames and no Hessian in them.*phonopy -f"):
+        read_reference(path)
+
+
 def test_vasp_without_a_hessian_and_damaged(tmp_path: Path) -> None:
     text = vasprun(np.eye(6), "")
     path = tmp_path / "vasprun.xml"

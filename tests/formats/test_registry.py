@@ -71,7 +71,7 @@ def test_a_list_of_formats_imports_none_of_their_packages() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["a.cif", "folder", "notes.out", "data.xml", "a.yaml"])
+@pytest.mark.parametrize("name", ["a.abc", "folder", "notes.out", "data.xml", "a.yaml"])
 def test_unknown_files_get_the_list(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.mkdir() if name == "folder" else path.write_text("hello\n")

@@ -55,6 +55,17 @@ def test_folders_and_pairs(tmp_path):
             read_set(tmp_path / path)
 
 
+def test_a_folder_of_files_is_a_set_as_reactbench_has_them(tmp_path):
+    for number in (10, 2, 1):
+        write_frames(tmp_path / f"rxn{number}.xyz", list(hcn()))
+    found = read_set(tmp_path)
+    assert [p.name for p in found] == ["rxn1", "rxn2", "rxn10"]
+    assert found[0].reactant == hcn()[0] and found[0].product == hcn()[1]
+    write_frames(tmp_path / "rxn3.xyz", list(hcn()[:1]))
+    with pytest.raises(DataError, match="rxn3.xyz has 1 frames"):
+        read_set(tmp_path)
+
+
 def test_words_of_a_comment_are_no_charge():
     """ASE reads "charge 0, multiplicity 1" as two flags that are true."""
     from hint_plugin.labelling.structures import charge_and_multiplicity

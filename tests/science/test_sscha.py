@@ -495,8 +495,8 @@ def edited(path: Path, pattern: str, replacement: str, count: int = 1) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p.with_name("pdh.dyn2").unlink(), "missing q points: no pdh.dyn2"),
-        (lambda p: p.with_name("pdh.dyn3").unlink(), "missing q points: no pdh.dyn3"),
+        (lambda p: p.with_name("pdh.dyn2").unlink(), "the set lacks pdh.dyn2, and pdh.dyn0 announces 3"),
+        (lambda p: p.with_name("pdh.dyn3").unlink(), "the set lacks pdh.dyn3"),
         (lambda p: p.with_name("pdh.dyn2").write_text("<?xml version='1.0'?><Root/>"), "XML"),
         (lambda p: p.with_name("pdh.dyn2").write_text("nothing"), "no dynamical matrix"),
         (
@@ -527,7 +527,7 @@ def test_damaged_dynamical_matrices(library, tmp_path, damage, message):
 
 
 def test_no_dynamical_matrices(library, tmp_path):
-    with pytest.raises(DataError, match="no dynamical matrices"):
+    with pytest.raises(DataError, match="nothing.dyn: no such file, nor nothing.dyn1"):
         read_dynamical_matrices(tmp_path / "nothing.dyn")
 
 

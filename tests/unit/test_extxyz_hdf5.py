@@ -204,7 +204,8 @@ def test_damaged_and_foreign_files(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_frames(tmp_path / "missing.xyz")
     with pytest.raises(DataError, match="no known format of frames; wanted .arrow"):
-        read_frames(tmp_path / "a.cif")
+        (tmp_path / "a.abc").write_text("nothing")
+        read_frames(tmp_path / "a.abc")
     with pytest.raises(DataError, match="does not exist"):
         write_frames(tmp_path / "no" / "folder.xyz", frames)
 

@@ -6,6 +6,7 @@
     write(path, frames, **options) -> int             where it is sensible; whole or not at all
     recognise(path) -> bool                           a quick look inside, where a name is shared
     select(path, index, **options) -> list[Atoms]     where some frames can be read without the others
+    members(path) -> list[Path]                       where several files are read for one name
 
 Modules are imported when a file asks for them: a name that matches costs an import, a list of formats does
 not. Docs: docs/formats.md.
@@ -22,7 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.data.files import bare_name
+from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Format:
         module: where `read` and its companions are.
         shared: other formats have such names too, so the content decides.
         writes: `write_frames` can make it.
+        packed: a file packed by gzip, bzip2 or xz (`NAME.gz`) is read as well.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Format:
     module: str
     shared: bool = False
     writes: bool = False
+    packed: bool = False
 
     def load(self) -> ModuleType:
         """The module with `read` and its companions."""
@@ -52,7 +56,8 @@ class Format:
 
     def matches(self, path: Path) -> bool:
         """Whether the name may be one of this format's."""
-        name = path.name.lower() + ("/" if path.is_dir() else "")
+        name = bare_name(path) if self.packed else path.name.lower()
+        name += "/" if path.is_dir() else ""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names)
 
     def check_options(self, action: str, options: Mapping[str, Any]) -> None:
@@ -78,7 +83,7 @@ class Format:
 HDF5_NAMES = ("*.h5", "*.hdf5")
 
 FORMATS: tuple[Format, ...] = (
-    Format("extxyz", "extended XYZ, as of ASE and MACE", ("*.xyz", "*.extxyz"), "xyz", writes=True),
+    Format("extxyz", "extended XYZ, of ASE and MACE", ("*.xyz", "*.extxyz"), "xyz", writes=True, packed=True),
     Format(
         "phonopy",
         "phonopy: YAML (MDR, PBE-MDR), FORCE_CONSTANTS, FORCE_SETS",
@@ -94,12 +99,23 @@ FORMATS: tuple[Format, ...] = (
     Format("horm", "HORM: Hessians of reactions in LMDB", ("*.lmdb", "*.lmdb/", "*.mdb"), "horm"),
     Format("hessian-qm9", "Hessian-QM9: Arrow tables", ("*/", "*.arrow"), "hessian_qm9", shared=True),
     Format("deepmd", "deepmd-kit: folders of npy arrays", ("*/",), "deepmd", shared=True, writes=True),
-    Format("qe-dyn", "Quantum ESPRESSO ph.x: dynamical matrices", ("*.dyn*", "*dyn[0-9]*"), "qe_dyn"),
+    Format("qe-dyn", "Quantum ESPRESSO ph.x: dynamical matrices", ("*.dyn*", "*dyn[0-9]*", "*dyn"), "qe_dyn"),
+    Format("qe-fc", "Quantum ESPRESSO q2r.x: force constants", ("*.fc",), "qe_fc", shared=True),
     Format("qe-pw", "Quantum ESPRESSO pw.x: output", ("*.out", "*.pwo", "*.log"), "qe_pw", shared=True),
-    Format("vasp-xml", "VASP: vasprun.xml", ("*.xml", "*.xml.*"), "vasp", shared=True),
+    Format(
+        "quantum-chemistry",
+        "outputs of ORCA, Gaussian, Q-Chem, TURBOMOLE, by cclib",
+        ("*.out", "*.log", "job.[0-9l]*"),
+        "quantum_chemistry",
+        shared=True,
+        packed=True,
+    ),
+    Format("vasp-xml", "VASP: vasprun.xml", ("*.xml", "*.xml[.-]*"), "vasp", shared=True, packed=True),
+    Format("vasp-outcar", "VASP: OUTCAR", ("*outcar*",), "vasp_outcar", shared=True, packed=True),
     Format("orca-hess", "ORCA: .hess", ("*.hess",), "orca"),
     Format("gaussian-fchk", "Gaussian: formatted checkpoint", ("*.fchk", "*.fch", "*.fck"), "gaussian"),
     Format("xtb-hessian", "xtb: hessian, with the geometry beside it", ("hessian", "*.hessian"), "xtb"),
+    Format("ase", "what ASE reads: CIF, POSCAR, .traj, .pdb, .db, ...", ("*",), "ase_files", shared=True),
 )
 """In the order in which contents are looked at; a format that is not `shared` takes what is left."""
 
@@ -126,12 +142,51 @@ def recognise(path: str | Path) -> Format:
     candidates = [known for known in FORMATS if known.matches(target)]
     if not candidates:
         raise DataError(unknown(target))
-    if not target.exists():
+    if not is_there(target):
         raise DataError(f"{target}: no such file")
     for known in candidates:
         if not known.shared or known.load().recognise(target):
             return known
     raise DataError(unknown(target))
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether something can be read under this name: a file, a folder, or a set of files that it begins."""
+    from hint_plugin.data.formats.qe_set import is_stem
+
+    return Path(path).exists() or is_stem(path)
+
+
+def files_read(path: str | Path) -> list[Path]:
+    """All files that are read for one name: a set of dynamical matrices, force constants and their structure.
+
+    For any other file, and for what is no file of frames, the name itself. Nothing is raised.
+    """
+    from hint_plugin.data.formats.qe_set import dyn_set, is_dyn
+
+    target = Path(path)
+    try:
+        if is_dyn(target):
+            return list(dyn_set(target).all_files)
+        known = (
+            next((known for known in FORMATS if known.matches(target)), None) if target.is_file() else None
+        )
+        known = recognise(target) if known is not None else None
+        found = getattr(known.load(), "members", None) if known is not None else None
+        return [target] if found is None else list(found(target))
+    except (DataError, MissingDependencyError, OSError):
+        return [target]
+
+
+def read_in_words(path: str | Path, only_this_file: bool = False) -> str:
+    """Which files are read for one name, as a sentence; "" where it is the file of this name alone."""
+    from hint_plugin.data.formats.qe_set import dyn_set, is_dyn
+
+    if is_dyn(path):
+        return f"Read from {dyn_set(path, only_this_file).in_words()}"
+    files = files_read(path)
+    names = ", ".join(file.name for file in files)
+    return "" if files == [Path(path)] else f"Read from {len(files)} files: {names}"
 
 
 def for_writing(path: str | Path) -> Format:
@@ -167,4 +222,14 @@ def describe(*, writes: bool = False) -> str:
     return "\n".join(f"  {known.name:<14} {known.what}" for known in kinds)
 
 
-__all__ = ["FORMATS", "Format", "describe", "for_writing", "get_format", "recognise"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "describe",
+    "files_read",
+    "for_writing",
+    "get_format",
+    "is_there",
+    "read_in_words",
+    "recognise",
+]

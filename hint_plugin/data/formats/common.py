@@ -37,13 +37,19 @@ READ_ERRORS = (
 
 
 @contextlib.contextmanager
-def reading(path: str | Path, frame: int | str | None = None, wanted: str = "") -> Iterator[None]:
-    """Whatever a parser raises becomes a DataError with file, frame and what was expected there."""
+def reading(
+    path: str | Path, frame: int | str | None = None, wanted: str = "", *also: type[Exception]
+) -> Iterator[None]:
+    """Whatever a parser raises becomes a DataError with file, frame and what was expected there.
+
+    `also`: errors of a package, besides `READ_ERRORS`.
+    """
+    caught: tuple[type[Exception], ...] = (*READ_ERRORS, *also)
     try:
         yield
     except DataError:
         raise
-    except READ_ERRORS as error:
+    except caught as error:
         place = "" if frame is None else f", frame {frame}"
         said = f"it lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         expected = f"; wanted {wanted}" if wanted else ""

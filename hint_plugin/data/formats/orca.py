@@ -45,6 +45,12 @@ def read(path: Path) -> Iterator[Atoms]:
     yield atoms
 
 
+def members(path: Path) -> list[Path]:
+    """The files that `read` reads."""
+    beside = path.with_suffix(".engrad")
+    return [path, *([beside] if beside.is_file() else [])]
+
+
 def _blocks(text: str) -> dict[str, list[str]]:
     """Lines that are not empty, by the name of their block."""
     blocks: dict[str, list[str]] = {}

@@ -76,6 +76,13 @@ def read(
         yield from _displaced(path, phonon, units)
 
 
+def members(path: Path) -> list[Path]:
+    """The files that `read` reads."""
+    found = find_sources(path)
+    parts = (found.yaml, found.structure, found.constants, found.sets)
+    return [part for part in parts if part is not None]
+
+
 def _load(sources: Sources, full: bool, supercell: Sequence[int] | str | None) -> Any:
     import phonopy
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import lzma
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
+from hint_plugin.data.files import opened
 from hint_plugin.data.formats.common import reading
 from hint_plugin.errors import DataError
 
@@ -22,7 +20,6 @@ _CONSTANTS = ("FORCE_CONSTANTS", "force_constants.hdf5")
 _SETS = ("FORCE_SETS",)
 WANTED = "FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS"
 _STRUCTURES = ("SPOSCAR", "POSCAR-unitcell", "POSCAR")
-_OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def recognise(path: Path) -> bool:
     if ".yaml" not in path.suffixes[-2:]:
         return False
     try:
-        with _open(path) as handle:
+        with opened(path) as handle:
             return bool(re.search(r"^phonopy:", handle.read(2000), re.MULTILINE))
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError):
         return False
@@ -97,7 +94,7 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
 def _inside(path: Path) -> tuple[bool, bool]:
     """(force constants or forces are in the YAML, they are a square); by its lines, as parsing is slow."""
     has_forces = False
-    with reading(path, 0, "YAML of phonopy"), _open(path) as handle:
+    with reading(path, 0, "YAML of phonopy"), opened(path) as handle:
         for line in handle:
             if line.startswith("force_constants:"):
                 shape = next((other for other in handle if "shape:" in other), "")
@@ -118,7 +115,3 @@ def _stored_full(path: Path) -> bool:
             with open(path) as handle:
                 sizes = [int(word) for word in handle.readline().split()]
         return len(sizes) == 1 or sizes[0] == sizes[1]
-
-
-def _open(path: Path) -> IO[str]:
-    return _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8")

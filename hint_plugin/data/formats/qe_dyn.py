@@ -26,11 +26,13 @@ from ase.units import Bohr, Rydberg
 
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.qe_lattice import lattice
+from hint_plugin.data.formats.qe_set import dyn_set
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.errors import DataError
 
 RY_PER_BOHR2 = Rydberg / Bohr**2  # 48.59 eV/A^2
 AMU_RY = 911.4442431  # electron masses / 2 in one amu: the masses of the files, in Rydberg units
+_LARGEST_GRID = 64
 _ON_GRID = 1e-4  # in units of the grid's spacing; the files have nine digits
 
 
@@ -52,32 +54,33 @@ class DynamicalMatrices:
     frequencies: list[float] = field(default_factory=list)
 
 
-def read(path: Path, *, rows: bool = False) -> Iterator[Atoms]:
+def members(path: Path, *, rows: bool = False, only_this_file: bool = False) -> list[Path]:
+    """The files that `read` reads."""
+    return list(dyn_set(path, only_this_file).all_files)
+
+
+def read(path: Path, *, rows: bool = False, only_this_file: bool = False) -> Iterator[Atoms]:
     """One frame: the supercell with its full Hessian label.
 
     Args:
-        path: `fildyn`0, the other files beside it; or one file that holds the Gamma point, for the Hessian of
-            the primitive cell.
+        path: a set of files by one of its names (`qe_set`), or one file that stands for itself.
         rows: keep the rows of the first primitive cell only: [3 N, 3 N n1 n2 n3] in place of the square.
+        only_this_file: read one file of a set, which has to hold the Gamma point, for the Hessian of the
+            primitive cell.
 
     Raises:
         DataError: a file is missing or damaged, a q point of the grid is missing or does not belong to it.
     """
-    if path.suffix == ".xml":
-        raise DataError(f"{path}: dynamical matrices as XML are not read; give ph.x a fildyn without .xml")
-    first = path.read_text(errors="replace").lstrip()[:200]
-    if first.startswith("Dynamical"):
-        files, grid = [read_file(path)], (1, 1, 1)
-        if not any(np.allclose(q, 0.0, atol=1e-8) for q in files[0].q):
-            raise DataError(f"{path}: one star of a grid, without Gamma; wanted the file that ends in 0")
-    else:
-        with reading(path, wanted="n1 n2 n3 and the number of q points"):
-            numbers = [int(word) for word in first.split()[:4]]
-            grid, count = (numbers[0], numbers[1], numbers[2]), numbers[3]
-        stem = path.name.removesuffix("0")
-        files = [read_file(path.with_name(f"{stem}{number + 1}")) for number in range(count)]
+    found = dyn_set(path, only_this_file)
+    files = [read_file(file) for file in found.files]
+    grid = found.grid or _grid_of(files)
+    if found.stem is None and not any(np.allclose(q, 0.0, atol=1e-8) for q in files[0].q):
+        raise DataError(f"{path}: one star of a grid, without Gamma; wanted all files of the set beside it")
+    if found.stem is None:
+        grid = (1, 1, 1)
     atoms, phi = _force_constants(path, files, grid)
-    yield _label(atoms, phi, grid, rows)
+    about = {"engine": "ph.x", "files": " ".join(file.name for file in found.all_files)}
+    yield supercell_label(atoms, phi, grid, rows, "qe-dyn", about)
 
 
 def read_file(path: Path) -> DynamicalMatrices:
@@ -111,13 +114,24 @@ def read_file(path: Path) -> DynamicalMatrices:
 def _header(lines: list[str]) -> tuple[DynamicalMatrices, int]:
     if not lines[0].strip().startswith("Dynamical matrix file"):
         raise ValueError(f"it begins with {lines[0].strip()[:40]!r}")
-    words = lines[2].split()
+    atoms, alat, at = crystal_of(lines, 2, 4 if lines[2].split()[2] == "0" else None)
+    return DynamicalMatrices(atoms, alat), at
+
+
+def crystal_of(lines: list[str], first: int, vectors: int | None) -> tuple[Atoms, float, int]:
+    """The crystal as ph.x and q2r.x write it: (primitive cell, alat in A, number of the line behind it).
+
+    Args:
+        first: line of the numbers of elements and atoms, ibrav and celldm.
+        vectors: line of the first lattice vector, where ibrav is 0.
+    """
+    words = lines[first].split()
     n_types, n_atoms, ibrav = (int(word) for word in words[:3])
     celldm = [float(word) for word in words[3:9]]
-    alat, at = celldm[0] * Bohr, 3
-    if ibrav == 0:
-        cell = np.array([_numbers(line) for line in lines[4:7]]) * alat
-        at = 7
+    alat, at = celldm[0] * Bohr, first + 1
+    if vectors is not None:
+        cell = np.array([_numbers(line) for line in lines[vectors : vectors + 3]]) * alat
+        at = vectors + 3
     else:
         cell = lattice(ibrav, celldm)
     symbols, masses = [], []
@@ -134,7 +148,7 @@ def _header(lines: list[str]) -> tuple[DynamicalMatrices, int]:
         pbc=True,
         masses=[masses[kind] for kind in kinds],
     )
-    return DynamicalMatrices(atoms, alat), at + n_types + n_atoms
+    return atoms, alat, at + n_types + n_atoms
 
 
 def _matrix(lines: list[str], start: int, n: int) -> np.ndarray:
@@ -149,6 +163,19 @@ def _matrix(lines: list[str], start: int, n: int) -> np.ndarray:
 
 def _numbers(line: str) -> np.ndarray:
     return np.array(re.findall(r"-?\d+\.\d*(?:[EeDd][+-]?\d+)?", line), dtype=float)
+
+
+def _grid_of(files: list[DynamicalMatrices]) -> tuple[int, int, int]:
+    """The smallest grid that has all q points, where no file says which it was."""
+    cell, alat = files[0].atoms.cell.array, files[0].alat
+    places = np.array([q for file in files for q in file.q]) @ (cell / alat).T
+    sizes = []
+    for axis in range(3):
+        for size in range(1, _LARGEST_GRID + 1):
+            if np.abs(places[:, axis] * size - np.rint(places[:, axis] * size)).max() < _ON_GRID:
+                break
+        sizes.append(size)
+    return sizes[0], sizes[1], sizes[2]
 
 
 def _force_constants(
@@ -181,7 +208,18 @@ def _force_constants(
     return atoms, phi.real * RY_PER_BOHR2
 
 
-def _label(cell: Atoms, phi: np.ndarray, grid: tuple[int, int, int], rows: bool) -> Atoms:
+def supercell_label(
+    cell: Atoms, phi: np.ndarray, grid: tuple[int, ...], rows: bool, source_format: str, about: dict[str, Any]
+) -> Atoms:
+    """The supercell with its Hessian label.
+
+    Args:
+        cell: the primitive cell.
+        phi: [n1, n2, n3, N, 3, N, 3], Phi(0 i, R j) in eV/A^2.
+        grid: n1, n2, n3.
+        rows: keep the rows of the first primitive cell only.
+        source_format, about: provenance.
+    """
     n, places = len(cell), np.array(list(np.ndindex(*grid)))
     supercell = Atoms(
         list(cell.symbols) * len(places),
@@ -190,8 +228,7 @@ def _label(cell: Atoms, phi: np.ndarray, grid: tuple[int, int, int], rows: bool)
         pbc=True,
         masses=np.tile(cell.get_masses(), len(places)),
     )
-    provenance: dict[str, Any] = {
-        "engine": "ph.x",
+    provenance: dict[str, Any] = about | {
         "q_grid": " ".join(map(str, grid)),
         "acoustic_sum": float(np.abs(phi.sum(axis=(0, 1, 2, 5))).max()),
     }
@@ -204,4 +241,4 @@ def _label(cell: Atoms, phi: np.ndarray, grid: tuple[int, int, int], rows: bool)
         label = HessianLabel.rows(matrix, np.arange(n), len(supercell), provenance=provenance)
     else:
         label = HessianLabel.full(matrix, n_atoms=len(supercell), provenance=provenance)
-    return labelled(supercell, "qe-dyn", hessian=label, **provenance)
+    return labelled(supercell, source_format, hessian=label, **provenance)

@@ -9,26 +9,23 @@ kept in `info` as `energy_sigma0`.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import lzma
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ase import Atoms
 
+from hint_plugin.data.files import opened
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
-
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 
 def recognise(path: Path) -> bool:
     """XML that begins with <modeling>."""
     try:
-        with _open(path) as handle:
+        with opened(path, "rb") as handle:
             return b"<modeling" in handle.read(500)
     except (OSError, EOFError, lzma.LZMAError):
         return False
@@ -45,7 +42,7 @@ def read(path: Path) -> Iterator[Atoms]:
 
     hessian = _hessian(path)
     number = 0
-    with _open(path) as handle:
+    with opened(path, "rb") as handle:
         steps = iter(read_vasp_xml(handle, slice(None)))
         while True:
             with reading(path, number, "a step of vasprun.xml"):
@@ -73,17 +70,13 @@ def read(path: Path) -> Iterator[Atoms]:
 
 def _hessian(path: Path) -> Any:
     """[3N, 3N] in eV/A^2, or None."""
-    with reading(path), _open(path) as handle:
+    with reading(path), opened(path, "rb") as handle:
         if not any(b"<dynmat>" in line for line in handle):
             return None
     load("phonopy", "phonons", f"{path} needs phonopy")
     from phonopy.interface.vasp import Vasprun
 
-    with reading(path, 0, "the Hessian of vasprun.xml"), _open(path) as handle:
+    with reading(path, 0, "the Hessian of vasprun.xml"), opened(path, "rb") as handle:
         constants, _ = Vasprun(handle).read_force_constants()
         size = 3 * len(constants)
         return constants.transpose(0, 2, 1, 3).reshape(size, size)
-
-
-def _open(path: Path) -> IO[bytes]:
-    return _OPENERS.get(path.suffix, open)(path, "rb")

@@ -21,6 +21,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
+from hint_plugin.data.formats import xyz
 from hint_plugin.data.formats.common import first_bytes, labelled, reading
 from hint_plugin.errors import DataError, LabelWarning
 
@@ -60,6 +61,12 @@ def read(path: Path, *, geometry: str | None = None) -> Iterator[Atoms]:
     yield atoms
 
 
+def members(path: Path) -> list[Path]:
+    """The files that `read` reads."""
+    gradient = path.with_name("gradient")
+    return [path, _find(path), *([gradient] if gradient.is_file() else [])]
+
+
 def _find(path: Path) -> Path:
     for name in _BESIDE:
         if (path.parent / name).is_file():
@@ -77,11 +84,13 @@ def _find(path: Path) -> Path:
 def _structure(path: Path) -> Atoms:
     import ase.io
 
-    kind = "extxyz" if path.suffix == ".xyz" else "turbomole"
-    try:
-        atoms: Any = ase.io.read(path, format=kind)
-    except ValueError:  # a comment line that looks like key=value, and is none
-        atoms = ase.io.read(path, format="xyz" if kind == "extxyz" else kind)
+    if path.suffix == ".xyz":
+        try:
+            (atoms,) = xyz.select(path, -1)
+        except DataError:  # a comment line that looks like key=value, and is none
+            atoms = ase.io.read(path, format="xyz")  # type: ignore[assignment]
+    else:
+        atoms = ase.io.read(path, format="turbomole")  # type: ignore[assignment]
     return Atoms(atoms.numbers, atoms.positions)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hint_plugin.data.formats.qe_set import dyn_set
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.anharmonic.force_constants import ForceConstants
 from hint_plugin.science.anharmonic.library import (
@@ -30,9 +30,12 @@ def read_dynamical_matrices(path: str | Path) -> ForceConstants:
         DataError: no such set, a gap in it, XML, or matrices that do not fit together (see
             `library.from_cellconstructor`). MissingDependencyError.
     """
-    prefix, count = _set_of(Path(path))
-    for number in range(1, count + 1):
-        _check_file(prefix.with_name(f"{prefix.name}{number}"))
+    files = dyn_set(path)
+    if files.stem is None:
+        raise DataError(f"{path}: a single file of dynamical matrices; wanted a set NAME1, NAME2, ...")
+    prefix, count = files.stem, len(files.files)
+    for file in files.files:
+        _check_file(file)
     package = cellconstructor()
     try:
         with quiet():
@@ -149,27 +152,6 @@ def read_phonopy(path: str | Path, repeats: tuple[int, int, int] | None = None) 
     except Exception as error:  # phonopy raises whatever its parsers do
         raise DataError(f"{path}: phonopy cannot read it ({type(error).__name__}: {error})") from error
     return from_phonopy(phonon, repeats)
-
-
-def _set_of(path: Path) -> tuple[Path, int]:
-    name = path.name if not path.is_file() else re.sub(r"\d+$", "", path.name)
-    prefix = path.with_name(name)
-    pattern = re.compile(re.escape(name) + r"(\d+)$")
-    numbers = set()
-    if path.parent.is_dir():
-        numbers = {int(m.group(1)) for f in path.parent.iterdir() if (m := pattern.match(f.name))}
-    numbers.discard(0)
-    if not numbers:
-        raise DataError(f"{path}: no such file, and no dynamical matrices {name}1, {name}2, ... either")
-    expected = max(numbers)
-    listed = prefix.with_name(f"{name}0")
-    if listed.is_file():
-        words = listed.read_text().split()
-        expected = int(words[3]) if len(words) > 3 and words[3].isdigit() else expected
-    missing = sorted(set(range(1, expected + 1)) - numbers)
-    if missing:
-        raise DataError(f"{prefix}: missing q points: no {', '.join(f'{name}{k}' for k in missing)}")
-    return prefix, expected
 
 
 def _check_file(path: Path) -> None:

@@ -12,6 +12,7 @@ from hint_plugin.data import read_frames
 from hint_plugin.data.files import replacing
 from hint_plugin.data.formats import qe_dyn
 from hint_plugin.data.formats.common import reading
+from hint_plugin.data.formats.qe_set import dyn_set, is_dyn, is_stem
 from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.crystals import check_crystal, need_phonopy, quiet, to_ase
 
@@ -25,12 +26,12 @@ _FRAMES = (".xyz", ".extxyz", ".h5", ".hdf5")
 
 def read_crystal(path: Path) -> Atoms:
     """One unit cell: of any format of ASE (CIF, POSCAR, pw.x's input), a file with one frame, phonopy's YAML,
-    or the dynamical matrices of ph.x (`fildyn`0 or another of them).
+    or the dynamical matrices of ph.x (a set by one of its names).
 
     Raises:
         DataError: missing, unreadable, several frames, or no crystal.
     """
-    if not path.is_file():
+    if not path.is_file() and not is_stem(path):
         raise DataError(f"{path}: {'a folder; wanted a file' if path.is_dir() else 'no such file'}")
     if path.suffix in _FRAMES:
         frames = read_frames(path)
@@ -48,12 +49,8 @@ def _other(path: Path) -> Atoms:
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 
-    start = path.read_text(errors="replace")[:200]
-    words = start.split()
-    if words[:3] == ["Dynamical", "matrix", "file"]:
-        return qe_dyn.read_file(path).atoms
-    if len(words) > 3 and all(word.isdigit() for word in words[:4]) and path.name.endswith("0"):
-        return qe_dyn.read_file(path.with_name(f"{path.name.removesuffix('0')}1")).atoms
+    if is_dyn(path):
+        return qe_dyn.read_file(dyn_set(path).files[0]).atoms
     if ".yaml" in path.suffixes[-2:]:
         need_phonopy()
         from phonopy.interface.phonopy_yaml import read_phonopy_yaml

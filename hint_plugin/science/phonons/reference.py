@@ -1,4 +1,4 @@
-"""Phonons of others to compare with: phonopy's files, ph.x's dynamical matrices, tables of frequencies.
+"""Phonons of others to compare with: crystals with a Hessian in any format, tables of frequencies.
 
 A table is a CSV with the columns qx, qy, qz (fractional coordinates of the reciprocal lattice of the
 primitive cell) and one or more columns that begin with "frequency", in cm^-1: what `hint phonons` writes as
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hint_plugin.data.extxyz import read_label
-from hint_plugin.data.formats import phonopy_files, qe_dyn
+from hint_plugin.data.formats import describe, get_format, is_there, phonopy_files, recognise
 from hint_plugin.data.formats.phonopy_search import find_sources
+from hint_plugin.data.formats.qe_set import is_dyn
+from hint_plugin.data.frames import iter_frames
 from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.bands import BandPath, Bands, band_structure, frequencies_at
 from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
@@ -64,28 +66,32 @@ class Comparison:
         return found | ({"note": self.note} if self.note else {})
 
 
-def read_reference(path: Path) -> Phonopy | Table:
+def read_reference(path: Path, only_this_file: bool = False) -> Phonopy | Table:
     """A `Phonopy` with force constants, or a table, by what the file is.
 
     Args:
-        path: phonopy*.yaml, FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS with the structure beside it,
-            or a folder of these; `fildyn`0 or one file of the Gamma point of ph.x; a CSV.
+        path: a CSV, or whatever `iter_frames` reads that has a crystal with a Hessian (docs/formats.md):
+            files and folders of phonopy, ph.x's dynamical matrices, q2r.x's force constants, vasprun.xml,
+            OUTCAR, a labelled supercell. The first frame with a Hessian counts.
+        only_this_file: of a set of dynamical matrices, the Gamma point in this file alone.
 
     Raises:
         DataError: nothing of these, missing, or damaged. MissingDependencyError: no phonopy.
     """
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() == ".csv":
         return _read_table(path)
-    if phonopy_files.recognise(path):
+    if phonopy_files.recognise(path) and find_sources(path).yaml is not None:
         return _read_phonopy(path)
-    if path.is_file() and _is_dyn(path):
-        return _read_dyn(path)
-    raise DataError(
-        f"{path} is no reference for phonons; wanted phonopy.yaml, FORCE_CONSTANTS, FORCE_SETS, ph.x's "
-        "fildyn0, or a CSV with qx, qy, qz, frequency"
-    )
+    try:
+        kind = get_format("qe-dyn") if is_dyn(path) else recognise(path)
+    except DataError as error:
+        raise DataError(
+            f"{path} is no reference for phonons; wanted a CSV with qx, qy, qz, frequency, or a crystal "
+            f"with a Hessian in a format that hint dataset convert reads:\n{describe()}"
+        ) from error
+    return _from_frames(path, kind.name, {"only_this_file": True} if only_this_file else {})
 
 
 def add_born(phonon: Phonopy, path: Path) -> None:
@@ -202,20 +208,12 @@ def _same_lattice(phonon: Phonopy, reference: Phonopy) -> NDArray | None:
     return np.linalg.inv(whole).T
 
 
-def _is_dyn(path: Path) -> bool:
-    words = path.read_text(errors="replace")[:200].split()
-    whole = len(words) > 3 and all(word.isdigit() for word in words[:4])
-    return whole or words[:3] == ["Dynamical", "matrix", "file"]
-
-
 def _read_phonopy(path: Path) -> Phonopy:
     need_phonopy()
     import phonopy
     import yaml
 
     sources = find_sources(path)
-    if sources.yaml is None:
-        raise DataError(f"{path}: a reference needs phonopy.yaml or phonopy_disp.yaml beside it")
     files: dict[str, Any] = {}
     if sources.constants is not None:
         files["force_constants_filename"] = str(sources.constants)
@@ -233,14 +231,36 @@ def _read_phonopy(path: Path) -> Phonopy:
     return phonon
 
 
-def _read_dyn(path: Path) -> Phonopy:
-    (large,) = qe_dyn.read(path)
-    label = read_label(large)
-    assert label is not None and label.hessian is not None
-    grid = [int(word) for word in label.provenance["q_grid"].split()]
+def _from_frames(path: Path, kind: str, options: dict[str, Any]) -> Phonopy:
+    """From the first frame with a Hessian: of its own primitive cell, or of the one that symmetry finds."""
+    need_phonopy()
+    label, number = None, -1
+    for number, large in enumerate(iter_frames(path, kind, **options)):
+        label = read_label(large, source=path, frame=number)
+        if label is not None:
+            break
+    if label is None:
+        raise DataError(
+            f"{path}: {number + 1} frames and no Hessian in them, which a reference needs. Forces of "
+            "displaced supercells: make FORCE_SETS of them by phonopy -f, beside phonopy_disp.yaml"
+        )
+    if not large.pbc.all() or label.kind != "full" or label.hessian is None:
+        what = "a molecule" if not large.pbc.all() else f"a {label.kind} label"
+        raise DataError(f"{path}: {what}; a reference wants a crystal with its full Hessian")
+    if "q_grid" not in label.provenance:
+        return phonopy_from_hessian(large, 1, large, label.hessian)
+    grid = _whole_numbers(label.provenance["q_grid"])
+    if len(grid) != 3 or len(large) % int(np.prod(grid)):
+        raise DataError(f"{path}: {len(large)} atoms and hint_q_grid {grid}, which do not belong together")
     unit = large[: len(large) // int(np.prod(grid))]
     unit.set_cell(large.cell.array / np.array(grid)[:, None])
     return phonopy_from_hessian(unit, grid, large, label.hessian, primitive="P")
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    """Of "2 2 2", or of the array that xyz makes of it."""
+    words = value.split() if isinstance(value, str) else np.ravel(value)
+    return [int(word) for word in words]
 
 
 def _read_table(path: Path) -> Table:

@@ -3,6 +3,7 @@
 | set | what a reaction is |
 |---|---|
 | a folder of folders | `reactant.xyz` and `product.xyz` (or R, P; r, p), or `initial.xyz` of two frames |
+| a folder of files | `rxn1.xyz`, `rxn2.xyz`, ... of two frames each, as ReactBench has them |
 | a file of frames | each two frames, reactant first |
 
 Files `chg` and `mult` beside the geometries of a folder hold charge and multiplicity.
@@ -17,6 +18,7 @@ from pathlib import Path
 from ase import Atoms
 
 from hint_plugin.data import read_frames
+from hint_plugin.data.patterns import natural
 from hint_plugin.errors import DataError
 
 _NAMES = (("reactant.xyz", "product.xyz"), ("R.xyz", "P.xyz"), ("r.xyz", "p.xyz"))
@@ -41,6 +43,7 @@ def read_set(path: Path) -> list[Pair]:
     """
     if path.is_dir():
         pairs = [_from_folder(folder) for folder in sorted(path.iterdir()) if _pair_of(folder)]
+        pairs = pairs or _from_files(path)
     elif path.is_file():
         frames = read_frames(path)
         if len(frames) % 2:
@@ -57,7 +60,7 @@ def read_set(path: Path) -> list[Pair]:
     if not pairs:
         raise DataError(
             f"{path} has no reactions; wanted folders with reactant.xyz and product.xyz (or R.xyz and P.xyz, "
-            "or initial.xyz of two frames), or a file of pairs"
+            "or initial.xyz of two frames), files .xyz of two frames, or a file of pairs"
         )
     return pairs
 
@@ -72,6 +75,20 @@ def _pair_of(folder: Path) -> Callable[[], list[Atoms]] | None:
     if (folder / "initial.xyz").is_file():
         return lambda: read_frames(folder / "initial.xyz")
     return None
+
+
+def _from_files(folder: Path) -> list[Pair]:
+    """ReactBench's: each file of the folder is a reaction, reactant first."""
+    pairs = []
+    for file in sorted(folder.glob("*.xyz"), key=natural):
+        frames = read_frames(file)
+        if len(frames) != 2:
+            raise DataError(
+                f"{file} has {len(frames)} frames; in a folder of files each is a reaction of two "
+                "frames, the reactant and the product. Move other files away"
+            )
+        pairs.append(Pair(file.stem, frames[0], frames[1]))
+    return pairs
 
 
 def _from_folder(folder: Path) -> Pair:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2, read_file
+from hint_plugin.data.formats.qe_set import dyn_set
 from hint_plugin.errors import DataError
 from hint_plugin.science.superconductivity.electron_phonon import ElectronPhononMatrices
 
@@ -104,8 +105,8 @@ def read_force_constants(path: Path, q: ArrayLike) -> tuple[Atoms, float, NDArra
     taken for which all q points are there.
 
     Args:
-        path: `fildyn`0 of ph.x (harmonic) or of a self-consistent run that writes the same layout, or the
-            common beginning of the names (`PREFIX` of PREFIX1, PREFIX2, ...).
+        path: a set of files of ph.x (harmonic) or of a self-consistent run that writes the same layout, by
+            one of its names: PREFIX, PREFIX0, PREFIX1, ... (`data.formats.qe_set`).
         q: [Q, 3], 2 pi / alat.
 
     Returns:
@@ -115,7 +116,7 @@ def read_force_constants(path: Path, q: ArrayLike) -> tuple[Atoms, float, NDArra
         DataError: missing or damaged files; a q point that none of them has, up to reciprocal-lattice vectors
             and time reversal.
     """
-    files = [read_file(one) for one in _dyn_files(path)]
+    files = [read_file(one) for one in dyn_set(path).files]
     atoms, cell = files[0].atoms, files[0].atoms.cell.array
     points = np.array([point for file in files for point in file.q]) @ (cell / files[0].alat).T
     matrices = [matrix.reshape(3 * len(atoms), -1) for file in files for matrix in file.matrices]
@@ -154,18 +155,3 @@ def _hermitian(path: Path, matrices: NDArray) -> NDArray:
             "wanted side by side, as ph.x writes them"
         )
     return 0.5 * (matrices + matrices.conj().swapaxes(1, 2))
-
-
-def _dyn_files(path: Path) -> list[Path]:
-    stem = path.name.removesuffix("0") if path.is_file() else path.name
-    pattern = re.compile(re.escape(stem) + r"([1-9]\d*)$")
-    numbered = {int(m[1]): p for p in path.parent.glob(f"{stem}*") if (m := pattern.match(p.name))}
-    if not numbered and any(path.parent.glob(f"{stem}*.xml")):
-        raise DataError(f"{path}: dynamical matrices as XML are not read; give ph.x a fildyn without .xml")
-    if not numbered:
-        if path.is_file():
-            return [path]
-        raise DataError(
-            f"{path}: no such file, nor {path.name}1, {path.name}2, ...; wanted dynamical matrices of ph.x"
-        )
-    return [numbered[k] for k in sorted(numbered)]

@@ -1,0 +1,90 @@
+"""Whatever else ASE reads: CIF, POSCAR, .traj, .db, .pdb, .gen, inputs and outputs of programs.
+
+ASE tells the format from name and content. Energies, forces and stress that a file has stay under ASE's own
+names, in the frame's calculator (`data.frame_labels`): only the file's author knows which method they are of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from hint_plugin.data.formats import xyz
+from hint_plugin.data.formats.common import reading
+from hint_plugin.errors import DataError
+
+_FRACTION = 1e-3  # occupancies are written with three digits and more
+_ANYBODYS = frozenset({".out", ".log", ".dat", ".txt"})  # names that tell nothing: the content has to
+_XYZ = ("xyz", "extxyz")
+_NO_FRAMES = frozenset({"json"})  # ASE takes each .json for a database; ours are plans and results
+
+
+def recognise(path: Path) -> bool:
+    """A file that ASE knows by name or content, and does read."""
+    return path.is_file() and _format_of(path) is not None
+
+
+def read(path: Path) -> Iterator[Atoms]:
+    """The frames one by one.
+
+    Raises:
+        DataError: damaged, no atoms in it, or sites that are shared by several elements or partly empty.
+    """
+    from ase.io import ParseError, iread
+    from ase.io.formats import UnknownFileTypeError
+
+    kind, number = _format_of(path), 0
+    if kind is None:
+        raise DataError(f"{path}: no format that ASE reads")
+    if kind in _XYZ:  # never by ASE itself, which takes a blank line for the end
+        yield from xyz.read(path)
+        return
+    also = (ParseError, UnknownFileTypeError)
+    with reading(path, 0, f"ASE's format {kind}", *also):
+        frames = iter(iread(path, ":", format=kind, do_not_split_by_at_sign=True))
+    while True:
+        with reading(path, number, f"ASE's format {kind}", *also):
+            atoms = next(frames, None)
+        if atoms is None:
+            break
+        check_occupancies(atoms, f"{path}, frame {number}")
+        group = atoms.info.get("spacegroup")
+        if group is not None:
+            atoms.info["spacegroup"] = str(getattr(group, "symbol", group))  # an object goes into no file
+        number += 1
+        yield atoms
+    if number == 0:
+        raise DataError(f"{path}: no frames in it, as ASE's format {kind}")
+
+
+def check_occupancies(atoms: Atoms, where: str) -> None:
+    """Refuse a crystal with sites that are shared or partly empty, of which ASE keeps one element.
+
+    Raises:
+        DataError: with the site and its occupancies.
+    """
+    occupancies: dict[str, dict[str, float]] = atoms.info.get("occupancy") or {}
+    for site, elements in occupancies.items():
+        if len(elements) > 1 or abs(sum(elements.values()) - 1) > _FRACTION:
+            shares = ", ".join(f"{100 * part:g} % {element}" for element, part in elements.items())
+            raise DataError(
+                f"{where}: site {site} is {shares}. Such a crystal is no single structure; wanted one "
+                "element on each site. Make an ordered supercell first"
+            )
+
+
+def _format_of(path: Path) -> str | None:
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+
+    try:
+        kind: Any = filetype(str(path), read=True)
+    except (UnknownFileTypeError, OSError, ValueError, EOFError):
+        return None
+    known = ioformats.get(kind)
+    if known is not None and path.suffix.lower() in _ANYBODYS:
+        with open(path, "rb") as handle:
+            known = known if known.match_magic(handle.read(50_000)) else None
+    return kind if known is not None and known.can_read and kind not in _NO_FRAMES else None

@@ -1,0 +1,205 @@
+"""Outputs of ORCA, Gaussian, Q-Chem and TURBOMOLE: geometries, energies, forces, Hessians.
+
+cclib reads geometries, energies and gradients of every step of a run, but for ORCA (`orca_output`). It knows
+no Hessian but Q-Chem's, so the others are read here or beside:
+
+| program | Hessian | decimals, hartree/bohr^2 |
+|---|---|---|
+| Gaussian | of the archive entry at the end of a frequency job, with the geometry there | 8 |
+| Q-Chem | "Hessian of the SCF Energy", "Final Hessian" | 7 |
+| TURBOMOLE | aoforce's "CARTESIAN FORCE CONSTANT MATRIX", translations and rotations projected out | 7 |
+| ORCA | not in the output: NAME.hess beside NAME.out | 10 |
+
+A rounding error of half of the last decimal is kept as the label's noise. The energy is that of the method
+with which the forces go: coupled cluster before MP2 before SCF (of ORCA, its FINAL SINGLE POINT ENERGY).
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.units import Bohr, Hartree
+from numpy.typing import NDArray
+
+from hint_plugin.data.extxyz import DEFAULT_KEYS, write_label
+from hint_plugin.data.files import DAMAGED, PACKED, opened
+from hint_plugin.data.formats.common import labelled, reading
+from hint_plugin.data.formats.gaussian_archive import Archive, last_archive
+from hint_plugin.data.formats.orca import SAME_GEOMETRY
+from hint_plugin.data.formats.orca import read as read_hess
+from hint_plugin.data.formats.orca_output import read_steps
+from hint_plugin.data.formats.qc_steps import Steps, by_cclib
+from hint_plugin.data.label import HessianLabel
+from hint_plugin.errors import DataError, LabelWarning
+
+UNIT = Hartree / Bohr**2
+"""eV/A^2 in one hartree/bohr^2: 97.17."""
+_BANNERS = {
+    "Gaussian": "Entering Gaussian System",
+    "ORCA": "* O   R   C   A *",
+    "Q-Chem": "Welcome to Q-Chem",
+    "TURBOMOLE": "TURBOMOLE",
+}
+_NO_HESSIAN = {
+    "ORCA": "ORCA writes it to a file of the same name that ends in .hess: put that beside the output",
+}
+_AOFORCE = "CARTESIAN FORCE CONSTANT MATRIX"
+_TORQUE = 0.02  # relative, and in hartree: forces of another orientation have one of the size of |r| |F|
+
+
+def recognise(path: Path) -> bool:
+    """The banner of one of the programs."""
+    return _program(path) is not None
+
+
+def members(path: Path) -> list[Path]:
+    """The files that `read` reads."""
+    beside = _hess(path)
+    return [path, *([beside] if _program(path) == "ORCA" and beside.is_file() else [])]
+
+
+def read(path: Path) -> Iterator[Atoms]:
+    """The geometries of the run, in order; the last one with the Hessian, if there is one.
+
+    Raises:
+        DataError: no output of these programs, not finished, damaged, or not certain what belongs together.
+        MissingDependencyError: cclib is not installed, and the output is not ORCA's.
+    """
+    program = _program(path)
+    if program is None:
+        raise DataError(f"{path}: no output of {', '.join(_BANNERS)}, by its first lines")
+    with reading(path, wanted=f"an output of {program}"):
+        with opened(path, "rb") as handle:
+            text = handle.read().decode("utf-8", errors="replace")
+        steps = read_steps(path, text) if program == "ORCA" else by_cclib(path, program)
+        frames = [_frame(path, steps, k, program) for k in range(len(steps.positions))]
+    _add_hessian(path, steps, program, text, frames[-1], len(frames) - 1)
+    yield from frames
+
+
+def _program(path: Path) -> str | None:
+    try:
+        with opened(path, "rb") as handle:
+            start = handle.read(20_000).decode("utf-8", errors="replace")
+    except DAMAGED:
+        return None
+    return next((name for name, banner in _BANNERS.items() if banner in start), None)
+
+
+def _hess(path: Path) -> Path:
+    """NAME.hess for NAME.out and NAME.out.gz."""
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).with_suffix(".hess")
+
+
+def _frame(path: Path, steps: Steps, number: int, program: str) -> Atoms:
+    atoms = Atoms(steps.numbers, steps.positions[number], masses=steps.masses)
+    for name, value in (("charge", steps.charge), ("spin", steps.multiplicity)):
+        if value is not None:
+            atoms.info[name] = int(value)
+    energy, gradient = steps.energies[number], steps.gradients[number]
+    forces = None if gradient is None else -gradient * Hartree / Bohr
+    _check_torque(path, number, atoms, forces)
+    return labelled(
+        atoms,
+        "quantum-chemistry",
+        energy=None if energy is None else energy * Hartree,
+        forces=forces,
+        engine=program.lower(),
+        engine_version=steps.version,
+        method=steps.method,
+    )
+
+
+def _check_torque(path: Path, number: int, atoms: Atoms, forces: NDArray | None) -> None:
+    """Refuse forces that are not of this geometry's orientation: those of a molecule alone have no torque."""
+    if forces is None or len(atoms) < 2:
+        return
+    arms = atoms.positions - atoms.positions.mean(axis=0)
+    torque = np.abs(np.cross(arms, forces).sum(axis=0)).max()
+    size = float((np.linalg.norm(arms, axis=1) * np.linalg.norm(forces, axis=1)).sum())
+    if torque > _TORQUE * size + 0.002 * Hartree:
+        raise DataError(
+            f"{path}, frame {number}: the forces have a torque of {torque:.2g} eV, so they are not of this "
+            "geometry or orientation. Is there an external field? Then the frame is no label of the molecule"
+        )
+
+
+def _add_hessian(path: Path, steps: Steps, program: str, text: str, last: Atoms, number: int) -> None:
+    if program == "Gaussian" and (archive := last_archive(text)) is not None:
+        with reading(path, number, "the archive entry of Gaussian"):
+            _from_archive(last, archive)
+        return
+    if program == "TURBOMOLE" and _AOFORCE in text:
+        with reading(path, number, "aoforce's force constants"):
+            _put(last, _turbomole(text, len(last)), decimals=7)
+        return
+    if program == "ORCA" and (beside := _hess(path)).is_file():
+        (other,) = read_hess(beside)
+        if len(other) == len(last) and np.abs(other.positions - last.positions).max() < SAME_GEOMETRY:
+            _put(last, other.info[DEFAULT_KEYS.hessian] / UNIT, decimals=10)
+            return
+    if steps.hessian is not None:
+        with reading(path, number, f"the Hessian of {program}"):
+            _put(last, steps.hessian, decimals=7)
+        return
+    if steps.has_frequencies:
+        advice = _NO_HESSIAN.get(program, "Give the formatted checkpoint file instead")
+        text = f"{path}: frequencies and no Hessian, which cannot be made of them. {advice}."
+        warnings.warn(text, LabelWarning, stacklevel=3)
+
+
+def _put(atoms: Atoms, matrix: NDArray, decimals: int) -> None:
+    """A Hessian in hartree/bohr^2 as label, with the standard deviation of its rounding as noise."""
+    noise = 10.0**-decimals / np.sqrt(12) * UNIT
+    hessian = 0.5 * (matrix + matrix.T) * UNIT
+    write_label(atoms, HessianLabel.full(hessian, n_atoms=len(atoms), noise=noise))
+
+
+def _from_archive(atoms: Atoms, archive: Archive) -> None:
+    """The geometry of the archive entry in place of the printed one: its Hessian is of that orientation."""
+    if not np.array_equal(archive.numbers, atoms.numbers):
+        raise ValueError("the atoms of the archive entry are others, or in another order")
+    before, after = (_distances(x) for x in (atoms.positions, archive.positions))
+    if np.abs(before - after).max() > SAME_GEOMETRY:
+        raise ValueError("the geometry of the archive entry is another one than the last that is printed")
+    atoms.positions = archive.positions
+    if archive.gradient is not None:
+        atoms.arrays[DEFAULT_KEYS.forces] = -archive.gradient * Hartree / Bohr
+    else:
+        atoms.arrays.pop(DEFAULT_KEYS.forces, None)
+    _put(atoms, archive.hessian, decimals=8)
+
+
+def _distances(positions: NDArray) -> NDArray:
+    return np.linalg.norm(positions[:, None] - positions[None], axis=2)
+
+
+def _turbomole(text: str, n: int) -> NDArray[np.float64]:
+    """aoforce's lower triangle, six columns (two atoms) at a time."""
+    block = text[text.index(_AOFORCE) :]
+    matrix = np.full((3 * n, 3 * n), np.nan)
+    first, row = -6, 0
+    for line in block.splitlines()[3:]:
+        if line.strip().startswith("ATOM"):
+            first += 6
+            row = first
+            continue
+        found = re.match(r"\s*(?:\d+\s+[a-z]+\s+)?d([xyz])((?:\s*-?\d+\.\d{7})+)\s*$", line)
+        if found is None:
+            if row == 3 * n and first + 6 >= 3 * n:
+                break
+            continue
+        values = np.array(re.findall(r"-?\d+\.\d{7}", found[2]), dtype=float)
+        if "xyz"[row % 3] != found[1]:
+            raise ValueError(f"the force constants of aoforce are not in order, at {line.strip()[:40]!r}")
+        matrix[row, first : first + len(values)] = values
+        row += 1
+    lower = np.tril(matrix)
+    if np.isnan(lower).any():
+        raise ValueError("the force constants of aoforce are not complete")
+    return np.asarray(lower + np.tril(lower, -1).T)

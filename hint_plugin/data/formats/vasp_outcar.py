@@ -1,0 +1,81 @@
+"""VASP's OUTCAR: energies, forces, stress of every step, and the Hessian of IBRION = 5 to 8.
+
+Steps by ASE. The block "SECOND DERIVATIVES (NOT SYMMETRIZED)" holds -H in eV/A^2 with six decimals; it
+belongs to the first structure. vasprun.xml has the same with more digits: take it where it is there. The
+energy is the free energy, whose derivative the forces are; the energy at zero smearing is kept as
+`energy_sigma0`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from hint_plugin.data.files import DAMAGED, opened
+from hint_plugin.data.formats.common import labelled, reading
+from hint_plugin.errors import DataError
+
+
+def recognise(path: Path) -> bool:
+    """VASP's version in the first line."""
+    try:
+        with opened(path, "rb") as handle:
+            return handle.readline(200).lstrip().startswith(b"vasp.")
+    except DAMAGED:
+        return False
+
+
+def read(path: Path) -> Iterator[Atoms]:
+    """The steps; the first one gets the Hessian, where there is one.
+
+    Raises:
+        DataError: truncated, no OUTCAR, or no finished step.
+    """
+    from ase.io import ParseError
+    from ase.io.vasp import read_vasp_out
+
+    hessian = _hessian(path)
+    number = 0
+    with opened(path) as handle:
+        with reading(path, 0, "a finished step of OUTCAR", ParseError):
+            steps = iter(read_vasp_out(handle, slice(None)))
+        while True:
+            with reading(path, number, "a step of OUTCAR", ParseError):
+                atoms = next(steps, None)
+                if atoms is None:
+                    break
+                results = dict(atoms.calc.results) if atoms.calc is not None else {}
+                frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+                if "energy" in results:
+                    frame.info["energy_sigma0"] = float(results["energy"])
+                labelled(
+                    frame,
+                    "vasp-outcar",
+                    energy=results.get("free_energy"),
+                    forces=results.get("forces"),
+                    stress=results.get("stress"),
+                    hessian=hessian if number == 0 else None,
+                    engine="vasp",
+                )
+            number += 1
+            yield frame
+    if number == 0:
+        raise DataError(f"{path}: no finished step. Is the run broken off?")
+
+
+def _hessian(path: Path) -> NDArray[np.float64] | None:
+    """[3N, 3N] in eV/A^2, or None; the header names the coordinates: 1X 1Y 1Z 2X ..."""
+    with reading(path, 0, "the second derivatives of OUTCAR"), opened(path) as handle:
+        if not any(line.startswith(" SECOND DERIVATIVES") for line in handle):
+            return None
+        next(handle)
+        names = next(handle).split()
+        rows = [next(handle).split() for _ in names]
+        wanted = [f"{atom + 1}{axis}" for atom in range(len(names) // 3) for axis in "XYZ"]
+        if names != wanted or [row[0] for row in rows] != wanted:
+            raise ValueError(f"second derivatives for {names[0]} ... {names[-1]} alone, not for all atoms")
+        return -np.array([row[1:] for row in rows], dtype=float)

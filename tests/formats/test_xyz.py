@@ -1,0 +1,103 @@
+"""Where frames of an xyz file begin and end: blank lines, glued and truncated files, packed ones."""
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from hint_plugin.data import iter_frames, read_frames, write_frames
+from hint_plugin.data.formats import xyz
+from hint_plugin.errors import DataError
+
+WATER = "3\n{}\nO 0 0 .1\nH 0 .7 -.4\nH 0 -.7 -.4\n"
+FIRST, SECOND = WATER.format("first"), WATER.format("second")
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "a.xyz"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{FIRST}\n{SECOND}", f"{FIRST}\n  \n\n{SECOND}\n\n", f"\n{FIRST}{SECOND}", f"{FIRST}\r\n{SECOND}"],
+)
+def test_blank_lines_between_frames_end_nothing(tmp_path: Path, text: str) -> None:
+    path = _file(tmp_path, text)
+    assert [list(atoms.info) for atoms in iter_frames(path)] == [["first"], ["second"]]
+    assert xyz.count(path) == 2
+    assert [atoms.info for atoms in read_frames(path, -1)] == [{"second": True}]
+
+
+def test_files_of_which_ase_itself_would_leave_out_frames_are_named(tmp_path: Path) -> None:
+    path = _file(tmp_path, f"{FIRST}\n{SECOND}")
+    assert len(ase.io.read(path, ":")) == 1  # the fault that `check_as_ase_reads` is for
+    with pytest.raises(DataError, match=r"a.xyz, line 6: a blank line .* frame 1,.*dataset convert"):
+        xyz.check_as_ase_reads(path)
+    xyz.check_as_ase_reads(_file(tmp_path, f"{FIRST}{SECOND}\n\n"))
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (FIRST.removesuffix("\n") + "3\nsecond\nO 0 0 .1\n", r"frame 1 .*line 6 is 'second'"),
+        (f"{FIRST}H 0 0 0\n{SECOND}", r"frame 1 .*line 6 is 'H 0 0 0'"),
+        (f"{FIRST}\nthe end", r"frame 1 .*line 7 is 'the end'"),
+        (f"{FIRST}-3\nsecond\n", r"frame 1 .*line 6 is '-3'"),
+        (f"{FIRST}3\nsecond\nO 0 0 .1\n", r"frame 1: the file ends after 1 of 3 atoms"),
+        (f"{FIRST}3\n", r"frame 1: the file ends after 0 of 3 atoms"),
+        (FIRST.replace("3\n", "4\n", 1) + SECOND, r"frame 0, from line 1 on"),
+    ],
+)
+def test_what_is_no_frame_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    path = _file(tmp_path, text)
+    with pytest.raises(DataError, match=said):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("index", [0, 3, -1, -5, "::2", "1:", "-2:", "::-1", "3:1:-1", ":9", -6, 5])
+def test_indices_are_those_of_python(tmp_path: Path, index: int | str) -> None:
+    path = tmp_path / "a.xyz"
+    write_frames(path, [Atoms("H", [(0, 0, float(k))], info={"k": k}) for k in range(5)])
+    if isinstance(index, int) and not -5 <= index < 5:
+        with pytest.raises(DataError, match=f"no frame {index}"):
+            read_frames(path, index)
+        return
+    parts = [int(p) if p else None for p in str(index).split(":")]
+    wanted = list(range(5))[slice(*parts)] if isinstance(index, str) else [range(5)[index]]
+    assert [atoms.info["k"] for atoms in read_frames(path, index)] == wanted
+
+
+def test_frames_are_those_of_ase(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    frames = [molecule("CH4"), bulk("Cu"), molecule("H2O")]
+    frames[0].info["REF_hessian"] = np.random.default_rng(0).normal(size=(15, 15))
+    frames[1].arrays["REF_forces"] = np.ones((1, 3))
+    write_frames(path, frames)
+    for ours, theirs in zip(iter_frames(path), ase.io.read(path, ":"), strict=True):
+        assert ours == theirs and ours.info.keys() == theirs.info.keys()
+    text = path.read_text() + "1\ncell\nCu 0 0 0\nVEC1 0 1.8 1.8\nVEC2 1.8 0 1.8\nVEC3 1.8 1.8 0\n"
+    path.write_text(text + FIRST)
+    assert read_frames(path, 3)[0].cell.volume == pytest.approx(2 * 1.8**3)
+    assert xyz.count(path) == 5
+
+
+@pytest.mark.parametrize("suffix, pack", [(".gz", gzip.open), (".bz2", bz2.open), (".xz", lzma.open)])
+def test_packed_files(tmp_path: Path, suffix: str, pack: Callable) -> None:
+    path = tmp_path / f"a.xyz{suffix}"
+    with pack(path, "wt") as handle:
+        handle.write(f"{FIRST}\n{SECOND}")
+    assert len(read_frames(path)) == 2
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"frame \d: cannot be read on"):
+        read_frames(path)
+    with pytest.raises(DataError, match="known format"):
+        write_frames(path, [molecule("H2O")])
