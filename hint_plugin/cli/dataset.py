@@ -131,6 +131,9 @@ def merge(
     ],
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Join labels of several methods all the same.")
+    ] = False,
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
@@ -143,7 +146,8 @@ def merge(
     inputs = _files(inputs, output)
     _refuse(output, overwrite)
     with _Progress("merging") as progress:
-        counts = run(inputs, output, progress, **_store_options(output, hessian_dtype, compression))
+        options = _store_options(output, hessian_dtype, compression)
+        counts = run(inputs, output, progress, mixed=mixed, **options)
     total, size = sum(counts.values()), output.stat().st_size
     lines = [f"{count:>10}  {name}" for name, count in counts.items()]
     summary = {"frames": total, "inputs": counts, "files": [str(output)], "bytes": size}

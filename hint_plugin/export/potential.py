@@ -20,6 +20,7 @@ from hint_plugin.core.memory import keep_freed_memory
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import load_artifact
 from hint_plugin.pretrained import or_path
@@ -310,6 +311,7 @@ class Potential:
     def _check(self, atoms: Atoms, number: int, count: int) -> None:
         name = f"structure {number} ({atoms.get_chemical_formula()})" if count > 1 else str(atoms.symbols)
         self.check_elements(atoms, name)
+        refuse_unknown_electrons(atoms, name)
         if not np.isfinite(atoms.positions).all():
             atom = int(np.argmin(np.isfinite(atoms.positions).all(axis=1)))
             raise DataError(f"{name}: the position of atom {atom} is not finite")

@@ -54,7 +54,13 @@ class Prepared(Protocol):
 
 
 class ByDifferences:
-    """The part of `Prepared` for an engine that knows forces only."""
+    """The part of `Prepared` for an engine that knows forces only.
+
+    Attributes:
+        derivatives: what labels tell about their differences, where there is something to tell.
+    """
+
+    derivatives: str | None = None
 
     def analytic_hessian(self) -> NDArray | None:
         """None: there is no analytic one."""
@@ -80,11 +86,21 @@ class Engine(Protocol):
     step: float
     translation_invariant: bool
 
+    @classmethod
+    def settings(cls, options: Any, hessian: HessianMode = "none") -> dict[str, Any]:
+        """How labels are made, the same for all structures: names, versions, accuracy, step; and
+        `derivatives` of Hessians that are analytic. None is what is known after a run only. Loads nothing.
+        """
+
+    @classmethod
+    def of_structure(cls, options: Any, atoms: Atoms) -> dict[str, Any]:
+        """What belongs to one structure: charge, multiplicity, k points. Raises EngineError."""
+
     def prepare(self, atoms: Atoms) -> Prepared:
         """Set up for one structure. Raises EngineError where the engine cannot treat it."""
 
     def provenance(self) -> dict[str, Any]:
-        """How labels are made, the same for all structures: names, versions, accuracy, step."""
+        """The settings, with what the engine knows now that it is made."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,8 @@ def make_labels(
 def _full(engine: Engine, prepared: Prepared, atoms: Atoms) -> HessianLabel:
     matrix, about = prepared.analytic_hessian(), {}
     if matrix is None:
+        told = getattr(prepared, "derivatives", None)
+        about = {} if told is None else {"derivatives": told}
         found = differences.hessian(
             prepared.forces_at,
             atoms.positions,
