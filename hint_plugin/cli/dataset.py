@@ -111,12 +111,15 @@ def convert(
     words = f"{done.frames} frames, {done.bytes / 1e6:.1f} MB"
     if project is not None:
         words += f", {done.projected} labels projected onto {project} probes"
+    if done.mixture:
+        words += f"\n{done.mixture}"
     summary = {
         "frames": done.frames,
         "inputs": done.inputs,
         "files": done.files,
         "bytes": done.bytes,
         "projected": done.projected,
+        "mixture": done.mixture,
     }
     _record(output, "convert", summary, inputs)
     _say(summary, f"{words}\nwritten to {_names(done.files)}", json_)

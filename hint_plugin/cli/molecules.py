@@ -147,8 +147,8 @@ def read_ends(reactant: Path, product: Path) -> list[Any]:
     if electrons[0] != electrons[1]:
         told = " and ".join(f"charge {c}, multiplicity {m}" for c, m in electrons)
         raise DataError(
-            f"{reactant} and {product} state different electrons ({told}); wanted the same for both, one surface "
-            "joins them"
+            f"{reactant} and {product} state different electrons ({told}); wanted the same for both: "
+            "one surface joins them"
         )
     return ends
 

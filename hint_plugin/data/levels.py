@@ -111,7 +111,7 @@ class LevelCount:
     """Labelled frames of a set by their level.
 
     Attributes:
-        frames: of each level; a level is the sorted pairs of its settings, () where nothing is recorded.
+        frames: of each level; a level is the sorted pairs of its settings, () where no method is recorded.
         first: where each was seen first.
     """
 
@@ -125,7 +125,9 @@ class LevelCount:
             self.add_info(atoms.info, source)
 
     def add_info(self, info: Mapping[str, Any], source: str, frames: int = 1) -> None:
-        """Count labelled frames of this `info`."""
+        """Count labelled frames of this `info`; not isolated atoms, whose energies are beside the labels."""
+        if info.get("config_type") == "IsolatedAtom":
+            return
         level = _level(recorded(info, self.keys))
         if level not in self.frames:
             level = next((known for known in self.frames if _same(known, level)), level)
@@ -167,6 +169,8 @@ def has_label(stored: Iterable[str], keys: LabelKeys = DEFAULT_KEYS) -> bool:
 
 
 def _level(found: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    if "method" not in found:
+        return ()
     kept = {name: value for name, value in found.items() if is_of_the_level(name)}
     if "engine_version" in kept:
         kept["program"] = _program(kept.pop("engine_version"))

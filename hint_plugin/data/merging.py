@@ -122,7 +122,9 @@ def _told(layout: Layout, prefix: str) -> dict[str, Any] | None:
     known = {item.name: value for item, value in layout.parsed if item.section == "info"}
     names = [item.name for item in layout.items if item.section == "info" and item.name.startswith(prefix)]
     counting = [name for name in names if is_of_the_level(name[len(prefix) :])]
-    return {name: known[name] for name in counting} if all(name in known for name in counting) else None
+    if not all(name in known for name in counting):
+        return None
+    return {name: known[name] for name in (*counting, "config_type") if name in known}
 
 
 def join(body: Version2, other: Version2, path: Path) -> None:

@@ -157,9 +157,7 @@ def test_verbs_refuse_ions_beside_a_model(verb, tmp_path, capfd):
     given = MOLECULES[verb](tmp_path / "ion.xyz", tmp_path)
     code, said = hint(capfd, verb, *given, "--model", MODEL)
     assert "has charge 1 in its info, and the model does not know charges" in said, said
-    assert code == {"reactions": 0, "neb": 2}.get(
-        verb, 3
-    )  # the first counts failures, the second has one band
+    assert code == {"reactions": 0, "neb": 2}.get(verb, 3)  # one counts them, one has one band
 
 
 def test_label_and_evaluate_refuse_ions(tmp_path, capfd):
