@@ -169,14 +169,16 @@ def _full(engine: Engine, prepared: Prepared, atoms: Atoms) -> HessianLabel:
             engine.step,
             translation_invariant=engine.translation_invariant,
         )
-        matrix, noise, asymmetry, origin = found.matrix, found.noise, found.asymmetry, "asymmetry"
+        matrix, noise, asymmetry = found.matrix, found.noise, found.asymmetry
     else:
         noise, asymmetry = differences.hessian_noise(matrix)
-        matrix, origin, about = 0.5 * (matrix + matrix.T), "asymmetry", {"derivatives": "analytic"}
-        if engine.translation_invariant:
-            # an analytic matrix is symmetric to rounding, whatever its integration grid does to it
-            drift = differences.translation_noise(matrix)
-            noise, origin = max((noise, origin), (drift, "acoustic-sum-rule"))
+        matrix, about = 0.5 * (matrix + matrix.T), {"derivatives": "analytic"}
+    origin = "asymmetry"
+    if engine.translation_invariant:
+        # an analytic matrix is symmetric to rounding, whatever its integration grid does to it; and so are
+        # differences of forces that do not follow the grid
+        drift = differences.translation_noise(matrix)
+        noise, origin = max((noise, origin), (drift, "acoustic-sum-rule"))
     provenance = {"asymmetry": asymmetry, "noise_from": origin, **about}
     return HessianLabel.full(matrix, noise=noise, provenance=provenance)
 
