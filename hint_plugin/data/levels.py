@@ -149,7 +149,8 @@ class LevelCount:
         levels = [dict(level) for level in self.frames]
         names = [_name(level) for level in levels]
         told = [
-            f"{count} frames of {_told(name, level, levels, names)} (first in {self.first[key]})"
+            f"{count} {'frame' if count == 1 else 'frames'} of {_told(name, level, levels, names)} "
+            f"(first in {self.first[key]})"
             for (key, count), name, level in zip(self.frames.items(), names, levels, strict=True)
         ]
         return f"labels of {len(told)} levels: {', '.join(told)}"

@@ -300,18 +300,18 @@ class Potential:
         )
 
     def check_elements(self, atoms: Atoms, name: str = "") -> None:
-        """Raises DataError if the model does not know an element."""
+        """Raises DataError if the model does not know an element, or what the structure says of its electrons."""
         unknown = self._index[atoms.numbers] < 0
         if unknown.any():
             raise DataError(
                 f"{name or atoms.symbols} has {atoms.symbols[int(unknown.argmax())]}; the model knows "
                 f"{', '.join(self.metadata.species)}"
             )
+        refuse_unknown_electrons(atoms, name or str(atoms.symbols))
 
     def _check(self, atoms: Atoms, number: int, count: int) -> None:
         name = f"structure {number} ({atoms.get_chemical_formula()})" if count > 1 else str(atoms.symbols)
         self.check_elements(atoms, name)
-        refuse_unknown_electrons(atoms, name)
         if not np.isfinite(atoms.positions).all():
             atom = int(np.argmin(np.isfinite(atoms.positions).all(axis=1)))
             raise DataError(f"{name}: the position of atom {atom} is not finite")

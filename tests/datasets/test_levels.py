@@ -102,7 +102,7 @@ def test_convert_and_extract_say_it(tmp_path):
     assert convert(sources[:1], tmp_path / "one.xyz").mixture == ""
     choices = [Choice(n, 0, "energy_forces", "rank") for n in range(2)]
     plan = SamplingPlan("test", {}, [Source.of(path, 2) for path in sources], choices)
-    assert f"1 frames of B (first in {sources[1]})" in extract(plan, tmp_path / "e.xyz").mixture
+    assert f"1 frame of B (first in {sources[1]})" in extract(plan, tmp_path / "e.xyz").mixture
     assert "2 frames of B" in extract(plan, tmp_path / "k.xyz", keep_all=True).mixture
 
 

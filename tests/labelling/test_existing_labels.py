@@ -10,6 +10,7 @@ pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label
 
 from label_runs import make_input
 
+from hint_plugin.cli import app
 from hint_plugin.data import HessianLabel, read_frames, read_label, write_frames, write_label
 from hint_plugin.data.levels import level_differences, recorded
 from hint_plugin.data.sampling_plan import Choice, SamplingPlan, Source
@@ -197,6 +198,23 @@ def test_a_model_is_known_by_its_hash_and_nothing_is_loaded():
     assert level_differences(found, asked | {"dtype": None}, hessian=True) == []
     [said] = level_differences(found | {"model_sha256": "0"}, asked, hessian=True)
     assert said.startswith("model_sha256: 0 there")
+
+
+@pytest.mark.parametrize("verb", ["hessian", "optimize"])
+def test_other_verbs_leave_labels_of_their_own_geometry_and_method_alone(tmp_path, verb):
+    """What `hint hessian` and `hint optimize` write is told as by `hint label`; labels of before are gone."""
+    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    write_frames(tmp_path / "a.xyz", [labelled("CO", method="wB97X", note="of before")])
+    arguments = [verb, tmp_path / "a.xyz", "-o", tmp_path / "b.xyz", "--engine", "gfn2-xtb"]
+    with pytest.raises(SystemExit) as stop:
+        app.main([*map(str, arguments)])
+    assert not stop.value.code
+    [atoms] = read_frames(tmp_path / "b.xyz")
+    assert atoms.info["REF_energy"] < 0 and "hint_note" not in atoms.info
+    assert (atoms.info["hint_method"], atoms.info["hint_charge"]) == ("GFN2-xTB", 0)
+    assert (read_label(atoms) is not None) == (verb == "hessian")
+    settings = LabelSettings() if verb == "hessian" else E_FORCES
+    assert run_labelling([tmp_path / "b.xyz"], tmp_path / "c.xyz", settings).kept == 1
 
 
 def test_what_is_recorded_has_no_prefix_and_no_numpy():

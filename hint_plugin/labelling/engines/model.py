@@ -86,7 +86,8 @@ class Model:
     def settings(cls, options: ModelOptions, hessian: HessianMode = "none") -> dict[str, Any]:
         """The file, its hash; precision and head where they are options, else the model has its own."""
         path = or_path(options.model)
-        found = {"engine": cls.name, "method": path.name, "model_sha256": file_sha256(path)}
+        found: dict[str, Any] = {"engine": cls.name, "method": path.name}
+        found["model_sha256"] = file_sha256(path)
         found |= {"dtype": options.dtype, "head": options.head}
         return found | ({"derivatives": "analytic"} if hessian != "none" else {})
 
