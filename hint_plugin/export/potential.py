@@ -300,7 +300,7 @@ class Potential:
         )
 
     def check_elements(self, atoms: Atoms, name: str = "") -> None:
-        """Raises DataError if the model does not know an element, or what the structure says of its electrons."""
+        """Raises DataError if the model does not know an element, or the charge or spin that is stated."""
         unknown = self._index[atoms.numbers] < 0
         if unknown.any():
             raise DataError(
