@@ -142,9 +142,9 @@ def _compare(predictor: Predictor, block: Sequence[Reference], tally: _Tally) ->
     """Predicts a block, Hessians only where they are labelled; returns its lines of frames.csv, in order."""
     tally.frames += len(block)
     for reference in block:
-        name = f"{reference.source}, frame {reference.frame} ({reference.atoms.get_chemical_formula()})"
-        refuse_unknown_electrons(reference.atoms, name, getattr(predictor, "electrons", ()))
         if reference.is_labelled:
+            name = f"{reference.source}, frame {reference.frame} ({reference.atoms.get_chemical_formula()})"
+            refuse_unknown_electrons(reference.atoms, name, getattr(predictor, "electrons", ()))
             tally.levels.add_info(reference.atoms.info, reference.source)
     tally.unlabelled += sum(not reference.is_labelled for reference in block)
     rows: dict[int, dict[str, Any]] = {}
