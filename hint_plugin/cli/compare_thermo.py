@@ -71,7 +71,7 @@ def compare_thermo(
 
     inputs = expand(inputs)
     check_optimiser()
-    calculator = make_calculator(model, None, None, device)
+    calculator = make_calculator(model, None, None, device, charge, spin)
     source = source_of_hessians(
         None, reference, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
     )

@@ -120,6 +120,8 @@ def convert(
         words += f", energy, forces and stress of {done.renamed} renamed from ASE's names to REF_..."
     if project is not None:
         words += f", {done.projected} labels projected onto {project} probes"
+    if done.mixture:
+        words += f"\n{done.mixture}"
     summary = {
         "frames": done.frames,
         "inputs": done.inputs,
@@ -127,6 +129,7 @@ def convert(
         "bytes": done.bytes,
         "projected": done.projected,
         "renamed": done.renamed,
+        "mixture": done.mixture,
     }
     _record(output, "convert", summary, inputs, inputs if only_this_file else [])
     _say(summary, f"{words}\nwritten to {_names(done.files)}", json_)
@@ -141,6 +144,9 @@ def merge(
     ],
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Join labels of several methods all the same.")
+    ] = False,
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
@@ -153,7 +159,8 @@ def merge(
     inputs = _files(inputs, output)
     _refuse(output, overwrite)
     with _Progress("merging") as progress:
-        counts = run(inputs, output, progress, **_store_options(output, hessian_dtype, compression))
+        options = _store_options(output, hessian_dtype, compression)
+        counts = run(inputs, output, progress, mixed=mixed, **options)
     total, size = sum(counts.values()), output.stat().st_size
     lines = [f"{count:>10}  {name}" for name, count in counts.items()]
     summary = {"frames": total, "inputs": counts, "files": [str(output)], "bytes": size}

@@ -68,6 +68,8 @@ def evaluate(
         return
     for table in summary_tables(result):
         Console().print(table)
+    if result["levels"]["note"]:
+        typer.echo(result["levels"]["note"])
     skipped = result["frames"]
     if skipped["not_finite"]:
         typer.echo(

@@ -49,7 +49,7 @@ def hessian(
     from hint_plugin.cli.outputs import check_file
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
-    from hint_plugin.data import HessianLabel, LabelKeys, write_label
+    from hint_plugin.data import HessianLabel, LabelKeys, clear_labels, write_label
     from hint_plugin.data.patterns import expand
     from hint_plugin.science.molecules import normal_modes
 
@@ -62,9 +62,10 @@ def hessian(
         found = source(atoms, say)
         modes = normal_modes(atoms, found.hessian)
         labelled = atoms.copy()
+        clear_labels(labelled)
         labelled.info[keys.energy] = found.energy
         labelled.arrays[keys.forces] = atoms.get_forces()
-        provenance = source.calculator.engine.provenance()
+        provenance = source.calculator.provenance(atoms) | {"hessian": "full"}
         write_label(labelled, HessianLabel.full(found.hessian, provenance=provenance))
         written.append(labelled)
         return {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}

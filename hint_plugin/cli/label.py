@@ -83,6 +83,9 @@ def label(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT, and labels that are there.")
     ] = False,
+    keep_labels: Annotated[
+        bool, typer.Option("--keep-labels", help="Keep labels of other methods, too, if complete.")
+    ] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Drop what an interrupted run has left.")
     ] = False,
@@ -94,7 +97,9 @@ def label(
     an engine has them analytically.
     Options of the engine come from --engine-options FILE, then --engine-option, then --backend, --charge and
     --spin. A run that is killed goes on where it was when the same command is given again. Frames that fail
-    are kept in OUT's stem + .failed.xyz with the reason.
+    are kept in OUT's stem + .failed.xyz with the reason. Labels that frames have are kept where they say that
+    they were made by the same method and settings; otherwise nothing is done without --overwrite or
+    --keep-labels.
 
     Exit status: 0 all labelled, 3 some frames failed, 2 nothing could be done, 130 interrupted.
     """
@@ -123,6 +128,7 @@ def label(
         hessian_every=hessian_every,
         hessian_fraction=hessian_fraction,
         overwrite=overwrite,
+        keep_labels=keep_labels,
     )
     with _Progress() as progress:
         summary = run_labelling(
@@ -149,6 +155,7 @@ def _in_words(summary: Any) -> str:
     lines = [
         f"{summary.labelled} of {summary.frames} frames labelled, {summary.hessians} with a Hessian"
         + (f", {summary.kept} had labels and are kept" if summary.kept else "")
+        + (f" ({summary.dropped} of them without a Hessian that is not wanted)" if summary.dropped else "")
         + (f", {summary.resumed} from an interrupted run" if summary.resumed else "")
         + f"; {summary.seconds:.1f} s, {rate:.2f} frames/s"
     ]

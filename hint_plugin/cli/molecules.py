@@ -132,8 +132,9 @@ def _stems(inputs: list[Path]) -> list[str]:
 
 
 def read_ends(reactant: Path, product: Path) -> list[Any]:
-    """The two molecules of a reaction. Raises DataError unless each file has one."""
+    """The two molecules of a reaction. Raises DataError unless each file has one, with the same electrons."""
     from hint_plugin.data import read_frames
+    from hint_plugin.data.electrons import stated_electrons
     from hint_plugin.errors import DataError
 
     ends = []
@@ -142,6 +143,13 @@ def read_ends(reactant: Path, product: Path) -> list[Any]:
         if len(frames) != 1:
             raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
         ends.append(frames[0])
+    electrons = [stated_electrons(atoms.info) for atoms in ends]
+    if electrons[0] != electrons[1]:
+        told = " and ".join(f"charge {c}, multiplicity {m}" for c, m in electrons)
+        raise DataError(
+            f"{reactant} and {product} state different electrons ({told}); wanted the same for both: "
+            "one surface joins them"
+        )
     return ends
 
 

@@ -56,7 +56,7 @@ def optimize(
     from hint_plugin.cli.outputs import check_file
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
-    from hint_plugin.data import LabelKeys
+    from hint_plugin.data import LabelKeys, clear_labels
     from hint_plugin.data.patterns import expand
     from hint_plugin.science.molecules.optimization import check_optimiser
 
@@ -65,12 +65,13 @@ def optimize(
     check_optimiser()
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
     keys, written = LabelKeys(), []
-    origin = {keys.prefix + name: value for name, value in calculator.engine.provenance().items()}
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = relaxed(atoms, saddle, fmax, steps, say)
         final = atoms.copy()
+        clear_labels(final)  # they are of the geometry before
         final.positions = found.atoms.positions
+        origin = {keys.prefix + name: value for name, value in calculator.provenance(atoms).items()}
         final.info |= {keys.energy: found.energy, "kind": found.kind, **origin}
         final.arrays[keys.forces] = found.atoms.get_forces()
         written.append(final)

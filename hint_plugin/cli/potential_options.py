@@ -35,10 +35,10 @@ EngineOption = Annotated[
     typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="Where a model runs: cpu, cuda.")]
-Charge = Annotated[int, typer.Option(help="Charge where info has no 'charge'.")]
+Charge = Annotated[int, typer.Option(help="Charge where info has no 'charge'; not with a model.")]
 Spin = Annotated[
     int | None,
-    typer.Option(min=1, help="Multiplicity where info has no 'spin'; or lowest."),
+    typer.Option(min=1, help="Multiplicity where info has no 'spin'; not with a model."),
 ]
 Inputs = Annotated[
     list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .h5, 'runs/*.xyz', ...")
@@ -76,7 +76,8 @@ def make_calculator(
     """An ASE calculator with `get_hessian`.
 
     Raises:
-        OptionsError: neither model nor engine, or both, or options that do not fit.
+        OptionsError: neither model nor engine, or both, or options that do not fit: a charge or multiplicity
+            for a model, which knows neither.
         Whatever `make_engine` raises.
     """
     from hint_plugin.errors import OptionsError
@@ -86,12 +87,12 @@ def make_calculator(
     if (model is None) == (engine is None):
         got = "neither" if model is None else "both"
         raise OptionsError(f"got {got} of --model FILE and --engine NAME; wanted one (--engine gfn2-xtb)")
-    if model is not None:
-        if options:
-            raise OptionsError("--engine-option goes with --engine")
-        return EngineCalculator(make_engine("model", model=str(model), device=device))
+    if model is not None and options:
+        raise OptionsError("--engine-option goes with --engine")
     found: dict[str, Any] = dict(parse_pairs(options or []))
-    if charge:
+    if model is not None:
+        engine, found = "model", {"model": str(model), "device": device}
+    if charge:  # the engine `model` refuses both
         found.setdefault("charge", charge)
     if spin is not None:
         found.setdefault("multiplicity", spin)

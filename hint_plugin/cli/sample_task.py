@@ -94,6 +94,8 @@ class SamplingTask:
         if self.extract is not None and not made:
             written = extract(plan, self.extract, keep_all=self.keep_all)
             found["extract"] = {"path": written.path, "frames": written.frames, "hessians": written.hessians}
+            if written.mixture:
+                found["notes"] = [*found["notes"], f"{written.path} has {written.mixture}"]
         elif self.extract is not None:
             found["extract"] = {"path": str(self.extract), "frames": len(plan.choices), "hessians": 0}
         if self.figure is not None:

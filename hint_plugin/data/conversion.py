@@ -15,6 +15,7 @@ from hint_plugin.data.formats import for_writing, get_format
 from hint_plugin.data.frame_labels import rename_ase_labels
 from hint_plugin.data.frames import iter_frames, write_frames
 from hint_plugin.data.keys import LabelKeys
+from hint_plugin.data.levels import LevelCount
 from hint_plugin.data.shards import write_shards
 from hint_plugin.errors import DataError, LabelError
 
@@ -31,13 +32,15 @@ def _some(frames: Iterator[Atoms], inputs: Sequence[str | Path]) -> Iterator[Ato
 @dataclass
 class Conversion:
     """What was written: files, frames of each input; how many labels were projected, and how many frames had
-    energy, forces or stress under ASE's own names, which became those of `LabelKeys`."""
+    energy, forces or stress under ASE's own names, which became those of `LabelKeys`; `mixture` is what is to
+    be said of labels of several levels."""
 
     files: list[str]
     inputs: dict[str, int]
     projected: int = 0
     renamed: int = 0
     bytes: int = 0
+    mixture: str = ""
 
     @property
     def frames(self) -> int:
@@ -81,7 +84,7 @@ def convert(
         DataError: a file cannot be read or written.
         LabelError: a label that is to be projected, or renamed, is malformed.
     """
-    done = Conversion([], {})
+    done, levels = Conversion([], {}), LevelCount()
 
     def frames() -> Iterator[Atoms]:
         total = 0
@@ -90,6 +93,7 @@ def convert(
             for atoms in iter_frames(path, source_format, **(source_options or {})):
                 done.inputs[str(path)] += 1
                 total += 1
+                levels.add(atoms, str(path))
                 report(str(path), total)
                 try:
                     done.renamed += rename_ase_labels(atoms, keys or LabelKeys())
@@ -106,6 +110,7 @@ def convert(
         kind = for_writing(output) if format is None else get_format(format)
         write_frames(output, source, kind.name, **options)
         files = [Path(output)]
+    done.mixture = levels.mixture()
     done.files = [str(file) for file in files]
     everything = [part for file in files for part in ([file] if file.is_file() else file.rglob("*"))]
     done.bytes = sum(part.stat().st_size for part in everything if part.is_file())

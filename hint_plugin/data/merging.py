@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from ase import Atoms
 
 from hint_plugin.data.files import replacing
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
+from hint_plugin.data.levels import LevelCount, has_label, is_of_the_level, refuse_mixture
+from hint_plugin.data.records import Layout
 from hint_plugin.data.shards import files_of
 from hint_plugin.errors import DataError
 
@@ -24,21 +28,27 @@ def merge(
     inputs: Sequence[str | Path],
     output: str | Path,
     report: Callable[[str, int], Any] = lambda name, frames: None,
+    *,
+    mixed: bool = False,
     **store_options: Any,
 ) -> dict[str, int]:
     """Join files of frames, in order.
+
+    Labels of several levels (`levels.LevelCount`) in one store are an error: a model would learn from two
+    surfaces as if they were one.
 
     Args:
         inputs: files, folders or patterns of any format that is read.
         output: a store; it appears when it is complete.
         report: called with the name of each file, and the frames that are written so far.
+        mixed: join labels of several levels all the same.
         **store_options: of `FrameStore.create`; by default those of the first input that is a store.
 
     Returns:
         frames of each input.
 
     Raises:
-        DataError: a file cannot be read or is the output.
+        DataError: a file cannot be read or is the output, or labels are of several levels.
     """
     files = [file for path in inputs for file in files_of(path)]
     target = Path(output)
@@ -47,13 +57,16 @@ def merge(
     if not target.resolve().parent.is_dir():
         raise DataError(f"{output}: the folder {target.parent} does not exist. Make it first")
     counts: dict[str, int] = {}
+    levels = LevelCount()
     options = store_options or _options_of(files)
     with replacing(target) as temporary, FrameStore.create(temporary, **options) as store:
         body: Version2 = store._body(write=True)
         for file in files:
             before = len(store)
-            if not _join_store(body, file):
-                store.extend(iter_frames(file))
+            if not _join_store(body, file, levels):
+                store.extend(_counted(iter_frames(file), levels, str(file)))
+            if not mixed:
+                refuse_mixture(levels, "Give --mixed to join them all the same")
             counts[str(file)] = len(store) - before
             report(str(file), len(store))
         if not len(store):
@@ -61,8 +74,14 @@ def merge(
     return counts
 
 
-def _join_store(body: Version2, file: Path) -> bool:
-    """Copy a store's chunks, if it is one with these settings."""
+def _counted(frames: Iterable[Atoms], levels: LevelCount, source: str) -> Iterator[Atoms]:
+    for atoms in frames:
+        levels.add(atoms, source)
+        yield atoms
+
+
+def _join_store(body: Version2, file: Path, levels: LevelCount) -> bool:
+    """Copy a store's chunks, if it is one with these settings, and count its levels."""
     if not is_store(file):
         return False
     try:
@@ -75,8 +94,37 @@ def _join_store(body: Version2, file: Path) -> bool:
             body.file.attrs[name] != other.file.attrs[name] for name in _SETTINGS
         ):
             return False
+        with contextlib.suppress(OSError):  # a damaged index; `join` says where
+            _count_levels(source, other, levels, str(file))
         join(body, other, file)
     return True
+
+
+def _count_levels(store: FrameStore, body: Version2, levels: LevelCount, source: str) -> None:
+    """Count by layouts, which hold what frames have in common; frames are read where theirs do not say it."""
+    used = np.zeros(len(body.layouts), dtype=np.int64)
+    for first in range(0, body.frames, _ROWS):
+        rows = body.index[first : min(first + _ROWS, body.frames), LAYOUT]
+        used += np.bincount(rows, minlength=len(used))
+    layouts = [layout for layout, count in zip(body.layouts, used, strict=True) if count]
+    told = [_told(layout, levels.keys.prefix) for layout in layouts]
+    if None in told:
+        for atoms in store:
+            levels.add(atoms, source)
+        return
+    for layout, info, count in zip(layouts, told, used[used > 0].tolist(), strict=True):
+        if info is not None and has_label((item.name for item in layout.items), levels.keys):
+            levels.add_info(info, source, count)
+
+
+def _told(layout: Layout, prefix: str) -> dict[str, Any] | None:
+    """What the layout says about the level of its frames; None where that stands in their records."""
+    known = {item.name: value for item, value in layout.parsed if item.section == "info"}
+    names = [item.name for item in layout.items if item.section == "info" and item.name.startswith(prefix)]
+    counting = [name for name in names if is_of_the_level(name[len(prefix) :])]
+    if not all(name in known for name in counting):
+        return None
+    return {name: known[name] for name in (*counting, "config_type") if name in known}
 
 
 def join(body: Version2, other: Version2, path: Path) -> None:

@@ -20,6 +20,7 @@ from hint_plugin.core.memory import keep_freed_memory
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import load_artifact
 from hint_plugin.pretrained import or_path
@@ -299,13 +300,14 @@ class Potential:
         )
 
     def check_elements(self, atoms: Atoms, name: str = "") -> None:
-        """Raises DataError if the model does not know an element."""
+        """Raises DataError if the model does not know an element, or the charge or spin that is stated."""
         unknown = self._index[atoms.numbers] < 0
         if unknown.any():
             raise DataError(
                 f"{name or atoms.symbols} has {atoms.symbols[int(unknown.argmax())]}; the model knows "
                 f"{', '.join(self.metadata.species)}"
             )
+        refuse_unknown_electrons(atoms, name or str(atoms.symbols))
 
     def _check(self, atoms: Atoms, number: int, count: int) -> None:
         name = f"structure {number} ({atoms.get_chemical_formula()})" if count > 1 else str(atoms.symbols)

@@ -5,9 +5,9 @@ Importing this loads no quantum chemistry.
 
 from hint_plugin.labelling.calculator import EngineCalculator
 from hint_plugin.labelling.engine import Engine, Labels, Prepared, SinglePoint, make_labels
-from hint_plugin.labelling.plan import LabelSettings
 from hint_plugin.labelling.registry import ENGINES, EngineEntry, list_engines, make_engine
 from hint_plugin.labelling.runner import LabelSummary, run_labelling
+from hint_plugin.labelling.settings import LabelSettings
 
 __all__ = [
     "ENGINES",

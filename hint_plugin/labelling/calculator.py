@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, csr_matrix
 
+from hint_plugin.data.electrons import ELECTRON_KEYS
 from hint_plugin.labelling import differences
 from hint_plugin.labelling.engine import Engine, Prepared, make_labels
 
@@ -24,8 +25,9 @@ class EngineCalculator(Calculator):
         atoms.get_potential_energy(), atoms.get_forces(), atoms.get_dipole_moment()
         atoms.calc.get_hessian(atoms)
 
-    Charge and multiplicity come from `atoms.info["charge"]` and `atoms.info["spin"]` (2S + 1), else from the
-    engine's options. While only positions change, the engine starts from the density of the point before.
+    Charge and multiplicity come from `atoms.info["charge"]` and `atoms.info["spin"]` (2S + 1), and from other
+    keys for the same (`data.electrons`), else from the engine's options. While only positions change, the
+    engine starts from the density of the point before.
 
     Args:
         engine: of `make_engine`.
@@ -69,6 +71,11 @@ class EngineCalculator(Calculator):
                 raise PropertyNotImplementedError(
                     f"{self.engine.method} has no {name} for {structure.symbols}"
                 )
+
+    def provenance(self, atoms: Atoms) -> dict[str, Any]:
+        """What labels of a structure tell about how they were made. Raises EngineError as the engine does."""
+        of_structure = self.engine.of_structure(getattr(self.engine, "options", None), atoms)
+        return {**self.engine.provenance(), **of_structure}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed; ASE's own does not look at the electrons in `info`."""
@@ -115,4 +122,4 @@ class EngineCalculator(Calculator):
 
 
 def _electrons(atoms: Atoms) -> tuple[Any, ...]:
-    return tuple(atoms.info.get(key) for key in ("charge", "spin", "multiplicity"))
+    return tuple(atoms.info.get(key) for key in ELECTRON_KEYS)

@@ -12,7 +12,7 @@ that if every coordinate moved by h).
 | label | what disagrees | noise |
 |---|---|---|
 | full, symmetrised | D = H - H^T | rms(D) / 2 |
-| full, analytic on a grid that moves with the atoms | S_a = sum_b H_ab | rms(S) / sqrt(N), if larger |
+| full, of what is to be invariant to translations | S_a = sum_b H_ab | rms(S) / sqrt(N), if larger |
 | rows of the atoms A | D of the block H_AA | rms(D) / sqrt(2) |
 | projected, K >= 4 | d = v1.(Hv2) - v2.(Hv1) | rms(d / sqrt(2 (|v1|^2 |v2|^2 - (v1.v2)^2))) |
 | projected, K < 4 | Hv1 with steps h and 2h | rms(Hv(h) - Hv(2h)) / rms(v) / sqrt(3N) |

@@ -54,7 +54,13 @@ class Prepared(Protocol):
 
 
 class ByDifferences:
-    """The part of `Prepared` for an engine that knows forces only."""
+    """The part of `Prepared` for an engine that knows forces only.
+
+    Attributes:
+        derivatives: what labels tell about their differences, where there is something to tell.
+    """
+
+    derivatives: str | None = None
 
     def analytic_hessian(self) -> NDArray | None:
         """None: there is no analytic one."""
@@ -80,11 +86,21 @@ class Engine(Protocol):
     step: float
     translation_invariant: bool
 
+    @classmethod
+    def settings(cls, options: Any, hessian: HessianMode = "none") -> dict[str, Any]:
+        """How labels are made, the same for all structures: names, versions, accuracy, step; and
+        `derivatives` of Hessians that are analytic. None is what is known after a run only. Loads nothing.
+        """
+
+    @classmethod
+    def of_structure(cls, options: Any, atoms: Atoms) -> dict[str, Any]:
+        """What belongs to one structure: charge, multiplicity, k points. Raises EngineError."""
+
     def prepare(self, atoms: Atoms) -> Prepared:
         """Set up for one structure. Raises EngineError where the engine cannot treat it."""
 
     def provenance(self) -> dict[str, Any]:
-        """How labels are made, the same for all structures: names, versions, accuracy, step."""
+        """The settings, with what the engine knows now that it is made."""
 
 
 @dataclass(frozen=True)
@@ -145,20 +161,24 @@ def make_labels(
 def _full(engine: Engine, prepared: Prepared, atoms: Atoms) -> HessianLabel:
     matrix, about = prepared.analytic_hessian(), {}
     if matrix is None:
+        told = getattr(prepared, "derivatives", None)
+        about = {} if told is None else {"derivatives": told}
         found = differences.hessian(
             prepared.forces_at,
             atoms.positions,
             engine.step,
             translation_invariant=engine.translation_invariant,
         )
-        matrix, noise, asymmetry, origin = found.matrix, found.noise, found.asymmetry, "asymmetry"
+        matrix, noise, asymmetry = found.matrix, found.noise, found.asymmetry
     else:
         noise, asymmetry = differences.hessian_noise(matrix)
-        matrix, origin, about = 0.5 * (matrix + matrix.T), "asymmetry", {"derivatives": "analytic"}
-        if engine.translation_invariant:
-            # an analytic matrix is symmetric to rounding, whatever its integration grid does to it
-            drift = differences.translation_noise(matrix)
-            noise, origin = max((noise, origin), (drift, "acoustic-sum-rule"))
+        matrix, about = 0.5 * (matrix + matrix.T), {"derivatives": "analytic"}
+    origin = "asymmetry"
+    if engine.translation_invariant:
+        # an analytic matrix is symmetric to rounding, whatever its integration grid does to it; and so are
+        # differences of forces that do not follow the grid
+        drift = differences.translation_noise(matrix)
+        noise, origin = max((noise, origin), (drift, "acoustic-sum-rule"))
     provenance = {"asymmetry": asymmetry, "noise_from": origin, **about}
     return HessianLabel.full(matrix, noise=noise, provenance=provenance)
 

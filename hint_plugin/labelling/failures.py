@@ -14,7 +14,7 @@ FAILURE_KINDS = {
     "geometry": "atoms too close, none, or not finite",
     "element": "unsupported element",
     "cell": "unsupported periodicity or cell",
-    "electrons": "impossible charge or multiplicity",
+    "electrons": "impossible, contradicting or unknown charge or multiplicity",
     "selection": "no such atoms for Hessian rows",
     "program": "the program failed",
     "worker": "the worker process died",

@@ -1,11 +1,10 @@
-"""What a labelling run is to do: its settings, which frames get what, and how to recognise the same run
-again."""
+"""What a labelling run is to do: which frames get what, and how to recognise the same run again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,78 +14,30 @@ from ase import Atoms
 from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames
 from hint_plugin.data.files import file_sha256
 from hint_plugin.errors import OptionsError
-from hint_plugin.labelling.engine import HessianMode
-from hint_plugin.labelling.registry import check_engine
+from hint_plugin.labelling.existing import ExistingLabels, Verdict
+from hint_plugin.labelling.registry import check_engine, settings_of
+from hint_plugin.labelling.settings import LabelSettings
 
 KEYS = LabelKeys()
 REASON_KEY = "hint_sampling_reason"
 """Info key of a frame that a sampling plan chose: why."""
 
 
-@dataclass(frozen=True)
-class LabelSettings:
-    """What is to be computed; a change of any of them makes another run.
-
-    Attributes:
-        engine: a name in `ENGINES`.
-        engine_options: its options, plain JSON values or strings; see `hint label --list-engines`.
-        hessian: "full" [3N, 3N], "rows" of some atoms [3m, 3N], "projected" (pairs v, Hv), or "none" (energy
-            and forces only).
-        atoms: the atoms of "rows": 0-3,7 or tag=1 or the name of a boolean array (`select_atoms`).
-        n_probes: K of projected labels.
-        seed: of the probes and of the random choice of frames; each frame has its own stream.
-        charge: total charge, e, for frames without `info["charge"]`.
-        multiplicity: 2S + 1 for frames without `info["spin"]`; None is the lowest possible.
-        hessian_every: a Hessian for frames 0, n, 2n ... only; energy and forces for all.
-        hessian_fraction: a Hessian for this fraction of the frames, chosen at random. Not with
-            `hessian_every`.
-        overwrite: replace labels that frames already have.
-    """
-
-    engine: str = "gfn2-xtb"
-    engine_options: Mapping[str, Any] = field(default_factory=dict)
-    hessian: HessianMode = "full"
-    atoms: str | None = None
-    n_probes: int = 1
-    seed: int = 0
-    charge: int = 0
-    multiplicity: int | None = None
-    hessian_every: int = 1
-    hessian_fraction: float = 1.0
-    overwrite: bool = False
-
-    def check(self) -> None:
-        """Raise OptionsError for what makes no sense."""
-        if self.hessian not in ("full", "rows", "projected", "none"):
-            raise OptionsError(f"hessian '{self.hessian}'; wanted full, rows, projected or none")
-        if (self.hessian == "rows") != (self.atoms is not None):
-            raise OptionsError("--hessian rows and --atoms (0-3,7 or tag=1 or a boolean array) go together")
-        if self.n_probes < 1 or self.hessian_every < 1:
-            raise OptionsError("the number of probes and hessian-every have to be at least 1")
-        if not 0 <= self.hessian_fraction <= 1:
-            raise OptionsError(f"hessian-fraction {self.hessian_fraction}; wanted 0 to 1")
-        if self.hessian_every != 1 and self.hessian_fraction != 1:
-            raise OptionsError("give hessian-every or hessian-fraction, not both")
-        if self.multiplicity is not None and self.multiplicity < 1:
-            raise OptionsError(f"spin {self.multiplicity}; wanted the multiplicity 2S + 1, at least 1")
-        check_engine(self.engine, self.all_engine_options())
-
-    def all_engine_options(self) -> dict[str, Any]:
-        """`engine_options` with charge and multiplicity, which not every engine has, where they are given."""
-        found = dict(self.engine_options)
-        if self.charge != 0:
-            found["charge"] = self.charge
-        if self.multiplicity is not None:
-            found["multiplicity"] = self.multiplicity
-        return found
-
-
 @dataclass
 class Plan:
-    """Which frames are to be labelled, and how."""
+    """Which frames are to be labelled, and how.
 
-    keep: np.ndarray  # [frames] bool: labelled already
-    hessian: np.ndarray  # [frames] bool: gets a Hessian
+    Attributes:
+        keep: [frames] bool: labelled already, by the method that is asked for.
+        hessian: [frames] bool: gets a Hessian, or keeps its own.
+        drop: [frames] bool: kept without the Hessian that it has and that is not wanted.
+        note: what is to be said about the labels that are kept; "" if nothing.
+    """
+
+    keep: np.ndarray
+    hessian: np.ndarray
+    drop: np.ndarray
+    note: str = ""
 
     @property
     def n_todo(self) -> int:
@@ -137,56 +88,52 @@ def all_frames(inputs: Inputs) -> Iterator[tuple[str, int, Atoms]]:
 
 
 def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
-    """Read the inputs once and decide.
+    """Read the inputs and decide.
 
     Raises:
         DataError: an input cannot be read.
-        OptionsError: no frames, or frames with some of the labels and no `overwrite`.
+        OptionsError: no frames; without `overwrite`, frames with some of the labels, or with labels that are
+            not those asked for.
     """
-    have_point, have_hessian, names = [], [], []
-    for source, number, atoms in all_frames(inputs):
-        have_point.append((KEYS.energy in atoms.info) + (KEYS.forces in atoms.arrays))
-        stored = [*atoms.info, *atoms.arrays]
-        have_hessian.append(any(key in stored for key in (KEYS.hessian, KEYS.rows, KEYS.hvp)))
-        names.append(f"{source}, frame {number} ({atoms.get_chemical_formula()})")
-    n = len(names)
-    if n == 0:
+    wants, existing = _wants_hessian(inputs, settings), ExistingLabels(settings)
+    wanted, verdicts = [], []
+    for count, (source, number, atoms) in enumerate(all_frames(inputs)):
+        name = f"{source}, frame {number} ({atoms.get_chemical_formula()})"
+        wanted.append(wants(count))
+        verdicts.append(existing.verdict(atoms, wanted[-1], name))
+    if not verdicts:
         files = [path for path in (inputs.plan_path, *inputs.paths) if path is not None]
         raise OptionsError(f"{', '.join(map(str, files))}: no frames")
-    wanted = _wanted_hessians(n, inputs.sampling, settings)
-    point, has = np.array(have_point), np.array(have_hessian)
-    if settings.overwrite:
-        return Plan(np.zeros(n, dtype=bool), wanted)
-    keep = (point == 2) & (has | ~wanted)
-    partly = ~keep & ((point > 0) | has)
-    if partly.any():
-        first = int(np.flatnonzero(partly)[0])
-        raise OptionsError(
-            f"{int(partly.sum())} frames have some of the labels, the first is {names[first]}. Labels of two "
-            "origins do not mix: give --overwrite to replace what is there, or remove it"
-        )
-    return Plan(keep, wanted)
+    existing.refuse()
+    keep = np.array([verdict is not Verdict.LABEL for verdict in verdicts])
+    drop = np.array([verdict is Verdict.KEEP_WITHOUT_HESSIAN for verdict in verdicts])
+    note = f"labels that are kept were made by {', '.join(sorted(existing.versions))}"
+    return Plan(keep, np.array(wanted), drop, note if existing.versions else "")
 
 
-def _wanted_hessians(n: int, sampling: SamplingPlan | None, settings: LabelSettings) -> np.ndarray:
-    wanted = np.zeros(n, dtype=bool)
+def _wants_hessian(inputs: Inputs, settings: LabelSettings) -> Callable[[int], bool]:
+    """Frame number -> whether it gets a Hessian: the budget, whatever labels frames have."""
     if settings.hessian == "none":
-        return wanted
-    if sampling is not None:
+        return lambda number: False
+    if inputs.sampling is not None:
         if settings.hessian_every != 1 or settings.hessian_fraction != 1:
             raise OptionsError("a plan says which frames get Hessians: no hessian-every, no hessian-fraction")
-        return np.array([choice.wanted == "hessian" for choice in sampling.choices])
-    wanted[:: settings.hessian_every] = True
+        choices = inputs.sampling.choices
+        return lambda number: choices[number].wanted == "hessian"
     if settings.hessian_fraction < 1:
+        n = sum(1 for _ in all_frames(inputs))
         count = round(settings.hessian_fraction * n)
-        wanted[:] = False
-        wanted[np.random.default_rng(settings.seed).choice(n, count, replace=False)] = True
-    return wanted
+        chosen = set(np.random.default_rng(settings.seed).choice(n, count, replace=False).tolist())
+        return lambda number: number in chosen
+    return lambda number: number % settings.hessian_every == 0
 
 
 def identity(inputs: Inputs, settings: LabelSettings) -> dict[str, Any]:
-    """What makes two runs the same, in words that an error can show."""
+    """What makes two runs the same, in words that an error can show: all that the labels depend on."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))  # as a journal has it
+    # defaults and versions may have changed since a run was interrupted
+    made = settings_of(settings.engine, settings.all_engine_options(), settings.hessian)
+    found["made by"] = ", ".join(f"{name} {value}" for name, value in made.items() if value is not None)
     if inputs.plan_path is not None:
         found["plan"] = _name_and_hash(inputs.plan_path)
     for number, source in enumerate(inputs.paths):

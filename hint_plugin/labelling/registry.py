@@ -12,12 +12,14 @@ one way.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ase import Atoms
+
 from hint_plugin.errors import OptionsError
-from hint_plugin.labelling.engine import Engine
+from hint_plugin.labelling.engine import Engine, HessianMode
 from hint_plugin.labelling.options import OptionInfo, describe, parse_options
 
 
@@ -60,10 +62,8 @@ def make_engine(name: str, **options: Any) -> Engine:
         OptionsError: no such engine, or an option that it does not have or understand.
         MissingDependencyError: its package or program is not installed.
     """
-    kind = _class(name)
-    parsed = parse_options(kind.Options, options, f"engine {name}")
-    kind.check(parsed)
-    return kind(parsed, **{key: _import(target) for key, target in ENGINES[name].parts.items()})
+    parsed = check_engine(name, options)
+    return _class(name)(parsed, **{key: _import(target) for key, target in ENGINES[name].parts.items()})
 
 
 def check_engine(name: str, options: Mapping[str, Any]) -> Any:
@@ -72,9 +72,27 @@ def check_engine(name: str, options: Mapping[str, Any]) -> Any:
     Raises as `make_engine` does.
     """
     kind = _class(name)
+    for option, reason in getattr(kind, "refused", {}).items():
+        if option in options:
+            raise OptionsError(f"engine {name}: {option} is {options[option]}, but {reason}")
     parsed = parse_options(kind.Options, options, f"engine {name}")
     kind.check(parsed)
     return parsed
+
+
+def settings_of(name: str, options: Mapping[str, Any], hessian: HessianMode) -> dict[str, Any]:
+    """What labels by an engine will tell about how they were made, without loading what does the work.
+
+    See `Engine.settings`. Raises as `make_engine` does.
+    """
+    found: dict[str, Any] = _class(name).settings(check_engine(name, options), hessian)
+    return found
+
+
+def of_structure(name: str, options: Mapping[str, Any]) -> Callable[[Atoms], dict[str, Any]]:
+    """Structure -> what its labels will tell about it; see `Engine.of_structure`. Raises as `make_engine`."""
+    kind, parsed = _class(name), check_engine(name, options)
+    return lambda atoms: dict(kind.of_structure(parsed, atoms))
 
 
 def closing_note(name: str, options: Mapping[str, Any]) -> str | None:

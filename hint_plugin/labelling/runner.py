@@ -23,6 +23,7 @@ from ase import Atoms
 
 from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_label
 from hint_plugin.data.frames import file_kind
+from hint_plugin.data.levels import without_hessian
 from hint_plugin.errors import EngineError, InterruptedRunError, OptionsError
 from hint_plugin.labelling.engine import Labels, make_labels
 from hint_plugin.labelling.failures import FrameFailure, count_kinds, failure_kind
@@ -31,7 +32,6 @@ from hint_plugin.labelling.plan import (
     KEYS,
     REASON_KEY,
     Inputs,
-    LabelSettings,
     Plan,
     all_frames,
     identity,
@@ -39,6 +39,7 @@ from hint_plugin.labelling.plan import (
 )
 from hint_plugin.labelling.pool import Failure, Work, run_tasks, terminate_as_interrupt
 from hint_plugin.labelling.registry import closing_note, make_engine
+from hint_plugin.labelling.settings import LabelSettings
 from hint_plugin.labelling.structures import select_atoms
 
 
@@ -51,6 +52,7 @@ class LabelSummary:
     labelled: int
     hessians: int
     kept: int
+    dropped: int
     failed: int
     resumed: int
     seconds: float
@@ -61,8 +63,8 @@ class LabelSummary:
     note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2; `failure_kinds` counts by
-        `failures.FAILURE_KINDS`."""
+        """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2; `dropped` are Hessians of
+        kept frames that were not asked for; `failure_kinds` counts by `failures.FAILURE_KINDS`."""
         return asdict(self)
 
 
@@ -79,8 +81,9 @@ def run_labelling(
 ) -> LabelSummary:
     """Label all frames of the inputs into one output, in input order.
 
-    Frames that already have all the labels that are asked for are kept as they are. Labels are energy (eV),
-    forces (eV/A), stress (eV/A^3, periodic frames), and a Hessian label, under MACE's keys (`LabelKeys`).
+    Frames that already have all the labels that are asked for, by the same method and settings, are kept
+    (`existing`); without the Hessians that are not asked for. Labels are energy (eV), forces (eV/A), stress
+    (eV/A^3, periodic frames), and a Hessian label, under MACE's keys (`LabelKeys`).
 
     Args:
         inputs: .xyz, .extxyz, .h5 or .hdf5 files; none with a plan.
@@ -93,8 +96,8 @@ def run_labelling(
         report: called with (done, failed, all) at the start and after each frame.
 
     Raises:
-        OptionsError: contradicting options, an output that exists, frames with some of the labels, or a
-            journal of another run.
+        OptionsError: contradicting options, an output that exists, frames with some of the labels or with
+            labels that are not those asked for, or a journal of another run.
         DataError: an input cannot be read.
         MissingDependencyError: the engine is not installed.
         InterruptedRunError: Ctrl-C; results so far are kept.
@@ -130,7 +133,8 @@ def run_labelling(
     finally:
         journal.close()
     summary.resumed, summary.seconds = resumed, time.monotonic() - started
-    summary.note = closing_note(settings.engine, settings.all_engine_options())
+    notes = (todo.note, closing_note(settings.engine, settings.all_engine_options()))
+    summary.note = "\n".join(note for note in notes if note) or None
     return summary
 
 
@@ -283,6 +287,8 @@ def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> Label
                 hessians += any(name in record for name in ("lower", "rows", "probes"))
                 if record.get("noise") is not None:
                     noises.append(record["noise"])
+            elif plan.drop[number]:
+                without_hessian(atoms, KEYS)
             yield atoms
 
     first = next(good := finished(), None)
@@ -298,6 +304,7 @@ def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> Label
         labelled=written - kept,
         hessians=hessians,
         kept=kept,
+        dropped=int(plan.drop.sum()),
         failed=len(failed),
         resumed=0,
         seconds=0.0,

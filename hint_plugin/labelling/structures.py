@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.errors import EngineError
+from hint_plugin.data.electrons import lowest_multiplicity, stated_electrons, whole_number
+from hint_plugin.errors import DataError, EngineError
 
 
 def check_structure(atoms: Atoms) -> None:
@@ -22,21 +21,24 @@ def check_structure(atoms: Atoms) -> None:
 def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None) -> tuple[int, int]:
     """Total charge (e) and multiplicity 2S + 1 of a structure.
 
-    `info["charge"]`, and `info["multiplicity"]` or `info["spin"]` (both 2S + 1 as in MACE), come before the
-    arguments; the multiplicity is the lowest that the number of electrons allows if nobody says.
+    What `atoms.info` states (`data.electrons`: charge, total_charge; multiplicity, spin, total_spin) comes
+    before the arguments; the multiplicity is the lowest that the number of electrons allows if nobody says.
 
     Raises:
-        EngineError: not whole numbers, no electrons, or a multiplicity that they cannot have.
+        EngineError: not whole numbers, keys that contradict each other, no electrons, or a multiplicity that
+            they cannot have.
     """
-    info = atoms.info
-    # true is what ASE makes of a bare word in a comment line, as in "charge 0, multiplicity 1"
-    given = {key: value for key, value in info.items() if value is not True}
-    charge = whole(given.get("charge", charge), "charge")
-    wanted = given.get("multiplicity", given.get("spin", multiplicity))
+    try:
+        stated_charge, stated = stated_electrons(atoms.info)
+        charge = whole_number(charge, "charge") if stated_charge is None else stated_charge
+        given = multiplicity if stated is None else stated
+        wanted = None if given is None else whole_number(given, "multiplicity (2S + 1)")
+    except DataError as error:
+        raise EngineError(str(error), "electrons") from error
     electrons = int(atoms.numbers.sum()) - charge
     if electrons < 1:
         raise EngineError(f"charge {charge} leaves {electrons} electrons", "electrons")
-    found = 1 + electrons % 2 if wanted is None else whole(wanted, "multiplicity (2S + 1)")
+    found = lowest_multiplicity(atoms, charge) if wanted is None else wanted
     if found < 1 or found > electrons + 1 or (electrons + found) % 2 == 0:
         raise EngineError(
             f"{electrons} electrons (charge {charge}) cannot have multiplicity {found}; wanted an "
@@ -51,17 +53,6 @@ def moved(atoms: Atoms, positions: NDArray) -> Atoms:
     found = atoms.copy()
     found.positions = positions
     return found
-
-
-def whole(value: Any, what: str) -> int:
-    """A whole number, or an EngineError that says what was not."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not np.isfinite(number) or number != round(number):
-        raise EngineError(f"{what} is {value!r}; wanted a whole number", "electrons")
-    return int(number)
 
 
 def select_atoms(atoms: Atoms, selection: str) -> NDArray[np.int64]:

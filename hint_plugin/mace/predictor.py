@@ -20,6 +20,7 @@ from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.electrons import refuse_unknown_electrons, stated_electrons
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.mace import kernels
 from hint_plugin.models.alphanet import AlphaNet
@@ -82,6 +83,13 @@ class MacePredictor:
         return "AlphaNet" if type(self.model).__name__ == "AlphaNetForMACE" else "MACE"
 
     @property
+    def electrons(self) -> tuple[str, ...]:
+        """Which of "charge" and "multiplicity" the model takes into account: those that it embeds."""
+        embedded = getattr(self.model, "embedding_specs", None) or {}
+        names = {"charge": "total_charge", "multiplicity": "total_spin"}
+        return tuple(name for name, key in names.items() if key in embedded)
+
+    @property
     def training(self) -> dict[str, Any] | None:
         """How HINT trained it, if it did."""
         found = getattr(self.model, "hint_training", None)
@@ -107,10 +115,14 @@ class MacePredictor:
             hessian: also the exact Hessians.
 
         Raises:
-            DataError: a structure has an element that the model was not trained on.
+            DataError: a structure has an element that the model was not trained on, or a charge or
+                multiplicity that it does not know.
         """
         for index, atoms in enumerate(frames):
             self._check_elements(atoms, index)
+            refuse_unknown_electrons(
+                atoms, f"structure {index} ({atoms.get_chemical_formula()})", self.electrons
+            )
         budget = HESSIAN_BUDGET if hessian else None
         replaced = kernels.replacements(self.model) if hessian else {}
         for batch in batches(frames, self.batch_size, budget):
@@ -148,6 +160,8 @@ class MacePredictor:
             keys.info_keys.pop(label, None)
             keys.arrays_keys.pop(label, None)
         table = AtomicNumberTable(self.numbers)
+        if self.electrons:
+            frames = [_with_electrons(atoms) for atoms in frames]
         data = [
             AtomicData.from_config(
                 config_from_atoms(atoms, key_specification=keys, head_name=self.head),
@@ -166,6 +180,15 @@ class MacePredictor:
                 f"structure {index} ({atoms.get_chemical_formula()}) has {chemical_symbols[unknown[0]]}; the "
                 f"model knows {', '.join(chemical_symbols[z] for z in self.numbers)}"
             )
+
+
+def _with_electrons(atoms: Atoms) -> Atoms:
+    """A copy that states its electrons under MACE's keys, whatever keys it has."""
+    stated, found = stated_electrons(atoms.info), atoms.copy()
+    for key, value in zip(("total_charge", "total_spin"), stated, strict=True):
+        if value is not None:
+            found.info[key] = value
+    return found
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Module:

@@ -264,9 +264,8 @@ def _patch_model_script_utils(module: ModuleType) -> None:
 def _remember(built: tuple[Any, Any]) -> tuple[Any, Any]:
     """How a model is being trained goes with it into its file: `hint export` reads it."""
     if session.options is not None or type(built[0]).__name__ == "AlphaNetForMACE":
-        built[0].hint_training = json.dumps(
-            {"command": shlex.join(["mace_run_train", *sys.argv[1:]]), "hint": __version__}
-        )
+        told = {"command": shlex.join(["mace_run_train", *sys.argv[1:]]), "hint": __version__}
+        built[0].hint_training = json.dumps(told | {"levels": sorted(session.methods)})
     return built
 
 
@@ -319,6 +318,8 @@ def _patch_data_utils(module: ModuleType) -> None:
             from hint_plugin.data import read_label
             from hint_plugin.mace.labels import attach
 
+            if "hint_method" in atoms.info:
+                session.methods.add(str(atoms.info["hint_method"]))
             attach(
                 config,
                 read_label(atoms, session.options.label_keys(), source="a frame of the data", frame=None),

@@ -19,6 +19,7 @@ class Session:
             --hint_labels``).
         kernels: use HINT's kernels although the loss is MACE's own (``--hint_kernels fast``).
         wrapped: the modules of MACE that have been wrapped.
+        methods: those of the labels that were read (`hint_method`), for the record of the training.
         problems: why a module of MACE could not be wrapped; not empty means an unknown version of MACE.
     """
 
@@ -27,12 +28,14 @@ class Session:
     kernels: bool = False
     wrapped: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    methods: set[str] = field(default_factory=set)
 
     def start(self, options: HintOptions | None, *, labels: bool, kernels: bool = False) -> None:
         """Take the options of a command line that was just parsed; None switches HINT off."""
         self.options = options
         self.labels = labels
         self.kernels = kernels
+        self.methods = set()
 
     def unknown_version(self) -> str:
         """One sentence for a user who asks for HINT with a MACE that it does not know."""

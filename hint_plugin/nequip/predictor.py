@@ -20,6 +20,7 @@ from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.nequip import versions
 
@@ -107,10 +108,11 @@ class NequipPredictor:
         """Predictions in the order of `frames`; with `hessian` also the exact Hessians.
 
         Raises:
-            DataError: a structure has an element that the model was not trained on.
+            DataError: a structure has an element that the model was not trained on, or a charge.
         """
         for index, atoms in enumerate(frames):
             self._check_elements(atoms, index)
+            refuse_unknown_electrons(atoms, f"structure {index} ({atoms.get_chemical_formula()})")
         for batch in batches(frames, self.batch_size, HESSIAN_BUDGET if hessian else None):
             yield from self._predict_batch(batch, hessian)
 

@@ -12,6 +12,7 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from hint_plugin.data import Choice, SamplingPlan, Source, clear_labels, iter_frames, write_frames
+from hint_plugin.data.electrons import refuse_electrons_of_a_cell
 from hint_plugin.data.sampling_plan import Wanted
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.sampling.budget import hessian_count
@@ -226,8 +227,7 @@ def _supercell(parent: Atoms, repeat: tuple[int, int, int], name: str) -> Atoms:
         return atoms
     if not all(atoms.pbc[axis] for axis in range(3) if repeat[axis] > 1):
         raise OptionsError(f"{name}: not periodic in a direction that --supercell repeats")
-    if float(atoms.info.get("charge", 0)) != 0 or float(atoms.info.get("spin", 1)) != 1:
-        raise OptionsError(f"{name}: has a charge or spin, which a supercell would change. Remove it first")
+    refuse_electrons_of_a_cell(atoms, name)
     repeated = atoms.repeat(repeat)
     repeated.arrays[PRIMITIVE] = np.arange(len(repeated)) < len(atoms)
     return repeated

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ase import Atoms
 
-from hint_plugin.data import LabelKeys, SamplingPlan, write_frames, write_label
+from hint_plugin.data import LabelKeys, SamplingPlan, write_frames
 from hint_plugin.data.files import file_sha256
 from hint_plugin.data.frames import file_kind, iter_frames
+from hint_plugin.data.levels import LevelCount, has_hessian, without_hessian
 from hint_plugin.errors import DataError, OptionsError
 
 KEYS = LabelKeys()
@@ -25,12 +26,14 @@ class Extract:
         frames: in it.
         hessians: frames with a Hessian label in it.
         wanted: frames that the plan wants one for; more than `hessians` if they are not labelled yet.
+        mixture: what is to be said where the labels are of several levels, "" otherwise.
     """
 
     path: str
     frames: int
     hessians: int
     wanted: int
+    mixture: str = ""
 
 
 def check_target(path: Path, inputs: list[Path]) -> None:
@@ -54,29 +57,30 @@ def extract(plan: SamplingPlan, path: Path, *, keep_all: bool = False) -> Extrac
     Raises:
         DataError: a source has changed since the plan was made.
     """
-    hessians = 0
+    hessians, levels = 0, LevelCount()
 
     def frames() -> Iterator[Atoms]:
         nonlocal hessians
-        chosen = _everything(plan) if keep_all else ((c.wanted == "hessian", a) for c, a in plan.frames())
-        for with_hessian, atoms in chosen:
+        for source, with_hessian, atoms in _everything(plan) if keep_all else _chosen(plan):
             if not with_hessian:
-                write_label(atoms, None, KEYS)
-            hessians += _has_hessian(atoms)
+                without_hessian(atoms, KEYS)
+            hessians += has_hessian(atoms, KEYS)
+            levels.add(atoms, source)
             yield atoms
 
     written = write_frames(path, frames())
-    return Extract(str(path), written, hessians, plan.n_hessians)
+    return Extract(str(path), written, hessians, plan.n_hessians, levels.mixture())
 
 
-def _everything(plan: SamplingPlan) -> Iterator[tuple[bool, Atoms]]:
+def _chosen(plan: SamplingPlan) -> Iterator[tuple[str, bool, Atoms]]:
+    for choice, atoms in plan.frames():
+        yield plan.sources[choice.source].path, choice.wanted == "hessian", atoms
+
+
+def _everything(plan: SamplingPlan) -> Iterator[tuple[str, bool, Atoms]]:
     wanted = {(c.source, c.frame) for c in plan.choices if c.wanted == "hessian"}
     for number, source in enumerate(plan.sources):
         if not Path(source.path).is_file() or file_sha256(Path(source.path)) != source.sha256:
             raise DataError(f"{source.path}: gone, or it has changed since the plan was made. Sample again")
         for index, atoms in enumerate(iter_frames(source.path)):
-            yield (number, index) in wanted, atoms
-
-
-def _has_hessian(atoms: Atoms) -> bool:
-    return KEYS.hessian in atoms.info or KEYS.rows in atoms.info or KEYS.hvp in atoms.arrays
+            yield source.path, (number, index) in wanted, atoms

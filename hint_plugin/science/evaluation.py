@@ -17,10 +17,13 @@ from torch import Tensor
 
 from hint_plugin.core import spectra
 from hint_plugin.core.metrics import UNITS, HessianMetrics, Prediction
+from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.data.files import replacing, write_json
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.levels import LevelCount
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.levels import compare_levels
 from hint_plugin.science.references import FrameFile, Reference, read_references
 from hint_plugin.science.report import ParitySample, plot_parity, write_parity_data
 
@@ -53,6 +56,7 @@ class _Tally:
     frames: int = 0
     unlabelled: int = 0
     not_finite: list[str] = field(default_factory=list)
+    levels: LevelCount = field(default_factory=LevelCount)
 
     def sample(self, name: str, reference: Any, predicted: Any) -> None:
         self.parity.setdefault(name, ParitySample()).add(reference, predicted)
@@ -104,7 +108,8 @@ def evaluate(
         `groups` by `group` or `config_type`, `units`.
 
     Raises:
-        DataError: no frame has any label. LabelError: a label is malformed.
+        DataError: no frame has any label, or one has a charge or multiplicity that the potential does not
+            know. LabelError: a label is malformed.
     """
     keys = keys or LabelKeys()
     sources = frames if isinstance(frames, Mapping) else {"frames": frames}
@@ -130,12 +135,17 @@ def evaluate(
                 f"none of {tally.frames} frames has a label: wanted {keys.energy}, {keys.forces} or "
                 f"{keys.hessian}. Label them with `hint label`"
             )
-    return _write(folder, tally, provenance or {}, plots)
+    return _write(folder, tally, provenance or {}, plots, compare_levels(predictor, tally.levels))
 
 
 def _compare(predictor: Predictor, block: Sequence[Reference], tally: _Tally) -> list[dict[str, Any]]:
     """Predicts a block, Hessians only where they are labelled; returns its lines of frames.csv, in order."""
     tally.frames += len(block)
+    for reference in block:
+        if reference.is_labelled:
+            name = f"{reference.source}, frame {reference.frame} ({reference.atoms.get_chemical_formula()})"
+            refuse_unknown_electrons(reference.atoms, name, getattr(predictor, "electrons", ()))
+            tally.levels.add_info(reference.atoms.info, reference.source)
     tally.unlabelled += sum(not reference.is_labelled for reference in block)
     rows: dict[int, dict[str, Any]] = {}
     for hessian in (False, True):
@@ -188,13 +198,16 @@ def _compare_hessian(
     return metrics.update_hessian(predicted, reference, positions, masses, periodic=bool(atoms.pbc.any()))
 
 
-def _write(folder: Path, tally: _Tally, provenance: Mapping[str, Any], plots: bool) -> dict[str, Any]:
+def _write(
+    folder: Path, tally: _Tally, provenance: Mapping[str, Any], plots: bool, levels: Mapping[str, Any]
+) -> dict[str, Any]:
     result: dict[str, Any] = FORMAT | {
         "metrics": _merged(tally.parts.values()).result(),
         "sources": tally.by(0),
         "groups": dict(sorted(tally.by(1).items())),
         "units": UNITS,
         "frames": {"read": tally.frames, "unlabelled": tally.unlabelled, "not_finite": tally.not_finite},
+        "levels": dict(levels),
         "provenance": dict(provenance),
     }
     write_parity_data(folder / "parity.npz", tally.parity)

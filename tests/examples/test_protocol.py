@@ -8,19 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from hint_plugin.data import read_frames, read_label, write_frames
+from hint_plugin.data import HessianLabel, read_frames, read_label, write_frames, write_label
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
 pytest.importorskip("dscribe", reason="needs dscribe: pip install 'hint-mlip[sample]'")
 
 SCRIPTS = Path(__file__).parents[2] / "configs" / "protocol"
+FORMATS = Path(__file__).parents[1] / "data" / "formats"
 
 
 def run(name: str, *arguments: str, folder: Path, **settings: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    first = os.environ.get("FIRST_PATH", "")
+    path = os.pathsep.join([first, str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["sh", str(SCRIPTS / name), *arguments],
         cwd=folder,
@@ -32,29 +35,87 @@ def run(name: str, *arguments: str, folder: Path, **settings: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-def test_molecules(tmp_path):
+def labelled_geometries(path: Path) -> None:
+    """Displaced molecules with labels of another method, as public sets have them."""
     frames = []
     for name in ("H2O", "NH3", "CH4", "CO"):
         for seed in range(5):
             atoms = molecule(name)
             atoms.rattle(0.05, seed=seed)
+            atoms.info |= {"REF_energy": 1e6, "hint_method": "wB97X/6-31G(d)"}
+            atoms.arrays["REF_forces"] = np.full((len(atoms), 3), 99.0)
+            write_label(atoms, HessianLabel.full(1e3 * np.eye(3 * len(atoms))))
             frames.append(atoms)
-    write_frames(tmp_path / "geometries.xyz", frames)
-    settings = {"EPOCHS": "1", "TUNING_EPOCHS": "1", "DFT": "4", "HESSIANS": "0.5"}
-    settings |= {"BATCH": "2", "ENGINE": "gfn1-xtb"}
-    run("molecules.sh", "geometries.xyz", "out", folder=tmp_path, **settings)
+    write_frames(path, frames)
+
+
+def check_labels(out: Path, suffix: str) -> None:
+    """Every file has the labels of its own step: none of those that the geometries had."""
+    for part in ("train", "valid", "test"):
+        for step, engine in (("gfn2", "gfn2-xtb"), ("dft", "gfn1-xtb")):
+            frames = read_frames(out / f"{step}-{part}.{suffix}")
+            assert frames and {atoms.info["hint_engine"] for atoms in frames} == {engine}
+            assert all(abs(atoms.arrays["REF_forces"]).max() < 90 for atoms in frames)
+    chosen = [read_label(atoms) for atoms in read_frames(out / f"dft-train.{suffix}")]
+    assert len(chosen) == 4 and sum(label is not None for label in chosen) == 2
+
+
+SETTINGS = {
+    "EPOCHS": "1",
+    "TUNING_EPOCHS": "1",
+    "DFT": "4",
+    "HESSIANS": "0.5",
+    "BATCH": "2",
+    "ENGINE": "gfn1-xtb",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["h5", "xyz"])
+def test_molecules(tmp_path, suffix):
+    labelled_geometries(tmp_path / f"geometries.{suffix}")
+    run("molecules.sh", f"geometries.{suffix}", "out", folder=tmp_path, **SETTINGS)
     out = tmp_path / "out"
+    check_labels(out, suffix)
     pretrained, tuned = (
         json.loads((out / "evaluation" / m / "metrics.json").read_text()) for m in ("pretrained", "tuned")
     )
     assert pretrained["metrics"]["n_full"] == tuned["metrics"]["n_full"] > 0
-    chosen = read_frames(out / "dft-train.xyz")
-    assert len(chosen) == 4 and {atoms.info["hint_engine"] for atoms in chosen} == {"gfn1-xtb"}
-    assert sum(read_label(atoms) is not None for atoms in chosen) == 2
+    if suffix == "xyz":
+        assert pretrained["levels"] == {
+            "model": ["GFN2-xTB"],
+            "labels": {"GFN2-xTB": pretrained["frames"]["read"]},
+            "same": True,
+            "note": "",
+        }
     assert (out / "tuned.hint.pt").is_file()
-    again = run("molecules.sh", "geometries.xyz", "out", folder=tmp_path, **settings)
+    again = run("molecules.sh", f"geometries.{suffix}", "out", folder=tmp_path, **SETTINGS)
     assert again == ""  # all is there
+
+
+@pytest.fixture
+def no_training(tmp_path, monkeypatch) -> None:
+    """Programs that only leave what the next step looks for, in place of trainings, evaluations, exports."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    name = r"""while [ "$1" != --name ]; do shift; done; touch "$2.model" """
+    (folder / "mace_run_train").write_text(f"#!/bin/sh\nset -eu\n{name}\n")
+    real = f'exec "{sys.executable}" -m hint_plugin.cli.app "$@"'
+    (folder / "hint").write_text(f"#!/bin/sh\ncase $1 in evaluate|export) ;; *) {real} ;; esac\n")
+    for program in folder.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("FIRST_PATH", str(folder))
+
+
+@pytest.mark.parametrize("source", ["geometries.xyz", "transition1x.h5"])
+def test_molecules_with_labels_of_another_method(tmp_path, no_training, source):
+    if source == "transition1x.h5":
+        source, suffix = str(FORMATS / source), "h5"
+    else:
+        labelled_geometries(tmp_path / source)
+        suffix = source.rpartition(".")[2]
+    run("molecules.sh", source, "out", folder=tmp_path, **SETTINGS)
+    check_labels(tmp_path / "out", suffix)
 
 
 @pytest.mark.slow

@@ -45,6 +45,25 @@ def options(folder: Path, **values: object) -> QEOptions:
     return parse_options(QEOptions, {"pseudo_dir": folder, "ecutwfc": 30, **values}, "engine qe")
 
 
+def test_what_the_frame_and_the_options_say_is_told(folder):
+    atoms = silicon()
+    found = options(folder, **{"kspacing": "0.3", "ecutrho": 200, "input.system.nspin": "2"})
+    told = QuantumEspresso.settings(found)
+    assert (told["input"], told["ecutrho_Ry"], told["engine_version"]) == ("system.nspin=2", 200, None)
+    atoms.info["total_charge"] = -1  # MACE's key
+    assert QuantumEspresso.of_structure(found, atoms)["charge"] == -1
+    atoms.info = {"charge": 0, "total_charge": 1}
+    with pytest.raises(EngineError, match="contradict"):
+        QuantumEspresso.of_structure(found, atoms)
+    atoms.info = {"spin": 3}
+    assert QuantumEspresso.of_structure(found, atoms)["charge"] == 0  # nspin is in the input
+    plain = options(folder, kspacing="0.3")
+    with pytest.raises(EngineError, match=r"multiplicity 3.*tot_magnetization=2"):
+        QuantumEspresso.of_structure(plain, atoms)
+    atoms.set_initial_magnetic_moments([1.0, 1.0])
+    QuantumEspresso.of_structure(plain, atoms)
+
+
 def test_the_input_says_what_the_options_say(folder, tmp_path):
     atoms = silicon()
     found = options(

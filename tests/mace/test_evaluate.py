@@ -387,3 +387,32 @@ def test_frame_file_can_be_read_twice(labelled, tmp_path):
     write(tmp_path / "two.xyz", labelled[:2], format="extxyz")
     file = FrameFile(tmp_path / "two.xyz")
     assert len(list(file)) == len(list(file)) == 2
+
+
+def charged_path(folder: Path) -> Path:
+    """A model that embeds the total charge, as `mace_run_train --embedding_specs` builds it."""
+    from mace.modules.embeddings import GenericJointEmbedding
+
+    model = small_mace([1, 8])
+    specs = {"total_charge": {"type": "continuous", "per": "graph", "in_dim": 1, "emb_dim": 4}}
+    model.embedding_specs = specs
+    model.joint_embedding = GenericJointEmbedding(base_dim=4, embedding_specs=specs).double()
+    torch.save(model, folder / "charged.model")
+    return folder / "charged.model"
+
+
+def test_models_that_know_charges_are_told_under_any_key(tmp_path, predictor):
+    def water(**info: int) -> Atoms:
+        atoms = molecule("H2O")
+        atoms.info |= info
+        return atoms
+
+    charged = MacePredictor(charged_path(tmp_path))
+    assert charged.electrons == ("charge",) and predictor.electrons == ()
+    frames = [water(), water(charge=1), water(total_charge=1), water(charge=1, total_charge=1)]
+    neutral, *ions = [found.energy for found in charged.predict(frames)]
+    assert ions == pytest.approx([ions[0]] * 3) and abs(ions[0] - neutral) > 1e-3
+    with pytest.raises(DataError, match=r"structure 1 \(H2O\) has multiplicity 3"):
+        list(charged.predict([water(), water(spin=3)]))
+    with pytest.raises(DataError, match=r"structure 0 \(H2O\) has charge 1"):
+        list(predictor.predict([water(total_charge=1)]))

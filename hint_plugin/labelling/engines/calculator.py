@@ -15,7 +15,7 @@ from ase.calculators.calculator import CalculatorError, PropertyNotImplementedEr
 from numpy.typing import NDArray
 
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
-from hint_plugin.labelling.engine import ByDifferences, SinglePoint
+from hint_plugin.labelling.engine import ByDifferences, HessianMode, SinglePoint
 from hint_plugin.labelling.options import option
 from hint_plugin.labelling.structures import check_structure
 
@@ -61,17 +61,28 @@ class AseCalculator:
         """Raises OptionsError or MissingDependencyError if the factory is not there."""
         _factory(options.calculator)
 
-    def provenance(self) -> dict[str, Any]:
-        """The import path, its package's version, the arguments, the step."""
-        package = self.options.calculator.partition(":")[0].partition(".")[0]
-        found = getattr(importlib.import_module(package), "__version__", "unknown version")
-        arguments = ", ".join(f"{key}={value}" for key, value in sorted(self.options.arguments.items()))
-        return {
-            "engine": self.name,
-            "method": f"{self.options.calculator}({arguments})",
-            "engine_version": f"{package} {found}",
-            "step": self.step,
+    @classmethod
+    def settings(cls, options: CalculatorOptions, hessian: HessianMode = "none") -> dict[str, Any]:
+        """The import path, its package's version, the arguments, the step; a `get_hessian` shows later."""
+        package = options.calculator.partition(":")[0].partition(".")[0]
+        version = getattr(importlib.import_module(package), "__version__", "unknown")
+        arguments = ", ".join(f"{key}={value}" for key, value in sorted(options.arguments.items()))
+        found = {
+            "engine": cls.name,
+            "method": f"{options.calculator}({arguments})",
+            "engine_version": f"{package} {version}",
+            "step": options.step,
         }
+        return found | ({"derivatives": None} if options.analytic and hessian == "full" else {})
+
+    @classmethod
+    def of_structure(cls, options: CalculatorOptions, atoms: Atoms) -> dict[str, Any]:
+        """Nothing: charge and spin are the calculator's business."""
+        return {}
+
+    def provenance(self) -> dict[str, Any]:
+        """The settings."""
+        return self.settings(self.options)
 
     def prepare(self, atoms: Atoms) -> PreparedCalculator:
         """One structure. Raises EngineError for no atoms or positions that are not finite."""

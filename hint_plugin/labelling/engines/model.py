@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, csr_matrix
 
 from hint_plugin.core.metrics import Prediction
+from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.data.files import file_sha256
 from hint_plugin.errors import DataError, EngineError, OptionsError
-from hint_plugin.labelling.engine import SinglePoint
+from hint_plugin.labelling.engine import HessianMode, SinglePoint
 from hint_plugin.labelling.options import option
 from hint_plugin.labelling.structures import check_structure, moved
 from hint_plugin.pretrained import or_path
@@ -49,12 +50,20 @@ class ModelOptions:
 class Model:
     """The engine `model`.
 
+    Attributes:
+        refused: options that it will never have -> why, for the error (`registry.check_engine`).
+
     Args:
         options: the file and where it runs.
         load: called with the path and `device`, `dtype`, `head`; returns a `Predictor`.
     """
 
     Options = ModelOptions
+    refused = dict.fromkeys(
+        ("charge", "multiplicity"),
+        "a trained potential sees elements and positions alone: it would answer with the energy of the "
+        "neutral molecule in its lowest multiplicity. Take an engine, as in --engine gfn2-xtb",
+    )
     name = "model"
     translation_invariant = True
 
@@ -73,6 +82,20 @@ class Model:
         if not or_path(options.model).is_file():
             raise OptionsError(f"model {options.model}: no such file")
 
+    @classmethod
+    def settings(cls, options: ModelOptions, hessian: HessianMode = "none") -> dict[str, Any]:
+        """The file, its hash; precision and head where they are options, else the model has its own."""
+        path = or_path(options.model)
+        found: dict[str, Any] = {"engine": cls.name, "method": path.name}
+        found["model_sha256"] = file_sha256(path)
+        found |= {"dtype": options.dtype, "head": options.head}
+        return found | ({"derivatives": "analytic"} if hessian != "none" else {})
+
+    @classmethod
+    def of_structure(cls, options: ModelOptions, atoms: Atoms) -> dict[str, Any]:
+        """Nothing: what a structure says of its electrons is refused, or a matter of the model."""
+        return {}
+
     def provenance(self) -> dict[str, Any]:
         """The file, its hash, the precision."""
         found: dict[str, Any] = {
@@ -85,8 +108,19 @@ class Model:
         return {**found, "head": head} if head else found
 
     def prepare(self, atoms: Atoms) -> PreparedModel:
-        """One structure. Raises EngineError for no atoms or positions that are not finite."""
+        """One structure.
+
+        Raises:
+            EngineError: no atoms, positions that are not finite, or a charge or multiplicity that the model
+                does not know.
+        """
         check_structure(atoms)
+        try:
+            refuse_unknown_electrons(
+                atoms, atoms.get_chemical_formula(), getattr(self._predictor, "electrons", ())
+            )
+        except DataError as error:
+            raise EngineError(str(error), "electrons") from error
         return PreparedModel(self._predictor, atoms)
 
 

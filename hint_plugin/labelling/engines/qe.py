@@ -15,14 +15,16 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.electrons import stated_electrons
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
-from hint_plugin.labelling.engine import ByDifferences, SinglePoint
+from hint_plugin.labelling.engine import ByDifferences, HessianMode, SinglePoint
 from hint_plugin.labelling.engines.qe_input import (
     DYNAMICAL_MATRICES,
     QEOptions,
@@ -32,7 +34,7 @@ from hint_plugin.labelling.engines.qe_input import (
     pw_input,
     read_pw,
 )
-from hint_plugin.labelling.structures import check_structure, moved, whole
+from hint_plugin.labelling.structures import charge_and_multiplicity, check_structure, moved
 
 
 class QuantumEspresso:
@@ -73,14 +75,51 @@ class QuantumEspresso:
             "labels of supercells from them: hint dataset convert FOLDER/hint.dyn0 -o supercell.xyz"
         )
 
-    def provenance(self) -> dict[str, Any]:
-        """Names, cutoffs, smearing, convergence, step. The version comes from the output of each frame."""
-        options = self.options
-        found: dict[str, Any] = {"engine": self.name, "method": "plane-wave DFT (pw.x)", "step": self.step}
-        found |= {"ecutwfc_Ry": options.ecutwfc, "accuracy": options.conv_thr}
+    @classmethod
+    def settings(cls, options: QEOptions, hessian: HessianMode = "none") -> dict[str, Any]:
+        """Names, cutoffs, smearing, convergence, other input, step. Each frame's output has the version."""
+        found: dict[str, Any] = {"engine": cls.name, "method": "plane-wave DFT (pw.x)", "step": options.step}
+        found |= {"ecutwfc_Ry": options.ecutwfc, "accuracy": options.conv_thr, "engine_version": None}
+        if options.ecutrho is not None:
+            found["ecutrho_Ry"] = options.ecutrho
         if options.smearing is not None:
             found["smearing"] = f"{options.smearing} {options.degauss} Ry"
+        if options.input:
+            found["input"] = " ".join(sorted(_flat(options.input)))
         return found
+
+    @classmethod
+    def of_structure(cls, options: QEOptions, atoms: Atoms) -> dict[str, Any]:
+        """Charge, k points, pseudopotentials.
+
+        Raises:
+            EngineError: no pseudopotential, an impossible charge, or a multiplicity that nothing tells pw.x.
+        """
+        charge, multiplicity = charge_and_multiplicity(atoms, options.charge, None)
+        stated = stated_electrons(atoms.info)[1]
+        system = {str(key).lower() for key in options.input.get("system", {})}
+        if (
+            stated not in (None, 1)
+            and not system & {"nspin", "tot_magnetization"}
+            and not _has_moments(atoms)
+        ):
+            raise EngineError(
+                f"the structure states multiplicity {multiplicity}, and pw.x would compute it without spin. "
+                "Give initial magnetic moments, or -e input.system.nspin=2 -e input.system.tot_magnetization="
+                f"{multiplicity - 1}",
+                "electrons",
+            )
+        return {
+            "charge": charge,
+            "kpoints": "x".join(map(str, k_grid(options, atoms))),
+            "pseudopotentials": " ".join(
+                find_pseudopotentials(options, atoms.get_chemical_symbols()).values()
+            ),
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """The settings but for the version, which each frame adds."""
+        return {name: value for name, value in self.settings(self.options).items() if value is not None}
 
     def prepare(self, atoms: Atoms) -> PreparedQE:
         """A folder for one structure.
@@ -95,22 +134,16 @@ class QuantumEspresso:
                 "into a cell with vacuum and set pbc to all true",
                 "cell",
             )
-        charge = whole(atoms.info.get("charge", self.options.charge), "charge")
-        return PreparedQE(self.options, atoms, charge)
+        return PreparedQE(self.options, atoms, self.of_structure(self.options, atoms))
 
 
 class PreparedQE(ByDifferences):
     """One structure in a folder of its own, which is deleted at the end unless it is to be kept."""
 
-    def __init__(self, options: QEOptions, atoms: Atoms, charge: int) -> None:
-        self._options, self._atoms, self._charge = options, atoms, charge
+    def __init__(self, options: QEOptions, atoms: Atoms, about: dict[str, Any]) -> None:
+        self._options, self._atoms, self._charge = options, atoms, about["charge"]
         self._has_density = False
-        pseudopotentials = find_pseudopotentials(options, atoms.get_chemical_symbols())
-        self.provenance: dict[str, Any] = {
-            "charge": charge,
-            "kpoints": "x".join(map(str, k_grid(options, atoms))),
-            "pseudopotentials": " ".join(pseudopotentials.values()),
-        }
+        self.provenance = about
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if options.keep is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="hint-qe-")
@@ -185,6 +218,19 @@ def _programs(command: str) -> list[str]:
     if not words:
         raise OptionsError("engine qe: the command is empty")
     return list(dict.fromkeys([words[0], *(word for word in words[1:] if word.endswith(".x"))]))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """system.nspin=2 of {"system": {"nspin": 2}}."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}={value}"
+
+
+def _has_moments(atoms: Atoms) -> bool:
+    return bool(atoms.get_initial_magnetic_moments().any())
 
 
 def _version(output: Path) -> str:

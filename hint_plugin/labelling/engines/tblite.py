@@ -29,21 +29,17 @@ _TBLITE_ERRORS = (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError)
 class PreparedTBLite(ByDifferences):
     """One structure. Successive calls start from the density of the call before."""
 
-    def __init__(
-        self, method: str, options: XTBOptions, atoms: Atoms, charge: int, multiplicity: int
-    ) -> None:
+    def __init__(self, method: str, options: XTBOptions, atoms: Atoms, about: dict[str, Any]) -> None:
         self._atoms = atoms
         self._cell = atoms.cell.array / Bohr if atoms.pbc.all() else None
-        self.provenance: dict[str, Any] = {"charge": charge, "multiplicity": multiplicity}
-        if self._cell is not None:
-            self.provenance["kpoints"] = "gamma"
+        self.provenance = about
         try:
             self._calculator = Calculator(
                 method,
                 atoms.numbers,
                 atoms.positions / Bohr,
-                charge=float(charge),
-                uhf=multiplicity - 1,
+                charge=float(about["charge"]),
+                uhf=about["multiplicity"] - 1,
                 lattice=self._cell,
                 periodic=None if self._cell is None else np.array([True, True, True]),
             )

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from ase import Atoms
 
 from hint_plugin.errors import EngineError
-from hint_plugin.labelling.engine import Prepared
+from hint_plugin.labelling.engine import HessianMode, Prepared
 from hint_plugin.labelling.options import option
 from hint_plugin.labelling.structures import charge_and_multiplicity, check_structure
 from hint_plugin.optional import check
@@ -42,9 +42,8 @@ class XTBOptions:
 class XTB:
     """What GFN1-xTB and GFN2-xTB share.
 
-    Charge and multiplicity come from the structure (`info["charge"]`, `info["multiplicity"]` or
-    `info["spin"]`, both 2S + 1 as in MACE), else from the options. Structures are molecules or 3D-periodic;
-    a periodic one is sampled at the Gamma point only.
+    Charge and multiplicity come from the structure (`structures.charge_and_multiplicity`), else from the
+    options. Structures are molecules or 3D-periodic; a periodic one is sampled at the Gamma point only.
     """
 
     Options = XTBOptions
@@ -62,18 +61,30 @@ class XTB:
         module, install = _PACKAGES[options.backend]
         check(cls.method, install, module)
 
-    def provenance(self) -> dict[str, Any]:
+    @classmethod
+    def settings(cls, options: XTBOptions, hessian: HessianMode = "none") -> dict[str, Any]:
         """Names, version, accuracy and step."""
         found: dict[str, Any] = {
-            "engine": self.name,
-            "method": self.method,
-            "engine_version": f"{self.options.backend} {version(self.options.backend)}",
-            "accuracy": self.options.accuracy,
-            "step": self.step,
+            "engine": cls.name,
+            "method": cls.method,
+            "engine_version": f"{options.backend} {version(options.backend)}",
+            "accuracy": options.accuracy,
+            "step": options.step,
         }
-        if self.options.electronic_temperature != 300.0:
-            found["electronic_temperature"] = self.options.electronic_temperature
+        if options.electronic_temperature != 300.0:
+            found["electronic_temperature"] = options.electronic_temperature
         return found
+
+    @classmethod
+    def of_structure(cls, options: XTBOptions, atoms: Atoms) -> dict[str, Any]:
+        """Charge, multiplicity, and the k points of a cell. Raises EngineError for impossible electrons."""
+        charge, multiplicity = charge_and_multiplicity(atoms, options.charge, options.multiplicity)
+        found: dict[str, Any] = {"charge": charge, "multiplicity": multiplicity}
+        return found | ({"kpoints": "gamma"} if atoms.pbc.all() else {})
+
+    def provenance(self) -> dict[str, Any]:
+        """The settings."""
+        return self.settings(self.options)
 
     def prepare(self, atoms: Atoms) -> Prepared:
         """Set the program up for one structure.
@@ -92,14 +103,14 @@ class XTB:
                 "false",
                 "cell",
             )
-        charge, multiplicity = charge_and_multiplicity(atoms, self.options.charge, self.options.multiplicity)
+        about = self.of_structure(self.options, atoms)
         if self.options.backend == "tblite":
             from hint_plugin.labelling.engines.tblite import PreparedTBLite
 
-            return PreparedTBLite(self.method, self.options, atoms, charge, multiplicity)
+            return PreparedTBLite(self.method, self.options, atoms, about)
         from hint_plugin.labelling.engines.xtb_python import PreparedXTBPython
 
-        return PreparedXTBPython(self.method, self.options, atoms, charge, multiplicity)
+        return PreparedXTBPython(self.method, self.options, atoms, about)
 
 
 class GFN2(XTB):

@@ -28,9 +28,7 @@ class PreparedXTBPython(ByDifferences):
     GFN1-xTB it returns a virial of zero.
     """
 
-    def __init__(
-        self, method: str, options: XTBOptions, atoms: Atoms, charge: int, multiplicity: int
-    ) -> None:
+    def __init__(self, method: str, options: XTBOptions, atoms: Atoms, about: dict[str, Any]) -> None:
         self._atoms = atoms
         if atoms.pbc.any():
             raise EngineError("the back end xtb treats molecules; take --backend tblite for cells", "cell")
@@ -38,14 +36,14 @@ class PreparedXTBPython(ByDifferences):
             distances = atoms.get_all_distances() + 10 * np.eye(len(atoms))
             if distances.min() < _CLOSEST:
                 raise EngineError(f"two atoms are too close: {distances.min():.2g} A apart", "geometry")
-        self.provenance: dict[str, Any] = {"charge": charge, "multiplicity": multiplicity}
+        self.provenance = about
         try:
             self._calculator = Calculator(
                 _PARAMETERS[method],
                 atoms.numbers,
                 atoms.positions / Bohr,
-                charge=float(charge),
-                uhf=multiplicity - 1,
+                charge=float(about["charge"]),
+                uhf=about["multiplicity"] - 1,
             )
             self._calculator.set_verbosity("muted")
             self._calculator.set_accuracy(options.accuracy)

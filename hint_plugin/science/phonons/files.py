@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import read_frames
+from hint_plugin.data.electrons import refuse_electrons_of_a_cell
 from hint_plugin.data.files import replacing
 from hint_plugin.data.formats import qe_dyn
 from hint_plugin.data.formats.common import reading
@@ -29,7 +30,7 @@ def read_crystal(path: Path) -> Atoms:
     or the dynamical matrices of ph.x (a set by one of its names).
 
     Raises:
-        DataError: missing, unreadable, several frames, or no crystal.
+        DataError: missing, unreadable, several frames, no crystal, or a cell with a charge or spin.
     """
     if not path.is_file() and not is_stem(path):
         raise DataError(f"{path}: {'a folder; wanted a file' if path.is_dir() else 'no such file'}")
@@ -42,6 +43,7 @@ def read_crystal(path: Path) -> Atoms:
         with reading(path, wanted="a crystal in a format of ASE, phonopy's YAML, or ph.x's fildyn"):
             atoms = _other(path)
     check_crystal(atoms)
+    refuse_electrons_of_a_cell(atoms, str(path))
     return atoms
 
 

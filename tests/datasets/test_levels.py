@@ -1,0 +1,152 @@
+"""Labels of several methods: refused where files are joined, said where frames are taken, counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from hint_plugin.cli import app
+from hint_plugin.data import Choice, SamplingPlan, Source, merge, read_frames, write_frames
+from hint_plugin.data.conversion import convert
+from hint_plugin.data.levels import UNKNOWN, LevelCount
+from hint_plugin.errors import DataError
+from hint_plugin.sampling import extract
+from hint_plugin.science.levels import compare_levels
+
+
+def frames(method: str | None, count: int = 2, **about):
+    """Labelled frames that say who made them; None: they do not."""
+    found = []
+    for number in range(count):
+        atoms = molecule("H2O")
+        atoms.rattle(0.1, seed=number)
+        atoms.info["REF_energy"] = -100.0 - number
+        atoms.arrays["REF_forces"] = np.zeros((3, 3))
+        told = about if method is None else {"method": method, **about}
+        atoms.info |= {f"hint_{name}": value for name, value in told.items()}
+        found.append(atoms)
+    return found
+
+
+def count(*sets) -> LevelCount:
+    levels = LevelCount()
+    for number, one in enumerate(sets):
+        for atoms in one:
+            levels.add(atoms, f"file {number}")
+    return levels
+
+
+def test_what_is_one_level():
+    base = {"engine": "gfn2-xtb", "accuracy": 1e-3, "engine_version": "tblite 0.8.0"}
+    same = [
+        {"charge": 1, "multiplicity": 2},
+        {"step": 2e-3, "derivatives": "analytic", "hessian": "none", "asymmetry": 1.0, "seed": 3},
+        {"engine_version": "tblite 0.7.0"},
+        {"accuracy": 0.0010000000000000001},
+        {"kpoints": "2x2x2", "pseudopotentials": "Si.upf", "sampling_reason": "rank 1"},
+    ]
+    for about in same:
+        assert count(frames("A", **base), frames("A", **base | about)).mixture() == "", about
+    for about in ({"accuracy": 1.0}, {"engine": "xtb"}, {"electronic_temperature": 5000.0}):
+        [(name, value)] = about.items()
+        said = count(frames("A", **base), frames("A", **base | about)).mixture()
+        assert f"2 frames of A with {name} {value} (first in file 1)" in said, said
+    unlabelled = molecule("H2O")
+    unlabelled.info["hint_method"] = "B"
+    assert count(frames("A"), [unlabelled]).mixture() == ""
+    said = count(frames("A"), frames(None)).mixture()
+    assert (
+        said
+        == f"labels of 2 levels: 2 frames of A (first in file 0), 2 frames of {UNKNOWN} (first in file 1)"
+    )
+    lone = frames(None)
+    for atoms in lone:
+        atoms.info["config_type"] = "IsolatedAtom"
+    assert count(frames("A"), lone).mixture() == ""
+
+
+@pytest.mark.parametrize("suffix", ["xyz", "h5"])
+def test_merge_refuses_two_methods(tmp_path, suffix, monkeypatch):
+    one, two = tmp_path / f"one.{suffix}", tmp_path / f"two.{suffix}"
+    write_frames(one, frames("GFN2-xTB", engine="gfn2-xtb"))
+    write_frames(two, frames("wB97X/6-31G(d)", source_format="horm"))
+    with monkeypatch.context() as patch:
+        if suffix == "h5":  # levels are told by the layouts: no frame is unpacked
+            patch.setattr("hint_plugin.data.hdf5_v2.unpack", None)
+        with pytest.raises(DataError, match=r"2 frames of GFN2-xTB \(first in .*one.*wB97X.*--mixed"):
+            merge([one, two], tmp_path / "all.h5")
+        assert not (tmp_path / "all.h5").exists()
+        assert sum(merge([one, two], tmp_path / "all.h5", mixed=True).values()) == 4
+        assert sum(merge([one, one], tmp_path / "same.h5").values()) == 2
+    with pytest.raises(DataError, match="labels of 2 levels"):
+        merge([tmp_path / "all.h5"], tmp_path / "again.h5")
+    with pytest.raises(SystemExit) as stop:
+        app.main(["dataset", "merge", str(one), str(two), "-o", str(tmp_path / "new.h5"), "--mixed"])
+    assert not stop.value.code
+
+
+def test_merge_reads_frames_whose_layout_does_not_say_the_method(tmp_path, monkeypatch):
+    monkeypatch.setattr("hint_plugin.data.records.CONSTANTS", 0)
+    for name in ("A", "B"):
+        write_frames(tmp_path / f"{name}.h5", frames(name))
+    with pytest.raises(DataError, match="2 frames of A .*2 frames of B"):
+        merge([tmp_path / "A.h5", tmp_path / "B.h5"], tmp_path / "all.h5")
+
+
+def test_convert_and_extract_say_it(tmp_path):
+    write_frames(tmp_path / "a.xyz", frames("A"))
+    write_frames(tmp_path / "b.xyz", frames("B"))
+    sources = [tmp_path / "a.xyz", tmp_path / "b.xyz"]
+    assert "2 frames of B" in convert(sources, tmp_path / "all.xyz").mixture
+    assert convert(sources[:1], tmp_path / "one.xyz").mixture == ""
+    choices = [Choice(n, 0, "energy_forces", "rank") for n in range(2)]
+    plan = SamplingPlan("test", {}, [Source.of(path, 2) for path in sources], choices)
+    assert f"1 frame of B (first in {sources[1]})" in extract(plan, tmp_path / "e.xyz").mixture
+    assert "2 frames of B" in extract(plan, tmp_path / "k.xyz", keep_all=True).mixture
+
+
+class Trained:
+    """A predictor as far as its origin goes."""
+
+    def __init__(self, *levels: str) -> None:
+        self.training = {"levels": list(levels)} if levels else None
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "same"),
+    [
+        (("GFN2-xTB",), ["gfn2-xtb"], True),
+        (("GFN2-xTB",), ["GFN2-xTB", "wB97X/6-31G(d)"], False),
+        (("GFN2-xTB", "wB97X/6-31G(d)"), ["wB97X/6-31G(d)"], True),
+        (("GFN2-xTB",), [None], None),
+        ((), ["GFN2-xTB"], None),
+    ],
+)
+def test_a_model_and_labels_of_another_level(model, labels, same):
+    found = compare_levels(Trained(*model), count(*map(frames, labels)))
+    assert found["same"] is same and found["model"] == list(model)
+    assert sum(found["labels"].values()) == 2 * len(labels)
+    assert ("wB97X/6-31G(d)" in found["note"]) if same is False else found["note"] == ""
+
+
+def test_evaluate_says_it_once(tmp_path, capfd):
+    """The level of a model that comes with HINT stands on its card."""
+    import json
+
+    write_frames(tmp_path / "horm.xyz", frames("wB97X/6-31G(d)"))
+    with pytest.raises(SystemExit) as stop:
+        app.main(["evaluate", "alphanet-gfn2", str(tmp_path / "horm.xyz"), "-o", str(tmp_path / "e")])
+    assert not stop.value.code
+    assert capfd.readouterr().out.count("trained on labels by GFN2-xTB, and these are by wB97X/6-31G(d)") == 1
+    levels = json.loads((tmp_path / "e" / "metrics.json").read_text())["levels"]
+    assert levels["same"] is False and levels["labels"] == {"wB97X/6-31G(d)": 2}
+
+
+def test_levels_survive_files(tmp_path):
+    for suffix in ("xyz", "h5"):
+        write_frames(tmp_path / f"a.{suffix}", frames("A", accuracy=1e-3, cartesian=True))
+        assert (
+            count(frames("A", accuracy=1e-3, cartesian=True), read_frames(tmp_path / f"a.{suffix}")).mixture()
+            == ""
+        )

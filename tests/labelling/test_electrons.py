@@ -1,0 +1,188 @@
+"""Charge and multiplicity: which keys state them, what contradicts, what a model must not be asked for."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from hint_plugin.cli import app
+from hint_plugin.data import read_frames, write_frames
+from hint_plugin.data.electrons import refuse_unknown_electrons, stated_electrons
+from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.export.potential import Potential
+from hint_plugin.labelling import EngineCalculator, make_engine
+from hint_plugin.labelling.structures import charge_and_multiplicity
+
+MODEL = "alphanet-gfn2"
+
+
+def hint(capfd, *arguments) -> tuple[int, str]:
+    """Exit status, and all that is printed."""
+    with pytest.raises(SystemExit) as stop:
+        app.main(list(map(str, arguments)))
+    return stop.value.code or 0, " ".join(re.sub(r"\x1b\[[0-9;]*m", "", "".join(capfd.readouterr())).split())
+
+
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        ({}, (None, None)),
+        ({"charge": -1}, (-1, None)),
+        ({"total_charge": -1.0, "total_spin": 1.0}, (-1, 1)),
+        ({"total_charge": np.int64(1), "spin": 2, "multiplicity": 2}, (1, 2)),
+        ({"charge": True, "multiplicity": True}, (None, None)),  # bare words of a comment line
+        ({"total_spin": 3}, (None, 3)),
+    ],
+)
+def test_what_is_stated(info, found):
+    assert stated_electrons(info) == found
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({"charge": 0, "total_charge": -1}, "charge=0 and total_charge=-1 contradict"),
+        ({"spin": 1, "total_spin": 2}, "spin=1 and total_spin=2 contradict"),
+        ({"multiplicity": 3, "spin": 2}, "multiplicity=3 and spin=2 contradict"),
+        ({"total_charge": 0.5}, "total_charge is 0.5; wanted a whole number"),
+        ({"total_spin": "singlet"}, "total_spin is 'singlet'; wanted a whole number"),
+    ],
+)
+def test_what_is_refused(info, said):
+    with pytest.raises(DataError, match=re.escape(said)):
+        stated_electrons(info)
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info=info)
+    with pytest.raises(EngineError, match=re.escape(said)) as caught:
+        charge_and_multiplicity(atoms, 0, None)
+    assert caught.value.kind == "electrons"
+
+
+def test_keys_of_mace_reach_the_engine(tmp_path):
+    """GFN2-xTB of OH- at 0.97 A, and what the xtb program says of it: -4.681612 hartree."""
+    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"total_charge": -1, "total_spin": 1})
+    calculator = EngineCalculator(make_engine("gfn2-xtb"))
+    atoms.calc = calculator
+    assert atoms.get_potential_energy() == pytest.approx(-127.39314, abs=1e-4)
+    assert calculator.provenance(atoms)["charge"] == -1
+    atoms.info["total_charge"] = 0  # the calculator sees that the electrons have changed
+    atoms.info["total_spin"] = 2
+    assert atoms.get_potential_energy() == pytest.approx(-120.50124, abs=1e-4)
+
+
+def test_supercells_of_ions_are_refused(tmp_path, capfd):
+    from ase.build import bulk
+
+    cell = bulk("Cu")
+    cell.info["total_charge"] = 1
+    write_frames(tmp_path / "cell.xyz", [cell])
+    options = ["--extract", tmp_path / "n.xyz", "--supercell", 2, 1, 1]
+    code, said = hint(capfd, "sample", "displace", tmp_path / "cell.xyz", "-o", tmp_path / "p.json", *options)
+    assert code == 2 and "has a charge or spin ('total_charge')" in said
+    pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
+    emt = ["--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT"]
+    code, said = hint(capfd, "phonons", tmp_path / "cell.xyz", *emt, "-o", tmp_path / "p")
+    assert code == 2 and "has a charge or spin ('total_charge')" in said
+
+
+def test_what_no_model_knows():
+    radical, oxygen = molecule("OH"), molecule("O2")
+    radical.info["spin"] = 2
+    refuse_unknown_electrons(radical, "OH")  # the lowest: what the model stands for
+    oxygen.info["total_spin"] = 3
+    with pytest.raises(DataError, match=r"O2 has multiplicity 3.*remove 'total_spin'"):
+        refuse_unknown_electrons(oxygen, "O2")
+    radical.info |= {"total_charge": 1, "spin": 1}
+    with pytest.raises(DataError, match=r"OH has charge 1.*'total_charge'"):
+        refuse_unknown_electrons(radical, "OH")
+    refuse_unknown_electrons(radical, "OH", knows=("charge", "multiplicity"))
+    with pytest.raises(OptionsError, match="charge is 1, but a trained potential sees elements"):
+        make_engine("model", model=MODEL, charge=1)
+
+
+def test_the_potential_itself_refuses_ions():
+    ion = molecule("H2O")
+    ion.info["charge"] = 1
+    potential = Potential(MODEL)
+    for ask in (potential.evaluate, lambda frames: list(potential.predict(frames, hessian=True))):
+        with pytest.raises(DataError, match=r"structure 1 \(H2O\) has charge 1"):
+            ask([molecule("H2O"), ion])
+    with pytest.raises(DataError, match="charge 1"):
+        potential.hessian(ion)
+
+
+# Verb -> how it takes structures and options.
+MOLECULES = {
+    "optimize": lambda ion, out: [ion, "-o", out / "o.xyz"],
+    "hessian": lambda ion, out: [ion, "-o", out / "o.xyz"],
+    "vibrations": lambda ion, out: [ion, "-o", out / "o"],
+    "thermo": lambda ion, out: [ion, "-o", out / "o"],
+    "compare-thermo": lambda ion, out: [ion, "-o", out / "o"],
+    "neb": lambda ion, out: [ion, out / "other.xyz", "-o", out / "o"],
+    "reaction": lambda ion, out: [ion, out / "other.xyz", "-o", out / "o"],
+    "reactions": lambda ion, out: [ion, "-o", out / "o"],
+}
+
+
+@pytest.mark.parametrize("verb", MOLECULES)
+def test_verbs_refuse_a_charge_beside_a_model(verb, tmp_path, capfd):
+    for package in ("sella", "geodesic_interpolate"):
+        pytest.importorskip(package, reason="needs 'hint-mlip[reactions]'")
+    ends = [molecule("H2O"), molecule("H2O")]
+    ends[1].positions[0, 2] += 0.1
+    write_frames(tmp_path / "m.xyz", ends if verb == "reactions" else ends[:1])
+    write_frames(tmp_path / "other.xyz", ends[1:])
+    given = MOLECULES[verb](tmp_path / "m.xyz", tmp_path)
+    code, said = hint(capfd, verb, *given, "--model", MODEL, "--charge", 1)
+    assert code == 2 and "charge is 1, but a trained potential sees elements" in said, said
+    code, said = hint(capfd, verb, *given, "--model", MODEL, "--spin", 3)
+    assert code == 2 and "multiplicity is 3, but a trained potential" in said, said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.xyz", "other.xyz"]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in MOLECULES if verb != "compare-thermo"])
+def test_verbs_refuse_ions_beside_a_model(verb, tmp_path, capfd):
+    for package in ("sella", "geodesic_interpolate"):
+        pytest.importorskip(package, reason="needs 'hint-mlip[reactions]'")
+    ends = [molecule("H2O"), molecule("H2O")]
+    ends[1].positions[0, 2] += 0.1
+    for atoms in ends:
+        atoms.info["total_charge"] = 1
+    write_frames(tmp_path / "ion.xyz", ends if verb == "reactions" else ends[:1])
+    write_frames(tmp_path / "other.xyz", ends[1:])
+    given = MOLECULES[verb](tmp_path / "ion.xyz", tmp_path)
+    code, said = hint(capfd, verb, *given, "--model", MODEL)
+    assert "has charge 1 in its info, and the model does not know charges" in said, said
+    assert code == {"reactions": 0, "neb": 2}.get(verb, 3)  # one counts them, one has one band
+
+
+def test_label_and_evaluate_refuse_ions(tmp_path, capfd):
+    ion = molecule("H2O")
+    ion.info |= {"charge": 1, "REF_energy": -130.0, "hint_method": "GFN2-xTB"}
+    write_frames(tmp_path / "ion.xyz", [molecule("H2O"), ion])
+    options = ["-o", tmp_path / "e"]
+    code, said = hint(capfd, "evaluate", MODEL, tmp_path / "ion.xyz", *options)
+    assert code == 2 and "ion.xyz, frame 1 (H2O) has charge 1" in said
+    for frame in (bare := read_frames(tmp_path / "ion.xyz")):
+        frame.info.pop("REF_energy", None)
+    write_frames(tmp_path / "bare.xyz", bare)
+    made = ["--engine", "model", "-e", f"model={MODEL}", "--hessian", "none"]
+    code, said = hint(capfd, "label", tmp_path / "bare.xyz", "-o", tmp_path / "out.xyz", *made)
+    assert code == 3 and "1 of 2 frames labelled" in said and "has charge 1" in said
+    code, said = hint(capfd, "label", tmp_path / "bare.xyz", "-o", tmp_path / "new.xyz", *made, "--charge", 1)
+    assert code == 2 and "charge is 1, but a trained potential" in said
+
+
+def test_the_ends_of_a_reaction_have_the_same_electrons(tmp_path, capfd):
+    pytest.importorskip("geodesic_interpolate", reason="needs 'hint-mlip[reactions]'")
+    for name, charge in (("r.xyz", 1), ("p.xyz", 0)):
+        atoms = molecule("H2O")
+        atoms.info["charge"] = charge
+        write_frames(tmp_path / name, [atoms])
+    ends = (tmp_path / "r.xyz", tmp_path / "p.xyz")
+    code, said = hint(capfd, "neb", *ends, "-o", tmp_path / "o", "--engine", "gfn2-xtb")
+    assert code == 2 and "state different electrons (charge 1, multiplicity None and charge 0" in said
