@@ -22,6 +22,7 @@ def relaxed(
         EngineError: it does not get there.
     """
     from hint_plugin.data import write_frames
+    from hint_plugin.data.trained_on import trained_on
     from hint_plugin.science.phonons.relaxation import relax_crystal
 
     if how == "no":
@@ -36,19 +37,55 @@ def relaxed(
     kept = found.atoms.copy()
     output.mkdir(parents=True, exist_ok=True)
     write_frames(output / "relaxed.xyz", [kept])
+    untrained = trained_on(calculator).get("stress") is False
     result["relaxation"] = {
         "steps": found.steps,
         "energy": found.energy,
-        "pressure": found.pressure,
+        "pressure": None if untrained else found.pressure,
         "cell": found.atoms.cell.cellpar().tolist(),
     }
+    if untrained and how == "cell":
+        result["relaxation"]["note"] = (
+            "the cell followed the stress of a model that was not trained on stresses: its lattice "
+            "constants are no result"
+        )
     return kept
+
+
+def with_born(
+    phonon: Any, structure: Path, born: Path | None, reference: Any, path: Path | None
+) -> list[str]:
+    """Born charges of --born, of the crystal's own file, or of the reference; what is to be said of
+    them.
+
+    Args:
+        reference: of `read_reference`, from `path`; both None without one.
+    """
+    from hint_plugin.science.phonons.born import crystal_born, share_born, unread_born
+    from hint_plugin.science.phonons.reference import Table, add_born
+
+    if born is not None:
+        add_born(phonon, born)
+        if reference is not None and not isinstance(reference, Table) and reference.nac_params is None:
+            add_born(reference, born)
+        return []
+    notes = []
+    if crystal_born(phonon, structure):
+        notes.append(f"Born charges of {structure}: near Gamma modes split")
+    if reference is not None and not isinstance(reference, Table):
+        notes.append(share_born(phonon, reference))
+    if path is not None and not path.is_dir():
+        notes.append(unread_born(path))
+    return [note for note in notes if note]
 
 
 def described(phonon: Any, bands: Any) -> dict[str, Any]:
     """Of the crystal and its bands, for JSON."""
+    from hint_plugin.science.phonons.crystals import to_ase
+    from hint_plugin.science.phonons.properties import space_group
+
     return {
-        "space_group": phonon.symmetry.dataset.international,
+        "space_group": space_group(to_ase(phonon.unitcell), phonon.symmetry.tolerance),
         "atoms_in_primitive_cell": len(phonon.primitive),
         "atoms_in_supercell": len(phonon.supercell),
         "lowest": bands.lowest,
@@ -79,7 +116,7 @@ def sums_and_files(
     write_csv(output / "dos.csv", density.rows())
     write_csv(output / "thermal.csv", thermal.rows())
     write_phonopy(phonon, output)
-    notes = []
+    notes = [note] if (note := result.get("relaxation", {}).get("note")) else []
     if result["largest_force"] > FORCE_TOLERANCE:
         notes.append(f"not at rest: {result['largest_force']:.3f} eV/A on an atom; --relax goes on")
     if thermal.imaginary > 0:
@@ -98,22 +135,19 @@ def with_reference(
     bands: Any,
     density: Any,
     reference: Any,
-    born: Path | None,
     name: str,
     output: Path,
     result: dict[str, Any],
 ) -> None:
     """The figure, with the reference in it, and the errors."""
     from hint_plugin.science.phonons.band_figure import plot_bands
-    from hint_plugin.science.phonons.reference import Table, add_born, along_path, compare, compare_table
+    from hint_plugin.science.phonons.reference import Table, along_path, compare, compare_table
 
     series, points = [("this work" if reference is not None else "", bands)], []
     if isinstance(reference, Table):
         comparison = compare_table(phonon, reference)
         points = [("reference", *along_path(reference, bands.path))]
     elif reference is not None:
-        if born is not None and reference.nac_params is None:
-            add_born(reference, born)
         theirs, comparison = compare(phonon, bands, reference)
         series.append(("reference", theirs))
     if reference is not None:

@@ -48,6 +48,12 @@ def sscha(
     relax_cell: Annotated[bool, typer.Option("--relax-cell", help="To --pressure.")] = False,
     pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
     bulk_modulus: Annotated[float, typer.Option(help="GPa, guessed, for steps of the cell.")] = 100.0,
+    stress: Annotated[
+        bool | None,
+        typer.Option(
+            "--stress/--no-stress", help="Pressure; if not given: where the model has learnt stresses."
+        ),
+    ] = None,
     hessian: Annotated[
         FreeEnergyHessian, typer.Option(help="Of the free energy, at the end.")
     ] = FreeEnergyHessian.none,
@@ -79,6 +85,7 @@ def sscha(
     from hint_plugin.science.anharmonic.campaign import run, write_results
     from hint_plugin.science.anharmonic.library import cellconstructor
     from hint_plugin.science.anharmonic.sockets import clients_at
+    from hint_plugin.science.anharmonic.stress import choose_stress
 
     cellconstructor()
     settings = SschaSettings(
@@ -96,15 +103,17 @@ def sscha(
     calculator = None
     if address is None or model is not None or engine is not None:
         calculator = _calculator(model, engine, engine_option, device)
+    chosen = choose_stress(stress, calculator, relax_cell)
     harmonic = _start(start, calculator, supercell, _masses(masses))
     with _Progress(configs) as progress, clients_at(address, calculator) as potential:
         if address is not None:
             _invite(output, harmonic, address)
-        evaluator = Evaluator(potential) if address is None else Evaluator(potential, block=configs)
+        blocks = {} if address is None else {"block": configs}
+        evaluator = Evaluator(potential, chosen.computed, **blocks)
         state = run(output, harmonic, evaluator, settings, progress)
         result, named = write_results(
             output, harmonic, state, settings, hessian.value, progress.say,
-            provenance=run_provenance([start], model, calculator),
+            provenance=run_provenance([start], model, calculator), stress_note=chosen.note,
         )  # fmt: skip
     if json_:
         typer.echo(json.dumps(result, indent=2))
@@ -174,8 +183,9 @@ def _start(
                 f"{path} is a structure: --model or --engine is needed for its harmonic phonons"
             )
         atoms = read_crystal(path)
-        primitive = to_ase(new_phonopy(atoms, 1).primitive)
-        found = from_phonopy(harmonic_phonons(primitive, calculator, supercell, primitive="P"), supercell)
+        primitive = to_ase(new_phonopy(atoms, 1).primitive, atoms)
+        phonon = harmonic_phonons(primitive, calculator, supercell, primitive="P")
+        found = from_phonopy(phonon, supercell, primitive)
     return with_masses(found, masses)
 
 
@@ -217,6 +227,8 @@ def _in_words(result: dict[str, Any]) -> str:
     ]
     if result["pressure"] is not None:
         lines.append(f"pressure: {result['pressure']:.2f} +- {result['pressure_error']:.2f} GPa")
+    if result["stress_note"]:
+        lines.append(result["stress_note"])
     return "\n".join(lines)
 
 

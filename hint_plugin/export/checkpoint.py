@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from hint_plugin.data.provenance import provenance
+from hint_plugin.data.trained_on import of_training
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import write_artifact
 from hint_plugin.export.compiled import write_compiled
@@ -78,6 +79,7 @@ def export(
         head=reference.head if len(reference.heads) > 1 else None,
         fixed_dtype=reference.fixed_dtype,
         provenance=provenance(checkpoint, [], training=reference.training),
+        trained_on=of_training(reference.training),
     )
     contract = EdgeContract(edges, metadata.facts())
     structures = [*check_frames(species, metadata.cutoff), *frames]
