@@ -78,7 +78,7 @@ def export(
         parameters=sum(p.numel() for p in model.parameters()),
         head=reference.head if len(reference.heads) > 1 else None,
         fixed_dtype=reference.fixed_dtype,
-        provenance=provenance(checkpoint, [], training=reference.training),
+        provenance=provenance(checkpoint, [], training=_without(reference.training, "trained_on")),
         trained_on=of_training(reference.training),
     )
     contract = EdgeContract(edges, metadata.facts())
@@ -90,6 +90,10 @@ def export(
     if plain is not None:  # the slower and more fragile part first: the artifact is there only if both are
         write_compiled(plain, metadata, compiled_path(output), verify)
     return write_artifact(contract, metadata, output, verify)
+
+
+def _without(training: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
+    return None if training is None else {key: value for key, value in training.items() if key != name}
 
 
 def compiled_path(artifact: Path) -> Path:

@@ -57,7 +57,7 @@ def compare_crystals(atoms: Atoms, other: Atoms, strain: float = STRAIN, masses:
     Raises:
         MissingDependencyError: spglib is not installed.
     """
-    mine, theirs = _primitive(atoms), _primitive(other)
+    mine, theirs = _primitives(atoms, other)
     formulas = [str(cell.symbols.formula.convert("metal")) for cell in (mine, theirs)]
     if sorted(mine.numbers) != sorted(theirs.numbers):
         return Likeness(f"a primitive cell of it is {formulas[1]}, and not {formulas[0]}")
@@ -123,12 +123,21 @@ def molecule_difference(atoms: Atoms, other: Atoms) -> str:
     return f"its bonds differ: {', '.join(changed[:5])}{more}" if changed else ""
 
 
-def _primitive(atoms: Atoms) -> Atoms:
+def _primitives(atoms: Atoms, other: Atoms) -> tuple[Atoms, Atoms]:
+    """Primitive cells of both, within the smallest precision that makes them alike."""
+    for precision in (1e-3, 2e-2):
+        mine, theirs = _primitive(atoms, precision), _primitive(other, precision)
+        if len(mine) == len(theirs):
+            break
+    return mine, theirs
+
+
+def _primitive(atoms: Atoms, precision: float) -> Atoms:
     """A reduced primitive cell with the masses of the elements; the cell as it is where spglib finds none."""
     spglib: Any = load("spglib", "phonons", "comparing crystals needs spglib")
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     with _quiet():
-        found = spglib.find_primitive(cell, symprec=1e-3) or cell
+        found = spglib.find_primitive(cell, symprec=precision) or cell
         reduced = spglib.niggli_reduce(found[0])
     vectors = found[0] if reduced is None else reduced
     places = (found[1] @ found[0]) @ np.linalg.inv(vectors)

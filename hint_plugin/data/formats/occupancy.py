@@ -7,6 +7,7 @@ of that is another, ordered crystal, so it is refused.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -35,7 +36,7 @@ def check_occupancy(atoms: Atoms, path: Path | str) -> None:
 
 def _place(atoms: Atoms, number: str) -> str:
     kinds = atoms.arrays.get("spacegroup_kinds")
-    hits = [] if kinds is None or not number.isdigit() else np.flatnonzero(kinds == int(number))
+    hits: Any = [] if kinds is None or not number.isdigit() else np.flatnonzero(kinds == int(number))
     if not len(hits):
         return f" {number}"
     place = ", ".join(f"{x:.4g}" for x in atoms.get_scaled_positions()[hits[0]] + 0.0)

@@ -120,7 +120,8 @@ def _same(path: Path, before: dict[str, Any], now: dict[str, Any], difference: s
     if before["start"] != now["start"]:
         words = f" ({difference})" if difference else ""
         raise OptionsError(
-            f"{path} is of a run from other force constants or masses{words}; remove it, or name another folder"
+            f"{path} is of a run from other force constants or masses{words}; remove it, or name another "
+            "folder"
         )
     other = [
         f"{key} {before['settings'].get(key)} (now {value})"

@@ -116,7 +116,9 @@ def from_phonopy(
         with quiet():
             matrix.run(q)
         phase = np.repeat(np.exp(2j * np.pi * (fractional @ q)), 3)
-        found.append(scale * matrix.dynamical_matrix * np.outer(root * phase, root * phase.conj()))
+        found.append(
+            scale * np.asarray(matrix.dynamical_matrix) * np.outer(root * phase, root * phase.conj())
+        )
     matrices = np.array(found)
     return from_matrices(atoms, grid, 0.5 * (matrices + matrices.conj().transpose(0, 2, 1)))
 

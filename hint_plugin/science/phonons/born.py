@@ -86,11 +86,13 @@ def carry_born(source: Phonopy, target: Phonopy) -> bool:
         return False
     given: Any = source.nac_params
     taken = {"born": np.asarray(given["born"])[order], "dielectric": np.asarray(given["dielectric"]).copy()}
+    if source.calculator == target.calculator:
+        taken["factor"] = given.get("factor")
     target.nac_params = _with_factor(taken, target)
     return True
 
 
-def _with_factor(params: dict[str, Any], phonon: Phonopy) -> dict[str, Any]:
+def _with_factor(params: dict[str, Any], phonon: Phonopy) -> Any:
     from phonopy.interface.calculator import get_calculator_physical_units
 
     if params.get("factor") is None:

@@ -153,7 +153,7 @@ def new_phonopy(
     )
 
     def made(chosen: Any) -> Phonopy:
-        return phonopy.Phonopy(  # type: ignore[no-any-return]
+        return phonopy.Phonopy(
             cell,
             supercell_matrix=matrix,
             primitive_matrix=chosen,

@@ -71,8 +71,8 @@ def _other(path: Path) -> Atoms:
         from phonopy.interface.phonopy_yaml import read_phonopy_yaml
 
         with quiet():
-            found = read_phonopy_yaml(str(path))
-            return in_angstrom(to_ase(found.unitcell), found.calculator)
+            file = read_phonopy_yaml(str(path))
+            return in_angstrom(to_ase(file.unitcell), file.calculator)
     try:
         found: Any = ase.io.read(path)
     except UnknownFileTypeError as error:

@@ -214,7 +214,7 @@ def _finite(values: NDArray) -> NDArray:
 
 
 def _finished(phonon: Phonopy, symmetrise: bool) -> Phonopy:
-    if np.abs(phonon.force_constants).max() < _NOTHING:
+    if np.abs(np.asarray(phonon.force_constants)).max() < _NOTHING:
         raise DataError(
             f"{to_ase(phonon.unitcell).symbols}: all force constants are zero, so no atom feels "
             f"another. Does the "

@@ -23,7 +23,7 @@ from hint_plugin.science.phonons.bands import BandPath, Bands, band_path, band_s
 from hint_plugin.science.phonons.born import with_stored_born
 from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
-from hint_plugin.science.phonons.same_crystal import check_reference, primitive_of
+from hint_plugin.science.phonons.same_crystal import same_modes
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -125,7 +125,7 @@ def compare(phonon: Phonopy, bands: Bands, reference: Phonopy) -> tuple[Bands, C
     Raises:
         DataError: another crystal (`same_crystal`), or another path.
     """
-    strain = check_reference(primitive_of(phonon), reference, bands.path.across)
+    strain = same_modes(phonon, reference, bands.path.across)
     points = len(bands.path.points[0])
     theirs = band_structure(reference, band_path(reference, points, bands.path.across))
     along = compare_bands(bands, theirs)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.crystals import in_angstrom, to_ase
 from hint_plugin.science.same_structure import check_same_crystal
 
@@ -31,6 +32,22 @@ def check_reference(crystal: Atoms, reference: Phonopy, across: int | None = Non
         length = max(float(np.linalg.norm(cell.cell.array[across])) for cell in (mine, theirs))
         mine, theirs = (_in_one_box(cell, across, length) for cell in (mine, theirs))
     return check_same_crystal(mine, theirs, "the reference")
+
+
+def same_modes(phonon: Phonopy, reference: Phonopy, across: int | None = None) -> float:
+    """`check_reference` for two phonon runs, whose primitive cells have to hold the same number of atoms.
+
+    Raises:
+        DataError: see there; or the symmetry of one is lower, so that its primitive cell is larger.
+    """
+    strain = check_reference(primitive_of(phonon), reference, across)
+    if len(phonon.primitive) != len(reference.primitive):
+        raise DataError(
+            f"the reference's primitive cell has {len(reference.primitive)} atoms, this crystal's "
+            f"{len(phonon.primitive)}: one of them is less symmetric, within {phonon.symmetry.tolerance:g} "
+            "A. Relax it, or give its positions with more digits"
+        )
+    return strain
 
 
 def primitive_of(phonon: Phonopy) -> Atoms:

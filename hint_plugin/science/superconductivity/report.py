@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def run(
             for e, value, sum_ in zip(_MEV * w, a2f, below, strict=True)
         ],
     )
-    names = {case.name: gap for case, gap in zip(cases, gaps, strict=True) if gap}
+    labels, spectra = _labels(cases), [case.spectrum for case in cases]
+    names = {label: gap for label, gap in zip(labels, gaps, strict=True) if gap}
     if names:
         rows = [
             ({"isotope": name} if len(cases) > 1 else {}) | row
@@ -101,8 +103,21 @@ def run(
             for row in gap["table"]
         ]
         write_csv(folder / "gap.csv", rows)
-    plot_tc(folder / "tc.png", {case.name: case.spectrum for case in cases}, curve, names)
+    plot_tc(folder / "tc.png", dict(zip(labels, spectra, strict=True)), curve, names)
     return result
+
+
+def _say_gap(say: Callable[[str], None], name: str, temperature: float) -> None:
+    say(f"gap {name} at {temperature:.2f} K")
+
+
+def _labels(cases: Sequence[Case]) -> list[str]:
+    """Names of the cases; of those of one name, the second is "NAME (2)"."""
+    names = [case.name for case in cases]
+    return [
+        name if (count := names[: k + 1].count(name)) == 1 else f"{name} ({count})"
+        for k, name in enumerate(names)
+    ]
 
 
 def _gaps(
@@ -122,9 +137,7 @@ def _gaps(
         solved = first if number == 0 else equations(case.spectrum, options.mu_star[0], coulomb)
         rows = []
         if options.temperatures:
-            rows = gap_table(
-                solved, options.temperatures, lambda t, name=case.name: say(f"gap {name} at {t:.2f} K")
-            )
+            rows = gap_table(solved, options.temperatures, partial(_say_gap, say, case.name))
         about = {"mu_star": options.mu_star[0], "tc": solved.tc, "ratio": gap_ratio(rows, solved.tc)}
         found.append(about | {"table": rows} if rows else None)
     return found
