@@ -33,30 +33,24 @@ def sscha(
     temperature: Temperature = 0.0,
     supercell: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Of the primitive cell; that of START if not given."),
+        typer.Option(help="In primitive cells; or that of START."),
     ] = None,
     configs: Annotated[int, typer.Option(min=2, help="Structures of a population.")] = 500,
     populations: Annotated[int, typer.Option(min=1, help="At most.")] = 30,
-    kong_liu: Annotated[float, typer.Option(help="New structures below this effective sample.")] = 0.5,
-    step: Annotated[float, typer.Option(help="First step along the gradient.")] = 0.002,
-    meaningful: Annotated[
-        float, typer.Option(help="The end: gradient below this part of its error.")
-    ] = 0.001,
+    kong_liu: Annotated[float, typer.Option(help="Smallest effective sample.")] = 0.5,
+    step: Annotated[float, typer.Option(help="First step.")] = 0.002,
+    meaningful: Annotated[float, typer.Option(help="The end: gradient / error.")] = 0.001,
     masses: Annotated[
         list[str] | None, typer.Option("--masses", metavar="H=2.014", help="Isotopes, amu; repeatable.")
     ] = None,
     relax_cell: Annotated[bool, typer.Option("--relax-cell", help="To --pressure.")] = False,
     pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
-    bulk_modulus: Annotated[float, typer.Option(help="GPa, guessed, for steps of the cell.")] = 100.0,
+    bulk_modulus: Annotated[float, typer.Option(help="GPa, a guess.")] = 100.0,
     stress: Annotated[
         bool | None,
-        typer.Option(
-            "--stress/--no-stress", help="Pressure; if not given: where the model has learnt stresses."
-        ),
+        typer.Option("--stress/--no-stress", help="Compute the pressure, or not."),
     ] = None,
-    hessian: Annotated[
-        FreeEnergyHessian, typer.Option(help="Of the free energy, at the end.")
-    ] = FreeEnergyHessian.none,
+    hessian: Annotated[FreeEnergyHessian, typer.Option(help="Of the free energy.")] = FreeEnergyHessian.none,
     seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
     address: Annotated[
         str | None,
