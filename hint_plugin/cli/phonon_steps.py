@@ -74,18 +74,18 @@ def with_born(
         notes.append(f"Born charges of {structure}: near Gamma modes split")
     if reference is not None and not isinstance(reference, Table):
         notes.append(share_born(phonon, reference))
-    if path is not None and not path.is_dir():
-        notes.append(unread_born(path))
+        notes.append(unread_born(path) if path is not None and reference.nac_params is None else "")
     return [note for note in notes if note]
 
 
-def described(phonon: Any, bands: Any) -> dict[str, Any]:
-    """Of the crystal and its bands, for JSON."""
+def described(phonon: Any, bands: Any, atoms: Any) -> dict[str, Any]:
+    """Of the crystal and its bands, for JSON. `atoms`: the unit cell, with what its atoms carry."""
     from hint_plugin.science.phonons.crystals import to_ase
-    from hint_plugin.science.phonons.properties import space_group
+    from hint_plugin.science.phonons.properties import lowering, space_group
 
     return {
         "space_group": space_group(to_ase(phonon.unitcell), phonon.symmetry.tolerance),
+        "lowered_by": lowering(atoms, phonon.symmetry.tolerance),
         "atoms_in_primitive_cell": len(phonon.primitive),
         "atoms_in_supercell": len(phonon.supercell),
         "lowest": bands.lowest,
@@ -117,16 +117,23 @@ def sums_and_files(
     write_csv(output / "thermal.csv", thermal.rows())
     write_phonopy(phonon, output)
     notes = [note] if (note := result.get("relaxation", {}).get("note")) else []
+    if result["lowered_by"]:
+        names = ", ".join(result["lowered_by"])
+        notes.append(f"no symmetry is used: {names} differ on atoms that are alike in all else")
     if result["largest_force"] > FORCE_TOLERANCE:
         notes.append(f"not at rest: {result['largest_force']:.3f} eV/A on an atom; --relax goes on")
     if thermal.imaginary > 0:
         notes.append("imaginary modes: left out of zero-point energy and thermal properties")
+    matrices = output / "qe"
+    matrices.mkdir(exist_ok=True)
+    for old in matrices.glob("matdyn.dyn[0-9]*"):  # of an earlier run, maybe on another grid
+        old.unlink()
     try:
-        (output / "qe").mkdir(exist_ok=True)
-        write_dyn(phonon, output / "qe" / "matdyn.dyn")
+        write_dyn(phonon, matrices / "matdyn.dyn")
     except DataError as error:
-        (output / "qe").rmdir()
         notes.append(str(error))
+        if not any(matrices.iterdir()):
+            matrices.rmdir()
     return density, notes
 
 

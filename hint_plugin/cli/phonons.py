@@ -150,16 +150,17 @@ def phonons(
         bands = band_structure(phonon, band_path(phonon, points, layer_axis(atoms)), group_velocities=True)
         output.mkdir(parents=True, exist_ok=True)
         status.update("sums over the Brillouin zone")
-        result |= {"products": counted[0], **described(phonon, bands)}
+        result |= {"products": counted[0], **described(phonon, bands, in_a_box(atoms))}
         density, notes = sums_and_files(phonon, bands, mesh, temperature, output, result)
         status.update("reference")
         with_reference(phonon, bands, density, other, structure.stem, output, result)
+    result["notes"] = [*born_notes, *notes]
     write_json(output / "phonons.json", result)
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return
     show(("", ""), _rows(result), left=1)
-    for note in [*born_notes, *notes]:
+    for note in result["notes"]:
         typer.echo(note)
     typer.echo(f"written to {output}")
 

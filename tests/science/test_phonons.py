@@ -742,6 +742,19 @@ def test_a_supercell_by_a_matrix(tmp_path, capsys):
     assert result["products"] == 1 and result["lowest"] > -0.1
 
 
+def test_a_second_run_in_the_same_folder(tmp_path, capsys):
+    """Matrices of a run before, which this one has none of, do not stay; what is to be said is in the JSON."""
+    cell = bulk("Cu", a=3.6)
+    cell.write(tmp_path / "cu.xyz")
+    bulk("Cu", a=3.6, cubic=True).write(tmp_path / "cube.xyz")
+    words = [*EMT_ENGINE, "--supercell", "2", "2", "2", "--points", "3", "--mesh", "10", "--json"]
+    for name, there in (("cu.xyz", True), ("cube.xyz", False)):
+        main_quietly(["phonons", str(tmp_path / name), *words, "-o", str(tmp_path / "out")])
+        notes = json.loads(capsys.readouterr().out)["notes"]
+        assert (tmp_path / "out" / "qe" / "matdyn.dyn1").is_file() == there
+        assert any("dyn files" in note for note in notes) == (not there)
+
+
 def test_an_exception_of_a_calculator_is_told(tmp_path, capsys, monkeypatch):
     (tmp_path / "broken.py").write_text(
         "from ase.calculators.emt import EMT\n\n\nclass Broken(EMT):\n"

@@ -123,6 +123,14 @@ def _atoms_of(target: Phonopy, source: Phonopy) -> NDArray | None:
 
 
 def unread_born(path: Path) -> str:
+    """A note where a reference has Born charges in a file that is not read for them; "" otherwise."""
+    beside = (path if path.is_dir() else path.parent) / "BORN"
+    if beside.is_file():
+        return f"{beside} lies beside the reference and is not used: give it as --born {beside}, for both"
+    return _in_matrices(path)
+
+
+def _in_matrices(path: Path) -> str:
     """A note where ph.x's matrices at Gamma hold Born charges, which are not read from there; ""
     otherwise."""
     files = [path, path.with_name(f"{path.name.removesuffix('0')}1")] if path.is_file() else []
