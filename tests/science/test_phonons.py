@@ -743,7 +743,7 @@ def test_a_supercell_by_a_matrix(tmp_path, capsys):
 
 
 def test_a_second_run_in_the_same_folder(tmp_path, capsys):
-    """Matrices of a run before, which this one has none of, do not stay; what is to be said is in the JSON."""
+    """Matrices of a run before do not stay where this one has none; what is to be said is in the JSON."""
     cell = bulk("Cu", a=3.6)
     cell.write(tmp_path / "cu.xyz")
     bulk("Cu", a=3.6, cubic=True).write(tmp_path / "cube.xyz")
