@@ -29,7 +29,8 @@ mkdir -p training && cd training
 mace_run_train --name model --train_file ../both.xyz --valid_file ../cells.xyz \\
     --model AlphaNet --alphanet_size small --r_max 5.0 --E0s average --default_dtype float64 \\
     --loss hint_hutchinson --hint_weight_start 20 --hint_weight_end 2000 \\
-    --energy_weight 10 --forces_weight 100 --batch_size {cells + 1} --valid_batch_size {cells} \\
+    --hint_base_loss stress --energy_weight 10 --forces_weight 100 --stress_weight 1000 \\
+    --batch_size {cells + 1} --valid_batch_size {cells} \\
     --lr 0.005 --scheduler ExponentialLR --lr_scheduler_gamma {0.02 ** (1 / EPOCHS):.5f} \\
     --ema --ema_decay 0.99 --max_num_epochs {EPOCHS} --eval_interval {EPOCHS // 10} \\
     --error_table PerAtomMAE --plot False --seed 1

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hint_plugin.cli.phonons import Structure, Supercell
+from hint_plugin.cli.phonons import Structure, Supercell, supercell_of
 from hint_plugin.cli.potential_options import (
     Device,
     Engine,
@@ -70,7 +70,7 @@ def double_well(
 
     if (mode is None) == (displacement is None):
         raise OptionsError("wanted one of --mode qx,qy,qz,branch and --displacement atom,axis")
-    atoms = read_crystal(structure)
+    atoms = read_crystal(structure, layers=True)
     calculator = make_calculator(model, engine, engine_option, device)
     with Console(stderr=True).status("") as status:
         if displacement is not None:
@@ -125,11 +125,11 @@ def double_well(
     typer.echo(f"written to {output}")
 
 
-def _mode(atoms: Any, calculator: Any, words: str, supercell: tuple[int, int, int] | None) -> Any:
+def _mode(atoms: Any, calculator: Any, words: str, supercell: tuple[str, str, str] | None) -> Any:
     from hint_plugin.errors import OptionsError
     from hint_plugin.science.phonons import harmonic_phonons
+    from hint_plugin.science.phonons.crystals import in_a_box
     from hint_plugin.science.phonons.double_well import along_mode
-    from hint_plugin.science.phonons.files import default_supercell
 
     try:
         *q, branch = [float(word) for word in words.replace(" ", ",").split(",")]
@@ -137,9 +137,9 @@ def _mode(atoms: Any, calculator: Any, words: str, supercell: tuple[int, int, in
         raise OptionsError(f"--mode {words}; wanted qx,qy,qz,branch, as 0,0,0,4") from None
     if len(q) != 3 or branch != int(branch):
         raise OptionsError(f"--mode {words}; wanted qx,qy,qz,branch, as 0,0,0,4")
-    repeats = default_supercell(atoms) if supercell is None else list(supercell)
-    phonon = harmonic_phonons(atoms, calculator, repeats, force_tolerance=None)
-    return along_mode(phonon, q, int(branch))
+    phonon = harmonic_phonons(atoms, calculator, supercell_of(supercell, atoms), force_tolerance=None)
+    atoms = in_a_box(atoms)
+    return along_mode(phonon, q, int(branch), atoms)
 
 
 def _reference(

@@ -22,6 +22,7 @@ def relaxed(
         EngineError: it does not get there.
     """
     from hint_plugin.data import write_frames
+    from hint_plugin.data.trained_on import trained_on
     from hint_plugin.science.phonons.relaxation import relax_crystal
 
     if how == "no":
@@ -36,19 +37,55 @@ def relaxed(
     kept = found.atoms.copy()
     output.mkdir(parents=True, exist_ok=True)
     write_frames(output / "relaxed.xyz", [kept])
+    untrained = trained_on(calculator).get("stress") is False
     result["relaxation"] = {
         "steps": found.steps,
         "energy": found.energy,
-        "pressure": found.pressure,
+        "pressure": None if untrained else found.pressure,
         "cell": found.atoms.cell.cellpar().tolist(),
     }
+    if untrained and how == "cell":
+        result["relaxation"]["note"] = (
+            "the cell followed the stress of a model that was not trained on stresses: its lattice "
+            "constants are no result"
+        )
     return kept
 
 
-def described(phonon: Any, bands: Any) -> dict[str, Any]:
-    """Of the crystal and its bands, for JSON."""
+def with_born(
+    phonon: Any, structure: Path, born: Path | None, reference: Any, path: Path | None
+) -> list[str]:
+    """Born charges of --born, of the crystal's own file, or of the reference; what is to be said of
+    them.
+
+    Args:
+        reference: of `read_reference`, from `path`; both None without one.
+    """
+    from hint_plugin.science.phonons.born import crystal_born, share_born, unread_born
+    from hint_plugin.science.phonons.reference import Table, add_born
+
+    if born is not None:
+        add_born(phonon, born)
+        if reference is not None and not isinstance(reference, Table) and reference.nac_params is None:
+            add_born(reference, born)
+        return []
+    notes = []
+    if crystal_born(phonon, structure):
+        notes.append(f"Born charges of {structure}: near Gamma modes split")
+    if reference is not None and not isinstance(reference, Table):
+        notes.append(share_born(phonon, reference))
+        notes.append(unread_born(path) if path is not None and reference.nac_params is None else "")
+    return [note for note in notes if note]
+
+
+def described(phonon: Any, bands: Any, atoms: Any) -> dict[str, Any]:
+    """Of the crystal and its bands, for JSON. `atoms`: the unit cell, with what its atoms carry."""
+    from hint_plugin.science.phonons.crystals import to_ase
+    from hint_plugin.science.phonons.properties import lowering, space_group
+
     return {
-        "space_group": phonon.symmetry.dataset.international,
+        "space_group": space_group(to_ase(phonon.unitcell), phonon.symmetry.tolerance),
+        "lowered_by": lowering(atoms, phonon.symmetry.tolerance),
         "atoms_in_primitive_cell": len(phonon.primitive),
         "atoms_in_supercell": len(phonon.supercell),
         "lowest": bands.lowest,
@@ -79,17 +116,24 @@ def sums_and_files(
     write_csv(output / "dos.csv", density.rows())
     write_csv(output / "thermal.csv", thermal.rows())
     write_phonopy(phonon, output)
-    notes = []
+    notes = [note] if (note := result.get("relaxation", {}).get("note")) else []
+    if result["lowered_by"]:
+        names = ", ".join(result["lowered_by"])
+        notes.append(f"no symmetry is used: {names} differ on atoms that are alike in all else")
     if result["largest_force"] > FORCE_TOLERANCE:
         notes.append(f"not at rest: {result['largest_force']:.3f} eV/A on an atom; --relax goes on")
     if thermal.imaginary > 0:
         notes.append("imaginary modes: left out of zero-point energy and thermal properties")
+    matrices = output / "qe"
+    matrices.mkdir(exist_ok=True)
+    for old in matrices.glob("matdyn.dyn[0-9]*"):  # of an earlier run, maybe on another grid
+        old.unlink()
     try:
-        (output / "qe").mkdir(exist_ok=True)
-        write_dyn(phonon, output / "qe" / "matdyn.dyn")
+        write_dyn(phonon, matrices / "matdyn.dyn")
     except DataError as error:
-        (output / "qe").rmdir()
         notes.append(str(error))
+        if not any(matrices.iterdir()):
+            matrices.rmdir()
     return density, notes
 
 
@@ -98,22 +142,19 @@ def with_reference(
     bands: Any,
     density: Any,
     reference: Any,
-    born: Path | None,
     name: str,
     output: Path,
     result: dict[str, Any],
 ) -> None:
     """The figure, with the reference in it, and the errors."""
     from hint_plugin.science.phonons.band_figure import plot_bands
-    from hint_plugin.science.phonons.reference import Table, add_born, along_path, compare, compare_table
+    from hint_plugin.science.phonons.reference import Table, along_path, compare, compare_table
 
     series, points = [("this work" if reference is not None else "", bands)], []
     if isinstance(reference, Table):
         comparison = compare_table(phonon, reference)
         points = [("reference", *along_path(reference, bands.path))]
     elif reference is not None:
-        if born is not None and reference.nac_params is None:
-            add_born(reference, born)
         theirs, comparison = compare(phonon, bands, reference)
         series.append(("reference", theirs))
     if reference is not None:

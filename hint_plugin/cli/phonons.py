@@ -21,9 +21,37 @@ Structure = Annotated[
     typer.Argument(metavar="STRUCTURE", help="One unit cell: CIF, POSCAR, .xyz, phonopy.yaml, fildyn0, ..."),
 ]
 Supercell = Annotated[
-    tuple[int, int, int] | None,
-    typer.Option(help="As 4 4 4; at least 10 A wide if not given."),
+    tuple[str, str, str] | None,
+    typer.Option(
+        metavar="N N N",
+        help="As 4 4 4, or rows of a matrix: 0,1,1 1,0,1 1,1,0; at least 10 A wide if not given.",
+    ),
 ]
+
+
+def supercell_of(words: tuple[str, str, str] | None, atoms: Any) -> Any:
+    """The matrix [3, 3] of `--supercell`: three numbers, or three rows as phonopy's --dim has them.
+
+    Raises:
+        OptionsError: something else.
+    """
+    from hint_plugin.errors import OptionsError
+    from hint_plugin.science.phonons.crystals import supercell_matrix
+    from hint_plugin.science.phonons.files import default_supercell
+
+    if words is None:
+        return supercell_matrix(default_supercell(atoms))
+    try:
+        rows = [[int(number) for number in word.split(",")] for word in words]
+    except ValueError:
+        rows = []
+    if {len(row) for row in rows} not in ({1}, {3}):
+        raise OptionsError(
+            f"--supercell {' '.join(words)}; wanted three whole numbers, as 4 4 4, or three rows of a "
+            f"matrix, as "
+            "0,1,1 1,0,1 1,1,0"
+        )
+    return supercell_matrix([number for row in rows for number in row])
 
 
 class Relaxation(str, Enum):
@@ -80,19 +108,28 @@ def phonons(
 
     from rich.console import Console
 
-    from hint_plugin.cli.phonon_steps import described, relaxed, sums_and_files, with_reference
+    from hint_plugin.cli.phonon_steps import (
+        described,
+        relaxed,
+        sums_and_files,
+        with_born,
+        with_reference,
+    )
     from hint_plugin.cli.provenance import run_provenance, say_what_is_read
     from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_json
-    from hint_plugin.science.phonons.bands import band_structure
-    from hint_plugin.science.phonons.crystals import check_crystal, quiet, supercell_matrix
-    from hint_plugin.science.phonons.files import default_supercell, read_crystal
+    from hint_plugin.science.phonons.bands import band_path, band_structure
+    from hint_plugin.science.phonons.crystals import check_crystal, in_a_box, layer_axis, quiet
+    from hint_plugin.science.phonons.files import read_crystal
     from hint_plugin.science.phonons.force_constants import forces_at_rest, harmonic_phonons
-    from hint_plugin.science.phonons.reference import add_born, read_reference
+    from hint_plugin.science.phonons.reference import Table, read_reference
+    from hint_plugin.science.phonons.same_crystal import check_reference
 
-    atoms = read_crystal(structure)
-    repeats = supercell_matrix(default_supercell(atoms) if supercell is None else supercell)
+    atoms = read_crystal(structure, layers=True)
+    repeats = supercell_of(supercell, atoms)
     other = None if reference is None else read_reference(reference, only_this_file)
+    if other is not None and not isinstance(other, Table):
+        check_reference(in_a_box(atoms), other, layer_axis(atoms))
     calculator = make_calculator(model, engine, engine_option, device)
     result: dict[str, Any] = {"structure": str(structure), "supercell": repeats.tolist()}
     result["displacement"] = displacement
@@ -104,7 +141,7 @@ def phonons(
         say_what_is_read([reference], only_this_file, json_)
     with Console(stderr=True).status("") as status, quiet():
         atoms = relaxed(atoms, calculator, relax.value, fmax, output, result, status.update)
-        check_crystal(atoms)
+        check_crystal(atoms, layers=True)
         result["largest_force"] = forces_at_rest(atoms, calculator)
         counted = [0]
 
@@ -117,22 +154,22 @@ def phonons(
         phonon = harmonic_phonons(
             atoms, calculator, repeats, displacement=displacement, symmetry_precision=precision, report=report
         )
-        if born is not None:
-            add_born(phonon, born)
+        born_notes = with_born(phonon, structure, born, other, reference)
         status.update("bands")
-        bands = band_structure(phonon, points=points, group_velocities=True)
+        bands = band_structure(phonon, band_path(phonon, points, layer_axis(atoms)), group_velocities=True)
         output.mkdir(parents=True, exist_ok=True)
         status.update("sums over the Brillouin zone")
-        result |= {"products": counted[0], **described(phonon, bands)}
+        result |= {"products": counted[0], **described(phonon, bands, in_a_box(atoms))}
         density, notes = sums_and_files(phonon, bands, mesh, temperature, output, result)
         status.update("reference")
-        with_reference(phonon, bands, density, other, born, structure.stem, output, result)
+        with_reference(phonon, bands, density, other, structure.stem, output, result)
+    result["notes"] = [*born_notes, *notes]
     write_json(output / "phonons.json", result)
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return
     show(("", ""), _rows(result), left=1)
-    for note in notes:
+    for note in result["notes"]:
         typer.echo(note)
     typer.echo(f"written to {output}")
 
@@ -158,6 +195,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             )
             counts = f"{errors['imaginary']} of {errors['count']}, reference {errors['imaginary_reference']}"
             rows.append(("    imaginary", counts))
+        elif isinstance(errors, float):
+            rows.append((f"{name} of the reference", f"{100 * errors:.2f} %"))
         else:
             rows.append((name, errors))
     return rows

@@ -33,24 +33,24 @@ def sscha(
     temperature: Temperature = 0.0,
     supercell: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Of the primitive cell; that of START if not given."),
+        typer.Option(help="In primitive cells; or that of START."),
     ] = None,
     configs: Annotated[int, typer.Option(min=2, help="Structures of a population.")] = 500,
     populations: Annotated[int, typer.Option(min=1, help="At most.")] = 30,
-    kong_liu: Annotated[float, typer.Option(help="New structures below this effective sample.")] = 0.5,
-    step: Annotated[float, typer.Option(help="First step along the gradient.")] = 0.002,
-    meaningful: Annotated[
-        float, typer.Option(help="The end: gradient below this part of its error.")
-    ] = 0.001,
+    kong_liu: Annotated[float, typer.Option(help="Smallest effective sample.")] = 0.5,
+    step: Annotated[float, typer.Option(help="First step.")] = 0.002,
+    meaningful: Annotated[float, typer.Option(help="The end: gradient / error.")] = 0.001,
     masses: Annotated[
         list[str] | None, typer.Option("--masses", metavar="H=2.014", help="Isotopes, amu; repeatable.")
     ] = None,
     relax_cell: Annotated[bool, typer.Option("--relax-cell", help="To --pressure.")] = False,
     pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
-    bulk_modulus: Annotated[float, typer.Option(help="GPa, guessed, for steps of the cell.")] = 100.0,
-    hessian: Annotated[
-        FreeEnergyHessian, typer.Option(help="Of the free energy, at the end.")
-    ] = FreeEnergyHessian.none,
+    bulk_modulus: Annotated[float, typer.Option(help="GPa, a guess.")] = 100.0,
+    stress: Annotated[
+        bool | None,
+        typer.Option("--stress/--no-stress", help="Compute the pressure, or not."),
+    ] = None,
+    hessian: Annotated[FreeEnergyHessian, typer.Option(help="Of the free energy.")] = FreeEnergyHessian.none,
     seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
     address: Annotated[
         str | None,
@@ -79,6 +79,7 @@ def sscha(
     from hint_plugin.science.anharmonic.campaign import run, write_results
     from hint_plugin.science.anharmonic.library import cellconstructor
     from hint_plugin.science.anharmonic.sockets import clients_at
+    from hint_plugin.science.anharmonic.stress import choose_stress
 
     cellconstructor()
     settings = SschaSettings(
@@ -96,16 +97,18 @@ def sscha(
     calculator = None
     if address is None or model is not None or engine is not None:
         calculator = _calculator(model, engine, engine_option, device)
+    chosen = choose_stress(stress, calculator, relax_cell)
     harmonic = _start(start, calculator, supercell, _masses(masses))
     say_what_is_read([start], quiet=json_)
     with _Progress(configs) as progress, clients_at(address, calculator) as potential:
         if address is not None:
             _invite(output, harmonic, address)
-        evaluator = Evaluator(potential) if address is None else Evaluator(potential, block=configs)
+        blocks = {} if address is None else {"block": configs}
+        evaluator = Evaluator(potential, chosen.computed, **blocks)
         state = run(output, harmonic, evaluator, settings, progress)
         result, named = write_results(
             output, harmonic, state, settings, hessian.value, progress.say,
-            provenance=run_provenance([start], model, calculator),
+            provenance=run_provenance([start], model, calculator), stress_note=chosen.note,
         )  # fmt: skip
     if json_:
         typer.echo(json.dumps(result, indent=2))
@@ -175,8 +178,9 @@ def _start(
                 f"{path} is a structure: --model or --engine is needed for its harmonic phonons"
             )
         atoms = read_crystal(path)
-        primitive = to_ase(new_phonopy(atoms, 1).primitive)
-        found = from_phonopy(harmonic_phonons(primitive, calculator, supercell, primitive="P"), supercell)
+        primitive = to_ase(new_phonopy(atoms, 1).primitive, atoms)
+        phonon = harmonic_phonons(primitive, calculator, supercell, primitive="P")
+        found = from_phonopy(phonon, supercell, primitive)
     return with_masses(found, masses)
 
 
@@ -218,6 +222,8 @@ def _in_words(result: dict[str, Any]) -> str:
     ]
     if result["pressure"] is not None:
         lines.append(f"pressure: {result['pressure']:.2f} +- {result['pressure_error']:.2f} GPa")
+    if result["stress_note"]:
+        lines.append(result["stress_note"])
     return "\n".join(lines)
 
 

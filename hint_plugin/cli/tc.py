@@ -119,10 +119,15 @@ def _print(result: dict[str, Any]) -> None:
     show(head, rows, left=1 if several else 0, title="Tc, K")
     if any(row["eliashberg"] == 0 for one in result["isotopes"] for row in one["results"]):
         typer.echo(f"0.00: no Tc above {result['lowest_temperature']:.3g} K, the lowest that is looked at")
-    if gap := result.get("gap"):
-        lowest = gap["table"][0]
-        edge = "" if lowest["edge"] is None else f", edge {1e3 * lowest['edge']:.4f} meV"
-        typer.echo(
-            f"gap at {lowest['temperature']:.2f} K (mu* {gap['mu_star']:g}): {1e3 * lowest['gap']:.4f} "
-            f"meV{edge}; 2 gap / k Tc = {gap['ratio']:.3f}"
-        )
+    for one in result["isotopes"]:
+        if one["gap"]:
+            typer.echo(_gap_words(one["gap"], one["name"] if several else ""))
+
+
+def _gap_words(gap: dict[str, Any], name: str) -> str:
+    lowest = gap["table"][0]
+    edge = "" if lowest["edge"] is None else f", edge {1e3 * lowest['edge']:.4f} meV"
+    return (
+        f"gap{' of ' + name if name else ''} at {lowest['temperature']:.2f} K (mu* {gap['mu_star']:g}): "
+        f"{1e3 * lowest['gap']:.4f} meV{edge}; 2 gap / k Tc = {gap['ratio']:.3f}"
+    )

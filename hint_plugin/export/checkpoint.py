@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from hint_plugin.data.provenance import provenance
+from hint_plugin.data.trained_on import of_training
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import write_artifact
 from hint_plugin.export.compiled import write_compiled
@@ -77,7 +78,8 @@ def export(
         parameters=sum(p.numel() for p in model.parameters()),
         head=reference.head if len(reference.heads) > 1 else None,
         fixed_dtype=reference.fixed_dtype,
-        provenance=provenance(checkpoint, [], training=reference.training),
+        provenance=provenance(checkpoint, [], training=_without(reference.training, "trained_on")),
+        trained_on=of_training(reference.training),
     )
     contract = EdgeContract(edges, metadata.facts())
     structures = [*check_frames(species, metadata.cutoff), *frames]
@@ -88,6 +90,10 @@ def export(
     if plain is not None:  # the slower and more fragile part first: the artifact is there only if both are
         write_compiled(plain, metadata, compiled_path(output), verify)
     return write_artifact(contract, metadata, output, verify)
+
+
+def _without(training: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
+    return None if training is None else {key: value for key, value in training.items() if key != name}
 
 
 def compiled_path(artifact: Path) -> Path:

@@ -38,6 +38,7 @@ class Metadata:
         provenance: files with their hashes, versions, date, how it was trained as far as is known.
         verification: largest differences to the checkpoint when the file was written.
         compiled: of a ``.pt2``, what it was compiled for: device, torch, machine, cpu (instruction sets).
+        trained_on: which of energies, forces, stress, hessians it was trained on; {} where that is not known.
         content: SHA-256 of the file's other entries, see `content_hash`.
     """
 
@@ -53,6 +54,7 @@ class Metadata:
     provenance: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)
     compiled: dict[str, str] = field(default_factory=dict)
+    trained_on: dict[str, bool] = field(default_factory=dict)
     content: str = ""
 
     def to_json(self) -> str:
@@ -128,6 +130,7 @@ class Metadata:
             "head": self.head,
             "units": ", ".join(self.units.values()),
             "compiled for": ", ".join(self.compiled.values()) or None,
+            "trained on": ", ".join(name for name, is_so in self.trained_on.items() if is_so) or None,
         }
         for group in (self.provenance, self.verification):
             found |= {name.replace("_", " "): _plain(value) for name, value in group.items() if value}

@@ -255,17 +255,24 @@ def _patch_model_script_utils(module: ModuleType) -> None:
 
             local_frames = alphanet.is_alphanet(given["args"], given["model_foundation"])
         if not local_frames:
-            return _remember(original(*args, **kwargs))
-        return _remember(alphanet.configure_model(**given))
+            return _remember(original(*args, **kwargs), given["train_loader"])
+        return _remember(alphanet.configure_model(**given), given["train_loader"])
 
     _wrap(module, "configure_model", configure_model)
 
 
-def _remember(built: tuple[Any, Any]) -> tuple[Any, Any]:
+def _remember(built: tuple[Any, Any], train_loader: Any) -> tuple[Any, Any]:
     """How a model is being trained goes with it into its file: `hint export` reads it."""
     if session.options is not None or type(built[0]).__name__ == "AlphaNetForMACE":
-        told = {"command": shlex.join(["mace_run_train", *sys.argv[1:]]), "hint": __version__}
-        built[0].hint_training = json.dumps(told | {"levels": sorted(session.methods)})
+        from hint_plugin.mace.trained_on import trained_on
+
+        about = {
+            "command": shlex.join(["mace_run_train", *sys.argv[1:]]),
+            "hint": __version__,
+            "levels": sorted(session.methods),
+            "trained_on": trained_on(built[1], train_loader),
+        }
+        built[0].hint_training = json.dumps(about)
     return built
 
 

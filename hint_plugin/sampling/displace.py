@@ -11,9 +11,9 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from hint_plugin.data import Choice, SamplingPlan, Source, clear_labels, iter_frames, write_frames
-from hint_plugin.data.electrons import refuse_electrons_of_a_cell
+from hint_plugin.data import Choice, SamplingPlan, Source, iter_frames, write_frames
 from hint_plugin.data.sampling_plan import Wanted
+from hint_plugin.data.supercells import supercell
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.sampling.budget import hessian_count
 from hint_plugin.sampling.density import random_order
@@ -220,14 +220,11 @@ def _too_close(atoms: Atoms, floor: float) -> NDArray[np.int64]:
 
 
 def _supercell(parent: Atoms, repeat: tuple[int, int, int], name: str) -> Atoms:
-    atoms = parent.copy()
-    atoms.calc = None
-    clear_labels(atoms)
+    try:
+        repeated = supercell(parent, repeat)
+    except (DataError, OptionsError) as error:
+        raise type(error)(f"{name}: {error}") from error
     if repeat == (1, 1, 1):
-        return atoms
-    if not all(atoms.pbc[axis] for axis in range(3) if repeat[axis] > 1):
-        raise OptionsError(f"{name}: not periodic in a direction that --supercell repeats")
-    refuse_electrons_of_a_cell(atoms, name)
-    repeated = atoms.repeat(repeat)
-    repeated.arrays[PRIMITIVE] = np.arange(len(repeated)) < len(atoms)
+        return repeated
+    repeated.arrays[PRIMITIVE] = np.arange(len(repeated)) < len(parent)
     return repeated

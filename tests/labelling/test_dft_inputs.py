@@ -26,6 +26,7 @@ from hint_plugin.errors import DataError, EngineError, MissingDependencyError, O
 from hint_plugin.labelling.dft_inputs import DftSettings, dft_inputs, k_spacing, prefix_of
 from hint_plugin.labelling.primitive import primitive_cell
 from hint_plugin.labelling.upf import check_elements, choose_cutoffs, read_upf_header
+from hint_plugin.sampling import DisplaceSettings, displaced_copies
 
 pytest.importorskip("spglib", reason="needs spglib: pip install 'hint-mlip[phonons]'")
 ROOT = Path(__file__).parents[2]
@@ -180,6 +181,27 @@ def test_a_bigger_cell_is_reduced(tmp_path, pseudo, capsys):
     assert "note: 8 atoms are 4 primitive cells of 2" in " ".join(capsys.readouterr().out.split())
     found = read(tmp_path / "dft" / "scf.in", format="espresso-in")
     assert same_crystal(bulk("PdH", "rocksalt", a=4.17), found, positions=False)
+
+
+def test_moments_stay_with_their_atoms(tmp_path):
+    """An antiferromagnet: two atoms in its primitive cell, two species for pw.x, displaced or not."""
+    nickel = Atoms("Ni2", scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5)], cell=[2.8] * 3, pbc=True)
+    nickel.set_initial_magnetic_moments([0.5, -0.5])
+    found = primitive_cell(nickel.repeat((2, 1, 1)))
+    assert len(found.atoms) == 2
+    assert sorted(found.atoms.get_initial_magnetic_moments()) == [-0.5, 0.5]
+    displaced = list(displaced_copies(found.atoms, 0, DisplaceSettings(sigma=0.05, copies=1)))
+    assert sorted(displaced[0].get_initial_magnetic_moments()) == [-0.5, 0.5]
+    (tmp_path / "Ni.upf").write_text("")
+    inputs = dft_inputs(found.atoms, displaced, {"Ni": tmp_path / "Ni.upf"}, DftSettings(ecutwfc=30.0))
+    for name in ("scf.in", "scf_dense.in", "displaced/pert_00.in"):
+        text = inputs[name]
+        assert re.search(r"nspin\s+= 2", text) and "Ni1" in text
+        assert sorted(re.findall(r"starting_magnetization\(\d\) = (\S+)", text)) == ["-0.5", "0.5"], name
+    del nickel.arrays["initial_magmoms"]
+    nickel.set_initial_magnetic_moments([[0, 0, 1], [0, 0, -1]])
+    with pytest.raises(OptionsError, match="moments that are vectors"):
+        primitive_cell(nickel)
 
 
 def test_primitive_cells():

@@ -136,6 +136,16 @@ def test_a_file_of_them_and_its_plan(tmp_path):
     assert sample.plan.settings["rms"] == pytest.approx(np.sqrt((np.concatenate(moves) ** 2).mean()))
 
 
+def test_moments_and_tags_go_into_supercells():
+    """What a calculator may read of an atom is repeated with it; momenta and labels are not."""
+    parent = Atoms("Ni2", [(0, 0, 0), (1.4, 1.4, 1.4)], cell=[2.8] * 3, pbc=True, tags=[3, 4])
+    parent.set_initial_magnetic_moments([2.0, -2.0])
+    parent.set_momenta(np.ones((2, 3)))
+    (atoms,) = displaced_copies(parent, 0, DisplaceSettings(sigma=0.01, supercell=(2, 1, 1)))
+    assert atoms.get_initial_magnetic_moments().tolist() == [2.0, -2.0, 2.0, -2.0]
+    assert atoms.get_tags().tolist() == [3, 4, 3, 4] and "momenta" not in atoms.arrays
+
+
 def test_a_supercell_as_it_is():
     """The atoms of the first cell are marked: their rows are all of the Hessian, by translation."""
     cell = bulk("NaCl", "rocksalt", a=5.64)

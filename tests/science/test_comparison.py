@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from ase.build import molecule
@@ -40,6 +41,18 @@ def test_a_method_against_itself_and_against_another():
     ]
     error = abs(other["own_geometry"]["zero_point_energy"] - other["reference"]["zero_point_energy"])
     assert rows[1]["zero_point_energy"] == pytest.approx(0.5 * error, abs=1e-4)
+
+
+def test_another_molecule_is_no_minimum_of_the_model(monkeypatch):
+    """A minimum nearby that has other bonds is not compared."""
+    from hint_plugin.science.molecules import comparison
+
+    there = minimum("H2O", "gfn2-xtb")
+    broken = there.atoms.copy()
+    broken.positions[1] += 2 * (broken.positions[1] - broken.positions[0])
+    monkeypatch.setattr(comparison, "optimize", lambda *_, **__: replace(there, atoms=broken))
+    found = compare_thermochemistry(there.atoms, there.hessian, there.atoms.calc)
+    assert "another molecule: its bonds differ: O0-H1 broken" in found["own_geometry"]["failure"]
 
 
 def test_what_the_model_does_not_have_is_counted():

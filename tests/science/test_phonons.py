@@ -25,8 +25,15 @@ from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.phonons import band_structure, harmonic_phonons, plot_bands
-from hint_plugin.science.phonons.bands import frequencies_at, path_between
-from hint_plugin.science.phonons.crystals import phonopy_from_hessian, supercell_matrix, to_ase
+from hint_plugin.science.phonons.bands import band_path, frequencies_at, path_between
+from hint_plugin.science.phonons.born import crystal_born, share_born
+from hint_plugin.science.phonons.crystals import (
+    in_a_box,
+    new_phonopy,
+    phonopy_from_hessian,
+    supercell_matrix,
+    to_ase,
+)
 from hint_plugin.science.phonons.differences import compare_bands
 from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
 from hint_plugin.science.phonons.double_well import (
@@ -50,6 +57,7 @@ from hint_plugin.science.units import CM_PER_EV, HBAR
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
 FORMATS = Path(__file__).parents[1] / "data" / "formats"
+CASES = Path(__file__).parents[1] / "data" / "cases" / "crystals"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 A, MASS = 2.5, 20.0
 SQRT = units._hbar / units._e * np.sqrt(units._e * 1e20 / units._amu) / units.invcm
@@ -216,6 +224,95 @@ def test_a_crystal_that_is_not_at_rest():
 
     with pytest.warns(UserWarning, match=r"0\.123 eV/A"):
         harmonic_phonons(cubic(), Pulled(), 2)
+
+
+class Nothing(Springs):
+    """Atoms that do not feel each other."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        Calculator.calculate(self, atoms, properties, system_changes)
+        self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3))}
+
+
+def test_crystals_without_vibrations():
+    with pytest.raises(DataError, match="all force constants are zero"):
+        harmonic_phonons(cubic(), Nothing(), 2)
+    with pytest.raises(DataError, match="supercell of one atom .* no vibration"):
+        harmonic_phonons(cubic(), WithProducts(), 1)
+    left = bulk("Cu")
+    left.set_cell(left.cell.array[[1, 0, 2]])
+    with pytest.raises(DataError, match="left-handed.*Exchange two"):
+        harmonic_phonons(left, EMT(), 2)
+    chain = bulk("Cu")
+    chain.pbc = (True, False, False)
+    with pytest.raises(DataError, match="Cu is a chain .pbc TFF."):
+        harmonic_phonons(chain, EMT(), 2)
+
+
+@pytest.mark.parametrize("ibrav", [1, 2, 3, -3, 4, 5, -5, 6, 7, 8, 9, -9, 91, 10, 11, 12, -12, 13, -13, 14])
+def test_cells_of_ibrav_are_right_handed(ibrav):
+    from hint_plugin.data.formats.qe_lattice import lattice
+
+    assert np.linalg.det(lattice(ibrav, (8.0, 1.1, 1.3, 0.1, 0.15, 0.2))) > 0
+
+
+# Layers
+
+
+def square_layer(height: float = 0.0) -> Atoms:
+    """One plane of the spring crystal; `height` of the box, 0 for none."""
+    atoms = Atoms("Al", cell=[A, A, height], pbc=(True, True, False))
+    atoms.set_masses([MASS])
+    return atoms
+
+
+class Plane(Springs):
+    """The springs within a plane, and a weak one that ties each atom to it."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        Calculator.calculate(self, atoms, properties, system_changes)
+        assert not atoms.pbc[2]
+        u = atoms.positions - A * np.rint(atoms.positions / A)
+        bare = atoms.copy()
+        bare.cell[2] = (0, 0, 3 * A)
+        inner = self.response(bare, u)
+        self.results = {"energy": 0.5 * float((u * inner).sum()), "forces": -inner}
+
+    def response(self, atoms, u):
+        found = np.zeros_like(u)
+        size = np.rint(np.diag(atoms.cell.array) / A).astype(int)
+        sites = np.rint(atoms.positions / A).astype(int)
+        place = {tuple(s[:2] % size[:2]): n for n, s in enumerate(sites)}
+        for axis in range(2):
+            k = np.full(3, self.k2)
+            k[axis] = self.k1
+            for step in (1, -1):
+                there = sites[:, :2] + step * np.eye(2, dtype=int)[axis]
+                found += k * (u - u[[place[tuple(s % size[:2])] for s in there]])
+        return found
+
+
+@pytest.mark.parametrize("height", [0.0, 3.0, 40.0])
+def test_a_layer(height):
+    """Periodic in two directions: exact in the plane, whatever the box, and no path across."""
+    phonon = harmonic_phonons(square_layer(height), Plane(), (4, 4, 1))
+    q = np.array([(0.25, 0, 0), (0.5, 0.5, 0), (0.25, 0.5, 0)])
+    part = 2 * (1 - np.cos(2 * np.pi * q[:, :2]))
+    wanted = np.stack([4 * part[:, 0] + part[:, 1], part[:, 0] + 4 * part[:, 1], part.sum(axis=1)], axis=1)
+    np.testing.assert_allclose(
+        frequencies_at(phonon, q), np.sort(SQRT * np.sqrt(wanted / MASS), axis=1), atol=1e-3
+    )
+    path = band_path(phonon, 5, across=2)
+    assert path.labels and all(abs(points[:, 2]).max() == 0 for points in path.points)
+    with pytest.raises(OptionsError, match="repeats a layer along its vector 3"):
+        harmonic_phonons(square_layer(height), Plane(), (4, 4, 2))
+
+
+def test_an_image_of_a_layer_is_no_second_layer():
+    """Two planes half a box apart look like one plane twice as often; the layer is given a larger box."""
+    two = Atoms("Al2", [(0, 0, 0), (0, 0, A)], cell=[A, A, 2 * A], pbc=(True, True, False))
+    assert len(new_phonopy(in_a_box(two), 1).primitive) == 2
+    assert in_a_box(two).cell[2, 2] > 4 * A and in_a_box(two).pbc.tolist() == [True, True, False]
 
 
 def test_forces_that_are_nan():
@@ -405,6 +502,30 @@ def test_born_charges(tmp_path):
     assert modes[5] > modes[4] + 50 and split == pytest.approx(SQRT**2 * charge, rel=1e-3)
 
 
+def test_born_charges_of_phonopys_yaml(tmp_path):
+    """They are used, of the crystal and of a reference, and go to the side that has none."""
+    (tmp_path / "BORN").write_text(BORN)
+    crystal = read_reference(FORMATS / "phonopy" / "NaCl")
+    plain = read_reference(FORMATS / "phonopy" / "NaCl")
+    add_born(crystal, tmp_path / "BORN")
+    crystal.save(tmp_path / "phonopy_params.yaml", settings={"force_constants": True})
+    again = read_reference(tmp_path / "phonopy_params.yaml")
+    near = np.array([(1e-4, 1e-4, 0)])
+    np.testing.assert_allclose(frequencies_at(again, near), frequencies_at(crystal, near), atol=1e-3)
+    bare = frequencies_at(plain, near)
+    assert abs(frequencies_at(again, near) - bare).max() > 50
+    assert "of the reference are used for this crystal" in share_born(plain, again)
+    np.testing.assert_allclose(frequencies_at(plain, near), frequencies_at(crystal, near), atol=1e-3)
+    assert share_born(plain, again) == "" == share_born(*[read_reference(FORMATS / "phonopy" / "NaCl")] * 2)
+    mine = new_phonopy(read_crystal(tmp_path / "phonopy_params.yaml"), 1)
+    assert crystal_born(mine, tmp_path / "phonopy_params.yaml")
+    np.testing.assert_allclose(mine.nac_params["born"], crystal.nac_params["born"], atol=1e-6)
+    turned = bulk("NaCl", "rocksalt", 5.69)
+    turned.rotate(30, "z", rotate_cell=True)
+    other = new_phonopy(turned, 1)
+    assert "left out" in share_born(other, again) and again.nac_params is None
+
+
 def test_born_files_that_do_not_fit(tmp_path, springs):
     with pytest.raises(DataError, match="no such file"):
         add_born(springs, tmp_path / "BORN")
@@ -540,6 +661,13 @@ def test_stored_frames_as_reference(tmp_path):
     assert errors["largest"] < 1e-4
     with pytest.raises(DataError, match="lie on the line"):
         stored_profile(line, [aside])
+    with pytest.raises(DataError, match="1 are no Al8"):
+        stored_profile(line, [aside, bulk("Cu")])
+    write_frames(tmp_path / "ase.xyz", frames)
+    text = (tmp_path / "ase.xyz").read_text()
+    (tmp_path / "ase.xyz").write_text(text.replace("REF_energy=", "energy="))
+    as_ase_writes = stored_profile(line, read_frames(tmp_path / "ase.xyz"))
+    np.testing.assert_allclose(as_ase_writes.energies, reference.energies)
     del frames[1].info["REF_energy"]
     with pytest.raises(DataError, match="has no energy"):
         stored_profile(line, frames)
@@ -589,11 +717,57 @@ def test_hint_phonons_says_what_is_wrong(tmp_path, capsys):
         "supercell": [str(tmp_path / "cu.cif"), "--supercell", "0", "2", "2"],
         "--relax": [str(tmp_path / "cu.cif"), "--relax", "some"],
         "BORN": [str(tmp_path / "cu.cif"), "--supercell", "2", "2", "2", "--born", str(tmp_path / "BORN")],
+        "wanted three whole numbers": [str(tmp_path / "cu.cif"), "--supercell", "2", "1,1", "2"],
+        "(0, 0, 0) is 75 % Cu, 25 % Au": [str(CASES / "copper_gold.cif"), "--supercell", "2", "2", "2"],
+        "primitive cell of it is NaCl, and not Cu": [
+            *(str(tmp_path / "cu.cif"), "--supercell", "2", "2", "2"),
+            *("--reference", str(FORMATS / "phonopy" / "NaCl")),
+        ],
     }
     for message, words in cases.items():
         with pytest.raises(SystemExit) as caught:
             main(["phonons", *words, *EMT_ENGINE, "-o", str(tmp_path / "out")])
         assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_supercell_by_a_matrix(tmp_path, capsys):
+    """Rows as in phonopy's --dim: the cube of 32 atoms from the primitive cell of fcc."""
+    bulk("Cu", a=3.6).write(tmp_path / "cu.cif")
+    words = ["--supercell", "-2,2,2", "2,-2,2", "2,2,-2", "--points", "3", "--mesh", "10"]
+    main_quietly(
+        ["phonons", str(tmp_path / "cu.cif"), *EMT_ENGINE, *words, "--json", "-o", str(tmp_path / "out")]
+    )
+    result = json.loads(capsys.readouterr().out)
+    assert result["atoms_in_supercell"] == 32 and result["supercell"][0] == [-2, 2, 2]
+    assert result["products"] == 1 and result["lowest"] > -0.1
+
+
+def test_a_second_run_in_the_same_folder(tmp_path, capsys):
+    """Matrices of a run before do not stay where this one has none; what is to be said is in the JSON."""
+    cell = bulk("Cu", a=3.6)
+    cell.write(tmp_path / "cu.xyz")
+    bulk("Cu", a=3.6, cubic=True).write(tmp_path / "cube.xyz")
+    words = [*EMT_ENGINE, "--supercell", "2", "2", "2", "--points", "3", "--mesh", "10", "--json"]
+    for name, there in (("cu.xyz", True), ("cube.xyz", False)):
+        main_quietly(["phonons", str(tmp_path / name), *words, "-o", str(tmp_path / "out")])
+        notes = json.loads(capsys.readouterr().out)["notes"]
+        assert (tmp_path / "out" / "qe" / "matdyn.dyn1").is_file() == there
+        assert any("dyn files" in note for note in notes) == (not there)
+
+
+def test_an_exception_of_a_calculator_is_told(tmp_path, capsys, monkeypatch):
+    (tmp_path / "broken.py").write_text(
+        "from ase.calculators.emt import EMT\n\n\nclass Broken(EMT):\n"
+        "    def calculate(self, *_, **__):\n        raise KeyError('weights')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    bulk("Cu", a=3.6).write(tmp_path / "cu.cif")
+    with pytest.raises(SystemExit) as caught:
+        main(
+            ["phonons", str(tmp_path / "cu.cif"), "--engine", "calculator", "-e", "calculator=broken:Broken"]
+        )
+    message = capsys.readouterr().err
+    assert caught.value.code == 2 and "failed (KeyError: 'weights', broken.py, line 6)" in message
 
 
 def test_hint_double_well(tmp_path, capsys):

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from hint_plugin.science.anharmonic import (
     from_hessian,
     from_phonopy,
     read_dynamical_matrices,
+    read_phonopy,
     relax,
     to_phonopy,
     with_masses,
@@ -39,6 +41,7 @@ from hint_plugin.science.anharmonic.library import from_matrices
 from hint_plugin.science.anharmonic.minimisation import minimise
 from hint_plugin.science.anharmonic.sampling import Population, draw, frames
 from hint_plugin.science.anharmonic.start import interpolated, positive
+from hint_plugin.science.anharmonic.stress import choose_stress
 from hint_plugin.science.anharmonic.symmetry import SpaceGroup
 from hint_plugin.science.units import CM_PER_EV
 
@@ -707,6 +710,84 @@ def test_a_structure_is_reduced_to_its_primitive_cell(library, tmp_path, capsys)
     assert ended.value.code in (0, None)
     result = json.loads(capsys.readouterr().out)
     assert result["symbols"] == ["Al"] and len(result["history"][0]["stress"]) == 3
+
+
+class Learnt:
+    """A potential that says what it was trained on, as an artifact does."""
+
+    def __init__(self, **trained_on: bool) -> None:
+        self.potential = SimpleNamespace(metadata=SimpleNamespace(trained_on=trained_on, provenance={}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "learnt", "computed", "says"),
+    [
+        (None, {}, True, ""),
+        (None, {"stress": True}, True, ""),
+        (None, {"stress": False}, False, "no pressure: the model was not trained on stresses; train it"),
+        (True, {"stress": False}, True, "not to be relied on"),
+        (False, {"stress": True}, False, "no pressure: --no-stress"),
+    ],
+)
+def test_a_stress_that_was_not_learnt_is_no_result(wanted, learnt, computed, says):
+    found = choose_stress(wanted, Learnt(**learnt), relax_cell=False)
+    assert found.computed is computed and (says in found.note if says else not found.note)
+
+
+def test_a_cell_does_not_follow_a_stress_that_was_not_learnt():
+    for wanted, learnt in ((None, {"stress": False}), (False, {"stress": True})):
+        with pytest.raises(OptionsError, match="--relax-cell follows the stress"):
+            choose_stress(wanted, Learnt(**learnt), relax_cell=True)
+    assert choose_stress(None, EMT(), relax_cell=True).computed
+
+
+class WithoutStress(EMT):
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        if name == "stress":
+            raise NotImplementedError("stress")
+        return super().get_property(name, atoms, allow_calculation)
+
+
+def test_a_calculator_without_stress(library, tmp_path, capsys, monkeypatch):
+    """A switch, which the error names."""
+    (tmp_path / "quiet.py").write_text("from test_quiet import WithoutStress\n\ncalculator = WithoutStress\n")
+    shutil.copy(__file__, tmp_path / "test_quiet.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    bulk("Al", a=4.05).write(tmp_path / "al.cif")
+    command = ["sscha", str(tmp_path / "al.cif"), "--supercell", "2", "2", "2", "-o", str(tmp_path / "out")]
+    command += ["--engine", "calculator", "-e", "calculator=quiet:calculator", "--configs", "10", "-T", "100"]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2 and "--no-stress goes on" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--no-stress"])
+    said = capsys.readouterr().out
+    assert ended.value.code in (0, None) and "no pressure: --no-stress" in said and "GPa\n" not in said
+    result = json.loads((tmp_path / "out" / "sscha.json").read_text())
+    assert result["pressure"] is None and result["stress_note"] == "no pressure: --no-stress"
+
+
+def test_matrices_beside_a_yaml_are_its_own(pdh, tmp_path, monkeypatch):
+    """phonopy would take FORCE_CONSTANTS of the working folder, whatever crystal they are of."""
+    from hint_plugin.science.phonons.files import write_phonopy
+
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder, factor in ((own, 1.0), (other, 2.0)):
+        folder.mkdir()
+        phonon = to_phonopy(pdh)
+        phonon.force_constants = factor * phonon.force_constants
+        write_phonopy(phonon, folder)
+    monkeypatch.chdir(other)
+    found = read_phonopy(own / "phonopy.yaml")
+    np.testing.assert_allclose(found.frequencies(), pdh.frequencies(), atol=0.05)
+
+
+def test_a_supercell_of_one_atom(library, tmp_path):
+    atoms = Atoms("Al", cell=[3.0] * 3, pbc=True)
+    with pytest.raises(DataError, match="only moves as a whole"):
+        begin(from_hessian(atoms, (1, 1, 1), np.zeros((3, 3))), QUICK)
 
 
 def test_results_without_stresses_and_hessian(pdh, tmp_path):

@@ -15,9 +15,11 @@ from hint_plugin.cli.app import main
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.superconductivity import Spectrum, read_a2f
 from hint_plugin.science.superconductivity.qe_couplings import is_lambda_input, read_lambda_input
-from hint_plugin.science.superconductivity.units import EV
+from hint_plugin.science.superconductivity.tables import number
+from hint_plugin.science.superconductivity.units import EV, parse_energy, unit_in_ev
 
 PDH = Path(__file__).parents[1] / "data" / "pdh_elph"
+CASES = Path(__file__).parents[1] / "data" / "cases" / "crystals"
 W = np.linspace(0.0, 0.05, 101)  # eV
 A2F = 1.4 * np.exp(-(((W - 0.02) / 0.004) ** 2)) * (W > 0)
 LAMBDA = Spectrum.from_table(W, A2F).lam
@@ -61,6 +63,61 @@ def test_every_program(tmp_path, kind):
             read_a2f(path)
 
 
+def cumulative(a2f: np.ndarray) -> np.ndarray:
+    """lambda from below each frequency."""
+    slopes = np.divide(2 * a2f, W, out=np.zeros_like(W), where=W > 0)
+    return np.concatenate([[0.0], np.cumsum(0.5 * (slopes[1:] + slopes[:-1]) * np.diff(W))])
+
+
+def test_smearings_of_epw(tmp_path):
+    """Ten of a2F, then ten integrals: one of the first has to be chosen, in EPW's file and in a table."""
+    a2f = [(1 + 0.1 * k) * A2F for k in range(10)]
+    table = columns(1e3 * W, *a2f, *[cumulative(one) for one in a2f])
+    path = tmp_path / "pb.a2f"
+    path.write_text(" w[meV] a2f and integrated 2*a2f/w for   10 smearing values\n" + table)
+    with pytest.raises(OptionsError, match="10 columns .broadenings.: choose one with --column 2 to 11"):
+        read_a2f(path)
+    assert read_a2f(path, column=4).spectrum().lam == pytest.approx(1.2 * LAMBDA, rel=1e-8)
+    with pytest.raises(OptionsError, match="column 15 .* integral of 2 a2F/w .*--column 2 to 11"):
+        read_a2f(path, column=15)
+    bare = tmp_path / "a2f.txt"
+    bare.write_text(table)
+    with pytest.raises(OptionsError, match="20 columns .nothing tells which of them is a2F.: choose"):
+        read_a2f(bare, unit="meV")
+    assert read_a2f(bare, unit="meV", column=11).spectrum().lam == pytest.approx(1.9 * LAMBDA, rel=1e-8)
+    with pytest.raises(OptionsError, match="column 15 is the integral of 2 a2F/w of column 5"):
+        read_a2f(bare, unit="meV", column=15)
+
+
+@pytest.mark.parametrize(
+    ("name", "lam"), [("a2f_notes.dat", 0.4138), ("a2f_d.dat", 0.4138), ("a2f_stars.dat", None)]
+)
+def test_tables_of_others(name, lam):
+    """Notes behind rows, Fortran's d0, stars where a number had no room."""
+    path = CASES / name
+    if lam is None:
+        with pytest.raises(DataError, match="line 191: '19.100000 .*' is no row of numbers; stars"):
+            read_a2f(path, unit="meV")
+    else:
+        assert read_a2f(path, unit="meV").spectrum().lam == pytest.approx(lam, abs=5e-5)
+
+
+def test_numbers_of_fortran():
+    words = ("1.0d0", "1.5D-3", "-2.5e1", "1.234-100", ".5", "7", "1.0q2")
+    assert [number(word) for word in words] == [1.0, 1.5e-3, -25.0, 1.234e-100, 0.5, 7.0, 100.0]
+    for word in ("1.0d", "0.1.2", "*****", "1,5"):
+        with pytest.raises(ValueError):
+            number(word)
+
+
+def test_other_names_of_units():
+    assert unit_in_ev("cm^-1") == EV["cm-1"] == unit_in_ev("1/cm") and unit_in_ev("Hartree") == EV["Ha"]
+    assert parse_energy("500cm^-1", {}) == pytest.approx(500 * EV["cm-1"])
+    for wrong, meant in (("hartre", "Ha"), ("cm^1", "cm-1"), ("rydberq", "Ry")):
+        with pytest.raises(OptionsError, match=f"did you mean {meant}"):
+            unit_in_ev(wrong)
+
+
 @pytest.mark.parametrize("unit", EV)
 def test_a_table_with_a_unit(tmp_path, unit):
     path = tmp_path / "a2f.csv"
@@ -81,7 +138,13 @@ def test_a_table_with_a_unit(tmp_path, unit):
         (matdyn(), {"unit": "meV"}, "whose frequencies are in Ry; got --unit meV"),
         ("", {"unit": "eV"}, "no line of numbers"),
         ("# only words\n", {"unit": "eV"}, "no line of numbers"),
-        ("1 2\n2 3\n3\n", {"unit": "eV"}, "row 3 of the table has 1 columns, the first has 2"),
+        ("1 2\n2 3\n3\n", {"unit": "eV"}, r"row 3 of the table has 1 columns, the first has 2 .line 3."),
+        ("# w a2F\n1 2\n2 ****\n3 1\n", {"unit": "eV"}, "line 3: '2 ....' is no row of numbers; stars are"),
+        ("1 ****\n2 3\n3 1\n", {"unit": "eV"}, "line 1: '1 ....' is no row"),
+        ("1 2\n2 3\n3 x\n", {"unit": "eV"}, "line 3: '3 x' is no row"),
+        ("1 2\nsoft modes\n3 1\n", {"unit": "eV"}, "line 2: 'soft modes' is no row .* begin it with #"),
+        (columns(W, A2F, A2F), {"unit": "eV"}, "a2F in 2 columns .nothing tells which"),
+        (columns(W, A2F), {"unit": "hartee"}, "did you mean Ha"),
         ("1\n2\n", {"unit": "eV"}, "row 1 of the table has 1 columns"),
         ("1 2\n1 3\n2 1\n", {"unit": "eV"}, "do not ascend"),
         ("1 2\n2 nan\n3 1\n", {"unit": "eV"}, "not finite"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from hint_plugin.science.superconductivity import (
     read_matrices,
 )
 from hint_plugin.science.superconductivity.interpolation import dense_grid, interpolate, on_grid
+from hint_plugin.science.superconductivity.isotopes import Isotope
 from hint_plugin.science.superconductivity.qe_couplings import read_mode_file
+from hint_plugin.science.superconductivity.sources import SourceOptions, read_cases
 from hint_plugin.science.superconductivity.units import EV
 
 DATA = Path(__file__).parents[1] / "data"
@@ -121,7 +124,7 @@ def test_deuterium(tmp_path, capsys):
         "-o",
         str(tmp_path / "o"),
         "--temperatures",
-        "0",
+        "3",
         "--json",
     ]
     arguments += ["--grid", "6", "6", "6", "--isotope", "H=2.014", "--isotope", f"H=2.014,{soft}"]
@@ -136,6 +139,31 @@ def test_deuterium(tmp_path, capsys):
     pair = [one["results"][0]["eliashberg"] for one in (light, heavy)]
     assert alpha == pytest.approx(isotope_exponent(pair, (1.00794, 2.014)), rel=1e-4)
     assert softer["results"][0]["isotope_exponent"] < alpha
+    for one in (light, heavy, softer):  # every isotope has its gap, which closes at its own Tc
+        table, tc = one["gap"]["table"], one["results"][0]["eliashberg"]
+        assert len(table) == 3 and one["gap"]["tc"] == pytest.approx(tc)
+        assert table[-1]["temperature"] == pytest.approx(tc) and table[-1]["gap"] == 0.0
+        assert 3.4 < one["gap"]["ratio"] < 4.5
+    rows = (tmp_path / "o" / "gap.csv").read_text().splitlines()
+    assert rows[0].startswith("isotope,temperature,gap") and len(rows) == 10
+    assert [row.split(",")[0] for row in rows[1::3]] == ["PdH", "H 2.014", "H 2.014 (2)"]
+
+
+def test_phonons_of_another_crystal_are_refused(tmp_path):
+    """Of --dyn against what ph.x left beside elph_dir, and of the files of isotopes."""
+    for path in ELPH.iterdir():
+        (tmp_path / "elph_dir").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "elph_dir")
+    mine = write_pdh_with_springs(tmp_path, SPRING)
+    other = write_pdh_with_springs(tmp_path / "other", SPRING)
+    for path in other.parent.glob("pdh.dyn[1-9]"):
+        path.write_text(path.read_text().replace("'Pd", "'Ni"))
+    options = SourceOptions(dyn=other, grid=(0, 0, 0), leave_out=True)
+    with pytest.raises(DataError, match=r"is of NiH; wanted PdH, .*pdh.dyn1, beside .*elph_dir"):
+        read_cases(tmp_path / "elph_dir", options)
+    read_cases(tmp_path / "elph_dir", replace(options, dyn=mine))
+    with pytest.raises(DataError, match=r"other.pdh.dyn0 is of NiH; wanted PdH"):
+        read_cases(tmp_path / "elph_dir", replace(options, dyn=mine), [Isotope("H", 2.014, other)])
 
 
 def test_an_unstable_crystal_is_refused():

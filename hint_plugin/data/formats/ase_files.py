@@ -14,9 +14,9 @@ from ase import Atoms
 
 from hint_plugin.data.formats import xyz
 from hint_plugin.data.formats.common import reading
+from hint_plugin.data.formats.occupancy import check_occupancy
 from hint_plugin.errors import DataError
 
-_FRACTION = 1e-3  # occupancies are written with three digits and more
 _ANYBODYS = frozenset({".out", ".log", ".dat", ".txt"})  # names that tell nothing: the content has to
 _XYZ = ("xyz", "extxyz")
 _NO_FRAMES = frozenset({"json"})  # ASE takes each .json for a database; ours are plans and results
@@ -50,7 +50,7 @@ def read(path: Path) -> Iterator[Atoms]:
             atoms = next(frames, None)
         if atoms is None:
             break
-        check_occupancies(atoms, f"{path}, frame {number}")
+        check_occupancy(atoms, f"{path}, frame {number}")
         group = atoms.info.get("spacegroup")
         if group is not None:
             atoms.info["spacegroup"] = str(getattr(group, "symbol", group))  # an object goes into no file
@@ -58,22 +58,6 @@ def read(path: Path) -> Iterator[Atoms]:
         yield atoms
     if number == 0:
         raise DataError(f"{path}: no frames in it, as ASE's format {kind}")
-
-
-def check_occupancies(atoms: Atoms, where: str) -> None:
-    """Refuse a crystal with sites that are shared or partly empty, of which ASE keeps one element.
-
-    Raises:
-        DataError: with the site and its occupancies.
-    """
-    occupancies: dict[str, dict[str, float]] = atoms.info.get("occupancy") or {}
-    for site, elements in occupancies.items():
-        if len(elements) > 1 or abs(sum(elements.values()) - 1) > _FRACTION:
-            shares = ", ".join(f"{100 * part:g} % {element}" for element, part in elements.items())
-            raise DataError(
-                f"{where}: site {site} is {shares}. Such a crystal is no single structure; wanted one "
-                "element on each site. Make an ordered supercell first"
-            )
 
 
 def _format_of(path: Path) -> str | None:

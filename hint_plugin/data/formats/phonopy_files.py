@@ -166,13 +166,16 @@ def _from_sposcar(sources: Sources) -> Atoms:
 
 def _atoms(cell: Any, units: Any) -> Atoms:
     scale = units.distance_to_A
-    return Atoms(
+    found = Atoms(
         cell.symbols,
         cell=np.asarray(cell.cell) * scale,
         scaled_positions=cell.scaled_positions,
         masses=cell.masses,
         pbc=True,
     )
+    if cell.magnetic_moments is not None:
+        found.set_initial_magnetic_moments(cell.magnetic_moments)
+    return found
 
 
 def _units(calculator: str | None) -> Any:

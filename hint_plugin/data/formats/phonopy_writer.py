@@ -83,11 +83,13 @@ def _phonon(atoms: Atoms, symmetry_precision: float) -> Any:
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
+    spins = atoms.get_initial_magnetic_moments()
     cell = PhonopyAtoms(
         symbols=list(atoms.symbols),
         cell=atoms.cell.array,
         scaled_positions=atoms.get_scaled_positions(),
         masses=atoms.get_masses(),
+        magnetic_moments=spins.tolist() if spins.any() else None,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="primitive_matrix defaulted")  # it is meant

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import tempfile
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculatorError, PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
+from hint_plugin.errors import EngineError, HintError, MissingDependencyError, OptionsError
 from hint_plugin.labelling.engine import ByDifferences, HessianMode, SinglePoint
 from hint_plugin.labelling.options import option
 from hint_plugin.labelling.structures import check_structure
@@ -55,6 +57,8 @@ class AseCalculator:
         except TypeError as error:
             accepted = inspect.signature(factory)
             raise OptionsError(f"{options.calculator}{accepted} cannot be made: {error}") from error
+        except Exception as error:  # the code is somebody else's, and may raise anything
+            raise EngineError(f"{options.calculator} cannot be made: {_words(error)}", "program") from error
 
     @classmethod
     def check(cls, options: CalculatorOptions) -> None:
@@ -122,9 +126,9 @@ class PreparedCalculator(ByDifferences):
         energy = self._call(lambda: self._atoms.get_potential_energy(force_consistent="free_energy" in known))
         stress = dipole = None
         if self._atoms.pbc.all() and "stress" in known:
-            stress = _if_there(self._atoms.get_stress)
+            stress = self._if_there(self._atoms.get_stress)
         if "dipole" in known and not self._atoms.pbc.any():
-            dipole = _if_there(self._atoms.get_dipole_moment)
+            dipole = self._if_there(self._atoms.get_dipole_moment)
         return SinglePoint(float(energy), np.array(forces, dtype=float), stress, dipole)
 
     def forces_at(self, positions: NDArray) -> NDArray:
@@ -140,28 +144,41 @@ class PreparedCalculator(ByDifferences):
         n = 3 * len(self._atoms)
         return np.asarray(self._call(lambda: own(self._atoms)), dtype=float).reshape(n, n)
 
-    def _call(self, function: Any) -> Any:
+    def _call(self, function: Callable[[], Any]) -> Any:
         try:
             found = function()
+        except HintError:
+            raise
         except (PropertyNotImplementedError, NotImplementedError) as error:
-            name = type(error).__name__
             raise EngineError(
-                f"the calculator cannot treat this structure ({name}: {error})", "program"
+                f"the calculator cannot treat this structure ({_words(error)})", "program"
             ) from error
         except CalculatorError as error:
             kind = "scf" if type(error).__name__ in ("SCFError", "ConvergenceError") else "program"
-            raise EngineError(f"the calculator failed ({type(error).__name__}: {error})", kind) from error
+            raise EngineError(f"the calculator failed ({_words(error)})", kind) from error
+        except (
+            Exception
+        ) as error:  # the code is somebody else's, and may raise anything; it is told, never hidden
+            raise EngineError(f"the calculator failed ({_words(error)})", "program") from error
         if not np.isfinite(found).all():
             raise EngineError("the calculator returns NaN or infinity", "program")
         return found
 
+    def _if_there(self, get: Callable[[], Any]) -> NDArray | None:
+        """A property that a calculator may have announced and not have for this structure."""
+        try:
+            return np.array(self._call(get), dtype=float)
+        except EngineError as error:
+            if isinstance(error.__cause__, (PropertyNotImplementedError, NotImplementedError)):
+                return None
+            raise
 
-def _if_there(get: Callable[[], Any]) -> NDArray | None:
-    """A property that a calculator may have announced and not have for this structure."""
-    try:
-        return np.array(get(), dtype=float)
-    except (PropertyNotImplementedError, NotImplementedError):
-        return None
+
+def _words(error: BaseException) -> str:
+    """The name of an exception, its words, and the line of code that raised it."""
+    steps = traceback.extract_tb(error.__traceback__)
+    place = f", {Path(steps[-1].filename).name}, line {steps[-1].lineno}" if steps else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _factory(path: str) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hint_plugin.data.files import write_json
 from hint_plugin.errors import OptionsError
-from hint_plugin.science.anharmonic.checkpoint import read_state, write_state
+from hint_plugin.science.anharmonic.checkpoint import carried, read_state, write_state
 from hint_plugin.science.anharmonic.force_constants import ForceConstants
 from hint_plugin.science.anharmonic.hessian import free_energy_hessian
 from hint_plugin.science.anharmonic.relaxation import (
@@ -25,6 +25,7 @@ from hint_plugin.science.anharmonic.relaxation import (
 )
 from hint_plugin.science.anharmonic.report import plot_convergence, summary, write_bands, write_matrices
 from hint_plugin.science.anharmonic.symmetry import symmetrised
+from hint_plugin.science.same_structure import compare_crystals
 
 STATE = "state.npz"
 _FREE = ("populations",)
@@ -58,7 +59,7 @@ def run(
     path, about = folder / STATE, {"start": fingerprint(start), "settings": settings.as_dict()}
     if path.exists():
         state, before = read_state(path)
-        _same(path, before, about)
+        _same(path, before, about, compare_crystals(start.atoms, state.constants.atoms).difference)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         state = begin(start, settings)
@@ -109,13 +110,18 @@ def fingerprint(constants: ForceConstants) -> str:
     atoms = constants.atoms
     for values in (atoms.numbers, atoms.cell.array, atoms.positions, atoms.get_masses(), constants.blocks):
         digest.update(np.round(np.asarray(values, dtype=float) + 0.0, 6).tobytes())
+    for name, array in sorted(carried(atoms).items()):
+        digest.update(name.encode() + np.asarray(array).astype(str).tobytes())
     return digest.hexdigest()
 
 
-def _same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _same(path: Path, before: dict[str, Any], now: dict[str, Any], difference: str) -> None:
+    """Refuse to go on with another run; `difference` of its crystal, in words, "" for none."""
     if before["start"] != now["start"]:
+        words = f" ({difference})" if difference else ""
         raise OptionsError(
-            f"{path} is of a run from other force constants or masses; remove it, or name another folder"
+            f"{path} is of a run from other force constants or masses{words}; remove it, or name another "
+            "folder"
         )
     other = [
         f"{key} {before['settings'].get(key)} (now {value})"

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.files import replacing
+from hint_plugin.data.supercells import per_atom
 from hint_plugin.errors import DataError, UnknownVersionError
 from hint_plugin.science.anharmonic.evaluation import Evaluated
 from hint_plugin.science.anharmonic.force_constants import ForceConstants
@@ -19,6 +20,7 @@ from hint_plugin.science.anharmonic.relaxation import PopulationRecord, SschaSta
 from hint_plugin.science.anharmonic.sampling import Population
 
 VERSION = 1
+_CARRIED = "carried_"
 
 
 def write_state(path: Path, state: SschaState, about: dict[str, Any]) -> None:
@@ -88,7 +90,13 @@ def _crystal(prefix: str, constants: ForceConstants) -> dict[str, Any]:
         f"{prefix}cell": atoms.cell.array,
         f"{prefix}masses": atoms.get_masses(),
         f"{prefix}blocks": constants.blocks,
+        **{f"{prefix}{_CARRIED}{name}": values for name, values in carried(atoms).items()},
     }
+
+
+def carried(atoms: Atoms) -> dict[str, Any]:
+    """Moments, charges, tags and others of the atoms, besides their masses."""
+    return {name: values for name, values in per_atom(atoms).items() if name != "masses"}
 
 
 def _read_crystal(prefix: str, arrays: dict[str, Any]) -> ForceConstants:
@@ -99,6 +107,9 @@ def _read_crystal(prefix: str, arrays: dict[str, Any]) -> ForceConstants:
         masses=arrays[f"{prefix}masses"],
         pbc=True,
     )
+    for name, values in arrays.items():
+        if name.startswith(f"{prefix}{_CARRIED}"):
+            atoms.set_array(name.removeprefix(f"{prefix}{_CARRIED}"), values)
     return ForceConstants(atoms, arrays[f"{prefix}blocks"])
 
 

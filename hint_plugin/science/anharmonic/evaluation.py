@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from hint_plugin.errors import EngineError, HintError
@@ -113,7 +114,13 @@ class Evaluator:
             Exception
         ) as error:  # a calculator of somebody else may raise anything; it is told, never hidden
             name = f"configuration {number + 1} of {count} ({frame.get_chemical_formula()})"
-            raise EngineError(f"{name}: {type(error).__name__}: {error}") from error
+            lacking = self.stress and isinstance(error, (PropertyNotImplementedError, NotImplementedError))
+            how = (
+                ". Where only the stress is missing, --no-stress goes on without a pressure"
+                if lacking
+                else ""
+            )
+            raise EngineError(f"{name}: {type(error).__name__}: {error}{how}") from error
 
 
 def _check(result: tuple[float, NDArray, NDArray | None], frame: Atoms, number: int, count: int) -> None:

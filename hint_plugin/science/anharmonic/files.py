@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.formats.qe_set import dyn_set
@@ -73,7 +74,9 @@ def write_dynamical_matrices(prefix: str | Path, constants: ForceConstants) -> l
     return [first, *(prefix.with_name(f"{prefix.name}{k + 1}") for k in range(len(found.q_stars)))]
 
 
-def from_phonopy(phonon: Any, repeats: tuple[int, int, int] | None = None) -> ForceConstants:
+def from_phonopy(
+    phonon: Any, repeats: tuple[int, int, int] | None = None, crystal: Atoms | None = None
+) -> ForceConstants:
     """From a `phonopy.Phonopy` with force constants, on a supercell of its primitive cell.
 
     Born charges are left out: they only matter between the q points of the supercell.
@@ -81,20 +84,23 @@ def from_phonopy(phonon: Any, repeats: tuple[int, int, int] | None = None) -> Fo
     Args:
         phonon: see above.
         repeats: the supercell; interpolated where it is not phonopy's own, which is taken if none is given.
+        crystal: whose atoms carry moments, charges, ... that phonopy does not keep.
 
     Raises:
         DataError: no force constants. OptionsError: phonopy's supercell is no n1 x n2 x n3 of its primitive
             cell, and none is given.
     """
     from phonopy.harmonic.dynamical_matrix import get_dynamical_matrix
+    from phonopy.interface.calculator import get_force_constant_conversion_factor
 
-    from hint_plugin.science.phonons.crystals import supercell_repeats, to_ase
+    from hint_plugin.science.phonons.crystals import in_angstrom, supercell_repeats, to_ase
 
     if phonon.force_constants is None:
         raise DataError(
             "the Phonopy object has no force constants; FORCE_CONSTANTS or forces belong beside it"
         )
-    atoms = to_ase(phonon.primitive)
+    atoms = in_angstrom(to_ase(phonon.primitive, crystal), phonon.calculator)
+    scale = 1.0 / get_force_constant_conversion_factor("eV/angstrom^2", phonon.calculator)
     if repeats is None:
         try:
             repeats = supercell_repeats(phonon)
@@ -113,7 +119,9 @@ def from_phonopy(phonon: Any, repeats: tuple[int, int, int] | None = None) -> Fo
         with quiet():
             matrix.run(q)
         phase = np.repeat(np.exp(2j * np.pi * (fractional @ q)), 3)
-        found.append(matrix.dynamical_matrix * np.outer(root * phase, root * phase.conj()))
+        found.append(
+            scale * np.asarray(matrix.dynamical_matrix) * np.outer(root * phase, root * phase.conj())
+        )
     matrices = np.array(found)
     return from_matrices(atoms, grid, 0.5 * (matrices + matrices.conj().transpose(0, 2, 1)))
 
@@ -144,14 +152,13 @@ def read_phonopy(path: str | Path, repeats: tuple[int, int, int] | None = None) 
     Raises:
         DataError: not such a file. See `from_phonopy` for others.
     """
-    from hint_plugin.science.phonons.crystals import need_phonopy
+    from hint_plugin.science.phonons.reference import Table, read_reference
 
-    try:
-        with quiet():
-            phonon = need_phonopy().load(path, log_level=0, is_nac=False)
-    except Exception as error:  # phonopy raises whatever its parsers do
-        raise DataError(f"{path}: phonopy cannot read it ({type(error).__name__}: {error})") from error
-    return from_phonopy(phonon, repeats)
+    with quiet():
+        found = read_reference(Path(path))
+    if isinstance(found, Table):
+        raise DataError(f"{path}: a table of frequencies; wanted force constants of phonopy")
+    return from_phonopy(found, repeats)
 
 
 def _check_file(path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
+from hint_plugin.data.supercells import supercell
 from hint_plugin.errors import DataError
 from hint_plugin.science.units import CM_PER_EV, HBAR
 
@@ -33,7 +34,7 @@ class ForceConstants:
     """A crystal at rest (or the centroids of its atoms) and what binds it.
 
     Attributes:
-        atoms: the primitive cell, with masses (amu).
+        atoms: the primitive cell, with masses (amu), moments, charges, ... (`hint_plugin.data.supercells`).
         blocks: see the table above; n1, n2, n3 is the supercell.
     """
 
@@ -66,8 +67,8 @@ class ForceConstants:
         return replace(self, blocks=blocks)
 
     def supercell(self) -> Atoms:
-        """All atoms, in the order of `displacements`."""
-        return self.atoms.repeat(self.repeats)
+        """All atoms, in the order of `displacements`, with what those of the primitive cell carry."""
+        return supercell(self.atoms, self.repeats)
 
     def at_q(self) -> NDArray:
         """D(q) [n1, n2, n3, 3N, 3N], complex and Hermitian."""

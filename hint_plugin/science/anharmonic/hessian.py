@@ -24,6 +24,7 @@ from hint_plugin.science.anharmonic.library import (
 )
 from hint_plugin.science.anharmonic.sampling import Population
 from hint_plugin.science.phonons.crystals import same_atoms
+from hint_plugin.science.phonons.properties import lowering, magnetism_lowers
 
 MEMORY = 8e9
 """Bytes that the fourth-order tensor may take."""
@@ -85,6 +86,8 @@ def free_energy_hessian(
             "or to a smaller supercell"
         )
     ensemble = library_ensemble(population, constants)
+    atoms = constants.atoms  # CellConstructor knows elements and places only
+    whole = not (lowering(atoms) or magnetism_lowers(atoms))
     with quiet():
-        found = ensemble.get_free_energy_hessian(include_v4=fourth_order, use_symmetries=True)
+        found = ensemble.get_free_energy_hessian(include_v4=fourth_order, use_symmetries=whole)
     return from_cellconstructor(found)

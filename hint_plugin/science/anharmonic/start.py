@@ -46,10 +46,17 @@ def positive(constants: ForceConstants, group: SpaceGroup) -> ForceConstants:
     """Symmetric, and every w^2 replaced by |w^2|: something that structures can be drawn from.
 
     Raises:
-        DataError: a mode that is not a translation is within `SOFTEST` of 0 cm^-1.
+        DataError: a supercell of one atom; or a mode that is not a translation is within `SOFTEST` of
+            0 cm^-1.
     """
     symmetric = constants.with_blocks(group.symmetric(constants.blocks))
     modes = symmetric.modes()
+    if modes.rigid.all():
+        raise DataError(
+            f"{constants.atoms.symbols}: a supercell of one atom only moves as a whole, and has no "
+            f"vibration. "
+            "Take a larger --supercell, as 4 4 4"
+        )
     root = np.sqrt(modes.masses)
     eigenvalues = np.where(modes.rigid, 0.0, (modes.energies / HBAR) ** 2)
     softest = CM_PER_EV * abs(modes.energies[~modes.rigid]).min()

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.supercells import kinds, per_atom
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 from hint_plugin.science.anharmonic.force_constants import AXES, ForceConstants
@@ -21,7 +22,8 @@ PRECISION = 1e-5  # A
 
 
 class SpaceGroup:
-    """The operations of a crystal that its supercell has as well.
+    """The operations of a crystal that its supercell has as well, and that keep what its atoms carry (masses,
+    moments with their sign, charges, ...).
 
     Args:
         atoms: the primitive cell.
@@ -139,10 +141,14 @@ def symmetrised(constants: ForceConstants, precision: float = PRECISION) -> Forc
 
 def _operations(atoms: Atoms, precision: float) -> tuple[NDArray, NDArray]:
     spglib = load("spglib", "sscha", "the symmetry of a crystal needs spglib")
-    kinds = np.unique(np.stack([atoms.numbers, atoms.get_masses()], axis=1), axis=0, return_inverse=True)[1]
+    carried = per_atom(atoms) | {"masses": atoms.get_masses()}
+    if any(values.ndim > 1 and np.any(values) for values in carried.values()):
+        return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))  # nothing tells how these vectors turn
+    marked = atoms.copy()
+    marked.set_masses(atoms.get_masses())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), kinds.ravel() + 1)
+        cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), kinds(marked))
         found = spglib.get_symmetry(cell, symprec=precision)
     if found is None:
         raise DataError(f"{atoms.symbols}: spglib finds no crystal in it; are two atoms at one place?")

@@ -18,6 +18,7 @@ from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.optimization import optimize
 from hint_plugin.science.molecules.thermochemistry import Thermochemistry, thermochemistry
+from hint_plugin.science.same_structure import molecule_difference
 
 QUANTITIES = ("gibbs_correction", "zero_point_energy", "enthalpy_correction", "entropy")
 
@@ -66,6 +67,8 @@ def compare_thermochemistry(
         )
         if there.hessian is None:
             return {"failure": there.kind}
+        if reference.kind == "minimum" and (words := molecule_difference(atoms, there.atoms)):
+            return {"failure": f"the model's minimum nearby is another molecule: {words}"}
         return _of(there.atoms, there.hessian, reference.kind, options) | {"rmsd": rmsd(atoms, there.atoms)}
 
     found["own_geometry"] = _tried(own)

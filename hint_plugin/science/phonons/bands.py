@@ -8,7 +8,7 @@ object's primitive cell, and distances along the path are in 1/A, with 2 pi.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +27,14 @@ class BandPath:
     """Straight segments through the Brillouin zone.
 
     `labels`: (from, to) of each segment; `points`: q [n, 3] of each, fractional, both ends included;
-    `distances` [n] of each: along the whole path, 1/A.
+    `distances` [n] of each: along the whole path, 1/A; `across`: the lattice vector along which a
+    layer is not periodic, and q is zero.
     """
 
     labels: tuple[tuple[str, str], ...]
     points: tuple[NDArray, ...]
     distances: tuple[NDArray, ...]
+    across: int | None = None
 
     def words(self) -> str:
         """The segments, for messages."""
@@ -89,8 +91,13 @@ class Bands:
         return found
 
 
-def band_path(phonon: Phonopy, points: int = 51) -> BandPath:
+def band_path(phonon: Phonopy, points: int = 51, across: int | None = None) -> BandPath:
     """seekpath's path for the primitive cell, with so many points to a segment.
+
+    Args:
+        phonon: the crystal.
+        points: to a segment.
+        across: of a layer, the lattice vector along which it is not periodic: segments along it are left out.
 
     Raises:
         OptionsError: fewer than 2 points. MissingDependencyError: seekpath is not installed.
@@ -104,9 +111,12 @@ def band_path(phonon: Phonopy, points: int = 51) -> BandPath:
             (cell.cell, cell.scaled_positions, cell.numbers), symprec=phonon.symmetry.tolerance
         )
     corners = found["point_coords"]
-    return path_between(
-        phonon, [(start, end, corners[start], corners[end]) for start, end in found["path"]], points
-    )
+    segments = [
+        (start, end, corners[start], corners[end])
+        for start, end in found["path"]
+        if across is None or max(abs(corners[start][across]), abs(corners[end][across])) < 1e-8
+    ]
+    return replace(path_between(phonon, segments, points), across=across)
 
 
 def path_between(

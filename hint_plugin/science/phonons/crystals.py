@@ -1,4 +1,8 @@
-"""Crystals between ASE and phonopy: cells, supercells, force constants in phonopy's own order of atoms."""
+"""Crystals between ASE and phonopy: cells, supercells, force constants in phonopy's own order of atoms.
+
+A layer (periodic in two directions) is a crystal in a box: `in_a_box` gives it a third lattice vector that no
+image reaches over, and its supercells are repeated within the layer only.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
+from hint_plugin.data.supercells import dressed
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import load
+from hint_plugin.science.phonons.properties import lowering, moments
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -24,6 +30,7 @@ CM_PER_THZ = 33.35640951981521
 Supercell = int | Sequence[int] | Sequence[Sequence[int]] | NDArray
 _SAME_ATOM = 0.1  # A
 _SAME_PLACE = 1e-2  # A, of an atom of a supercell found again
+_EMPTY = 10.0  # A, at least, between a layer and its image in phonopy's cell; calculators do not see it
 
 
 def need_phonopy() -> Any:
@@ -49,19 +56,66 @@ def supercell_matrix(supercell: Supercell) -> NDArray[np.int64]:
     return matrix.copy()
 
 
-def check_crystal(atoms: Atoms) -> None:
-    """Raises DataError unless `atoms` is periodic in three directions, and finite."""
+def check_crystal(atoms: Atoms, layers: bool = False) -> None:
+    """Raises DataError unless `atoms` is a periodic crystal with finite numbers and a right-handed cell.
+
+    Args:
+        layers: periodic in two directions is enough.
+    """
     if not len(atoms):
         raise DataError("a crystal without atoms")
-    if not atoms.pbc.all() or atoms.cell.rank < 3:
-        raise DataError(
-            f"{atoms.symbols} is not periodic in three directions, and phonons are of crystals; "
-            "hint vibrations is for molecules"
-        )
+    periodic = int(atoms.pbc.sum())
+    if periodic < 2 or (periodic == 2 and not layers):
+        raise DataError(_not_periodic(atoms, periodic))
+    if any(length < 1e-8 for length in atoms.cell.lengths()[atoms.pbc]) or (
+        periodic == 3 and atoms.cell.rank < 3
+    ):
+        raise DataError(f"{atoms.symbols}: the cell lacks a lattice vector in a direction that is periodic")
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         raise DataError(f"{atoms.symbols}: a position or the cell is NaN or infinite")
+    if atoms.cell.rank == 3 and np.linalg.det(atoms.cell.array) < 0:
+        raise DataError(
+            f"{atoms.symbols}: the cell is left-handed (a x b points away from c), and programs of symmetry "
+            "want a right-handed one. Exchange two of its lattice vectors, or turn all three around"
+        )
     if len(neighbor_list("i", atoms, _SAME_ATOM)):
         raise DataError(f"{atoms.symbols}: two atoms are at one place, within {_SAME_ATOM} A")
+
+
+def _not_periodic(atoms: Atoms, periodic: int) -> str:
+    words = "".join("T" if axis else "F" for axis in atoms.pbc)
+    if periodic == 2:
+        return (
+            f"{atoms.symbols} is a layer (pbc {words}), and this is for crystals that are periodic in three "
+            "directions; hint phonons and hint double-well take layers"
+        )
+    if periodic == 1:
+        return f"{atoms.symbols} is a chain (pbc {words}); wanted a crystal, periodic in three directions"
+    return (
+        f"{atoms.symbols} is not periodic in three directions, and phonons are of crystals; "
+        "hint vibrations is for molecules"
+    )
+
+
+def in_a_box(atoms: Atoms) -> Atoms:
+    """A layer with a lattice vector along its normal that is longer than twice its thickness and 10 A;
+    all else is returned as it is. The layer stays aperiodic there: only phonopy and spglib see that
+    vector."""
+    axis = layer_axis(atoms)
+    if axis is None:
+        return atoms
+    first, second = atoms.cell.array[(axis + 1) % 3], atoms.cell.array[(axis + 2) % 3]
+    normal = np.cross(first, second)
+    normal /= np.linalg.norm(normal)
+    heights = atoms.positions @ normal
+    wanted = 2 * float(np.ptp(heights)) + _EMPTY
+    own = atoms.cell.array[axis]
+    if own @ normal >= wanted and np.linalg.norm(np.cross(own, normal)) < 1e-6:
+        return atoms
+    found, cell = atoms.copy(), atoms.cell.array.copy()
+    cell[axis] = wanted * normal
+    found.set_cell(cell)
+    return found
 
 
 def new_phonopy(
@@ -70,48 +124,106 @@ def new_phonopy(
     """A `Phonopy` without force constants.
 
     Args:
-        atoms: the unit cell; its masses are kept (isotopes).
+        atoms: the unit cell; its masses (isotopes) and magnetic moments are kept. A layer has to be
+            `in_a_box`.
         supercell: one number, three, or a 3 x 3 matrix.
-        primitive: as phonopy's `primitive_matrix`; "auto" finds it by symmetry, "P" is the cell as given.
+        primitive: as phonopy's `primitive_matrix`; "auto" finds it by symmetry, "P" is the cell as given. A
+            crystal whose atoms carry what its symmetry does not keep (`properties.lowering`) is taken
+            as given, and without rotations.
         symmetry_precision: A.
 
     Raises:
         DataError: not a crystal, or one in which phonopy finds no primitive cell.
         OptionsError: see `supercell_matrix`. MissingDependencyError: no phonopy.
     """
-    check_crystal(atoms)
+    check_crystal(atoms, layers=True)
     matrix = supercell_matrix(supercell)
     phonopy = need_phonopy()
     from phonopy.structure.atoms import PhonopyAtoms
 
+    _check_layer(atoms, matrix)
+    lowered = bool(lowering(atoms, symmetry_precision))
+    spins = moments(atoms)
     cell = PhonopyAtoms(
         symbols=list(atoms.symbols),
         cell=atoms.cell.array,
         scaled_positions=atoms.get_scaled_positions(),
         masses=atoms.get_masses(),
+        magnetic_moments=None if spins is None else spins.tolist(),
     )
+
+    def made(chosen: Any) -> Phonopy:
+        return phonopy.Phonopy(
+            cell,
+            supercell_matrix=matrix,
+            primitive_matrix=chosen,
+            symprec=symmetry_precision,
+            is_symmetry=not lowered,
+        )
+
     with quiet():
         try:
-            found = phonopy.Phonopy(
-                cell, supercell_matrix=matrix, primitive_matrix=primitive, symprec=symmetry_precision
-            )
-            if isinstance(primitive, str) and primitive == "auto" and len(found.primitive) == len(atoms):
-                # the cell is primitive: keep its own vectors, in which the supercell is n1 x n2 x n3
-                found = phonopy.Phonopy(
-                    cell, supercell_matrix=matrix, primitive_matrix="P", symprec=symmetry_precision
-                )
-            return found
-        except (RuntimeError, ValueError, TypeError) as error:
+            automatic = isinstance(primitive, str) and primitive == "auto"
+            found = made("P" if automatic and lowered else primitive)
+            # a cell that is primitive keeps its own vectors, in which the supercell is n1 x n2 x n3
+            keep = len(found.primitive) == len(atoms) or not _keeps_layer(found, atoms)
+            return made("P") if automatic and keep else found
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise DataError(
                 f"{atoms.symbols}: phonopy finds no crystal in it ({error}); is the cell right?"
             ) from error
 
 
-def to_ase(cell: Any) -> Atoms:
-    """phonopy's cell as ASE atoms, with its masses."""
-    return Atoms(
+def layer_axis(atoms: Atoms) -> int | None:
+    """The lattice vector along which a layer is not periodic; None for a crystal."""
+    return int(np.flatnonzero(~atoms.pbc)[0]) if atoms.pbc.sum() == 2 else None
+
+
+def _check_layer(atoms: Atoms, matrix: NDArray) -> None:
+    axis = layer_axis(atoms)
+    if axis is None:
+        return
+    unit = np.eye(3, dtype=int)[axis]
+    if (matrix[axis] != unit).any() or (matrix[:, axis] != unit).any():
+        raise OptionsError(
+            f"supercell {matrix.tolist()} repeats a layer along its vector {axis + 1}, in which it is not "
+            "periodic; wanted 1 there, as 4 4 1"
+        )
+
+
+def _keeps_layer(phonon: Phonopy, atoms: Atoms) -> bool:
+    """Whether the primitive cell has the vector along which a layer is not periodic."""
+    axis = layer_axis(atoms)
+    if axis is None:
+        return True
+    return bool(np.allclose(phonon.primitive.cell[axis], atoms.cell.array[axis], atol=1e-6))
+
+
+def to_ase(cell: Any, crystal: Atoms | None = None) -> Atoms:
+    """phonopy's cell as ASE atoms, with its masses and magnetic moments.
+
+    Args:
+        crystal: what its atoms carry, and in how many directions it is periodic (`dressed`); nothing else is
+            known, and three, if not given.
+    """
+    found = Atoms(
         cell.symbols, cell=cell.cell, scaled_positions=cell.scaled_positions, masses=cell.masses, pbc=True
     )
+    if getattr(cell, "magnetic_moments", None) is not None:
+        found.set_initial_magnetic_moments(cell.magnetic_moments)
+    return found if crystal is None else dressed(found, crystal)
+
+
+def in_angstrom(atoms: Atoms, calculator: str | None) -> Atoms:
+    """A cell of phonopy's in A; those of files for Quantum ESPRESSO, ABINIT, ... are in bohr."""
+    from phonopy.interface.calculator import get_calculator_physical_units
+
+    scale = float(get_calculator_physical_units(calculator).distance_to_A)
+    if scale == 1.0:
+        return atoms
+    found = atoms.copy()
+    found.set_cell(scale * atoms.cell.array, scale_atoms=True)
+    return found
 
 
 def phonopy_from_hessian(

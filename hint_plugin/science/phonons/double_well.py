@@ -24,10 +24,12 @@ from ase.geometry import find_mic
 from numpy.typing import NDArray
 
 from hint_plugin.data import LabelKeys
+from hint_plugin.data.supercells import supercell
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.phonons.band_figure import COLOURS
 from hint_plugin.science.phonons.crystals import CM_PER_THZ, quiet, to_ase
+from hint_plugin.science.references import read_reference
 
 AT_REST = 2e-3
 """A: nearer to 0, the lowest point is that of a single well."""
@@ -87,13 +89,14 @@ class Profile:
         }
 
 
-def along_mode(phonon: Any, q: Sequence[float], branch: int) -> Line:
+def along_mode(phonon: Any, q: Sequence[float], branch: int, crystal: Atoms | None = None) -> Line:
     """The line of a phonon.
 
     Args:
         phonon: with force constants.
         q: fractional coordinates of the primitive cell's reciprocal lattice.
         branch: 1 is the lowest.
+        crystal: whose atoms carry moments, charges, ... (`hint_plugin.data.supercells`).
 
     Raises:
         OptionsError: no such branch, or a q that fits into no small cell.
@@ -115,8 +118,8 @@ def along_mode(phonon: Any, q: Sequence[float], branch: int) -> Line:
     parts = np.linalg.norm(same, axis=1)
     coordinate = int(np.flatnonzero(parts > parts.max() - 1e-6)[0])
     vector = same @ same[coordinate].conj()
-    primitive = to_ase(phonon.primitive)
-    cell = primitive.repeat(repeats)
+    primitive = to_ase(phonon.primitive, crystal)
+    cell = supercell(primitive, repeats)
     phases = np.exp(2j * np.pi * (cell.positions @ np.linalg.inv(primitive.cell.array) @ point))
     eigenvector = np.tile(vector.reshape(-1, 3), (int(np.prod(repeats)), 1))
     moves = (eigenvector * phases[:, None]).real / np.sqrt(cell.get_masses())[:, None]
@@ -197,24 +200,27 @@ def stored_profile(line: Line, frames: Sequence[Atoms], keys: LabelKeys | None =
     """
     keys = LabelKeys() if keys is None else keys
     found: dict[float, float] = {}
+    foreign = 0
     direction = line.direction - line.direction.mean(axis=0)  # a translation of everything is free
     for number, frame in enumerate(frames):
         if len(frame) != len(line.atoms) or (frame.numbers != line.atoms.numbers).any():
+            foreign += 1
             continue
         moves = _moved(line.atoms, frame, f"frame {number}")
         moves -= moves.mean(axis=0)
         a = float((moves * direction).sum() / (direction**2).sum())
         if np.linalg.norm(moves - a * direction, axis=1).max() > _ASIDE:
             continue
-        energy = frame.info.get(keys.energy)
+        energy = read_reference(frame, keys, "the reference", number).energy
         if energy is None or not np.isfinite(energy):
-            raise DataError(f"frame {number} of the reference has no energy ({keys.energy})")
+            raise DataError(f"frame {number} of the reference has no energy ({keys.energy}, or ASE's energy)")
         found[a] = float(energy)
     amplitudes = np.array(sorted(found))
     if len(amplitudes) < 3 or abs(amplitudes).min() > _ASIDE:
         raise DataError(
             f"{len(amplitudes)} of {len(frames)} frames of the reference lie on the line ({line.name}) to "
             f"{_ASIDE} A; wanted 3 or more, one of them undisplaced"
+            + (f". {foreign} are no {line.atoms.symbols} in this order of atoms" if foreign else "")
         )
     energies = np.array([found[a] for a in amplitudes])
     return Profile(amplitudes, energies - energies[int(abs(amplitudes).argmin())])

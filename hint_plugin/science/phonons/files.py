@@ -13,9 +13,17 @@ from hint_plugin.data.electrons import refuse_electrons_of_a_cell
 from hint_plugin.data.files import replacing
 from hint_plugin.data.formats import qe_dyn
 from hint_plugin.data.formats.common import reading
+from hint_plugin.data.formats.occupancy import check_occupancy
 from hint_plugin.data.formats.qe_set import dyn_set, is_dyn, is_stem
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.crystals import check_crystal, need_phonopy, quiet, to_ase
+from hint_plugin.science.phonons.crystals import (
+    check_crystal,
+    in_a_box,
+    in_angstrom,
+    need_phonopy,
+    quiet,
+    to_ase,
+)
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -25,12 +33,17 @@ WIDTH = 10.0
 _FRAMES = (".xyz", ".extxyz", ".h5", ".hdf5")
 
 
-def read_crystal(path: Path) -> Atoms:
+def read_crystal(path: Path, layers: bool = False) -> Atoms:
     """One unit cell: of any format of ASE (CIF, POSCAR, pw.x's input), a file with one frame, phonopy's YAML,
     or the dynamical matrices of ph.x (a set by one of its names).
 
+    Args:
+        layers: periodic in two directions is enough.
+
     Raises:
-        DataError: missing, unreadable, several frames, no crystal, or a cell with a charge or spin.
+        DataError: missing, unreadable, several frames, no crystal, a cell with a charge or spin, or a
+        disordered
+            crystal (partial occupancies).
     """
     if not path.is_file() and not is_stem(path):
         raise DataError(f"{path}: {'a folder; wanted a file' if path.is_dir() else 'no such file'}")
@@ -42,7 +55,8 @@ def read_crystal(path: Path) -> Atoms:
     else:
         with reading(path, wanted="a crystal in a format of ASE, phonopy's YAML, or ph.x's fildyn"):
             atoms = _other(path)
-    check_crystal(atoms)
+    check_occupancy(atoms, path)
+    check_crystal(atoms, layers)
     refuse_electrons_of_a_cell(atoms, str(path))
     return atoms
 
@@ -58,7 +72,8 @@ def _other(path: Path) -> Atoms:
         from phonopy.interface.phonopy_yaml import read_phonopy_yaml
 
         with quiet():
-            return to_ase(read_phonopy_yaml(str(path)).unitcell)
+            file = read_phonopy_yaml(str(path))
+            return in_angstrom(to_ase(file.unitcell), file.calculator)
     try:
         found: Any = ase.io.read(path)
     except UnknownFileTypeError as error:
@@ -70,9 +85,11 @@ def _other(path: Path) -> Atoms:
 
 
 def default_supercell(atoms: Atoms, width: float = WIDTH) -> list[int]:
-    """How often each lattice vector is repeated for opposite faces to be `width` (A) apart, or more."""
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
-    return [max(1, int(np.ceil(width / height - 1e-6))) for height in heights]
+    """How often each lattice vector is repeated for opposite faces to be `width` (A) apart, or more;
+    once where a layer is not periodic."""
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(in_a_box(atoms).cell.array), axis=0)
+    times = [max(1, int(np.ceil(width / height - 1e-6))) for height in heights]
+    return [n if periodic else 1 for n, periodic in zip(times, atoms.pbc, strict=True)]
 
 
 def write_phonopy(phonon: Phonopy, folder: Path) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.core.colouring import shared
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.science.phonons.crystals import Supercell, new_phonopy, quiet, to_ase
+from hint_plugin.science.phonons.crystals import Supercell, in_a_box, new_phonopy, quiet, to_ase
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -33,6 +33,8 @@ FORCE_TOLERANCE = 0.005
 """eV/A: with more on an atom, the frequencies are those of a crystal that is not at rest."""
 STEP = 0.01
 """A, of displacements where there are no products; phonopy's own."""
+
+_NOTHING = 1e-9  # eV/A^2: weaker force constants are rounding
 
 AT_ONCE = 16
 """Products that are asked for together: the graph of the forces is made once for them."""
@@ -58,6 +60,10 @@ def harmonic_phonons(
     They are exact where the calculator has `get_hvp(atoms, v)` or `get_hessian(atoms)`, tried in this order;
     otherwise by finite displacements, as phonopy makes them.
 
+    What the atoms carry (magnetic moments, charges, tags, arrays of one's own) goes into the
+    supercell, and is respected by the symmetry that is used. Layers (periodic in two directions) are
+    taken, too.
+
     Args:
         atoms: the unit cell, at rest; its masses are taken (isotopes).
         calculator: an ASE calculator.
@@ -72,23 +78,30 @@ def harmonic_phonons(
         report: called with how many products (or displacements) are done, and of how many.
 
     Raises:
-        DataError: not a crystal; forces or products that are not finite.
-        OptionsError: see `supercell_matrix`. MissingDependencyError: no phonopy.
-        Whatever the calculator raises.
+        DataError: not a crystal; forces or products that are not finite; no forces between atoms at all.
+        OptionsError: see `supercell_matrix`; a charge or spin in `info`, and a supercell.
+        MissingDependencyError: no phonopy. Whatever the calculator raises.
     """
+    atoms = in_a_box(atoms)
     phonon = new_phonopy(atoms, supercell, primitive, symmetry_precision)
+    if len(phonon.supercell) == 1:
+        raise DataError(
+            f"{atoms.symbols}: a supercell of one atom only moves as a whole, and has no vibration. Take a "
+            "larger --supercell, as 4 4 4"
+        )
     force = forces_at_rest(atoms, calculator)
     if force_tolerance is not None and force > force_tolerance:
         warnings.warn(
             f"{atoms.symbols}: {force:.3f} eV/A on an atom: not at rest, relax it first", stacklevel=2
         )
-    large = to_ase(phonon.supercell)
+    large = to_ase(phonon.supercell, atoms)
     if displacement is None and hasattr(calculator, "get_hvp"):
         response: Any = _Products(calculator, large, report)
     elif displacement is None and hasattr(calculator, "get_hessian"):
         response = _Matrix(calculator, large)
     else:
-        _finite_displacements(phonon, calculator, STEP if displacement is None else displacement, report)
+        step = STEP if displacement is None else displacement
+        _finite_displacements(phonon, large, calculator, step, report)
         return _finished(phonon, symmetrise)
     if symmetry:
         _by_symmetry(phonon, response)
@@ -172,15 +185,19 @@ def _all_rows(phonon: Phonopy, response: Any) -> None:
     phonon.force_constants = np.ascontiguousarray(found.reshape(len(rows), 3, n, 3).transpose(0, 2, 1, 3))
 
 
-def _finite_displacements(phonon: Phonopy, calculator: Any, step: float, report: Report | None) -> None:
+def _finite_displacements(
+    phonon: Phonopy, large: Atoms, calculator: Any, step: float, report: Report | None
+) -> None:
     if not step > 0:
         raise OptionsError(f"displacements of {step} A; wanted a number above 0")
     run: Any = phonon
     with quiet():
         run.generate_displacements(distance=step, is_plusminus=True)
-    cells = [to_ase(cell) for cell in run.supercells_with_displacements]
+    cells = run.supercells_with_displacements
     forces = []
-    for k, cell in enumerate(cells):
+    for k, one in enumerate(cells):
+        cell = large.copy()
+        cell.positions = one.positions
         cell.calc = calculator
         forces.append(np.asarray(cell.get_forces(), dtype=float).copy())
         if report is not None:
@@ -197,6 +214,12 @@ def _finite(values: NDArray) -> NDArray:
 
 
 def _finished(phonon: Phonopy, symmetrise: bool) -> Phonopy:
+    if np.abs(np.asarray(phonon.force_constants)).max() < _NOTHING:
+        raise DataError(
+            f"{to_ase(phonon.unitcell).symbols}: all force constants are zero, so no atom feels "
+            f"another. Does the "
+            "calculator know these elements, and does its cutoff reach a neighbour?"
+        )
     if symmetrise:
         with quiet():
             phonon.symmetrize_force_constants(show_drift=False)

@@ -21,9 +21,11 @@ from hint_plugin.data.formats.phonopy_search import find_sources
 from hint_plugin.data.formats.qe_set import is_dyn
 from hint_plugin.data.frames import iter_frames
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.bands import BandPath, Bands, band_structure, frequencies_at
+from hint_plugin.science.phonons.bands import BandPath, Bands, band_path, band_structure, frequencies_at
+from hint_plugin.science.phonons.born import with_stored_born
 from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
+from hint_plugin.science.phonons.same_crystal import same_modes
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -46,13 +48,14 @@ class Comparison:
     """Errors in cm^-1. `along`: at all points of the bands; `commensurate`: at the q that fit into the
     reference's supercell, where its frequencies are exact; `sum_rule`: there, after the acoustic sum rule has
     been imposed on a reference that breaks it; `table`: of single points. `note`: what could not be compared,
-    and why."""
+    and why. `strain`: between the lattices."""
 
     along: Differences | None = None
     commensurate: Differences | None = None
     sum_rule: Differences | None = None
     table: Differences | None = None
     note: str = ""
+    strain: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -63,7 +66,8 @@ class Comparison:
             "table": self.table,
         }
         found: dict[str, Any] = {name: part.as_dict() for name, part in parts.items() if part is not None}
-        return found | ({"note": self.note} if self.note else {})
+        found |= {"note": self.note} if self.note else {}
+        return found | ({} if self.strain is None else {"strain": self.strain})
 
 
 def read_reference(path: Path, only_this_file: bool = False) -> Phonopy | Table:
@@ -125,19 +129,16 @@ def compare(phonon: Phonopy, bands: Bands, reference: Phonopy) -> tuple[Bands, C
     """The reference's bands along its own path, and the errors of `bands` against them.
 
     Raises:
-        DataError: another number of atoms, or another path.
+        DataError: another crystal (`same_crystal`), or another path.
     """
-    if len(phonon.primitive) != len(reference.primitive):
-        raise DataError(
-            f"the reference's primitive cell has {len(reference.primitive)} atoms, this crystal's "
-            f"{len(phonon.primitive)}: is it another crystal?"
-        )
+    strain = same_modes(phonon, reference, bands.path.across)
     points = len(bands.path.points[0])
-    theirs = band_structure(reference, points=points)
+    theirs = band_structure(reference, band_path(reference, points, bands.path.across))
     along = compare_bands(bands, theirs)
     turn = _same_lattice(phonon, reference)
     if turn is None:
-        return theirs, Comparison(along, note="the cells are turned against each other: bands only")
+        note = "the cells are turned against each other: bands only"
+        return theirs, Comparison(along, note=note, strain=strain)
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
     repeats = np.rint(np.linalg.inv(reference.primitive.cell.T) @ reference.supercell.cell.T).astype(int)
@@ -146,7 +147,7 @@ def compare(phonon: Phonopy, bands: Bands, reference: Phonopy) -> tuple[Bands, C
     corrected = frequencies_at(with_sum_rule(reference), q)
     breaks_it = abs(corrected - wanted).max() > _SUM_RULE
     sum_rule = differences(found, corrected) if breaks_it else None
-    return theirs, Comparison(along, differences(found, wanted), sum_rule)
+    return theirs, Comparison(along, differences(found, wanted), sum_rule, strain=strain)
 
 
 def with_sum_rule(phonon: Phonopy) -> Phonopy:
@@ -228,7 +229,7 @@ def _read_phonopy(path: Path) -> Phonopy:
             ) from error
     if phonon.force_constants is None:
         raise DataError(f"{path}: no force constants and no forces, in it or beside it")
-    return phonon
+    return with_stored_born(phonon, sources.yaml)
 
 
 def _from_frames(path: Path, kind: str, options: dict[str, Any]) -> Phonopy:

@@ -10,7 +10,8 @@ import numpy as np
 from ase import Atoms, units
 
 from hint_plugin.errors import DataError, EngineError, OptionsError
-from hint_plugin.science.phonons.crystals import check_crystal, quiet
+from hint_plugin.science.phonons.crystals import check_crystal, in_a_box, quiet
+from hint_plugin.science.phonons.properties import lowering, magnetism_lowers
 
 FORCE_TOLERANCE = 1e-3
 """eV/A, of the largest force: soft modes follow what is left of the forces."""
@@ -41,7 +42,8 @@ def relax_crystal(
     """Go to the nearest minimum that has the symmetry of the start.
 
     The structure is first put onto its symmetry exactly; forces and stresses are symmetrised at every step
-    (ASE's FixSymmetry), and positions and strain move together (FrechetCellFilter).
+    (ASE's FixSymmetry), and positions and strain move together (FrechetCellFilter). Where magnetic moments or
+    others of the atoms' properties lower the symmetry of their places, nothing is imposed.
 
     Args:
         atoms: the start; not changed.
@@ -61,16 +63,22 @@ def relax_crystal(
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS
 
-    check_crystal(atoms)
+    check_crystal(atoms, layers=True)
+    if cell and not atoms.pbc.all():
+        raise OptionsError(
+            f"{atoms.symbols} is a layer, whose cell has no stress across; relax its positions (--relax "
+            f"positions)"
+        )
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
-    found, force = atoms.copy(), float("inf")
+    found, force = in_a_box(atoms).copy(), float("inf")
     found.set_constraint()
     found.calc = calculator
     with quiet():
         group = _space_group(found, symmetry_precision)
-        _onto_symmetry(found, symmetry_precision)
-        found.set_constraint(FixSymmetry(found, symprec=symmetry_precision))
+        if not (lowering(found, symmetry_precision) or magnetism_lowers(found, symmetry_precision)):
+            _onto_symmetry(found, symmetry_precision)
+            found.set_constraint(FixSymmetry(found, symprec=symmetry_precision))
         moving: Any = FrechetCellFilter(found) if cell else found
         search = BFGS(moving, logfile=None, maxstep=0.1)
         converged = False

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from hint_plugin.science.figures import new_figure, save_png
-from hint_plugin.science.superconductivity.eliashberg import Eliashberg
 from hint_plugin.science.superconductivity.spectral import Spectrum
 from hint_plugin.science.superconductivity.workflow import CriticalTemperatures
 
@@ -21,27 +20,26 @@ def plot_tc(
     path: Path,
     spectra: Mapping[str, Spectrum],
     curve: Sequence[CriticalTemperatures],
-    gap: Sequence[Mapping[str, float | None]] = (),
-    solved: Eliashberg | None = None,
+    gaps: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> bool:
     """All panels for which there is something to show.
 
     Args:
         spectra: by name, the first with its lambda(w).
         curve: Tc at a range of mu*, of the first spectrum.
-        gap: rows of `gap_table`, and the equations they solve.
+        gaps: by the names of `spectra`: `table`, the rows of `gap_table`, and `tc` (K).
 
     Returns False, and writes nothing, without matplotlib.
     """
-    count = 3 if gap else 2
+    count = 3 if gaps else 2
     figure = new_figure(3.5 * count, 3.1)
     if figure is None:
         return False
     axes = figure.subplots(1, count)
     _plot_a2f(axes[0], spectra)
     _plot_mu_star(axes[1], curve)
-    if gap and solved is not None:
-        _plot_gap(axes[2], gap, solved)
+    if gaps:
+        _plot_gaps(axes[2], gaps, list(spectra))
     save_png(figure, path)
     return True
 
@@ -77,14 +75,20 @@ def _plot_mu_star(axes: Any, curve: Sequence[CriticalTemperatures]) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _plot_gap(axes: Any, gap: Sequence[Mapping[str, float | None]], solved: Eliashberg) -> None:
-    temperatures = np.array([row["temperature"] for row in gap], dtype=float)
-    for key, style, name in (("gap", "-", "$\\Delta(i\\omega_0)$"), ("edge", "o", "gap edge")):
-        values = np.array([np.nan if row[key] is None else row[key] for row in gap], dtype=float)
-        axes.plot(
-            temperatures, 1e3 * values, style, color=RED if key == "gap" else BLUE, ms=3, lw=1.3, label=name
-        )
-    axes.axvline(solved.tc, color=GREY, lw=0.8, ls=":")
+def _plot_gaps(axes: Any, gaps: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Lines: at the first Matsubara frequency; circles: the edge on the real axis."""
+    several = len(gaps) > 1
+    for name, gap in gaps.items():
+        colour = _COLOURS[names.index(name) % len(_COLOURS)] if several else RED
+        columns = {
+            key: np.array([np.nan if row[key] is None else row[key] for row in gap["table"]], dtype=float)
+            for key in ("temperature", "gap", "edge")
+        }
+        line, circles = (name, None) if several else ("$\\Delta(i\\omega_0)$", "gap edge")
+        at, edge = columns["temperature"], colour if several else BLUE
+        axes.plot(at, 1e3 * columns["gap"], "-", color=colour, lw=1.3, label=line)
+        axes.plot(at, 1e3 * columns["edge"], "o", color=edge, ms=3, label=circles)
+        axes.axvline(gap["tc"], color=colour if several else GREY, lw=0.8, ls=":")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("$T$ / K")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from hint_plugin.data.files import write_csv, write_json
 from hint_plugin.errors import OptionsError
+from hint_plugin.science.superconductivity.eliashberg import Eliashberg
 from hint_plugin.science.superconductivity.figures import plot_tc
 from hint_plugin.science.superconductivity.isotopes import Isotope, isotope_exponent
 from hint_plugin.science.superconductivity.mu_star import rescale
@@ -72,11 +74,11 @@ def run(
     result["convention"] = _convention(spectrum, options, coulomb)
     result["isotopes"] = _results(cases, options.mu_star, coulomb, say)
     result["lowest_temperature"] = solved.lowest_temperature()
-    rows: list[dict[str, float | None]] = []
-    if options.temperatures:
-        rows = gap_table(solved, options.temperatures, lambda t: say(f"gap at {t:.2f} K"))
-    if rows:
-        result["gap"] = {"mu_star": options.mu_star[0], "ratio": gap_ratio(rows, solved.tc), "table": rows}
+    gaps = _gaps(cases, solved, options, coulomb, say)
+    for one, gap in zip(result["isotopes"], gaps, strict=True):
+        one["gap"] = gap
+    if gaps[0]:
+        result["gap"] = gaps[0]
     say("Tc against mu*")
     curve = _curve(spectrum, options.mu_star, coulomb)
     result["curve"] = [point.as_dict() for point in curve]
@@ -92,10 +94,53 @@ def run(
             for e, value, sum_ in zip(_MEV * w, a2f, below, strict=True)
         ],
     )
-    if rows:
+    labels, spectra = _labels(cases), [case.spectrum for case in cases]
+    names = {label: gap for label, gap in zip(labels, gaps, strict=True) if gap}
+    if names:
+        rows = [
+            ({"isotope": name} if len(cases) > 1 else {}) | row
+            for name, gap in names.items()
+            for row in gap["table"]
+        ]
         write_csv(folder / "gap.csv", rows)
-    plot_tc(folder / "tc.png", {case.name: case.spectrum for case in cases}, curve, rows, solved)
+    plot_tc(folder / "tc.png", dict(zip(labels, spectra, strict=True)), curve, names)
     return result
+
+
+def _say_gap(say: Callable[[str], None], name: str, temperature: float) -> None:
+    say(f"gap {name} at {temperature:.2f} K")
+
+
+def _labels(cases: Sequence[Case]) -> list[str]:
+    """Names of the cases; of those of one name, the second is "NAME (2)"."""
+    names = [case.name for case in cases]
+    return [
+        name if (count := names[: k + 1].count(name)) == 1 else f"{name} ({count})"
+        for k, name in enumerate(names)
+    ]
+
+
+def _gaps(
+    cases: Sequence[Case],
+    first: Eliashberg,
+    options: TcOptions,
+    coulomb: Coulomb,
+    say: Callable[[str], None],
+) -> list[dict[str, Any] | None]:
+    """The gap against temperature of each case, at the first mu*; None where there is or shall be none.
+
+    Args:
+        first: the equations of the first case, solved already.
+    """
+    found: list[dict[str, Any] | None] = []
+    for number, case in enumerate(cases):
+        solved = first if number == 0 else equations(case.spectrum, options.mu_star[0], coulomb)
+        rows = []
+        if options.temperatures:
+            rows = gap_table(solved, options.temperatures, partial(_say_gap, say, case.name))
+        about = {"mu_star": options.mu_star[0], "tc": solved.tc, "ratio": gap_ratio(rows, solved.tc)}
+        found.append(about | {"table": rows} if rows else None)
+    return found
 
 
 def warnings(spectrum: Spectrum) -> list[str]:

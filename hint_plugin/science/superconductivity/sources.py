@@ -14,6 +14,7 @@ from hint_plugin.science.superconductivity.isotopes import Isotope
 from hint_plugin.science.superconductivity.qe_couplings import is_lambda_input, read_lambda_input
 from hint_plugin.science.superconductivity.qe_elph import read_force_constants, read_matrices
 from hint_plugin.science.superconductivity.readers import read_a2f
+from hint_plugin.science.superconductivity.same_crystal import check_crystals
 from hint_plugin.science.superconductivity.spectral import Spectrum
 
 
@@ -96,6 +97,7 @@ def _recombined(
             f"got --grid {options.grid}; wanted three numbers > 0, or 0 0 0 for the q points of the files"
         )
     crystals = [_crystal(dyn, isotope, matrices.q) for isotope in (None, *isotopes)]  # all errors first
+    check_crystals(folder, dyn, crystals)
     cases = []
     for crystal in crystals:
         say(f"couplings of {crystal.name}")

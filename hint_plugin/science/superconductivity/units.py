@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
 from ase import units
 
@@ -18,18 +19,32 @@ EV = {
     "K": float(units.kB),
 }
 """eV in one of each. THz counts cycles, not radians."""
+OTHER_NAMES = {
+    "cm^-1": "cm-1",
+    "1/cm": "cm-1",
+    "cm**-1": "cm-1",
+    "cm\u207b\u00b9": "cm-1",
+    "hartree": "Ha",
+    "eh": "Ha",
+    "rydberg": "Ry",
+    "kelvin": "K",
+}
+"""In small letters."""
 
 
 def unit_in_ev(name: str) -> float:
-    """eV in one unit.
+    """eV in one unit: of `EV`, or another spelling of it (`OTHER_NAMES`); small and capital letters are one.
 
     Raises:
-        OptionsError: none of `EV`.
+        OptionsError: none of these; with the one that is meant, if it is near.
     """
-    for known, value in EV.items():
-        if name.lower() == known.lower():
-            return value
-    raise OptionsError(f"got the unit {name!r}; wanted one of {', '.join(EV)}")
+    names = {known.lower(): known for known in EV} | OTHER_NAMES
+    found = names.get(name.strip().lower())
+    if found is not None:
+        return EV[found]
+    near = get_close_matches(name.lower(), names, n=1)
+    guess = f"; did you mean {names[near[0]]}?" if near else ""
+    raise OptionsError(f"got the unit {name!r}; wanted one of {', '.join(EV)}{guess}")
 
 
 def parse_energy(text: str, scales: dict[str, float]) -> float:
@@ -41,8 +56,9 @@ def parse_energy(text: str, scales: dict[str, float]) -> float:
     Raises:
         OptionsError: not a positive number with a unit.
     """
-    match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*\*?\s*([A-Za-z][\w-]*)\s*", text)
+    match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*\*?\s*([A-Za-z][\w^-]*)\s*", text)
     known = {**{name.lower(): value for name, value in EV.items()}, **scales}
+    known |= {name: EV[unit] for name, unit in OTHER_NAMES.items()}
     if match is None or match[2].lower() not in known or not float(match[1]) > 0:
         raise OptionsError(
             f"got {text!r}; wanted a positive number and one of {', '.join([*scales, *EV])}, as in "

@@ -1,0 +1,62 @@
+"""Whether a reference for phonons is of the same crystal: elements, masses, space group, lattice to a
+strain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+
+from hint_plugin.errors import DataError
+from hint_plugin.science.phonons.crystals import in_angstrom, to_ase
+from hint_plugin.science.same_structure import check_same_crystal
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+
+def check_reference(crystal: Atoms, reference: Phonopy, across: int | None = None) -> float:
+    """The strain between the lattices of a crystal and a reference for it.
+
+    Args:
+        crystal: any cell of it.
+        reference: of any cell.
+        across: the lattice vector along which a layer is not periodic; its length does not count.
+
+    Raises:
+        DataError: they are not of the same crystal; the message says in what they differ.
+    """
+    mine, theirs = crystal, primitive_of(reference)
+    if across is not None:
+        length = max(float(np.linalg.norm(cell.cell.array[across])) for cell in (mine, theirs))
+        mine, theirs = (_in_one_box(cell, across, length) for cell in (mine, theirs))
+    return check_same_crystal(mine, theirs, "the reference")
+
+
+def same_modes(phonon: Phonopy, reference: Phonopy, across: int | None = None) -> float:
+    """`check_reference` for two phonon runs, whose primitive cells have to hold the same number of atoms.
+
+    Raises:
+        DataError: see there; or the symmetry of one is lower, so that its primitive cell is larger.
+    """
+    strain = check_reference(primitive_of(phonon), reference, across)
+    if len(phonon.primitive) != len(reference.primitive):
+        raise DataError(
+            f"the reference's primitive cell has {len(reference.primitive)} atoms, this crystal's "
+            f"{len(phonon.primitive)}: one of them is less symmetric, within {phonon.symmetry.tolerance:g} "
+            "A. Relax it, or give its positions with more digits"
+        )
+    return strain
+
+
+def primitive_of(phonon: Phonopy) -> Atoms:
+    """The primitive cell, in A."""
+    return in_angstrom(to_ase(phonon.primitive), phonon.calculator)
+
+
+def _in_one_box(atoms: Atoms, across: int, length: float) -> Atoms:
+    found, cell = atoms.copy(), atoms.cell.array.copy()
+    cell[across] *= length / np.linalg.norm(cell[across])
+    found.set_cell(cell)
+    return found

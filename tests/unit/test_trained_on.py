@@ -1,0 +1,50 @@
+"""What a model was trained on, from what its file says."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from hint_plugin.data.trained_on import of_losses, of_training, trained_on
+
+HINT = "mace_run_train --name model --loss hint_hutchinson"
+
+
+@pytest.mark.parametrize(
+    ("training", "stress", "hessians"),
+    [
+        ({"command": HINT}, False, True),
+        ({"command": f"{HINT} --hint_base_loss universal"}, True, True),
+        ({"command": f"{HINT} --hint_base_loss=stress"}, True, True),
+        ({"command": "mace_run_train --loss=huber"}, True, False),
+        ({"command": "mace_run_train --name x"}, False, False),
+        ({"command": f"{HINT} --hint_base_loss stress", "trained_on": {"stress": False}}, False, None),
+        ({"command": "nequip-train", "loss": {"metrics": [{"field": "forces"}]}}, False, False),
+        ({"command": "nequip-train", "loss": {"metrics": [{"field": "stress"}]}}, True, False),
+        ({"command": "mace_run_train --config all.yaml"}, None, None),
+        ({"command": f"{HINT} --multiheads_finetuning True"}, None, None),
+        ({"command": "something else"}, None, None),
+        ({}, None, None),
+        (None, None, None),
+    ],
+)
+def test_a_command_tells(training, stress, hessians):
+    found = of_training(training)
+    assert found.get("stress") is stress and found.get("hessians") is hessians
+
+
+def test_losses():
+    assert of_losses("forces_only") == {"energies": False, "forces": True, "stress": False, "hessians": False}
+    assert of_losses("somebody_s_own") == {}
+
+
+def test_of_calculators():
+    """Of an artifact with and without the entry, of an engine's calculator, and of what was not trained."""
+    new = SimpleNamespace(metadata=SimpleNamespace(trained_on={"stress": False}, provenance={}))
+    old = SimpleNamespace(metadata=SimpleNamespace(provenance={"training": {"command": HINT}}))
+    for potential in (new, old):
+        assert trained_on(SimpleNamespace(potential=potential))["stress"] is False
+        engine = SimpleNamespace(_predictor=potential)
+        assert trained_on(SimpleNamespace(engine=engine))["stress"] is False
+    assert trained_on(SimpleNamespace(engine=SimpleNamespace())) == {} == trained_on(None)
