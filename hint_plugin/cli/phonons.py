@@ -117,8 +117,9 @@ def phonons(
         result |= {"products": counted[0], **described(phonon, bands)}
         density, notes = sums_and_files(phonon, bands, mesh, temperature, output, result)
         status.update("reference")
-        with_reference(phonon, bands, density, other, born, structure.stem, output, result)
+        draw = with_reference(phonon, bands, density, other, born, structure.stem, output, result)
     write_json(output / "phonons.json", result)
+    draw()
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return
