@@ -108,12 +108,13 @@ def test_a_top_that_does_not(tmp_path, capfd):
 def test_formaldehyde_to_cis_hydroxycarbene(tmp_path, capfd):
     """GFN2-xTB: the hydrogen goes over at 92 kcal/mol and leads to the trans form, 2 kcal/mol above cis."""
     pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-    for name, moved in (
-        ("r.xyz", [(0, 0.94, -0.55), (0, -0.94, -0.55)]),
-        ("p.xyz", [(0, 1.08, -0.3), (0, 0.9, 1.65)]),
-    ):
-        write_frames(tmp_path / name, [Atoms("COH2", [(0, 0, 0), (0, 0, 1.25), *moved])])
-    engine = ("--engine", "gfn2-xtb", "--images", "5")
+    ends = {
+        "r.xyz": [(0, 0, 1.21), (0, 0.94, -0.55), (0, -0.94, -0.55)],
+        "p.xyz": [(0, 0, 1.31), (0, 1.08, -0.3), (0, 0.9, 1.65)],
+    }
+    for name, others in ends.items():
+        write_frames(tmp_path / name, [Atoms("COH2", [(0, 0, 0), *others])])
+    engine = ("--engine", "gfn2-xtb")
     code, text = hint(capfd, "neb", tmp_path / "r.xyz", tmp_path / "p.xyz", "-o", tmp_path / "out", *engine)
     found = json.loads((tmp_path / "out" / "neb.json").read_text())
     assert code == 3 and "does not lead to both ends" in text and found["images_added"] > 0

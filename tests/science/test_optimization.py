@@ -159,6 +159,11 @@ def test_what_stays_on_a_saddle_is_a_failure(tmp_path, monkeypatch, capfd):
     assert found.info["kind"] == "transition state" and read_label(found) is None  # of another geometry
     assert found.get_potential_energy() == pytest.approx(0, abs=1e-3)
     assert found.get_potential_energy() == found.info["REF_energy"]
+    monkeypatch.setattr("hint_plugin.cli.potential_options.make_calculator", lambda *a: Engineless())
+    code, text = hint(
+        capfd, "thermo", tmp_path / "in.xyz", "-o", tmp_path / "t", "--engine", "x", "--optimize"
+    )
+    assert code == 3 and "ended in a transition state" in text  # and not its Gibbs energy
     write_frames(tmp_path / "bent.xyz", [hcn_bent()])
     monkeypatch.undo()
     arguments = ("-o", tmp_path / "ts.xyz", "--engine", "gfn2-xtb", "--saddle")

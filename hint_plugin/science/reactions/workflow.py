@@ -125,6 +125,7 @@ class Reaction:
             "stage": self.stage,
             "failure": self.failure,
             "relaxed_ends_keep_bonds": list(self.kept_graphs),
+            "ends_are": [None if end is None else end.kind for end in (self.reactant, self.product)],
             "barriers": self.barriers,
             "gibbs": self.gibbs(settings),
             "temperature": settings.temperature,
