@@ -31,6 +31,7 @@ from _reaction_set import write_candidates
 from ase import Atoms
 
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.data.single_points import energy_of
 from hint_plugin.science.reactions.matching import match
 from hint_plugin.science.reactions.report import KCAL
 from hint_plugin.science.reactions.sets import read_set
@@ -145,7 +146,7 @@ def _with_a_path(folder: Path) -> Iterator[Path]:
     seen: set[tuple[str, int]] = set()
     for path in _results(folder):
         images = read_frames(path / "irc.xyz")
-        energies = [float(frame.info["energy_eV"]) for frame in images]
+        energies = [float(energy_of(frame)) for frame in images]
         top = max(energies)
         key = (images[0].get_chemical_formula(), round(top / 0.005))
         lower, upper = top - max(energies[0], energies[-1]), top - min(energies[0], energies[-1])

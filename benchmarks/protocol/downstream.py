@@ -45,7 +45,7 @@ def path_of(pair: str, folder: Path, place: Path, engine: str) -> dict[str, floa
             return None
         try:
             run_warm(
-                f"hint neb {ends} {engine} --images 7 --steps 100 -o {target}",
+                f"hint neb {ends} {engine} --images 7 --steps 100 --no-verify -o {target}",
                 place,
                 f"neb-{pair}.log",
                 (0, 3),

@@ -10,6 +10,7 @@ from hint_plugin.cli.potential_options import (
     Cutoff,
     Device,
     EngineOption,
+    Fmax,
     Folder,
     Inputs,
     Json,
@@ -45,6 +46,7 @@ def compare_thermo(
     engine_option: EngineOption = None,
     optimize: Optimize = False,
     saddle: Saddle = False,
+    fmax: Fmax = 0.01,
     temperature: Temperature = 298.15,
     cutoff: Cutoff = 100.0,
     device: Device = "cpu",
@@ -73,7 +75,15 @@ def compare_thermo(
     check_optimiser()
     calculator = make_calculator(model, None, None, device, charge, spin)
     source = source_of_hessians(
-        None, reference, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
+        None,
+        reference,
+        engine_option,
+        device,
+        charge,
+        spin,
+        relax=optimize or saddle,
+        saddle=saddle,
+        fmax=fmax,
     )
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:

@@ -269,6 +269,10 @@ def stats(
         from hint_plugin.mace.statistics import MaceStatistics
 
         for_mace = MaceStatistics(r_max)
+    if plots is not None:
+        from hint_plugin.data.statistics_plots import plot_statistics, prepare
+
+        prepare(plots)
 
     def frames() -> Any:
         total = 0
@@ -286,21 +290,18 @@ def stats(
     if not summary["frames"]:
         raise DataError(f"{', '.join(map(str, inputs))}: no frames")
     words = ""
-    if plots is not None:
-        from hint_plugin.data.statistics_plots import plot_statistics
-
-        made = plot_statistics(found, plots)
-        summary["plots"] = [str(path) for path in made]
-        words = f"plots: {_names(summary['plots'])}"
     if mace_statistics is not None:
         summary["mace_statistics"] = for_mace.write(mace_statistics)
-        words = "\n".join(filter(None, [words, f"written: {mace_statistics}, for a cutoff of {r_max:g} A"]))
+        words = f"written: {mace_statistics}, for a cutoff of {r_max:g} A"
     if json_ or plots is not None or mace_statistics is not None:  # hashes take time
         summary["provenance"] = run_provenance(inputs)
-    if plots is not None:
-        record(plots, "stats", summary)
     if mace_statistics is not None:
         record(mace_statistics, "stats", summary)
+    if plots is not None:  # the numbers first: a picture may fail
+        record(plots, "stats", summary)
+        summary["plots"] = [str(path) for path in plot_statistics(found, plots)]
+        record(plots, "stats", summary)
+        words = "\n".join(filter(None, [f"plots: {_names(summary['plots']) or 'none could be made'}", words]))
     if not json_:
         from hint_plugin.cli.dataset_tables import print_statistics
 

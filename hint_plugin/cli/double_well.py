@@ -100,8 +100,8 @@ def double_well(
             result |= {"reference": theirs.as_dict(), "errors": compare_profiles(found, theirs)}
     output.mkdir(parents=True, exist_ok=True)
     write_frames(output / "frames.xyz", [line.at(a) for a in found.amplitudes])
-    plot_profiles(output / "double-well.png", series, f"{structure.stem}: {line.name}")
     write_json(output / "double-well.json", result)
+    plot_profiles(output / "double-well.png", series, f"{structure.stem}: {line.name}")
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return

@@ -154,7 +154,7 @@ def read_ends(reactant: Path, product: Path) -> list[Any]:
 
 
 def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[str], None]) -> Any:
-    """`optimize` with its progress; EngineError where it does not get there."""
+    """`optimize` with its progress; EngineError where it does not converge. `wrong_kind` says on what."""
     from hint_plugin.errors import EngineError
     from hint_plugin.science.molecules import optimize
 
@@ -170,6 +170,17 @@ def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[st
     return found
 
 
+def wrong_kind(found: Any, saddle: bool) -> str:
+    """What is wrong with a `Stationary` that is no minimum, or no transition state; else nothing."""
+    wanted = "transition state" if saddle else "minimum"
+    if found.kind == wanted:
+        return ""
+    modes = ", ".join(f"{nu:.0f}" for nu in found.modes.imaginary)
+    modes = f" (imaginary modes: {modes} cm^-1)" if modes else ""
+    hint = "start nearer to it" if saddle else "start elsewhere, or give a smaller --fmax"
+    return f"the search ended in a {found.kind}{modes}; wanted a {wanted}: {hint}"
+
+
 @dataclass(frozen=True)
 class Curvature:
     """A geometry with its Hessian; `atoms` carry the calculator, if there is one."""
@@ -183,15 +194,17 @@ class Curvature:
 class Computed:
     """Hessians by a calculator, after optimisation if that is wanted."""
 
-    def __init__(self, calculator: Any, relax: bool, saddle: bool) -> None:
-        self.calculator, self._relax, self._saddle = calculator, relax, saddle
+    def __init__(self, calculator: Any, relax: bool, saddle: bool, fmax: float = 0.01) -> None:
+        self.calculator, self._relax, self._saddle, self._fmax = calculator, relax, saddle, fmax
 
     def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
         """Raises HintError."""
         if self._relax:
-            from hint_plugin.science.molecules.optimization import FORCE_TOLERANCE
+            from hint_plugin.errors import EngineError
 
-            found = relaxed(atoms, self._saddle, FORCE_TOLERANCE, 300, say)
+            found = relaxed(atoms, self._saddle, self._fmax, 300, say)
+            if error := wrong_kind(found, self._saddle):
+                raise EngineError(error, "geometry")
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
         from hint_plugin.science.molecules.modes import largest_force
 
@@ -226,7 +239,7 @@ class Stored:
 
 
 def source_of_hessians(
-    model: Path | None, engine: str | None, *options: Any, relax: bool, saddle: bool
+    model: Path | None, engine: str | None, *options: Any, relax: bool, saddle: bool, fmax: float
 ) -> Computed | Stored:
     """Where Hessians come from: computed if there is a model or an engine, else those in the files.
 
@@ -244,7 +257,7 @@ def source_of_hessians(
         return Stored()
     if relax:
         check_optimiser()
-    return Computed(make_calculator(model, engine, *options), relax, saddle)
+    return Computed(make_calculator(model, engine, *options), relax, saddle, fmax)
 
 
 def not_stationary(result: dict[str, Any]) -> str:

@@ -31,8 +31,12 @@ def neb(
     optimize: Annotated[
         bool, typer.Option("--optimize/--no-optimize", help="Go to the minima at both ends first.")
     ] = True,
-    images: Annotated[int, typer.Option(min=3, help="Ends included.")] = 9,
+    images: Annotated[int, typer.Option(min=3, help="Ends included; more come where it is steep.")] = 9,
     climb: Annotated[bool, typer.Option("--climb/--no-climb", help="The highest image climbs.")] = True,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify/--no-verify", help="Follow the reaction path from the top to both sides."),
+    ] = True,
     fmax: Annotated[
         float, typer.Option(min=0, help="Largest force across the band at the end, eV/A.")
     ] = 0.05,
@@ -44,10 +48,13 @@ def neb(
 ) -> None:
     """Relax a path between two molecules; its top is the transition state, nearly.
 
-    Starts from a geodesic path. Writes neb.json, path.xyz and profile.png. `hint reaction` finds the saddle
-    itself, usually in less time, and proves what it connects.
+    Starts from a geodesic path. Images are added where the energy between two of them is not what they say.
+    From the top the reaction path is followed to both sides, to see whether it joins the two ends. Writes
+    neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png. `hint reaction` finds the saddle
+    itself, usually in less time.
 
-    Exit status: 0 converged, 3 not (what there is, is written), 2 nothing could be done.
+    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not: what there is, is
+    written, and said; 2 nothing could be done.
     """
     import json
 
@@ -56,10 +63,18 @@ def neb(
     from hint_plugin.cli.molecules import read_ends
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.data.files import write_json
+    from hint_plugin.science.molecules.optimization import check_optimiser
+    from hint_plugin.science.reactions.junction import connection, follow_top
+    from hint_plugin.science.reactions.matching import match
     from hint_plugin.science.reactions.neb import elastic_band, plot_band
-    from hint_plugin.science.reactions.report import KCAL, write_path
+    from hint_plugin.science.reactions.report import irc_of, write_path
+    from hint_plugin.science.reactions.settings import ReactionSettings
 
     ends, files = read_ends(reactant, product), (reactant, product)
+    collapsed = False
+    verify = verify and climb  # without climbing there is no saddle at the top
+    if optimize or verify:
+        check_optimiser()
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
     with Console(stderr=True).status("") as status:
         if optimize:
@@ -67,6 +82,7 @@ def neb(
                 _relaxed(atoms, path.stem, calculator, status)
                 for atoms, path in zip(ends, files, strict=True)
             ]
+            collapsed = match(*ends) and not match(*read_ends(reactant, product))
         band = elastic_band(
             ends[0],
             ends[1],
@@ -77,27 +93,85 @@ def neb(
             steps=steps,
             report=lambda step, top, force: status.update(f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"),
         )
-    output.mkdir(parents=True, exist_ok=True)
-    result = {**band.as_dict(), "provenance": run_provenance(files, model, calculator)}
-    write_json(output / "neb.json", result)
-    write_path(output / "path.xyz", band.images, band.energies.tolist())
+        output.mkdir(parents=True, exist_ok=True)
+        result = {**band.as_dict(), "collapsed": collapsed}
+        result["provenance"] = run_provenance(files, model, calculator)
+        for name in ("irc.xyz", "transition_state.xyz"):
+            (output / name).unlink(missing_ok=True)  # of an earlier band
+        write_path(output / "path.xyz", band.images, band.energies.tolist())
+        write_json(output / "neb.json", result)
+        if verify and band.converged:
+            found = follow_top(band, calculator, ReactionSettings(), status.update)
+            result["connection"] = connection(found)
+            write_json(output / "neb.json", result)
+            if found.saddle is not None:
+                write_path(output / "transition_state.xyz", [found.saddle.atoms], [found.saddle.energy])
+            if found.ends is not None:
+                write_path(output / "irc.xyz", *irc_of(found))
     plot_band(output / "profile.png", band, f"{reactant.stem} to {product.stem}")
     if json_:
         typer.echo(json.dumps(result, indent=2))
     else:
-        heights = ", ".join(f"{name} {KCAL * value:+.2f}" for name, value in result["barriers"].items())
-        state = "converged" if band.converged else "not converged"
-        typer.echo(
-            f"{state} after {band.steps} steps, {band.largest_force:.3f} eV/A; highest image {band.top}"
-        )
-        typer.echo(f"energy, kcal/mol: {heights}")
+        typer.echo("\n".join(_in_words(result, verify)))
         typer.echo(f"written to {output}")
-    if not band.converged:
+    if collapsed or not (band.converged and band.between.resolved):
+        raise typer.Exit(EXIT_SOME_FAILED)
+    if verify and not result["connection"]["joins"]:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
+def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
+    """What a person has to know of a band, the doubts included."""
+    from hint_plugin.science.reactions.report import KCAL
+
+    state = "converged" if result["converged"] else "not converged"
+    added = f", {result['images_added']} added where it is steep" if result["images_added"] else ""
+    between = result["interpolation"]
+    lines = [
+        f"{state} after {result['steps']} steps, {result['largest_force']:.3f} eV/A; highest image "
+        f"{result['highest_image']} of {result['images']}{added}",
+        "energy, kcal/mol: "
+        + ", ".join(f"{name} {KCAL * value:+.2f}" for name, value in result["barriers"].items()),
+    ]
+    if result["collapsed"]:
+        lines.append("optimising has given both ends the same bonds: this potential has no such reaction")
+    if not result["resolved"]:
+        a, b = between["between_images"]
+        lines.append(
+            f"the barrier is not resolved: between images {a} and {b} the energy is "
+            f"{KCAL * between['error']:.1f} kcal/mol off what they say. Give more --images or more --steps"
+        )
+    if "connection" in result:
+        lines += _joins(result["connection"])
+    elif verify:
+        lines.append("not verified whether the top joins the two ends: the band has not converged")
+    else:
+        lines.append("not verified whether the top joins the two ends")
+    return lines
+
+
+def _joins(found: dict[str, Any]) -> list[str]:
+    from hint_plugin.science.reactions.report import KCAL
+
+    if found["joins"]:
+        return ["the reaction path from the top leads to both ends"]
+    if "ends" not in found:
+        return [f"whether the top joins the two ends could not be verified: {found['failure']}"]
+    lines = ["the reaction path from the top does not lead to both ends: look for what lies between"]
+    for name, end in zip(("reactant", "product"), found["ends"], strict=True):
+        lines.append(
+            f"  {name}: {KCAL * end['energy_of_the_band']:+.2f} kcal/mol; the path ends at "
+            f"{KCAL * end['energy']:+.2f} kcal/mol, {end['rmsd']:.2f} A from it"
+        )
+    return lines
+
+
 def _relaxed(atoms: Any, name: str, calculator: Any, status: Any) -> Any:
-    from hint_plugin.cli.molecules import relaxed
+    from hint_plugin.cli.molecules import relaxed, wrong_kind
+    from hint_plugin.errors import EngineError
 
     atoms.calc = calculator
-    return relaxed(atoms, False, 0.01, 300, lambda text: status.update(f"{name}: {text}")).atoms
+    found = relaxed(atoms, False, 0.01, 300, lambda text: status.update(f"{name}: {text}"))
+    if error := wrong_kind(found, False):
+        raise EngineError(f"{name}: {error}", "geometry")
+    return found.atoms

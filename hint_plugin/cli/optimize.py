@@ -47,12 +47,14 @@ def optimize(
     """Optimise molecules to minima, or to transition states with --saddle.
 
     Sella in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end says
-    what was found: a minimum that has an imaginary mode is left along it and optimised again. Beside OUT,
-    OUT.json has what was found.
+    what was found: a structure that has an imaginary mode is left along it and optimised again. If it still
+    has one in the end, it is written, and named as a failure. Beside OUT, OUT.json has what was found.
 
-    Exit status: 0 all converged, 3 some did not, 2 nothing could be done.
+    Exit status: 0 all are minima (transition states with --saddle), 3 some are not, 2 nothing could be done.
     """
-    from hint_plugin.cli.molecules import each_molecule, relaxed, save_structures
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from hint_plugin.cli.molecules import each_molecule, relaxed, save_structures, wrong_kind
     from hint_plugin.cli.outputs import check_file
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.cli.tables import show
@@ -64,20 +66,28 @@ def optimize(
     check_file(output, inputs)
     check_optimiser()
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
-    keys, written = LabelKeys(), []
+    keys, written, wrong = LabelKeys(), [], {}
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = relaxed(atoms, saddle, fmax, steps, say)
-        final = atoms.copy()
-        clear_labels(final)  # they are of the geometry before
+        final, forces = atoms.copy(), found.atoms.get_forces()
+        clear_labels(final)  # what the input has is of another geometry
         final.positions = found.atoms.positions
         origin = {keys.prefix + name: value for name, value in calculator.provenance(atoms).items()}
         final.info |= {keys.energy: found.energy, "kind": found.kind, **origin}
-        final.arrays[keys.forces] = found.atoms.get_forces()
+        final.arrays[keys.forces] = forces
+        final.calc = SinglePointCalculator(final, energy=found.energy, forces=forces)
         written.append(final)
+        if error := wrong_kind(found, saddle):
+            wrong[name] = error
         return dict(found.as_dict())
 
     batch = each_molecule(inputs, calculator, work)
+    batch.failures += [
+        {"name": row["name"], "formula": row["formula"], "error": wrong[row["name"]], "kind": "geometry"}
+        for row in batch.results
+        if row["name"] in wrong
+    ]
     about = save_structures(output, "optimize", written, batch, run_provenance(inputs, model, calculator))
     if not json_ and batch.results:
         rows = [

@@ -145,8 +145,8 @@ def with_reference(
     name: str,
     output: Path,
     result: dict[str, Any],
-) -> None:
-    """The figure, with the reference in it, and the errors."""
+) -> Callable[[], bool]:
+    """The errors against the reference, into `result`; what is returned draws both, once all is written."""
     from hint_plugin.science.phonons.band_figure import plot_bands
     from hint_plugin.science.phonons.reference import Table, along_path, compare, compare_table
 
@@ -160,4 +160,4 @@ def with_reference(
     if reference is not None:
         result["errors"] = comparison.as_dict()
     states = [("", density.frequencies, density.total)]
-    plot_bands(output / "bands.png", series, points=points, density=states, title=name)
+    return lambda: plot_bands(output / "bands.png", series, points=points, density=states, title=name)

@@ -162,9 +162,10 @@ def phonons(
         result |= {"products": counted[0], **described(phonon, bands, in_a_box(atoms))}
         density, notes = sums_and_files(phonon, bands, mesh, temperature, output, result)
         status.update("reference")
-        with_reference(phonon, bands, density, other, structure.stem, output, result)
+        draw = with_reference(phonon, bands, density, other, structure.stem, output, result)
     result["notes"] = [*born_notes, *notes]
     write_json(output / "phonons.json", result)
+    draw()
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return

@@ -87,6 +87,9 @@ def _in_words(result: dict[str, Any]) -> str:
             lines.append(
                 f"the {name} changed its bonds when it was optimised: this potential has another minimum"
             )
+    for name, kind in zip(("reactant", "product"), result["ends_are"], strict=True):
+        if result["barriers"] and kind != "minimum":
+            lines.append(f"the {name} is no minimum ({kind}): barriers from it mean little")
     if result.get("imaginary"):
         lines.append(f"imaginary mode: {result['imaginary'][0]:.0f} cm^-1")
     for title, key in (("energy", "barriers"), ("Gibbs energy", "gibbs")):

@@ -67,14 +67,24 @@ def reactions(
     from dataclasses import asdict
 
     from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.data.files import write_json
     from hint_plugin.errors import InterruptedRunError
     from hint_plugin.labelling.pool import terminate_as_interrupt
     from hint_plugin.science.reactions import ReactionSettings
-    from hint_plugin.science.reactions.campaign import Worker, compare, prepare, summary, write_index
+    from hint_plugin.science.reactions.campaign import (
+        Worker,
+        prepare,
+        results_of,
+        summary,
+        write_index,
+    )
+    from hint_plugin.science.reactions.comparison import compare
     from hint_plugin.science.reactions.methods import method_of
     from hint_plugin.science.reactions.sets import read_set
 
     pairs = read_set(reaction_set)
+    if against is not None:
+        results_of(against)  # that there are some: before the work
     settings = ReactionSettings(fmax=fmax, steps=steps, guesses=guesses, method=search)
     method_of(search)
     method = [str(model) if model else engine, *(engine_option or [])]
@@ -97,6 +107,7 @@ def reactions(
     write_index(output, found, f"{reaction_set.stem}: {', '.join(str(part) for part in method)}")
     if against is not None:
         found["against"] = compare(output, against)
+        write_json(output / "summary.json", found)
     if json_:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -165,10 +176,19 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         typer.echo(f"stopped: {stages}")
     if against is not None:
         other = found["against"]
-        mae = other["barrier_mae"]
+        mae, compared = other["barrier_mae"], other["barriers_compared"]
         typer.echo(
             f"against {against}, {other['reactions']} reactions: both {other['both']}, only this "
             f"{other['only_first']}, only that {other['only_second']}, neither {other['neither']}; "
             f"p = {other['p_mcnemar']:.3g} (McNemar)"
-            + ("" if mae is None else f"; barriers differ by {KCAL * mae:.2f} kcal/mol (mean absolute)")
+            + (
+                ""
+                if mae is None
+                else f"; {compared} barriers differ by {KCAL * mae:.2f} kcal/mol (mean absolute)"
+            )
         )
+        if other["other_reaction"]:
+            names = ", ".join(other["other_reaction"])
+            typer.echo(f"no barrier compared, as the optimised ends are other molecules: {names}")
+        if other["other_inputs"]:
+            typer.echo(f"left out, as the inputs are other molecules: {', '.join(other['other_inputs'])}")

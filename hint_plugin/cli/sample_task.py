@@ -99,8 +99,7 @@ class SamplingTask:
         elif self.extract is not None:
             found["extract"] = {"path": str(self.extract), "frames": len(plan.choices), "hessians": 0}
         if self.figure is not None:
-            draw(sample, self.figure)
-            found["figure"] = str(self.figure)
+            found["figure"] = str(self.figure) if draw(sample, self.figure) else None
         found["seconds"] = round(time.monotonic() - self.start, 2)
         self.status.stop()
         typer.echo(json.dumps(found, indent=2) if self.as_json else _in_words(found))
@@ -119,6 +118,6 @@ def _in_words(found: dict[str, Any]) -> str:
         )
         if written["hessians"] < found["hessians"]:
             lines.append(f"label them next: hint label --plan {found['plan']} -o labelled.xyz")
-    if "figure" in found:
+    if found.get("figure"):
         lines.append(f"figure: {found['figure']}")
     return "\n".join(lines)

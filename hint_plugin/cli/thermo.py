@@ -11,6 +11,7 @@ from hint_plugin.cli.potential_options import (
     Device,
     Engine,
     EngineOption,
+    Fmax,
     Folder,
     Inputs,
     Json,
@@ -35,6 +36,7 @@ def thermo(
     engine_option: EngineOption = None,
     optimize: Optimize = False,
     saddle: Saddle = False,
+    fmax: Fmax = 0.01,
     temperature: Temperature = 298.15,
     pressure: Annotated[
         float, typer.Option("--pressure", "-p", min=0, help="Pa; 101325 is 1 atm.")
@@ -50,9 +52,9 @@ def thermo(
 ) -> None:
     """Gibbs energies of molecules in the gas: rigid rotor, harmonic oscillators, quasi-RRHO entropy.
 
-    A structure with one imaginary mode is a transition state, and that mode is left out; with more it is
-    refused. Without model and engine, energies, forces and Hessians are those in the files. Writes
-    thermo.json and thermo.csv.
+    A structure with one imaginary mode is a transition state: that mode is left out, and named. With more it
+    is refused, and with --optimize one is already too many. Without model and engine, energies, forces and
+    Hessians are those in the files. Writes thermo.json and thermo.csv.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done.
     """
@@ -66,7 +68,7 @@ def thermo(
 
     inputs = expand(inputs)
     source = source_of_hessians(
-        model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
+        model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle, fmax=fmax
     )
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
@@ -104,5 +106,18 @@ def thermo(
         for row in batch.results:
             if warning := not_stationary(row):
                 typer.echo(f"{row['name']} is {warning}")
+            if left_out := _left_out(row):
+                typer.echo(f"{row['name']}: {left_out}")
         typer.echo(f"written to {output}")
     batch.finish(json_, about)
+
+
+def _left_out(row: dict[str, Any]) -> str:
+    """Which modes do not count as they are, in words; else nothing."""
+    parts = []
+    if row["imaginary"]:
+        parts.append(f"the imaginary mode of {row['imaginary'][0]:.1f} cm^-1 is left out (transition state)")
+    if row["inverted"]:
+        listed = ", ".join(f"{nu:.1f}" for nu in row["inverted"])
+        parts.append(f"{listed} cm^-1, imaginary by less than 10, counts as real")
+    return "; ".join(parts)

@@ -1,5 +1,7 @@
 """`hint vibrations IN... -o DIR`: frequencies, modes, infrared intensities and spectra of molecules."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ from hint_plugin.cli.potential_options import (
     Device,
     Engine,
     EngineOption,
+    Fmax,
     Folder,
     Inputs,
     Json,
@@ -28,6 +31,7 @@ def vibrations(
     engine_option: EngineOption = None,
     optimize: Optimize = False,
     saddle: Saddle = False,
+    fmax: Fmax = 0.01,
     infrared: Annotated[
         bool,
         typer.Option("--ir/--no-ir", help="Intensities, where there are dipoles: 6N evaluations."),
@@ -60,12 +64,14 @@ def vibrations(
     from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
     from hint_plugin.science.molecules.files import write_molden, write_movies
     from hint_plugin.science.molecules.infrared import has_dipole
-    from hint_plugin.science.molecules.spectrum import plot_spectrum
+    from hint_plugin.science.molecules.spectrum import plot_density, plot_spectrum
 
     inputs = expand(inputs)
     source = source_of_hessians(
-        model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle
+        model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle, fmax=fmax
     )
+
+    pictures: list[Callable[[], bool]] = []
 
     def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
         found = source(atoms, say)
@@ -75,7 +81,7 @@ def vibrations(
             intensities = infrared_intensities(modes, dipole_derivatives(found.atoms))
         write_molden(output / f"{name}.molden", modes, intensities)
         write_movies(output / f"{name}.modes.xyz", modes)
-        plot_spectrum(output / f"{name}.png", modes, intensities, width)
+        pictures.append(partial(plot_spectrum, output / f"{name}.png", modes, intensities, width))
         result = {
             "energy": found.energy,
             "largest_force": found.largest_force,
@@ -83,9 +89,9 @@ def vibrations(
             **modes.as_dict(),
         }
         if md:
-            result["density_of_states"] = _dynamics(
-                output / f"{name}.md.png", modes, md, temperature, width, say
-            )
+            density = _dynamics(modes, md, temperature, say)
+            pictures.append(partial(plot_density, output / f"{name}.md.png", modes, density, width))
+            result["density_of_states"] = _as_dict(density)
         if intensities is not None:
             result["infrared_intensities"] = intensities.tolist()
         return result
@@ -93,6 +99,8 @@ def vibrations(
     batch = each_molecule(inputs, source.calculator, work, output)
     about = {"provenance": run_provenance(inputs, model, source.calculator)}
     write_json(output / "vibrations.json", about | batch.as_dict())
+    for draw in pictures:  # after all results: a picture that fails costs none
+        draw()
     if not json_:
         for row in batch.results:
             strengths = row.get("infrared_intensities")
@@ -109,20 +117,20 @@ def vibrations(
     batch.finish(json_, about)
 
 
-def _dynamics(
-    path: Path, modes: Any, md: float, temperature: float, width: float, say: Any
-) -> dict[str, Any]:
-    """The density of states of dynamics, up to 5000 cm^-1, and its figure."""
+def _dynamics(modes: Any, md: float, temperature: float, say: Any) -> Any:
+    """The density of states of dynamics."""
     from hint_plugin.errors import OptionsError
     from hint_plugin.science.molecules.dynamics import vibrational_density
-    from hint_plugin.science.molecules.spectrum import plot_density
 
     if modes.atoms.calc is None:
         raise OptionsError("--md needs --model FILE or --engine NAME (gfn2-xtb)")
-    found = vibrational_density(
+    return vibrational_density(
         modes.atoms, time=md, temperature=temperature, report=lambda ps: say(f"dynamics: {ps:.1f} ps")
     )
-    plot_density(path, modes, found, width)
+
+
+def _as_dict(found: Any) -> dict[str, Any]:
+    """A density of states up to 5000 cm^-1."""
     shown = found.wavenumbers < 5000
     return {
         "wavenumbers": found.wavenumbers[shown].tolist(),

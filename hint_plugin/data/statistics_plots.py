@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from hint_plugin.data.figures import picture
 from hint_plugin.data.files import replacing
 from hint_plugin.data.statistics import Magnitudes, Statistics
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 
 
-def plot_statistics(found: Statistics, folder: str | Path) -> list[Path]:
-    """One PNG for each quantity that the set has.
+def prepare(folder: str | Path) -> Path:
+    """The folder of the plots, made before the frames are read.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
         DataError: the folder cannot be made.
     """
-    drawing = load("matplotlib.figure", "plot", "plots need matplotlib")
+    load("matplotlib.figure", "plot", "plots need matplotlib")
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot be made ({error})") from error
+    return target
+
+
+def plot_statistics(found: Statistics, folder: str | Path) -> list[Path]:
+    """One PNG for each quantity that the set has, and that can be drawn.
+
+    Raises as `prepare`.
+    """
+    target = prepare(folder)
     sizes = sorted(found.atoms)
     symbols = sorted(found.elements)
     nearest = [d for d in found.nearest if np.isfinite(d)]
@@ -44,17 +56,26 @@ def plot_statistics(found: Statistics, folder: str | Path) -> list[Path]:
         ("noise", "noise of a label / eV/A^2", "frames", lambda ax: ax.hist(found.noise, bins=60)),
         ("nearest", "nearest distance / A", "frames", lambda ax: ax.hist(nearest, bins=60)),
     ):
-        figure = drawing.Figure(figsize=(5, 3.2), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes)
-        if not axes.patches or not _anything(name, found):
-            continue
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
-        with replacing(target / f"{name}.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
-        made.append(target / f"{name}.png")
+        path = target / f"{name}.png"
+        if _anything(name, found) and _plot(path, draw, xlabel, ylabel):
+            made.append(path)
     return made
+
+
+@picture
+def _plot(path: Path, draw: Callable[[Any], Any], xlabel: str, ylabel: str) -> bool:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    draw(axes)
+    if not axes.patches:
+        return False
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+    return True
 
 
 def _anything(name: str, found: Statistics) -> bool:

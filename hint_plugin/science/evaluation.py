@@ -213,6 +213,9 @@ def _write(
     write_parity_data(folder / "parity.npz", tally.parity)
     figure = folder / "parity.png"
     figure.unlink(missing_ok=True)
-    result["plot"] = figure.name if plots and plot_parity(figure, tally.parity, result["metrics"]) else None
+    result["plot"] = None
     write_json(folder / "metrics.json", result, allow_nan=False)
+    if plots and plot_parity(figure, tally.parity, result["metrics"]):
+        result["plot"] = figure.name
+        write_json(folder / "metrics.json", result, allow_nan=False)
     return result

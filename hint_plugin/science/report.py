@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hint_plugin.core.metrics import UNITS
+from hint_plugin.data.figures import picture
 from hint_plugin.data.files import replacing
 from hint_plugin.science.figures import new_figure, save_png
 
@@ -90,6 +91,7 @@ def write_parity_data(path: Path, samples: Mapping[str, ParitySample]) -> None:
         np.savez_compressed(handle, **arrays)
 
 
+@picture
 def plot_parity(path: Path, samples: Mapping[str, ParitySample], metrics: Mapping[str, float]) -> bool:
     """One figure, a panel for each quantity with data; MAE and RMSE in the titles are those of `metrics`.
 

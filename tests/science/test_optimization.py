@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from ase.io import Trajectory
 
@@ -106,6 +106,94 @@ def test_a_saddle_is_left(gfn2, tmp_path):
     )
     assert len(Trajectory(tmp_path / "a.traj")) >= found.steps and steps[-1][0] <= found.steps
     assert abs(planar.positions[:, 2]).max() == 0  # the start is the caller's
+
+
+BIFURCATED = [(0, 0, 0.119262), (0, 0.763239, -0.477047), (0, -0.763239, -0.477047)]
+WATERS = [*BIFURCATED, *(np.array(BIFURCATED) * (1, -1, -1) + (0, 0, 3.2))]
+CROSSED = [(0, 0, 0), (0, 0, 1.16), (0, 0, -1.16), (3.4, 0, 0), (3.4, 1.16, 0), (3.4, -1.16, 0)]
+T_SHAPED = [(0, 0, 0), (0, 0, 1.16), (0, 0, -1.16), (0, 0, 4.2), (0, 1.16, 4.2), (0, -1.16, 4.2)]
+SOFT = {  # starts near saddles with modes of 53, 22 and 7 i cm^-1 -> the energy of the minimum, eV
+    "bifurcated water dimer": (Atoms("OH2OH2", WATERS), -276.1685),
+    "crossed CO2 dimer": (Atoms("CO2CO2", CROSSED), -561.0696),
+    "T-shaped CO2 dimer": (Atoms("CO2CO2", T_SHAPED), -561.0696),
+}
+
+
+@pytest.mark.parametrize("name", SOFT)
+def test_a_soft_saddle_is_left(gfn2, name):
+    """A push of 0.1 A leaves less than 0.01 eV/A along such a mode: the search has to know."""
+    start, energy = SOFT[name]
+    found = optimize(with_calculator(start.copy(), gfn2))
+    assert found.kind == "minimum" and found.modes.frequencies[0] > 0 and found.largest_force <= 0.01
+    assert found.energy == pytest.approx(energy, abs=1e-3)
+
+
+class Ridge(Calculator):
+    """A saddle that is none for the forces: the Hessian lies, so that no push leads away."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        self.atoms = atoms.copy()
+        bond = atoms.positions[1] - atoms.positions[0]
+        length = np.linalg.norm(bond)
+        pull = 20.0 * (length - 1.0) * bond / length
+        self.results = {"energy": 10.0 * (length - 1.0) ** 2, "forces": np.array([pull, -pull])}
+
+    def get_hessian(self, atoms):
+        bond = atoms.positions[1] - atoms.positions[0]
+        bond /= np.linalg.norm(bond)
+        return -0.5 * np.kron([[1, -1], [-1, 1]], np.outer(bond, bond))
+
+
+def test_what_stays_on_a_saddle_is_a_failure(tmp_path, monkeypatch, capfd):
+    """Exit 3 without --saddle; the structure is written all the same."""
+    pair = Atoms("H2", [(0, 0, 0), (0, 0, 1.1)])
+    pair.info["REF_hessian"] = np.eye(6)
+    write_frames(tmp_path / "in.xyz", [pair])
+    monkeypatch.setattr("hint_plugin.cli.optimize.make_calculator", lambda *a: Engineless())
+    code, text = hint(capfd, "optimize", tmp_path / "in.xyz", "-o", tmp_path / "out.xyz", "--engine", "x")
+    assert code == 3 and "ended in a transition state (imaginary modes: -" in text
+    assert "wanted a minimum" in text and "--fmax" in text
+    (found,) = read_frames(tmp_path / "out.xyz")
+    assert found.info["kind"] == "transition state" and read_label(found) is None  # of another geometry
+    assert found.get_potential_energy() == pytest.approx(0, abs=1e-3)
+    assert found.get_potential_energy() == found.info["REF_energy"]
+    monkeypatch.setattr("hint_plugin.cli.potential_options.make_calculator", lambda *a: Engineless())
+    code, text = hint(
+        capfd, "thermo", tmp_path / "in.xyz", "-o", tmp_path / "t", "--engine", "x", "--optimize"
+    )
+    assert code == 3 and "ended in a transition state" in text  # and not its Gibbs energy
+    write_frames(tmp_path / "bent.xyz", [hcn_bent()])
+    monkeypatch.undo()
+    arguments = ("-o", tmp_path / "ts.xyz", "--engine", "gfn2-xtb", "--saddle")
+    code, text = hint(capfd, "optimize", tmp_path / "bent.xyz", *arguments)
+    assert code == 0 and "transition state" in text
+
+
+class Engineless(Ridge):
+    """With what the verb asks of an engine for its provenance."""
+
+    class engine:
+        """Nothing computed here."""
+
+        name, method, version = "ridge", "ridge", "1"
+
+        @staticmethod
+        def provenance():
+            return {"engine": "ridge"}
+
+
+def test_thermo_says_what_it_leaves_out(tmp_path, capfd):
+    planar = Atoms("NH3", [(0, 0, 0), *((np.cos(a), np.sin(a), 0) for a in np.deg2rad([0, 120, 240]))])
+    write_frames(tmp_path / "in.xyz", [planar])
+    arguments = ("thermo", tmp_path / "in.xyz", "-o", tmp_path / "t", "--engine", "gfn2-xtb")
+    code, text = hint(capfd, *arguments)
+    assert code == 0 and "the imaginary mode of -928" in text and "is left out (transition state)" in text
+    code, text = hint(capfd, *arguments, "--optimize", "--fmax", "0.001")
+    assert code == 0 and "left out" not in text
+    row = json.loads((tmp_path / "t" / "thermo.json").read_text())["results"][0]
+    assert row["kind"] == "minimum" and row["largest_force"] <= 0.001
 
 
 def test_what_does_not_converge(gfn2):

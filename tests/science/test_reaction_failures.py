@@ -22,6 +22,7 @@ from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError
 from hint_plugin.science.reactions import ReactionSettings, find_reaction
 from hint_plugin.science.reactions.report import write_report
+from hint_plugin.science.reactions.statistics import passed
 
 
 class Broken(Calculator):
@@ -98,6 +99,17 @@ def spoilt(change) -> Atoms:
     atoms = molecule("H2O")
     change(atoms)
     return atoms
+
+
+def test_a_product_that_falls_back_is_no_success(gfn2, tmp_path):
+    """Water with a hydrogen that was pulled off, 1.5 A from oxygen: optimised, it is water again."""
+    product = molecule("H2O")
+    product.set_distance(0, 1, 1.5, fix=0)
+    found = find_reaction(molecule("H2O"), product, gfn2, ReactionSettings())
+    assert (found.verdict, found.stage, found.saddle) == ("collapsed", "guess", None)
+    assert "optimising the product has given it the bonds of the reactant" in found.failure
+    result = write_report(tmp_path, found, ReactionSettings())
+    assert passed(result) == 1 and "collapsed" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_pysisyphus_finds_the_same(method, gfn2, tmp_path, monkeypatch, capfd):
     assert found["imaginary"] == pytest.approx([-1426], abs=3)
     assert {path.name for path in here.iterdir()} == {"out"}
     assert not [path for path in scratch.iterdir() if path.name.startswith("hint-pysisyphus")]
-    irc = [atoms.info["energy_eV"] for atoms in read_frames(Path("out/irc.xyz"))]
+    irc = [atoms.get_potential_energy() for atoms in read_frames(Path("out/irc.xyz"))]
     assert irc[0] < max(irc) - 2 and irc[-1] < max(irc) - 2
     assert len(read_frames(Path("out/guess_path.xyz"))) == 9
 

@@ -17,8 +17,10 @@ from reaction_runs import hcn, hint
 
 from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.molecules import Stationary
 from hint_plugin.science.reactions import Reaction, ReactionSettings
-from hint_plugin.science.reactions.campaign import compare, prepare, summary, write_index
+from hint_plugin.science.reactions.campaign import plot_funnel, prepare, summary, write_index
+from hint_plugin.science.reactions.comparison import compare
 from hint_plugin.science.reactions.report import write_report
 from hint_plugin.science.reactions.sets import read_set
 from hint_plugin.science.reactions.statistics import funnel, mcnemar, passed, wilson
@@ -100,6 +102,10 @@ def test_wilson_and_mcnemar_against_published_numbers():
     ):
         assert wilson(k, n, 1.959964) == pytest.approx((low, high), abs=5e-5)
     assert wilson(0, 0) == (0.0, 1.0)
+    for n in range(1, 1001):  # by sums alone, 0 of n and n of n are outside for some n, by 1e-16
+        for k in {0, 1, n // 3, n - 1, n}:
+            low, high = wilson(k, n)
+            assert 0 <= low <= k / n <= high <= 1
     assert mcnemar(0, 0) == 1.0 and mcnemar(7, 7) == pytest.approx(1.0)
     assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 1024)
 
@@ -120,6 +126,34 @@ def test_known_saddles_and_the_page_of_a_set(tmp_path):
     assert page.count("no transition state") == 2 and "0 of 2" in page
 
 
+@pytest.mark.parametrize("count", [11, 12, 960])
+def test_a_set_that_passes_everything_is_drawn(tmp_path, count):
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    assert plot_funnel(tmp_path / "funnel.png", funnel([result()] * count))
+
+
+def test_a_figure_that_fails_costs_no_result(tmp_path, monkeypatch, caplog):
+    """Neither those of a reaction nor those of the set; it is named, and none from before stays."""
+
+    def broken(width, height):
+        raise ValueError("'xerr' must not contain negative values")
+
+    for module in ("report", "campaign"):
+        monkeypatch.setattr(f"hint_plugin.science.reactions.{module}.new_figure", broken)
+    (tmp_path / "funnel.png").write_bytes(b"of an earlier run")
+    found = Reaction(guess_path=[hcn()[0]], guess_energies=[0.0])
+    found.reactant = Stationary(hcn()[0], "minimum", True, 1, 0.0, 0.0, None, None)
+    found.fail("no saddle")
+    write_report(tmp_path / "a", found, ReactionSettings(), "a")
+    assert (tmp_path / "a" / "reaction.json").is_file() and (tmp_path / "a" / "report.html").is_file()
+    counted = summary(tmp_path)
+    write_index(tmp_path, counted, "a set")
+    assert (tmp_path / "summary.json").is_file() and "0 of 1" in (tmp_path / "index.html").read_text()
+    assert not (tmp_path / "funnel.png").exists()
+    for name in ("profile.png", "funnel.png"):
+        assert any(name in text and "'xerr'" in text for text in caplog.messages)
+
+
 def test_comparison_and_other_settings(tmp_path):
     outcomes = {"x": (1.0, 1.2, True, True), "y": (1.0, 1.0, True, False), "z": (1.0, 1.0, False, False)}
     for name, (a, b, first, second) in outcomes.items():
@@ -127,6 +161,8 @@ def test_comparison_and_other_settings(tmp_path):
             (tmp_path / folder / name).mkdir(parents=True)
             content = result("intended" if good else "unintended", barrier=barrier)
             (tmp_path / folder / name / "reaction.json").write_text(json.dumps(content))
+            for end, atoms in zip(("reactant", "product"), hcn(), strict=True):
+                write_frames(tmp_path / folder / name / f"{end}.xyz", [atoms])
     found = compare(tmp_path / "one", tmp_path / "two")
     assert (found["both"], found["only_first"], found["only_second"], found["neither"]) == (1, 1, 0, 1)
     assert found["barrier_mae"] == pytest.approx(0.2)
@@ -138,6 +174,39 @@ def test_comparison_and_other_settings(tmp_path):
     prepare(tmp_path / "one", [], {"fmax": 0.01, "search": "sella"})  # begun when there was no choice
     with pytest.raises(DataError, match="no results"):
         compare(tmp_path / "one", tmp_path)
+
+
+def done(folder, reactant, product, barrier, **more) -> None:
+    """A reaction as `hint reactions` leaves it."""
+    folder.mkdir(parents=True)
+    (folder / "reaction.json").write_text(json.dumps(result(barrier=barrier) | more))
+    for name, atoms in (("reactant", reactant), ("product", product)):
+        write_frames(folder / f"{name}.xyz", [atoms])
+
+
+def test_only_same_reactions_are_compared(tmp_path):
+    """Others with the same name: other inputs, other molecules once they are optimised, and a collapse."""
+    r, p = hcn()
+    apart = Atoms("HCN", [(0, 0, -3.0), (0, 0, 0), (0, 0, 1.15)])
+    one, two = tmp_path / "one", tmp_path / "two"
+    fallen = {"relaxed_ends_keep_bonds": [True, False]}
+    cases = {  # ends and barriers, in one and in two
+        "same": ((r, p, 3.0), (r, p, 3.1), {}),
+        "other inputs": ((r, p, 3.0), (r, p, 1.0), {"inputs": "other"}),
+        "other product": ((r, p, 3.0), (r, apart, 5.5), {}),
+        "fallen back": ((r, r, 0.03), (r, r, 0.8), fallen),
+    }
+    for name, (first, second, more) in cases.items():
+        done(one / name, *first, **{"inputs": "hash"} | {k: v for k, v in more.items() if k != "inputs"})
+        done(two / name, *second, **{"inputs": "hash"} | more)
+    found = compare(one, two)
+    assert (found["reactions"], found["both"], found["other_inputs"]) == (3, 3, ["other inputs"])
+    assert found["other_reaction"] == ["fallen back", "other product"] and found["barriers_compared"] == 1
+    assert found["barrier_mae"] == pytest.approx(0.1)
+    for folder, charge in ((one, 0), (two, 1)):
+        (folder / "settings.json").write_text(json.dumps({"charge": charge, "spin": None}))
+    with pytest.raises(DataError, match="--charge 0, .* with 1: these are other molecules"):
+        compare(one, two)
 
 
 @pytest.mark.slow

@@ -178,7 +178,7 @@ def test_command(tmp_path, capfd):
     assert code == 0 and "verdict: intended" in text and "forward +73.2" in text
     result = json.loads((out / "reaction.json").read_text())
     assert result["verdict"] == "intended"
-    irc = [atoms.info["energy_eV"] for atoms in read_frames(out / "irc.xyz")]
+    irc = [atoms.get_potential_energy() for atoms in read_frames(out / "irc.xyz")]
     top = int(np.argmax(irc))
     assert 5 < top < len(irc) - 5 and len(read_frames(out / "transition_state.xyz")) == 1
     pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
@@ -201,6 +201,7 @@ def test_elastic_band(tmp_path, capfd, gfn2):
     found = json.loads((out / "neb.json").read_text())
     assert found["barriers"]["forward"] * KCAL == pytest.approx(73.2, abs=0.3)
     assert found["barriers"]["reverse"] * KCAL == pytest.approx(53.2, abs=0.3)
-    assert len(read_frames(out / "path.xyz")) == 7
+    assert len(read_frames(out / "path.xyz")) == found["images"] >= 7
+    assert found["resolved"] and found["connection"]["joins"] and "leads to both ends" in text
     code, text = hint(capfd, "neb", *ends, "-o", out, "--engine", "gfn2-xtb", "--steps", "2", "--no-optimize")
     assert code == 3 and "not converged after 2 steps" in text

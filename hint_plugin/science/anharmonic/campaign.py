@@ -98,9 +98,9 @@ def write_results(
     result = summary(state, settings, named) | about
     say("writing")
     write_matrices(folder, named)
+    write_json(folder / "sscha.json", result)
     write_bands(folder / "bands.png", dict(reversed(list(named.items()))))
     plot_convergence(folder / "convergence.png", state.records)
-    write_json(folder / "sscha.json", result)
     return result, named
 
 

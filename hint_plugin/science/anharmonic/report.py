@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hint_plugin.data.figures import picture
 from hint_plugin.science.anharmonic.files import to_phonopy, write_dynamical_matrices
 from hint_plugin.science.anharmonic.force_constants import ForceConstants
 from hint_plugin.science.anharmonic.relaxation import PopulationRecord, SschaSettings, SschaState
@@ -59,6 +60,7 @@ def write_matrices(folder: Path, named: Mapping[str, ForceConstants]) -> None:
         to_phonopy(constants).save(folder / f"{name}.yaml", settings={"force_constants": True})
 
 
+@picture
 def write_bands(path: Path, named: Mapping[str, ForceConstants], title: str = "") -> bool:
     """One figure of the bands of all of `named`. Returns False without matplotlib."""
     from hint_plugin.science.phonons import band_path, band_structure, plot_bands
@@ -72,6 +74,7 @@ def write_bands(path: Path, named: Mapping[str, ForceConstants], title: str = ""
     )
 
 
+@picture
 def plot_convergence(path: Path, records: Sequence[PopulationRecord]) -> bool:
     """Free energy, gradient, effective sample, extreme frequencies. Returns False without matplotlib."""
     figure = new_figure(7.4, 5.0)

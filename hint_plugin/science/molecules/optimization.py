@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.core.spectra import SADDLE_THRESHOLD
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
@@ -27,8 +28,17 @@ from hint_plugin.science.molecules.modes import NormalModes, largest_force, norm
 FORCE_TOLERANCE = 0.01
 """eV/A, of the largest force on an atom. Frequencies of soft modes move by a few cm^-1 at ten times this."""
 _FARTHEST = 15.0  # A an atom may go: beyond, the structure flies apart
-_PUSH = 0.1  # A along an imaginary mode too many
-_ATTEMPTS = 3
+_PUSHES = (0.1, 0.4, 0.8)
+"""A, of the atom that moves most, along an imaginary mode too many: the first push at least and at most, and
+any later one at most. The softer the mode, the farther: the force of the mode has to stand out of what is
+left over when the bonds that a straight push stretches have relaxed."""
+_STANDS_OUT = 3.0  # times fmax is the force of the mode after the first push, where the push may be so long
+_CONVERGED = 0.3  # times that force is what may be left afterwards: with more the search ends where it began
+_TIGHTEST = 2e-4  # eV/A; SCF gradients have noise of some 1e-5
+_ATTEMPTS, _ATTEMPTS_AT_NOISE = 6, 2
+_NOISE = -2.0
+"""cm^-1. Above the threshold of saddles (-10) a mode counts as real; down to here it is not even tried."""
+_SAME_ENERGY = 1e-6  # eV
 _TIGHTER = (1.0, 0.5, 0.2)
 
 _log = logging.getLogger(__name__)
@@ -74,7 +84,10 @@ def optimize(
 ) -> Stationary:
     """Go to the nearest minimum, or to a transition state.
 
-    What turns out to have an imaginary mode too many is left along that mode, up to three times.
+    What turns out to have an imaginary mode too many is left along that mode, up to five times, to both sides
+    in turn. A soft mode (below some 0.1 eV/A^2) is pushed farther and converged more tightly than `fmax`: the
+    force of a mode of 50 cm^-1 at 0.1 A is below 0.01 eV/A, and a search that stops there stays on the
+    saddle. If it stays there in the end, `kind` says so.
 
     Args:
         atoms: the start, with a calculator that has `get_hessian`; not changed.
@@ -90,31 +103,80 @@ def optimize(
         Whatever the calculator raises.
     """
     _check(atoms, fmax, steps)
-    found, taken, why = atoms.copy(), 0, ""
+    found, taken, tolerance = atoms.copy(), 0, fmax
     found.calc = atoms.calc
-    hessian, modes = None, None
+    best: _Point | None = None
     for attempt in range(_ATTEMPTS):
-        done, why = _run(found, saddle, fmax, steps - taken, trajectory, attempt > 0, taken, report)
+        done, why = _run(found, saddle, tolerance, steps - taken, trajectory, attempt > 0, taken, report)
         taken += done
         if why:
             break
-        hessian = np.asarray(found.calc.get_hessian(found))
-        modes = normal_modes(found, hessian)
-        if len(modes.imaginary) <= int(saddle) or attempt == _ATTEMPTS - 1 or taken >= steps:
+        point = _Point.at(found)
+        if best is None or point.better_than(best, saddle):
+            best = point
+        if not _can_be_left(point.modes, saddle, attempt) or taken >= steps:
             break
-        surplus = modes.displacements[int(saddle)]
-        found.positions += _PUSH * surplus / abs(surplus).max()
-        hessian, modes = None, None
-    return Stationary(
-        atoms=found,
-        kind=f"not converged: {why}" if modes is None else modes.kind,
-        converged=modes is not None,
-        steps=taken,
-        energy=float(found.get_potential_energy()),
-        largest_force=largest_force(found.get_forces()),
-        hessian=hessian,
-        modes=modes,
-    )
+        push, tolerance = _push(
+            point.modes.displacements[int(saddle)], point.hessian, fmax, tolerance, attempt
+        )
+        found.positions += push
+    if best is None or (why and not best.wanted(saddle)):
+        force = largest_force(found.get_forces())
+        energy = float(found.get_potential_energy())
+        about = f"not converged: {why}" + ("" if best is None else f", on the way from a {best.modes.kind}")
+        return Stationary(found, about, False, taken, energy, force, None, None)
+    found.positions = best.positions
+    force = largest_force(found.get_forces())
+    return Stationary(found, best.modes.kind, True, taken, best.energy, force, best.hessian, best.modes)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A stationary point on the way: positions [N, 3] in A, energy in eV, Hessian in eV/A^2."""
+
+    positions: NDArray
+    energy: float
+    hessian: NDArray
+    modes: NormalModes
+
+    @classmethod
+    def at(cls, atoms: Atoms) -> _Point:
+        hessian = np.asarray(atoms.calc.get_hessian(atoms))
+        energy = float(atoms.get_potential_energy())
+        return cls(atoms.positions.copy(), energy, hessian, normal_modes(atoms, hessian))
+
+    def wanted(self, saddle: bool) -> bool:
+        """Whether it has no imaginary mode too many."""
+        return len(self.modes.imaginary) <= int(saddle)
+
+    def better_than(self, other: _Point, saddle: bool) -> bool:
+        """Fewer modes too many; and with as few, the lower energy (of saddles, the first that was found)."""
+        if self.wanted(saddle) != other.wanted(saddle):
+            return self.wanted(saddle)
+        return not saddle and self.energy < other.energy - _SAME_ENERGY
+
+
+def _can_be_left(modes: NormalModes, saddle: bool, attempt: int) -> bool:
+    """Whether a mode is imaginary that should not be, and there is an attempt left for it."""
+    order = int(saddle)
+    if len(modes.frequencies) <= order:
+        return False
+    if modes.frequencies[order] < SADDLE_THRESHOLD:
+        return attempt < _ATTEMPTS - 1
+    # what is softer may be noise, or the saddle between two wells of a van der Waals complex
+    return not saddle and bool(modes.frequencies[0] < _NOISE) and attempt < _ATTEMPTS_AT_NOISE
+
+
+def _push(
+    mode: NDArray, hessian: NDArray, fmax: float, tolerance: float, attempt: int
+) -> tuple[NDArray, float]:
+    """How far [N, 3] along a surplus mode, and to which force to converge then to take the way down."""
+    direction = mode / np.linalg.norm(mode, axis=1).max()
+    force = largest_force((hessian @ direction.ravel()).reshape(-1, 3))  # per A
+    least, first, most = _PUSHES
+    length = min(most, 2**attempt * float(np.clip(_STANDS_OUT * fmax / force, least, first)))
+    wanted = max(_TIGHTEST, _CONVERGED * force * length)
+    return (-1) ** attempt * length * direction, min(tolerance, wanted)
 
 
 def _check(atoms: Atoms, fmax: float, steps: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hint_plugin.data.figures import picture
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.dynamics import DensityOfStates
 from hint_plugin.science.molecules.modes import NormalModes
@@ -25,6 +26,7 @@ def broadened(frequencies: NDArray, heights: NDArray, grid: NDArray, width: floa
     return lines @ heights
 
 
+@picture
 def plot_spectrum(
     path: Path, modes: NormalModes, intensities: NDArray | None = None, width: float = WIDTH
 ) -> bool:
@@ -54,6 +56,7 @@ def plot_spectrum(
     return True
 
 
+@picture
 def plot_density(path: Path, modes: NormalModes, found: DensityOfStates, width: float = WIDTH) -> bool:
     """The density of states of dynamics above the harmonic lines.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hint_plugin.data.figures import picture
 from hint_plugin.errors import DataError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.phonons.bands import BandPath, Bands
@@ -46,6 +47,17 @@ def plot_bands(
     for _, other in series[1:]:
         if other.path.labels != series[0][1].path.labels:
             raise DataError(f"bands along {other.path.words()} and {series[0][1].path.words()} in one figure")
+    return _draw(path, series, points, density, title)
+
+
+@picture
+def _draw(
+    path: Path,
+    series: Sequence[tuple[str, Bands]],
+    points: Sequence[tuple[str, NDArray, NDArray]],
+    density: Sequence[tuple[str, NDArray, NDArray]],
+    title: str,
+) -> bool:
     figure = new_figure(7.0 if density else 6.0, 3.8)
     if figure is None:
         return False

@@ -24,6 +24,7 @@ from ase.geometry import find_mic
 from numpy.typing import NDArray
 
 from hint_plugin.data import LabelKeys
+from hint_plugin.data.figures import picture
 from hint_plugin.data.supercells import supercell
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
@@ -248,6 +249,7 @@ def compare_profiles(model: Profile, reference: Profile) -> dict[str, float]:
     }
 
 
+@picture
 def plot_profiles(path: Path, series: Sequence[tuple[str, Profile]], title: str = "") -> bool:
     """One figure, the first series as a line, others as points. False, and nothing, without matplotlib."""
     figure = new_figure(4.6, 3.4)

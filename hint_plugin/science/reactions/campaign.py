@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 import time
@@ -10,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hint_plugin.data.figures import picture
 from hint_plugin.data.files import write_json
+from hint_plugin.data.single_points import OF_THE_MOLECULE
 from hint_plugin.errors import DataError, HintError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.alignment import rmsd
@@ -20,7 +25,7 @@ from hint_plugin.science.reactions.pages import write_set_page
 from hint_plugin.science.reactions.report import write_report
 from hint_plugin.science.reactions.sets import Pair
 from hint_plugin.science.reactions.settings import ReactionSettings
-from hint_plugin.science.reactions.statistics import funnel, mcnemar, passed
+from hint_plugin.science.reactions.statistics import funnel
 from hint_plugin.science.reactions.workflow import Reaction, find_reaction
 
 RESULT = "reaction.json"
@@ -58,7 +63,7 @@ class Worker:
                 found = find_reaction(pair.reactant, pair.product, calculator, self.settings)
         except (HintError, TimeUp) as error:
             found.fail(str(error))
-        about: dict[str, Any] = {"seconds": time.perf_counter() - start}
+        about: dict[str, Any] = {"seconds": time.perf_counter() - start, "inputs": _identity(pair)}
         if (
             pair.saddle is not None
             and found.saddle is not None
@@ -66,6 +71,15 @@ class Worker:
         ):
             about["rmsd_to_known_saddle"] = rmsd(pair.saddle, found.saddle.atoms, permute=True)
         return write_report(self.folder / pair.name, found, self.settings, f"{pair.name}:", about)
+
+
+def _identity(pair: Pair) -> str:
+    """A hash of what is asked: elements, positions to 0.001 A, charge and spin."""
+    digest = hashlib.sha256()
+    for atoms in (pair.reactant, pair.product):
+        digest.update(atoms.numbers.tobytes() + (np.round(atoms.positions, 3) + 0.0).tobytes())
+        digest.update(repr([atoms.info.get(key) for key in OF_THE_MOLECULE]).encode())
+    return digest.hexdigest()[:16]
 
 
 def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple[list[Pair], int]:
@@ -144,35 +158,7 @@ def write_index(folder: Path, found: dict[str, Any], title: str) -> None:
     write_set_page(folder, found, results_of(folder), title)
 
 
-def compare(first: Path, second: Path, level: int = 4) -> dict[str, Any]:
-    """Two models on the reactions that both have done.
-
-    Args:
-        first, second: folders of `hint reactions`.
-        level: a success is having passed so many of `STAGES`: 4 intended, 5 with the inputs' bonds kept.
-
-    Raises:
-        DataError: nothing done, or no reaction in both.
-    """
-    a, b = results_of(first), results_of(second)
-    names = sorted(set(a) & set(b))
-    if not names:
-        raise DataError(f"{first} and {second} have no reaction in common")
-    wins = [(passed(a[name]) >= level, passed(b[name]) >= level) for name in names]
-    both = [name for name, (x, y) in zip(names, wins, strict=True) if x and y]
-    differences = [a[name]["barriers"]["forward"] - b[name]["barriers"]["forward"] for name in both]
-    only_first, only_second = wins.count((True, False)), wins.count((False, True))
-    return {
-        "reactions": len(names),
-        "both": len(both),
-        "only_first": only_first,
-        "only_second": only_second,
-        "neither": wins.count((False, False)),
-        "p_mcnemar": mcnemar(only_first, only_second),
-        "barrier_mae": sum(map(abs, differences)) / len(differences) if differences else None,
-    }
-
-
+@picture
 def plot_funnel(path: Path, rows: Sequence[dict[str, Any]], title: str = "") -> bool:
     """Bars with 95 % intervals. Returns False, and writes nothing, without matplotlib."""
     figure = new_figure(6.4, 3.2)

@@ -1,7 +1,7 @@
 """Nudged elastic bands with a climbing image, by ASE.
 
 G. Henkelman, B. P. Uberuaga, H. Jonsson, J. Chem. Phys. 113, 9901 (2000); G. Henkelman, H. Jonsson,
-J. Chem. Phys. 113, 9978 (2000) for the tangents.
+J. Chem. Phys. 113, 9978 (2000) for the tangents. Images are added where the barrier is steep (`resolution`).
 """
 
 from __future__ import annotations
@@ -15,29 +15,54 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.figures import picture
+from hint_plugin.data.single_points import with_energy
 from hint_plugin.errors import OptionsError
 from hint_plugin.science.figures import new_figure, save_png
+from hint_plugin.science.molecules.modes import largest_force
 from hint_plugin.science.reactions.matching import same_atoms
 from hint_plugin.science.reactions.paths import interpolate
+from hint_plugin.science.reactions.resolution import Resolution, examine
 
 FORCE_TOLERANCE = 0.05  # eV/A, across the band
 _BEFORE_CLIMBING = 5.0  # times the tolerance, before the highest image climbs
+_ROUNDS = 4  # in which images are added where the barrier is steep
+_SPRING = 0.1  # eV/A^2, between images at the mean distance
+_SHORTEST_STEP, _LONGEST_STEP = 0.02, 0.2  # A, of the band; half the way to a neighbour: none is overtaken
 
 
 @dataclass(frozen=True)
 class Band:
-    """A path of images: geometries with the calculator, energies (eV), largest force across it (eV/A)."""
+    """A path of images: geometries with the calculator, energies (eV), largest force across it (eV/A).
+
+    `forces` [images, N, 3] in eV/A; `between`: what `examine` has seen between the images; `climbed`: whether
+    the highest image climbed, so that its energy is that of the top; `given`: images that were asked for.
+    """
 
     images: list[Atoms]
     energies: NDArray
+    forces: NDArray
     converged: bool
     steps: int
     largest_force: float
+    between: Resolution
+    climbed: bool
+    given: int
 
     @property
     def top(self) -> int:
         """Index of the highest image."""
         return int(self.energies.argmax())
+
+    @property
+    def has_barrier(self) -> bool:
+        """Whether the highest image is none of the ends."""
+        return 0 < self.top < len(self.images) - 1
+
+    @property
+    def height(self) -> float:
+        """eV: of the image that has climbed to the top; else the highest point of the interpolation."""
+        return float(self.energies.max() if self.climbed else self.between.peak)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, without geometries."""
@@ -45,11 +70,21 @@ class Band:
             "converged": self.converged,
             "steps": self.steps,
             "largest_force": self.largest_force,
+            "images": len(self.images),
+            "images_added": len(self.images) - self.given,
             "energies": self.energies.tolist(),
             "highest_image": self.top,
+            "force_on_highest_image": largest_force(self.forces[self.top]),
+            "resolved": self.between.resolved,
+            "interpolation": {
+                "peak": self.between.peak,
+                "error": self.between.error,
+                "tolerance": self.between.tolerance,
+                "between_images": list(self.between.between),
+            },
             "barriers": {
-                "forward": float(self.energies.max() - self.energies[0]),
-                "reverse": float(self.energies.max() - self.energies[-1]),
+                "forward": float(self.height - self.energies[0]),
+                "reverse": float(self.height - self.energies[-1]),
                 "reaction": float(self.energies[-1] - self.energies[0]),
             },
         }
@@ -68,35 +103,135 @@ def elastic_band(
 ) -> Band:
     """Relax a geodesic path between two geometries, which stay as they are.
 
+    Where the energy between two images is not what their energies and forces say (`resolution`), images are
+    added, and the band is relaxed again.
+
     Args:
         reactant: atoms in the order of the product's.
         product: see there.
         calculator: of ASE.
-        images: ends included.
+        images: ends included, to begin with.
         climb: let the highest image climb to the saddle.
         fmax: eV/A, the largest force across the band at the end.
-        steps: at most.
+        steps: at most, of all rounds together.
         report: called with the step, the height of the highest image (eV) and the largest force (eV/A).
 
     Raises:
         DataError: other atoms, or another order. OptionsError: fewer than three images, no steps, no
         tolerance. Whatever the calculator raises.
     """
-    from ase.mep import NEB
-    from ase.optimize import FIRE
-
     if images < 3 or steps < 1 or fmax <= 0:
         raise OptionsError(
             f"{images} images, {steps} steps, fmax {fmax}; wanted at least 3, at least 1, above 0"
         )
     same_atoms(reactant, product)
-    path = interpolate(reactant, product, images)
-    for atoms in path:
-        atoms.calc = calculator
-    first, last = (float(path[k].get_potential_energy()) for k in (0, -1))
+    search = _Search(calculator, interpolate(reactant, product, images), steps, report)
+    rounds = 0
+    while True:
+        stages = [(_BEFORE_CLIMBING * fmax, False), (fmax, climb)]
+        for tolerance, climbing in stages:
+            search.relax(tolerance, climbing)
+            between = search.examine()
+            if not between.resolved and rounds < _ROUNDS and search.left > 0:
+                break
+        else:
+            break
+        rounds += 1
+        search.refine(between)
+    return Band(
+        images=search.path,
+        energies=search.energies,
+        forces=search.forces,
+        converged=search.largest <= fmax,
+        steps=search.taken,
+        largest_force=search.largest,
+        between=between,
+        climbed=climb,
+        given=images,
+    )
 
-    def inner() -> NDArray:
-        return np.asarray(band.energies)[1:-1]
+
+class _Search:
+    """A band on its way."""
+
+    def __init__(
+        self,
+        calculator: Any,
+        path: list[Atoms],
+        steps: int,
+        report: Callable[[int, float, float], None] | None,
+    ) -> None:
+        self._calculator, self._steps, self._report = calculator, steps, report
+        self.path, self.taken, self.largest = path, 0, float("inf")
+        for atoms in path:
+            atoms.calc = calculator
+        self._ends = [
+            with_energy(end, end.get_potential_energy(), end.get_forces()) for end in path[:: len(path) - 1]
+        ]
+        self.energies, self.forces = np.zeros(0), np.zeros(0)
+
+    @property
+    def left(self) -> int:
+        """Steps."""
+        return self._steps - self.taken
+
+    def relax(self, tolerance: float, climb: bool) -> None:
+        """Until the largest force across the band is below the tolerance, or the steps are over."""
+        from ase.optimize import FIRE
+
+        images = [self._ends[0], *self.path[1:-1], self._ends[1]]  # ASE asks the ends again and again
+        band = _recorded()(
+            images, k=self._springs(), climb=climb, method="improvedtangent", allow_shared_calculator=True
+        )
+        longest = max(_SHORTEST_STEP, min(_LONGEST_STEP, 0.5 * min(self._moves())))
+        search, before = FIRE(band, logfile=None, maxstep=longest), self.taken
+        zero = self._ends[0].calc.results["energy"]
+        for _ in search.irun(fmax=tolerance, steps=max(0, self.left)):
+            self.taken = before + search.nsteps
+            if self._report is not None:
+                self._report(self.taken, float(np.max(band.energies[1:-1])) - zero, band.largest)
+        first, last = (atoms.calc.results for atoms in self._ends)
+        self.largest = band.largest
+        self.energies = np.array([first["energy"], *band.energies[1:-1], last["energy"]])
+        self.forces = np.array([first["forces"], *band.real_forces[1:-1], last["forces"]])
+
+    def _moves(self) -> list[float]:
+        """A, between neighbours."""
+        pairs = zip(self.path, self.path[1:], strict=False)
+        return [float(np.linalg.norm(b.positions - a.positions)) for a, b in pairs]
+
+    def _springs(self) -> list[float]:
+        """Stiff where images are near to each other, so that they stay there."""
+        moves = self._moves()
+        return (_SPRING * np.clip(np.mean(moves) / np.maximum(moves, 1e-6), 0.1, 10.0)).tolist()
+
+    def examine(self) -> Resolution:
+        """What lies between the images."""
+        flat = (len(self.path), -1)
+        positions = np.array([atoms.positions for atoms in self.path]).reshape(flat)
+        moved = self.path[0].copy()  # a copy keeps `info`: charge and spin
+        moved.calc = self._calculator
+
+        def evaluate(x: NDArray) -> tuple[float, NDArray]:
+            moved.positions = x.reshape(-1, 3)
+            forces = moved.get_forces().ravel()
+            return float(moved.get_potential_energy()), forces
+
+        return examine(positions, self.energies, self.forces.reshape(flat), evaluate)
+
+    def refine(self, between: Resolution) -> None:
+        """Add the images that are missing."""
+        path = []
+        for x in between.refined:
+            atoms = self.path[0].copy()
+            atoms.positions = x.reshape(-1, 3)
+            atoms.calc = self._calculator
+            path.append(atoms)
+        self.path = path
+
+
+def _recorded() -> type:
+    from ase.mep import NEB
 
     class Recorded(NEB):
         """Asking for its forces again would compute them again."""
@@ -108,18 +243,10 @@ def elastic_band(
             self.largest = float(np.linalg.norm(forces.reshape(-1, 3), axis=1).max())
             return forces
 
-    band = Recorded(path, climb=False, method="improvedtangent", allow_shared_calculator=True)
-    search = FIRE(band, logfile=None)
-    stages = [(_BEFORE_CLIMBING * fmax, False), (fmax, True)] if climb else [(fmax, False)]
-    for tolerance, climbing in stages:
-        band.climb = climbing
-        for _ in search.irun(fmax=tolerance, steps=max(0, steps - search.nsteps)):
-            if report is not None:
-                report(search.nsteps, float(inner().max()) - first, band.largest)
-    energies = np.array([first, *inner(), last])
-    return Band(path, energies, band.largest <= fmax, int(search.nsteps), band.largest)
+    return Recorded
 
 
+@picture
 def plot_band(path: Path, band: Band, title: str = "") -> bool:
     """Energies along the band, kcal/mol. Returns False, and writes nothing, without matplotlib."""
     from hint_plugin.science.reactions.report import KCAL
@@ -139,6 +266,7 @@ def plot_band(path: Path, band: Band, title: str = "") -> bool:
     )
     axes.set_xlabel("path / $\\mathrm{\\AA}$")
     axes.set_ylabel("energy / kcal mol$^{-1}$")
-    axes.set_title(title + ("" if band.converged else " (not converged)"), fontsize=10)
+    state = "" if band.between.resolved else " (not resolved)"
+    axes.set_title(title + (state if band.converged else " (not converged)"), fontsize=10)
     save_png(figure, path)
     return True

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from hint_plugin.data.figures import harmless
 from hint_plugin.data.files import replacing
 
 KCAL = 23.060548
@@ -71,13 +72,18 @@ def coloured(verdict: str) -> str:
 
 def write_reaction_page(folder: Path, result: Mapping[str, Any], title: str) -> None:
     """report.html from what is in reaction.json, and from the files that lie beside it."""
+    with harmless(folder / "report.html"):
+        write_page(folder / "report.html", title, _reaction_parts(folder, result))
+
+
+def _reaction_parts(folder: Path, result: Mapping[str, Any]) -> list[str]:
     parts = [f"<p>Verdict: <b>{coloured(result['verdict'])}</b></p>"]
     if result["failure"]:
         parts.append(f"<p>Stopped at: {escape(result['stage'])} ({escape(result['failure'])})</p>")
     for name, kept in zip(("reactant", "product"), result["relaxed_ends_keep_bonds"], strict=True):
         if not kept:
             parts.append(f"<p>The {name} changed its bonds when it was optimised.</p>")
-    parts += [
+    return parts + [
         figure(folder / "profile.png", "energy along the reaction path"),
         _energies(result),
         _about(result),
@@ -85,7 +91,6 @@ def write_reaction_page(folder: Path, result: Mapping[str, Any], title: str) -> 
         *(_structure(folder / f"{name}.xyz") for name in STRUCTURES),
         _paths(folder),
     ]
-    write_page(folder / "report.html", title, parts)
 
 
 def _energies(result: Mapping[str, Any]) -> str:
@@ -138,6 +143,11 @@ def write_set_page(
     folder: Path, found: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], title: str
 ) -> None:
     """index.html: the funnel, and a line for each reaction with the way to its page."""
+    with harmless(folder / "index.html"):
+        write_page(folder / "index.html", title, _set_parts(folder, found, results))
+
+
+def _set_parts(folder: Path, found: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     funnel = [
         [
             row["stage"],
@@ -163,7 +173,7 @@ def write_set_page(
             ]
         )
     heads = ("reaction", "verdict", "stopped at", "forward", "reverse", "imaginary", "RMSD", "s")
-    parts = [
+    return [
         figure(folder / "funnel.png", "reactions that passed each stage"),
         table(("passed", "reactions", "%", "from", "to (95 %)"), funnel),
         f"<p>As ReactBench counts: {found['reactbench']}; by geometry and energy: {found['geometric']}.</p>",
@@ -171,4 +181,3 @@ def write_set_page(
         "<p>Barriers in kcal/mol, imaginary modes in cm^-1, RMSD from the known transition state in A.</p>",
         table(heads, rows),
     ]
-    write_page(folder / "index.html", title, parts)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import write
 
-from hint_plugin.data.files import replacing, write_json
+from hint_plugin.data import write_frames
+from hint_plugin.data.figures import picture
+from hint_plugin.data.files import write_json
+from hint_plugin.data.single_points import with_energy
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.reactions.pages import KCAL, PATHS, STRUCTURES, write_reaction_page
 from hint_plugin.science.reactions.settings import ReactionSettings
@@ -44,27 +46,27 @@ def write_report(
     if reaction.guess_energies:
         write_path(folder / "guess_path.xyz", reaction.guess_path, reaction.guess_energies)
     if reaction.backward is not None and reaction.forward is not None:
-        images = [*reversed(reaction.backward.images), *reaction.forward.images[1:]]
-        energies = [*reversed(reaction.backward.energies), *reaction.forward.energies[1:]]
-        write_path(folder / "irc.xyz", images, energies)
+        write_path(folder / "irc.xyz", *irc_of(reaction))
     result = {**reaction.as_dict(settings), **(about or {})}
+    write_json(folder / "reaction.json", result)  # what is for the eye comes last, and costs nothing
     plot_profile(folder / "profile.png", reaction, title)
     write_reaction_page(folder, result, title.rstrip(":") or "Reaction")
-    write_json(folder / "reaction.json", result)
     return result
 
 
 def write_path(path: Path, images: Sequence[Atoms], energies: Sequence[float]) -> None:
-    """Geometries as extxyz, with `energy_eV`."""
-    bare = []
-    for atoms, energy in zip(images, energies, strict=False):
-        one = Atoms(atoms.symbols, atoms.positions)
-        one.info["energy_eV"] = energy
-        bare.append(one)
-    with replacing(path) as temporary:
-        write(temporary, bare, format="extxyz")
+    """Geometries as extxyz, with the energies (eV) where ASE has them."""
+    write_frames(path, map(with_energy, images, energies))
 
 
+def irc_of(reaction: Reaction) -> tuple[list[Atoms], list[float]]:
+    """Images and energies (eV) of a path that was followed to both sides, reactant's side first."""
+    back, forward = reaction.backward, reaction.forward
+    assert back is not None and forward is not None
+    return [*reversed(back.images), *forward.images[1:]], [*reversed(back.energies), *forward.energies[1:]]
+
+
+@picture
 def plot_profile(path: Path, reaction: Reaction, title: str = "") -> bool:
     """Energies along the reaction coordinate; of the guess where there is no better one.
 

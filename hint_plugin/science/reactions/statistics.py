@@ -12,6 +12,8 @@ STAGES = ("ends optimised", "transition state", "path followed", "intended", "in
 def wilson(successes: int, total: int, z: float = 1.96) -> tuple[float, float]:
     """Interval of a rate, 95 % for z = 1.96 (E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927)).
 
+    It contains successes / total, also in floating point.
+
     (p + z^2/2n +- z sqrt(p(1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
     """
     if total == 0:
@@ -19,7 +21,9 @@ def wilson(successes: int, total: int, z: float = 1.96) -> tuple[float, float]:
     p, spread = successes / total, z * z / total
     middle = p + 0.5 * spread
     half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+    low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
+    # k/n lies inside; the rounding of the sums would put it outside for some k = 0 and k = n
+    return max(0.0, min(low, p)), min(1.0, max(high, p))
 
 
 def passed(result: Mapping[str, object]) -> int:

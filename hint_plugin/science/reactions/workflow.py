@@ -37,8 +37,9 @@ class Reaction:
     """What was found; parts that were not reached are None.
 
     `verdict`: "intended" (the ends of the path have the bonds of reactant and product), "reactant
-    unintended", "product unintended", "unintended", or "no transition state", "no path"; `failure` says why
-    where a stage failed, and `stage` where.
+    unintended", "product unintended", "unintended", or "no transition state", "no path"; "collapsed" where
+    both ends have the same bonds once they are optimised, and the inputs had not: this potential has no such
+    reaction. `failure` says why where a stage failed, and `stage` where.
     """
 
     reactant: Stationary | None = None
@@ -59,6 +60,13 @@ class Reaction:
         """Say that it ended in this stage."""
         self.failure = reason
         self.verdict = "no transition state" if self.saddle is None else "no path"
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether optimising the inputs has made one molecule of two."""
+        if self.reactant is None or self.product is None or self.inputs is None:
+            return False
+        return match(self.reactant.atoms, self.product.atoms) and not match(*self.inputs)
 
     @property
     def verdicts(self) -> dict[str, Any]:
@@ -117,6 +125,7 @@ class Reaction:
             "stage": self.stage,
             "failure": self.failure,
             "relaxed_ends_keep_bonds": list(self.kept_graphs),
+            "ends_are": [None if end is None else end.kind for end in (self.reactant, self.product)],
             "barriers": self.barriers,
             "gibbs": self.gibbs(settings),
             "temperature": settings.temperature,
@@ -156,7 +165,7 @@ def find_reaction(
         if _relax(found, reactant, product, calculator, settings, say):
             with method(calculator, settings, say) as search:
                 _search(found, search)
-                _connect(found, search, calculator, settings, say)
+                connect(found, search, calculator, settings, say)
     except (HintError, TimeUp) as error:
         found.fail(str(error))
     except BROKEN_NUMBERS as error:
@@ -177,6 +186,15 @@ def _relax(
             found.fail(end.kind)
             return False
     found.kept_graphs = (match(found.reactant.atoms, reactant), match(found.product.atoms, product))
+    if found.collapsed:
+        found.stage = "guess"
+        lost, kept = ("reactant", "product") if found.kept_graphs[1] else ("product", "reactant")
+        found.fail(
+            f"optimising the {lost} has given it the bonds of the {kept}: on this potential there is no "
+            "reaction between the two"
+        )
+        found.verdict = "collapsed"
+        return False
     return True
 
 
@@ -205,8 +223,11 @@ def _search(found: Reaction, method: Method) -> None:
     found.saddle = method.saddle(guess)
 
 
-def _connect(found: Reaction, method: Method, calculator: Any, settings: ReactionSettings, say: Say) -> None:
-    """Down to both sides, and what lies there."""
+def connect(found: Reaction, method: Method, calculator: Any, settings: ReactionSettings, say: Say) -> None:
+    """Down to both sides of the saddle, and what lies there: paths, ends and verdict of `found`.
+
+    Raises what the method and the calculator raise.
+    """
     assert found.reactant is not None and found.product is not None and found.saddle is not None
     found.stage = "IRC"
     sides = list(method.follow(found.saddle))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hint_plugin.data.figures import picture
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.superconductivity.spectral import Spectrum
 from hint_plugin.science.superconductivity.workflow import CriticalTemperatures
@@ -16,6 +17,7 @@ BLUE, RED, GREY, GREEN = "#1f5fa8", "#c44e22", "#777777", "#3a8a4d"
 _COLOURS = (BLUE, RED, GREEN, GREY)
 
 
+@picture
 def plot_tc(
     path: Path,
     spectra: Mapping[str, Spectrum],
