@@ -14,14 +14,16 @@ def inspect(
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print the metadata as they are.")] = False,
 ) -> None:
-    """Print what an artifact is, what it was made from, and whether the file is whole."""
+    """Print what an artifact is, what it was made from, and that the file is whole and its code only computes.
+
+    The model is not loaded, and nothing of the file is run.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    from hint_plugin.export.metadata import check_content, read_metadata
+    from hint_plugin.export.artifact import read_checked
 
-    metadata = read_metadata(artifact)
-    check_content(artifact, metadata)
+    metadata, _ = read_checked(artifact)
     if json_:
         typer.echo(metadata.to_json())
         return

@@ -28,6 +28,10 @@ class HintCalculator(Calculator):
         device: of torch, "cpu" or "cuda".
         dtype: "float32" or "float64"; None keeps the model's own.
         skin: A; the neighbour list is kept until an atom has moved by half of it.
+        trust: take a ``.hint.pt2``, too, which is machine code: whoever made it can do what you can.
+
+    The first structure outside of what the model was trained on is told by a `TrainingDomainWarning`, where the
+    artifact knows its training.
 
     Raises:
         DataError, UnknownVersionError, OptionsError: see `hint_plugin.export.artifact.load_artifact`.
@@ -48,11 +52,14 @@ class HintCalculator(Calculator):
         device: str = "cpu",
         dtype: str | None = None,
         skin: float = 1.0,
+        trust: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.potential = (
-            model if isinstance(model, Potential) else Potential(model, device=device, dtype=dtype, skin=skin)
+            model
+            if isinstance(model, Potential)
+            else Potential(model, device=device, dtype=dtype, skin=skin, trust=trust)
         )
 
     def calculate(
