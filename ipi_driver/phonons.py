@@ -31,7 +31,10 @@ def upright(atoms: Atoms) -> Atoms:
 def start_text(atoms: Atoms) -> str:
     """An upright structure as i-PI's xyz, the cell in its comment, and what of it is periodic."""
     cell = atoms.cell.cellpar() if atoms.cell.rank == 3 else [ISOLATED] * 3 + [90.0] * 3
-    lines = [str(len(atoms)), f"# CELL(abcABC): {_row(cell)} positions{{angstrom}} cell{{angstrom}}{pbc_note(atoms)}"]
+    lines = [
+        str(len(atoms)),
+        f"# CELL(abcABC): {_row(cell)} positions{{angstrom}} cell{{angstrom}}{pbc_note(atoms)}",
+    ]
     lines += [f"{s} {_row(x)}" for s, x in zip(atoms.symbols, atoms.positions, strict=True)]
     return "\n".join(lines) + "\n"
 

@@ -1,8 +1,8 @@
 """The template: which atoms i-PI's structure has, and in which directions it is periodic.
 
 i-PI sends a cell with every structure, also with a molecule, and does not say whether it means anything. So
-the template says it: a file of ASE by its cell and ``pbc``, a file of i-PI (``# CELL(abcABC): ...``) by having a
-cell. ``pbc(TTF)`` in the comment of such a file, as `hint ipi scp` writes it, says something else.
+the template says it: a file of ASE by its cell and ``pbc``, a file of i-PI (``# CELL(abcABC): ...``) by
+having a cell. ``pbc(TTF)`` in the comment of such a file, as `hint ipi scp` writes it, says something else.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def check_images(atoms: Atoms, neighbours: Neighbours, cutoff: float, name: str)
     across = np.any(shifts != 0, axis=1) & (np.linalg.norm(vectors, axis=1) < cutoff)
     if across.any():
         raise DataError(
-            f"the template {name} is not periodic, and in i-PI's cell atoms are within the cutoff ({cutoff:g} A) "
-            "of their images. Of a crystal, give a template with its cell (the structure of i-PI's input has it); "
-            "around a molecule, give i-PI a larger cell"
+            f"the template {name} is not periodic, and in i-PI's cell atoms are within the cutoff "
+            f"({cutoff:g} A) of their images. Of a crystal, give a template with its cell (the structure of "
+            "i-PI's input has it); around a molecule, give i-PI a larger cell"
         )
 
 

@@ -12,8 +12,8 @@ def export(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="Of MACE (.model) or NequIP (.ckpt, .nequip.zip), a pickle: only if you trust it; or a name of "
-            "`hint model list`."
+            help="Of MACE (.model) or NequIP (.ckpt, .nequip.zip), a pickle: only if you trust it; "
+            "or a name of `hint model list`."
         ),
     ],
     output: Annotated[
@@ -74,9 +74,7 @@ def export(
 
         write_mliap(pretrained.or_path(checkpoint, pretrained.CHECKPOINT), unified, dtype)
     sets = expand(training_set or [])
-    metadata = run(
-        checkpoint, output, head=head, dtype=dtype, frames=frames, aoti=aoti, training_set=sets
-    )
+    metadata = run(checkpoint, output, head=head, dtype=dtype, frames=frames, aoti=aoti, training_set=sets)
     found = metadata.verification
     if json_:
         files = [output, *([unified] if mliap else []), *([compiled_path(output)] if aoti else [])]
@@ -92,11 +90,13 @@ def export(
     if metadata.domain:
         typer.echo(f"trained on: {metadata.domain}")
     else:
-        typer.echo("it does not know what it was trained on: --training-set FILE lets it warn outside of that")
+        typer.echo(
+            "it does not know what it was trained on: --training-set FILE lets it warn outside of that"
+        )
     if mliap:
         typer.echo(f"written: {unified}, for pair_style mliap unified")
     if aoti:
         typer.echo(
-            f"written: {compiled_path(output)}, the same compiled for this processor and torch; it is machine "
-            "code, which is loaded where one says --trust"
+            f"written: {compiled_path(output)}, the same compiled for this processor and torch; it is "
+            "machine code, which is loaded where you say that you trust it"
         )

@@ -14,7 +14,7 @@ def inspect(
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print the metadata as they are.")] = False,
 ) -> None:
-    """Print what an artifact is, what it was made from, and that the file is whole and its code only computes.
+    """Print what an artifact is and was made from; check that it is whole and that its code only computes.
 
     The model is not loaded, and nothing of the file is run.
     """

@@ -1,10 +1,10 @@
 """What an artifact may hold, checked before torch reads it: arithmetic, and no way out of it.
 
 TorchScript is a language, and its library can write files (``torch.save``, ``torch.from_file``); an object's
-``__setstate__`` runs while it is loaded. So the source of an artifact is parsed here first, by Python's parser
-and without running anything: only statements of arithmetic, operators of `hint_plugin.export.operators`, and
-functions and classes whose source is in the archive itself. What torch then makes of the source is checked once
-more, operator by operator, before it runs.
+``__setstate__`` runs while it is loaded. So the source of an artifact is parsed here first, by Python's
+parser and without running anything: only statements of arithmetic, operators of
+`hint_plugin.export.operators`, and functions and classes whose source is in the archive itself. What torch
+then makes of the source is checked once more, operator by operator, before it runs.
 """
 
 from __future__ import annotations
@@ -40,13 +40,12 @@ _STATEMENTS = frozenset(
     }
 )
 #: Words of TorchScript itself: functions that compute or annotate, and types.
-_WORDS = frozenset(
-    """
+_NAMES = """
     annotate unchecked_cast uninitialized getattr range int float bool str complex len isinstance abs min max
-    sorted list dict tuple enumerate zip round pow sum all any inf nan infj nanj True False None
+    sorted list dict tuple enumerate zip round pow sum all any inf nan infj nanj
     Tensor Optional List Dict Tuple Union NoneType Device Final number Scalar Any Module NamedTuple
-    """.split()
-)
+    """
+_WORDS = frozenset(_NAMES.split())
 _SPECIAL_METHODS = {"__len__", "__contains__", "__getitem__", "__call__"}
 _CLASS_LISTS = {"__parameters__", "__buffers__", "__annotations__", "__constants__"}
 
@@ -60,9 +59,7 @@ def check_entries(entries: Mapping[str, bytes], path: Path) -> None:
     for name in entries:
         if not _FILES.fullmatch(name):
             raise _refused(path, f"it has an entry {name!r}, which no export of HINT has")
-    sources = {
-        name: _parsed(text, name, path) for name, text in entries.items() if name.endswith(".py")
-    }
+    sources = {name: _parsed(text, name, path) for name, text in entries.items() if name.endswith(".py")}
     own = {f"{_module(name)}.{node.name}" for name, tree in sources.items() for node in _defined(tree, path)}
     if foreign := [name for name in own if _is_torchs_own(name)]:
         raise _refused(path, f"it defines {foreign[0]}, a class of torch")
@@ -146,7 +143,9 @@ class _Source(ast.NodeVisitor):
         name = _dotted(node)
         root = name.partition(".")[0]
         if root == "torch" or root == "ops":
-            parts = name.removeprefix("torch.autograd.").removeprefix("torch.").removeprefix("ops.").split(".")
+            parts = (
+                name.removeprefix("torch.autograd.").removeprefix("torch.").removeprefix("ops.").split(".")
+            )
             namespace = "aten" if root == "torch" else parts.pop(0)
             if len(parts) != 1 or not is_allowed(namespace, parts[0]):
                 raise self.fail(node, f"calls {name}")
@@ -200,9 +199,8 @@ def _members(tree: ast.Module) -> Iterator[str]:
                     yield part.name
                 elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
                     yield part.target.id
-                elif isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Subscript):
-                    if isinstance(part.targets[0].slice, ast.Constant):
-                        yield str(part.targets[0].slice.value)
+                elif isinstance(part, ast.Assign) and (name := _annotated(part.targets[0])):
+                    yield name
 
 
 def _list_of_class(node: ast.Assign) -> str | None:
@@ -210,8 +208,13 @@ def _list_of_class(node: ast.Assign) -> str | None:
     target = node.targets[0]
     if isinstance(target, ast.Name) and target.id in _CLASS_LISTS and isinstance(node.value, ast.List):
         return target.id if all(isinstance(x, ast.Constant) for x in node.value.elts) else None
+    return "__annotations__" if _annotated(target) else None
+
+
+def _annotated(target: ast.expr) -> str | None:
+    """Which attribute ``__annotations__["0"]`` is about."""
     if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-        return "__annotations__" if ast.unparse(target.value) == "__annotations__" else None
+        return str(target.slice.value) if ast.unparse(target.value) == "__annotations__" else None
     return None
 
 
@@ -243,6 +246,6 @@ def _nodes(block: Any) -> Iterator[Any]:
 
 def _refused(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path} is refused, and nothing of it was run: {reason}. An artifact computes, and does nothing else; "
-        "use only files whose makers you know"
+        f"{path} is refused, and nothing of it was run: {reason}. An artifact computes, and does nothing "
+        "else; use only files whose makers you know"
     )

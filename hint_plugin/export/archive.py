@@ -1,8 +1,8 @@
 """The zip archive that an artifact is: read once, checked, and packed anew for torch.
 
 Two programs may read one zip archive in two ways (names that occur twice, sizes that two headers tell
-differently). So torch never sees the file: it gets an archive in memory that is made of the entries read here,
-whose hash and code were checked.
+differently). So torch never sees the file: it gets an archive in memory that is made of the entries read
+here, whose hash and code were checked.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def digest_of(entries: Mapping[str, bytes]) -> str:
 
 
 def packed(entries: Mapping[str, bytes]) -> io.BytesIO:
-    """An archive of these entries, as torch reads it; without its notes for debuggers, which are pickles, too."""
+    """An archive of these entries for torch; without the notes for debuggers, which are pickles, too."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, data in entries.items():

@@ -20,8 +20,9 @@ from hint_plugin.export.contract import EdgeContract
 from hint_plugin.export.metadata import ENTRY, Metadata, content_hash, read_whole
 
 UNTRUSTED = (
-    "is machine code, which runs with your rights when it is loaded. If you made it, or trust who did, say so: "
-    "trust=True (Python), --trust (hint ipi run), trust=true (i-PI), `trust` at the end of pair_coeff (LAMMPS)"
+    "is machine code, which runs with your rights when it is loaded. If you made it, or trust who did, say "
+    "so: trust=True (Python), --trust (hint ipi run), trust=true (i-PI), `trust` at the end of pair_coeff "
+    "(LAMMPS). Elsewhere use the .hint.pt beside it"
 )
 """After the name of a compiled file."""
 

@@ -53,9 +53,9 @@ def export(
         dtype: "float32" or "float64"; None keeps the checkpoint's.
         frames: more structures to compare on.
         aoti: also write the contract compiled by AOTInductor for this processor, to `compiled_path`.
-        training_set: files of frames with labels, whose elements, distances and forces go into the artifact, so
-            that its users are told when a structure is outside of them; by default those that a model of
-            HINT's own knows.
+        training_set: files of frames with labels, whose elements, distances and forces go into the artifact,
+            so that its users are told when a structure is outside of them; by default those that a model
+            of HINT's own knows.
 
     Returns:
         the metadata written.

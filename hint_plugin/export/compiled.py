@@ -1,8 +1,8 @@
 """`model.hint.pt2`: the edge contract compiled by AOTInductor, for one kind of processor and one torch.
 
 It computes what the artifact computes, energies and their gradient, faster; it has no second derivatives. A
-``.pt2`` holds machine code, which runs when it is loaded and cannot be checked: it is loaded only where the user
-says that it is trusted.
+``.pt2`` holds machine code, which runs when it is loaded and cannot be checked: it is loaded only where the
+user says that it is trusted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def write_compiled(
         verify: what goes into the metadata as `verification`; it raises if the file must not be kept.
 
     Raises:
-        MissingDependencyError: no C++ compiler. OptionsError: no temporary folder. DataError: AOTInductor cannot compile this model.
+        MissingDependencyError: no C++ compiler. OptionsError: no temporary folder.
+        DataError: AOTInductor cannot compile this model.
     """
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise MissingDependencyError("no C++ compiler for AOTInductor: apt-get install g++ (Debian, Ubuntu)")
@@ -66,8 +67,8 @@ def write_compiled(
                 _compile(edges, metadata, bare)
         except Exception as error:  # whatever make_fx, torch.export, inductor or the compiler raise
             raise DataError(
-                f"torch {torch.__version__} cannot compile this {metadata.architecture} model: {_why(error)}. "
-                "The artifact without --aoti is not affected"
+                f"torch {torch.__version__} cannot compile this {metadata.architecture} model: "
+                f"{_why(error)}. The artifact without --aoti is not affected"
             ) from error
         metadata = replace(metadata, content=content_hash(bare))
         first = Path(folder) / "first.pt2"  # loaded by that name only
@@ -149,7 +150,9 @@ class CompiledContract:
                 self._run = torch._inductor.aoti_load_package(str(path))
             facts = self._run.get_metadata()
         except Exception as error:  # of torch's C++, which unpacks the file and loads a library
-            raise DataError(f"{path} cannot be loaded by torch {torch.__version__} ({_why(error)})") from error
+            raise DataError(
+                f"{path} cannot be loaded by torch {torch.__version__} ({_why(error)})"
+            ) from error
         if any(facts.get(name) != value for name, value in metadata.facts().items()):
             raise DataError(f"{path}: model and metadata disagree; export it again")
         self._far = 2 * metadata.cutoff
@@ -182,8 +185,8 @@ def check_temporary_folder() -> None:
     folder = os.environ.get(found, "/tmp")
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise OptionsError(
-            f"a compiled model needs a temporary folder, and {found + '=' if found else ''}{folder} is not there or "
-            "cannot be written: set TMPDIR to one that can"
+            f"a compiled model needs a temporary folder, and {found + '=' if found else ''}{folder} is not "
+            "there or cannot be written: set TMPDIR to one that can"
         )
 
 

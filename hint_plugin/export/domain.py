@@ -1,4 +1,4 @@
-"""What a model was trained on: elements, shortest distances, forces; and whether a structure is outside of it.
+"""What a model was trained on: elements, shortest distances, forces; whether a structure is outside of it.
 
 A potential gives a number for every structure. Far from its training the number means nothing, and one sees
 it in what training never had: an element, a pair of atoms nearer than any, a force larger than any.
@@ -31,13 +31,13 @@ class TrainingDomain:
         elements: by atomic number.
         shortest_distances: A, of each pair of elements, periodic images included, within the model's cutoff;
             keys "C-H", the two symbols in alphabetical order. A pair that is not here was never within the
-            cutoff.
+            cutoff. None if they are not known.
         largest_force: eV/A, of all atoms in training; None if it is not known.
         frames: number of structures.
     """
 
     elements: tuple[str, ...]
-    shortest_distances: dict[str, float]
+    shortest_distances: dict[str, float] | None
     largest_force: float | None
     frames: int
 
@@ -79,8 +79,8 @@ class TrainingDomain:
             ValueError: not what `as_dict` writes.
         """
         elements, distances, force = found["elements"], found["shortest_distances"], found["largest_force"]
-        numbers = [*distances.values(), *([] if force is None else [force])]
-        pairs = [key.split("-") for key in distances]
+        numbers = [*(distances or {}).values(), *([] if force is None else [force])]
+        pairs = [key.split("-") for key in distances or {}]
         right = (
             all(atomic_numbers.get(s, 0) > 0 for s in [*elements, *(s for pair in pairs for s in pair)])
             and all(len(pair) == 2 and pair == sorted(pair) for pair in pairs)
@@ -88,7 +88,8 @@ class TrainingDomain:
         )
         if not right:
             raise ValueError(f"training_domain {dict(found)}")
-        return cls(tuple(elements), dict(distances), force, int(found["frames"]))
+        distances = None if distances is None else dict(distances)
+        return cls(tuple(elements), distances, force, int(found["frames"]))
 
     def outside(
         self, symbols: list[str], i: np.ndarray, j: np.ndarray, distances: np.ndarray, forces: np.ndarray
@@ -102,38 +103,48 @@ class TrainingDomain:
         """
         if foreign := sorted(set(symbols) - set(self.elements)):
             return f"no structure in training had {', '.join(foreign)}"
-        kinds = sorted(set(symbols))
-        place = {symbol: k for k, symbol in enumerate(kinds)}
-        index = np.array([place[s] for s in symbols], dtype=int)
-        shortest = np.array(
-            [[self.shortest_distances.get("-".join(sorted((a, b))), math.inf) for b in kinds] for a in kinds]
-        )
-        lacking = shortest[index[i], index[j]]
-        near = np.flatnonzero(distances < NEARER * lacking)
-        if len(near):
-            worst = near[np.argmin(distances[near])]
-            a, b = sorted((int(i[worst]), int(j[worst])))
-            pair = "-".join(sorted((symbols[a], symbols[b])))
-            known = self.shortest_distances.get(pair)
-            return f"atoms {a} and {b} ({pair}) are {distances[worst]:.3g} A apart; " + (
-                "training had no such pair within the cutoff"
-                if known is None
-                else f"the shortest distance of this pair in training was {known:.3g} A"
-            )
+        if reason := self._too_near(symbols, i, j, distances):
+            return reason
         norms = np.linalg.norm(forces, axis=1)
-        if self.largest_force is not None and len(norms) and norms.max() > STRONGER * self.largest_force:
+        inside = self.largest_force is None or not len(norms) or norms.max() <= STRONGER * self.largest_force
+        if not inside:  # nor where it is not a number
             return (
-                f"the force on atom {int(norms.argmax())} is {norms.max():.3g} eV/A; the largest in training was "
-                f"{self.largest_force:.3g} eV/A"
+                f"the force on atom {int(norms.argmax())} is {norms.max():.3g} eV/A; the largest in training "
+                f"was {self.largest_force:.3g} eV/A"
             )
         return ""
 
+    def _too_near(self, symbols: list[str], i: np.ndarray, j: np.ndarray, distances: np.ndarray) -> str:
+        """Of the pairs that are nearer than any of their kind, the nearest, as a clause."""
+        if self.shortest_distances is None:
+            return ""
+        kinds = sorted(set(symbols))
+        shortest = np.array(
+            [[self.shortest_distances.get("-".join(sorted((a, b))), math.inf) for b in kinds] for a in kinds]
+        )
+        kind = np.array([kinds.index(symbol) for symbol in symbols], dtype=int)
+        near = np.flatnonzero(distances < NEARER * shortest[kind[i], kind[j]])
+        if not len(near):
+            return ""
+        worst = near[np.argmin(distances[near])]
+        a, b = sorted((int(i[worst]), int(j[worst])))
+        pair = "-".join(sorted((symbols[a], symbols[b])))
+        known = self.shortest_distances.get(pair)
+        return f"atoms {a} and {b} ({pair}) are {distances[worst]:.3g} A apart; " + (
+            "training had no such pair within the cutoff"
+            if known is None
+            else f"the shortest distance of this pair in training was {known:.3g} A"
+        )
+
     def __str__(self) -> str:
-        nearest = ", ".join(f"{pair} {x:.3g}" for pair, x in self.shortest_distances.items())
+        known = self.shortest_distances
+        nearest = (
+            ", ".join(f"{pair} {x:.3g}" for pair, x in known.items()) if known is not None else "not known"
+        )
         force = "not known" if self.largest_force is None else f"{self.largest_force:.3g} eV/A"
         return (
-            f"{self.frames} structures of {' '.join(self.elements)}; shortest distances {nearest or '(none)'} A; "
-            f"largest force {force}"
+            f"{self.frames} structures of {' '.join(self.elements)}; shortest distances (A) "
+            f"{nearest or 'none'}; largest force {force}"
         )
 
 

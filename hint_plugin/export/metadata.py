@@ -11,7 +11,15 @@ from typing import Any
 from ase.data import atomic_numbers
 
 from hint_plugin.errors import DataError, UnknownVersionError
-from hint_plugin.export.archive import AGAIN, ENTRY, METADATA, digest_of, entry_names, read_bytes, read_entries
+from hint_plugin.export.archive import (
+    AGAIN,
+    ENTRY,
+    METADATA,
+    digest_of,
+    entry_names,
+    read_bytes,
+    read_entries,
+)
 from hint_plugin.export.domain import TrainingDomain
 
 __all__ = ["ENTRY", "Metadata", "content_hash", "is_artifact", "read_metadata", "read_whole"]
@@ -197,7 +205,7 @@ def is_artifact(path: Path) -> bool:
     try:
         return METADATA in entry_names(path)
     except (DataError, OSError):
-        return path.suffixes[-2:] == [".hint", ".pt"]
+        return path.name.endswith((".hint.pt", ".hint.pt2"))
 
 
 def content_hash(path: Path) -> str:

@@ -116,9 +116,7 @@ class Potential:
         if skin < 0:
             raise OptionsError(f"skin {skin} A; wanted 0 or more")
         self.path = or_path(Path(path))
-        self.module, self.metadata = load_artifact(
-            self.path, device=device, dtype=dtype, trust=trust
-        )
+        self.module, self.metadata = load_artifact(self.path, device=device, dtype=dtype, trust=trust)
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -361,8 +359,8 @@ def check_cell(atoms: Atoms, name: str) -> None:
     missing = [letter for letter, on, row in zip("abc", atoms.pbc, cell, strict=True) if on and not row.any()]
     if missing:
         raise DataError(
-            f"{name} is periodic along {', '.join(missing)} and has no cell vector there; give it a cell, or set "
-            "pbc to False"
+            f"{name} is periodic along {', '.join(missing)} and has no cell vector there; give it a cell, or "
+            "set pbc to False"
         )
     if atoms.pbc.any() and not abs(atoms.cell.complete().volume) > 1e-6:
         raise DataError(f"{name}: its cell vectors lie in one plane or line, so it has no volume")

@@ -25,13 +25,12 @@ _STORAGES = {
     "ComplexDoubleStorage": 16, "ComplexFloatStorage": 8,
 }  # fmt: skip
 #: What TorchScript's writer writes. No name is put together (STACK_GLOBAL), no extension, no old protocol.
-_OPCODES = frozenset(
-    """
+_NAMES = """
     PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE
     EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT
     LONG_BINPUT BINGET LONG_BINGET GLOBAL NEWOBJ REDUCE BUILD BINPERSID
-    """.split()
-)
+    """
+_OPCODES = frozenset(_NAMES.split())
 _LISTS = {"build_intlist", "build_tensorlist", "build_doublelist", "build_boollist"}
 _TYPE = re.compile(r"[A-Za-z0-9_., \[\]]*")  # of Dict[str, str]
 
@@ -59,7 +58,9 @@ def check_pickle(entries: Mapping[str, bytes], name: str, own: set[str], path: P
             if opcode.name == "GLOBAL" and not str(argument).isascii():
                 raise _Refused(f"it names {argument!r}")
         _Unpickler(entries, name.removesuffix(".pkl"), own).load()
-    except Exception as error:  # of bytes that anybody may have made: whatever pickle raises, also MemoryError
+    except (
+        Exception
+    ) as error:  # of bytes that anybody may have made: whatever pickle raises, also MemoryError
         raise DataError(
             f"{path} is refused, and nothing of it was run: {name}: {error or type(error).__name__}. "
             "Use only files whose makers you know"

@@ -30,7 +30,6 @@ from hint_plugin.export.metadata import ENTRY, content_hash, is_artifact, read_m
 from hint_plugin.export.potential import Potential
 from hint_plugin.mace import edges
 
-
 PAIR = Path(__file__).parents[1] / "data" / "pair.hint.pt"
 """A pair potential as `pair_artifact.write_pair` wrote it with torch 2.13; it stays as it is."""
 
@@ -91,7 +90,9 @@ def test_a_flipped_bit_is_seen_or_harmless():
     inside = _contents(whole)
     places = [8 * byte + bit for byte in range(len(whole)) if byte not in inside for bit in range(8)]
     rng = np.random.default_rng(0)
-    places += [8 * int(byte) + int(rng.integers(8)) for byte in rng.choice(sorted(inside), 1000, replace=False)]
+    places += [
+        8 * int(byte) + int(rng.integers(8)) for byte in rng.choice(sorted(inside), 1000, replace=False)
+    ]
     harmless = 0
     for place in places:
         flipped = bytearray(whole)
@@ -193,7 +194,9 @@ def test_pickles_are_never_loaded(alphanet_artifact, tmp_path):
     with pytest.raises(DataError, match=r"a.pt is damaged: its content differs"):
         Potential(poisoned)
     forged = changed(poisoned, tmp_path / "b.pt", content=content_hash(poisoned))
-    with pytest.raises(DataError, match=r"b.pt is refused, and nothing of it was run: data.pkl: it has the instruction"):
+    with pytest.raises(
+        DataError, match=r"b.pt is refused, and nothing of it was run: data.pkl: it has the instruction"
+    ):
         Potential(forged)
     assert not harm.exists()
 
@@ -214,8 +217,17 @@ def test_pickles_are_never_loaded(alphanet_artifact, tmp_path):
         ({"hops": True}, "True hops|model and metadata disagree"),
         ({"provenance": "none"}, "provenance 'none'"),
         ({"training_domain": {"elements": ["H"]}}, "not complete"),
-        ({"training_domain": {"elements": ["H"], "shortest_distances": {"H-H": -1}, "largest_force": 1, "frames": 1}},
-         "training_domain"),
+        (
+            {
+                "training_domain": {
+                    "elements": ["H"],
+                    "shortest_distances": {"H-H": -1},
+                    "largest_force": 1,
+                    "frames": 1,
+                }
+            },
+            "training_domain",
+        ),
     ],
 )
 def test_metadata_that_cannot_be(alphanet_artifact, tmp_path, values, message):

@@ -144,9 +144,15 @@ class TestMachine:
         whole = file.read_bytes()
         with zipfile.ZipFile(file) as archive:
             sizes = {info.filename: (info.file_size, info.header_offset) for info in archive.infolist()}
-            largest = {end: max((s, o + 200) for n, (s, o) in sizes.items() if n.endswith(end)) for end in (".so",)}
+            largest = {
+                end: max((s, o + 200) for n, (s, o) in sizes.items() if n.endswith(end)) for end in (".so",)
+            }
             weights = [(s, o) for n, (s, o) in sizes.items() if "weights/" in n or n.endswith(".bin")]
-        places = [len(whole) // 2, *(o + s // 2 for s, o in largest.values()), *(o + 128 + s // 2 for s, o in weights)]
+        places = [
+            len(whole) // 2,
+            *(o + s // 2 for s, o in largest.values()),
+            *(o + 128 + s // 2 for s, o in weights),
+        ]
         for place in places:
             data = bytearray(whole)
             data[place] ^= 1
@@ -157,7 +163,9 @@ class TestMachine:
     def test_no_temporary_folder(self, file, tmp_path, monkeypatch):
         """torch unpacks the file there."""
         monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
-        with pytest.raises(OptionsError, match=r"needs a temporary folder, and TMPDIR=.*nowhere is not there"):
+        with pytest.raises(
+            OptionsError, match=r"needs a temporary folder, and TMPDIR=.*nowhere is not there"
+        ):
             Potential(file, trust=True)
 
     def test_facts_that_were_edited(self, file, tmp_path):

@@ -14,6 +14,7 @@ from ase.build import bulk, molecule
 from ase.io import write
 from pair_artifact import write_pair
 
+from hint_plugin import pretrained
 from hint_plugin.errors import DataError
 from hint_plugin.export.artifact import load_artifact
 from hint_plugin.export.calculator import HintCalculator
@@ -76,7 +77,7 @@ def test_inside_nothing_is_said(artifact):
     [
         (
             Atoms("AlCuCu", [[0, 0, 0], [0, 0, 2.1], [0, 0, 5]]),
-            r"atoms 0 and 1 (Al-Cu) are 2.1 A apart; the shortest distance of this pair in training was 2.3 A",
+            "atoms 0 and 1 (Al-Cu) are 2.1 A apart; the shortest distance of this pair in training was 2.3",
         ),
         (bulk("AlCu", "cesiumchloride", a=2.4), "are 2.08 A apart"),  # to an image
         (Atoms("AlCu", [[0, 0, 0], [0, 0, 2.2]]), "the force on atom"),  # not too near, but pushed
@@ -102,6 +103,30 @@ def test_pairs_and_elements_that_training_did_not_have(artifact, tmp_path):
     less = {"elements": ["Al"], "shortest_distances": {"Al-Al": 2.6}, "largest_force": None, "frames": 1}
     other = changed(artifact, tmp_path / "third.hint.pt", training_domain=less)
     assert "no structure in training had Cu" in told(other, Atoms("Cu"))[0]
+
+
+def test_what_is_not_finite_is_no_result(artifact):
+    atoms = Atoms("Al2", [[0, 0, 0], [0, 0, 0]], calculator=HintCalculator(artifact))
+    with (
+        pytest.warns(TrainingDomainWarning),
+        pytest.raises(DataError, match="gives no finite energy or forces for Al2"),
+    ):
+        atoms.get_potential_energy()
+
+
+def test_the_ready_model_knows_its_largest_force():
+    """Its shortest distances were not kept; frames with a component above 25 eV/A were left out."""
+    found = read_metadata(pretrained.path_of("alphanet-gfn2")).domain
+    assert found is not None and found.elements == ("H", "C", "N", "O") and found.frames == 2447
+    assert found.largest_force == pytest.approx(25 * 3**0.5, abs=0.01) and found.shortest_distances is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("CH3OH", "C2H6", "HCN"):
+            HintCalculator("alphanet-gfn2").get_forces(molecule(name))
+    with pytest.warns(
+        TrainingDomainWarning, match="the force on atom 0 is .* the largest in training was 43.3"
+    ):
+        HintCalculator("alphanet-gfn2").get_forces(Atoms("CO", [[0, 0, 0], [0, 0, 0.3]]))
 
 
 def test_hessians_are_watched_too(artifact):

@@ -82,7 +82,17 @@ def test_what_would_be_refused_is_not_written(tmp_path):
 
 
 def test_the_list_of_operators():
-    for name in ("save", "from_file", "set_", "resize_", "as_strided_", "set_data", "rpc_async", "wait", "_cudnn_rnn"):
+    for name in (
+        "save",
+        "from_file",
+        "set_",
+        "resize_",
+        "as_strided_",
+        "set_data",
+        "rpc_async",
+        "wait",
+        "_cudnn_rnn",
+    ):
         assert not is_allowed("aten", name) or name == "as_strided_"
     assert not is_allowed("inductor", "add") and not is_allowed("prim", "PythonOp")
     assert not is_allowed("prim", "Print") and not is_allowed("prim", "rpc_sync")
@@ -97,4 +107,7 @@ def test_ready_models_and_the_smallest_one_pass(tmp_path):
 
     for path in (*map(pretrained.path_of, pretrained.names()), write_pair(tmp_path / "pair.hint.pt")):
         read_checked(path)
-    assert Morse(0.4, 1.6, 2.5, 3.4)(torch.ones(1, 3).double(), torch.zeros(2, 1).long(), torch.zeros(1).long()) != 0
+    assert (
+        Morse(0.4, 1.6, 2.5, 3.4)(torch.ones(1, 3).double(), torch.zeros(2, 1).long(), torch.zeros(1).long())
+        != 0
+    )

@@ -144,7 +144,9 @@ def planted(base: Path, folder: Path, canary: Path) -> Iterator[tuple[str, Path]
             "  training : bool\n", "  training : bool\n  save : int\n", 1
         ).replace(LINE, f'    (vectors).save("{canary}", )\n{LINE}', 1),
         "an interface": source + "class Other(Interface):\n  def f(self) -> int:\n    pass\n",
-        "a finaliser": source.replace("  def forward", "  def __del__(self) -> None:\n    pass\n  def forward", 1),
+        "a finaliser": source.replace(
+            "  def forward", "  def __del__(self) -> None:\n    pass\n  def forward", 1
+        ),
         "statements outside": source + "torch.save(1, 'x')\n",
         "no source": source + "\0",
     }
