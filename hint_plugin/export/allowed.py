@@ -65,7 +65,10 @@ def check_entries(entries: Mapping[str, bytes], path: Path) -> None:
         raise _refused(path, f"it defines {foreign[0]}, a class of torch")
     members = {name for tree in sources.values() for name in _members(tree)}
     for name, tree in sources.items():
-        _Source(name, path, own, members).visit(tree)
+        try:
+            _Source(name, path, own, members).visit(tree)
+        except RecursionError as error:
+            raise _refused(path, f"{name} is nested more deeply than any model") from error
     for name in ("data.pkl", "constants.pkl"):
         if name not in entries:
             raise _refused(path, f"it has no {name}")
@@ -79,7 +82,11 @@ def check_graphs(module: torch.jit.ScriptModule, methods: tuple[str, ...], path:
         DataError: an operator that is not on the list.
     """
     for name in methods:
-        for node in _nodes(getattr(module, name).inlined_graph):
+        try:
+            graph = getattr(module, name).inlined_graph
+        except (AttributeError, RuntimeError) as error:
+            raise DataError(f"{path} has no method {name}; export the model again") from error
+        for node in _nodes(graph):
             namespace, _, operator = node.kind().partition("::")
             # a call that is left over after inlining is decided while it runs
             if not is_allowed(namespace, operator) or operator.startswith("Call"):
@@ -92,6 +99,7 @@ class _Source(ast.NodeVisitor):
     def __init__(self, entry: str, path: Path, own: set[str], members: set[str]) -> None:
         self.entry, self.path, self.own, self.members = entry, path, own, members
         self.local: set[str] = set()
+        self.inside = False  # of a function
 
     def fail(self, node: ast.AST, reason: str) -> DataError:
         return _refused(self.path, f"line {getattr(node, 'lineno', '?')} of {self.entry} {reason}")
@@ -103,13 +111,20 @@ class _Source(ast.NodeVisitor):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         bases = [ast.unparse(base) for base in node.bases]
-        if bases not in ([], ["Module"], ["NamedTuple"]) or node.decorator_list or node.keywords:
+        if (
+            self.inside
+            or bases not in ([], ["Module"], ["NamedTuple"])
+            or node.decorator_list
+            or node.keywords
+        ):
             raise self.fail(node, f"makes a class of {', '.join(bases) or 'another kind'}")
         for part in node.body:
             if isinstance(part, ast.FunctionDef):
                 self.visit(part)
             elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
                 self.visit(part.annotation)
+                if part.value is not None:
+                    self.visit(part.value)
             elif isinstance(part, ast.Assign) and (target := _list_of_class(part)):
                 if target == "__annotations__":
                     self.visit(part.value)
@@ -119,12 +134,13 @@ class _Source(ast.NodeVisitor):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if re.fullmatch("__.*__", node.name) and node.name not in _SPECIAL_METHODS:
             raise self.fail(node, f"defines {node.name}, which could run while the file is loaded")
-        if node.decorator_list:
-            raise self.fail(node, "has a decorator")
+        if node.decorator_list or self.inside:
+            raise self.fail(node, "has a decorator, or is within another function")
         stored = (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
         self.local = {*stored, *(a.arg for a in ast.walk(node) if isinstance(a, ast.arg))}
+        self.inside = True
         self.generic_visit(node)
-        self.local = set()
+        self.local, self.inside = set(), False
 
     def visit_Name(self, node: ast.Name) -> None:
         roots = {"torch", "ops", "__torch__", "CONSTANTS", "print", "fork", "open"}

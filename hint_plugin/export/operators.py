@@ -7,7 +7,7 @@ from __future__ import annotations
 
 _TENSORS_WORDS = """
     abs absolute acos acosh add addcdiv addcmul addmm all allclose amax amin aminmax any arange arccos
-    arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort as_strided asin asinh atan atan2
+    arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort asin asinh atan atan2
     atanh atleast_1d atleast_2d atleast_3d avg_pool1d baddbmm bincount bitwise_and bitwise_not
     bitwise_or bitwise_xor block_diag bmm broadcast_tensors broadcast_to bucketize cartesian_prod cat
     cdist ceil celu chunk clamp clamp_max clamp_min clip clone column_stack complex concat concatenate

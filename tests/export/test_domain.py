@@ -89,6 +89,15 @@ def test_outside_is_said_once(artifact, atoms, reason):
     assert reason in said and said.endswith("This is said once")
 
 
+def test_it_is_not_lost_where_all_warnings_are_silenced_for_a_while(artifact):
+    calculator, near = HintCalculator(artifact), Atoms("Al2", [[0, 0, 0], [0, 0, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        calculator.get_forces(near)
+    with pytest.warns(TrainingDomainWarning):
+        calculator.get_forces(Atoms("Al2", [[0, 0, 0], [0, 0, 1.1]]))
+
+
 def test_one_of_many_is_named(artifact):
     frames = [bulk("AlCu", "cesiumchloride", a=2.9), Atoms("Al2", [[0, 0, 0], [0, 0, 2.0]])]
     with pytest.warns(TrainingDomainWarning, match=r"structure 1 is outside .* \(Al-Al\) are 2 A apart"):

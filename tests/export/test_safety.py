@@ -93,7 +93,7 @@ def test_the_list_of_operators():
         "wait",
         "_cudnn_rnn",
     ):
-        assert not is_allowed("aten", name) or name == "as_strided_"
+        assert not is_allowed("aten", name)
     assert not is_allowed("inductor", "add") and not is_allowed("prim", "PythonOp")
     assert not is_allowed("prim", "Print") and not is_allowed("prim", "rpc_sync")
     known = {schema.name for schema in torch._C._jit_get_all_schemas()}

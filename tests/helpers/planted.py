@@ -149,6 +149,11 @@ def planted(base: Path, folder: Path, canary: Path) -> Iterator[tuple[str, Path]
         ),
         "statements outside": source + "torch.save(1, 'x')\n",
         "no source": source + "\0",
+        "a function in a function": source.replace(LINE, f"    def f() -> int:\n      return 1\n{LINE}", 1),
+        "depth without end": source.replace(LINE, f"    q = self{'.cutoff' * 5000}\n{LINE}", 1),
+        "a class that sets a value": source.replace(
+            "  training : bool\n", f'  training : bool = torch.save(1, "{canary}")\n', 1
+        ),
     }
     for number, (title, text) in enumerate(texts.items()):
         yield title, with_entries(base, folder / f"text{number}.hint.pt", {SOURCE: text.encode()})
