@@ -166,7 +166,7 @@ def measure(path: Path, options: argparse.Namespace, folder: Path) -> dict[str, 
         name = str(predictor.dtype).removeprefix("torch.")
         mace = MACECalculator(models=[predictor.model], device="cpu", default_dtype=name)
         script = HintCalculator(artifact)
-        machine = HintCalculator(compiled_path(artifact)) if options.compiled else None
+        machine = HintCalculator(compiled_path(artifact), trust=True) if options.compiled else None
 
     def one_by_one(calculator: Any) -> Callable[[list[Atoms]], None]:
         def evaluate(frames: list[Atoms]) -> None:

@@ -160,7 +160,8 @@ def main() -> None:
     training = Training("gfn2", options=HUTCHINSON, steps=options.steps or size.steps)
     row = train(training, data, options.device)
     shutil.copy(data / "runs" / row["folder"] / "model.model", folder / f"{NAME}.model")
-    run_warm(f"hint export {NAME}.model -o {NAME}.hint.pt", folder, "export.log")
+    known = data / "gfn2-train.xyz"
+    run_warm(f"hint export {NAME}.model -o {NAME}.hint.pt --training-set {known}", folder, "export.log")
     write_json(folder / f"{NAME}.json", card(row, folder, folder))
     if options.install:
         for suffix in (pretrained.ARTIFACT, pretrained.CHECKPOINT, pretrained.CARD):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hint_plugin.errors import HintError
+from hint_plugin.errors import HintError, OptionsError
 
 HEADER = 12
 CHUNK = 1 << 16
@@ -96,7 +96,13 @@ class Connection:
 
 
 def connect(address: str, port: int | None, prefix: str = "/tmp/ipi_") -> socket.socket:
-    """A socket to i-PI: TCP with a port, else the UNIX socket of that name."""
+    """A socket to i-PI: TCP with a port, else the UNIX socket of that name.
+
+    Raises:
+        OptionsError: a port or a name that no socket can have. OSError: nobody listens there.
+    """
+    if port is not None and not 0 < port < 65536:
+        raise OptionsError(f"port {port}; wanted a number from 1 to 65535, as in <port> of i-PI's input")
     if port is None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         target: Any = prefix + address
@@ -106,8 +112,13 @@ def connect(address: str, port: int | None, prefix: str = "/tmp/ipi_") -> socket
         target = (address, port)
     try:
         sock.connect(target)
-    except OSError:
+    except OSError as error:
         sock.close()
+        if error.errno is None and port is None:  # said by Python, before the system was asked
+            raise OptionsError(
+                f"the UNIX socket {target} has a name that no system takes ({error}): choose a shorter "
+                "--address, or --prefix as i-PI's sockets_prefix"
+            ) from error
         raise
     return sock
 

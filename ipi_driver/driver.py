@@ -3,11 +3,12 @@
 Options, ``-o name=value,...`` or ``<parameters>{name: value, ...}``:
 
 ========== ============================================================================================
-template   file that ASE reads: elements, and in which directions the structure is periodic
+template   file of i-PI or of ASE: elements, and in which directions it is periodic (`template.py`)
 model      of `hint export`, or `hint model list`; several, with ``;`` between, are a committee: their mean
 device     cpu, cuda, cuda:1, ...
 dtype      float32 or float64; the model's own by default
 threshold  eV/atom: stop where the members' energies have a larger standard deviation
+trust      True: take a ``.hint.pt2``, too, which is machine code
 ========== ============================================================================================
 """
 
@@ -15,23 +16,24 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
+from ase.io import write
 from ipi.pes.dummy import Dummy_driver
 from ipi.utils.units import unit_to_user
 
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.export.potential import Evaluation, Potential
+from hint_plugin.export.potential import Evaluation, Neighbours, Potential
+from ipi_driver.template import BOHR, check_images, periodicity, read_template
 
 __DRIVER_NAME__ = "hint"
 __DRIVER_CLASS__ = "HintDriver"
 
 Answer = tuple[float, np.ndarray, np.ndarray, str]
-BOHR = float(unit_to_user("length", "angstrom", 1.0))
 HARTREE = float(unit_to_user("energy", "electronvolt", 1.0))
 FAILED = "hint-failed.xyz"
 
@@ -53,27 +55,33 @@ class HintDriver(Dummy_driver):
         device: str = "cpu",
         dtype: str | None = None,
         threshold: float = 0.0,
+        trust: bool | str = False,
         *args: Any,
         **kwargs: Any,
     ) -> None:
         if not template or not model:
             raise OptionsError("the HINT driver needs -o template=start.xyz,model=model.hint.pt")
-        if not Path(str(template)).is_file():
-            raise DataError(f"template {template}: no such file")
-        try:
-            self.template = cast(Atoms, read(str(template)))
-        except Exception as error:  # whatever a reader of ASE raises
-            raise DataError(f"template {template} cannot be read by ASE ({error})") from error
+        self.template = read_template(Path(str(template)))
         self.template_name = str(template)
         self.potentials = [
-            Potential(path, device=device, dtype=dtype) for path in str(model).split(";") if path
+            Potential(path, device=device, dtype=dtype, trust=_is_true(trust))
+            for path in str(model).split(";")
+            if path
         ]
-        self.threshold = float(threshold)
+        self.threshold = _threshold(threshold)
         if self.threshold and len(self.potentials) < 2:
             raise OptionsError("threshold is for a committee: model=first.hint.pt;second.hint.pt")
         for potential in self.potentials:
             potential.check_elements(self.template)
+        self._cutoff = max(potential.metadata.cutoff for potential in self.potentials)
+        self._neighbours = Neighbours(self._cutoff)
+        self._said, self._seen_cell = False, np.zeros((3, 3))
         super().__init__(*args, **kwargs)
+
+    def say_periodicity(self) -> str:
+        """A sentence for whoever started the run; it is not said again."""
+        self._said = True
+        return f"the structure is {periodicity(self.template)} (template {self.template_name})"
 
     def compute(self, cell: Any, pos: Any) -> Any:
         """i-PI's door.
@@ -89,7 +97,10 @@ class HintDriver(Dummy_driver):
         cells, positions = (cell, pos) if many else ([cell], [pos])
         if len(cells) != len(positions):
             raise DataError(f"{len(cells)} cells for {len(positions)} structures")
+        if not self._said:
+            print(self.say_periodicity(), file=sys.stderr)
         frames = [self._atoms(c, x) for c, x in zip(cells, positions, strict=True)]
+        self._check_cell(frames[0])
         members = [potential.evaluate(frames) for potential in self.potentials]
         answers = [self._answer(atoms, [m[k] for m in members]) for k, atoms in enumerate(frames)]
         return answers if many else answers[0]
@@ -112,6 +123,12 @@ class HintDriver(Dummy_driver):
         if not np.isfinite(positions).all():
             self._fail(atoms, "i-PI sends positions that are not finite")
         return atoms
+
+    def _check_cell(self, atoms: Atoms) -> None:
+        """Whether i-PI's cell and the template agree, wherever the cell has changed."""
+        if not np.array_equal(atoms.cell.array, self._seen_cell):
+            check_images(atoms, self._neighbours, self._cutoff, self.template_name)
+            self._seen_cell = atoms.cell.array.copy()
 
     def _answer(self, atoms: Atoms, members: list[Evaluation]) -> Answer:
         energies = np.array([found.energy for found in members])
@@ -145,3 +162,22 @@ class HintDriver(Dummy_driver):
         write(temporary, atoms, format="extxyz")
         os.replace(temporary, FAILED)
         raise DataError(f"{reason}. The structure is in {Path(FAILED).resolve()}")
+
+
+def _threshold(value: Any) -> float:
+    """eV/atom, from i-PI's options, where it may be text."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < np.inf:
+        raise OptionsError(f"threshold {value!r}; wanted a number of eV/atom, 0 for none")
+    return number
+
+
+def _is_true(value: Any) -> bool:
+    """Of i-PI's options, where it is text."""
+    word = str(value).strip().lower()
+    if word not in ("true", "false", "1", "0", "yes", "no"):
+        raise OptionsError(f"trust={value}; wanted true or false")
+    return word in ("true", "1", "yes")

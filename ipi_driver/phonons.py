@@ -12,6 +12,7 @@ from hint_plugin.data.files import replacing
 from hint_plugin.errors import DataError
 from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.potential import Potential
+from ipi_driver.template import pbc_note
 
 ISOLATED = 99.0
 """A; i-PI wants a cell, also around a molecule."""
@@ -28,9 +29,12 @@ def upright(atoms: Atoms) -> Atoms:
 
 
 def start_text(atoms: Atoms) -> str:
-    """An upright structure as i-PI's xyz, the cell in its comment."""
+    """An upright structure as i-PI's xyz, the cell in its comment, and what of it is periodic."""
     cell = atoms.cell.cellpar() if atoms.cell.rank == 3 else [ISOLATED] * 3 + [90.0] * 3
-    lines = [str(len(atoms)), f"# CELL(abcABC): {_row(cell)} positions{{angstrom}} cell{{angstrom}}"]
+    lines = [
+        str(len(atoms)),
+        f"# CELL(abcABC): {_row(cell)} positions{{angstrom}} cell{{angstrom}}{pbc_note(atoms)}",
+    ]
     lines += [f"{s} {_row(x)}" for s, x in zip(atoms.symbols, atoms.positions, strict=True)]
     return "\n".join(lines) + "\n"
 

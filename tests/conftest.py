@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Numbers of the global generators are the same in every run, and in every order of the tests."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 class Models:

@@ -14,18 +14,22 @@ def inspect(
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print the metadata as they are.")] = False,
 ) -> None:
-    """Print what an artifact is, what it was made from, and whether the file is whole."""
+    """Print what an artifact is and was made from; check that it is whole and that its code only computes.
+
+    The model is not loaded, and nothing of the file is run.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    from hint_plugin.export.metadata import check_content, read_metadata
+    from hint_plugin.export.artifact import read_checked
 
-    metadata = read_metadata(artifact)
-    check_content(artifact, metadata)
+    metadata, _ = read_checked(artifact)
     if json_:
         typer.echo(metadata.to_json())
         return
     table = Table(title=str(artifact), show_header=False)
     for name, value in metadata.rows():
         table.add_row(name, value)
+    checked = "only computes: checked" if not metadata.compiled else "machine code, which nobody can check"
+    table.add_row("code", checked)
     Console().print(table)

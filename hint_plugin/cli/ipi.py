@@ -31,7 +31,8 @@ def ipi(
         typer.Option("--model", "-m", help="Of `hint export` or `hint model list`; several are a committee."),
     ] = None,
     template: Annotated[
-        Path | None, typer.Option(help="Structure with the elements, in the order of i-PI's.")
+        Path | None,
+        typer.Option(help="Structure with i-PI's atoms in its order; its cell says that it is periodic."),
     ] = None,
     address: Annotated[str, typer.Option(help="Name of the UNIX socket, or host.")] = "hint",
     port: Annotated[int | None, typer.Option(help="TCP port; a UNIX socket if not given.")] = None,
@@ -43,13 +44,16 @@ def ipi(
     threshold: Annotated[
         float, typer.Option(help="eV/atom: stop where a committee's energies spread more.")
     ] = 0.0,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for i-PI at the start.")] = 60.0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for i-PI at the start.")] = 60.0,
     reconnect: Annotated[
         float, typer.Option(help="Seconds to wait for i-PI to come back when it is lost; 0: end.")
     ] = 0.0,
     fmax: Annotated[
         float, typer.Option(help="scp: eV/A, relax the template until no force is larger; 0: do not.")
     ] = 1e-4,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Take a .hint.pt2, which is machine code: only your own.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Run exported potentials in i-PI, or prepare its self-consistent phonons."""
@@ -67,7 +71,7 @@ def ipi(
         raise MissingDependencyError(
             f"i-PI cannot be imported ({error}): pip install 'hint-mlip[ipi]'"
         ) from error
-    driver = HintDriver(str(template), ";".join(map(str, model)), device, dtype, threshold)
+    driver = HintDriver(str(template), ";".join(map(str, model)), device, dtype, threshold, trust)
     if action is Action.scp:
         _prepare_phonons(driver, fmax, json_)
     else:
@@ -94,7 +98,7 @@ def _be_client(
     seconds = wait
     while True:
         connection = client.wait_for_server(lambda: client.connect(address, port, prefix), seconds)
-        typer.echo("connected", err=json_)
+        typer.echo(f"connected; {driver.say_periodicity()}", err=json_)
         try:
             done = client.serve(connection, driver)
         except client.ServerLostError as error:

@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from scipy.sparse import bsr_matrix, csr_matrix
 
+from hint_plugin.errors import DataError
 from hint_plugin.export.potential import Evaluation, Potential
 
 
@@ -28,6 +29,10 @@ class HintCalculator(Calculator):
         device: of torch, "cpu" or "cuda".
         dtype: "float32" or "float64"; None keeps the model's own.
         skin: A; the neighbour list is kept until an atom has moved by half of it.
+        trust: take a ``.hint.pt2``, too, which is machine code: whoever made it can do what you can.
+
+    The first structure outside of what the model was trained on is told by a `TrainingDomainWarning`, where
+    the artifact knows its training.
 
     Raises:
         DataError, UnknownVersionError, OptionsError: see `hint_plugin.export.artifact.load_artifact`.
@@ -48,11 +53,14 @@ class HintCalculator(Calculator):
         device: str = "cpu",
         dtype: str | None = None,
         skin: float = 1.0,
+        trust: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.potential = (
-            model if isinstance(model, Potential) else Potential(model, device=device, dtype=dtype, skin=skin)
+            model
+            if isinstance(model, Potential)
+            else Potential(model, device=device, dtype=dtype, skin=skin, trust=trust)
         )
 
     def calculate(
@@ -61,9 +69,18 @@ class HintCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """ASE's door: fills `results`."""
+        """ASE's door: fills `results`.
+
+        Raises:
+            DataError: the structure cannot be computed, or the result is not finite.
+        """
         super().calculate(atoms, properties, system_changes)
         (found,) = self.potential.evaluate([self._structure(None)])
+        if not (np.isfinite(found.energies).all() and np.isfinite(found.forces).all()):
+            raise DataError(
+                f"{self.potential.path.name} gives no finite energy or forces for "
+                f"{self._structure(None).symbols}: atoms are on top of each other, or far too near"
+            )
         self.results = {
             "energy": found.energy,
             "free_energy": found.energy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from hint_plugin import pretrained
+from hint_plugin.data import iter_frames
+from hint_plugin.data.frame_labels import frame_labels
 from hint_plugin.data.provenance import provenance
 from hint_plugin.data.trained_on import of_training
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import write_artifact
 from hint_plugin.export.compiled import write_compiled
 from hint_plugin.export.contract import EdgeContract
+from hint_plugin.export.domain import TrainingDomain, TrainingDomainWarning
 from hint_plugin.export.frames import check_frames
 from hint_plugin.export.hops import measure_hops
-from hint_plugin.export.metadata import Metadata
+from hint_plugin.export.metadata import Metadata, read_metadata
 from hint_plugin.export.potential import Potential
 from hint_plugin.export.predictors import load_checkpoint
 
@@ -34,6 +39,7 @@ def export(
     dtype: str | None = None,
     frames: Sequence[Atoms] = (),
     aoti: bool = False,
+    training_set: Sequence[str | Path] = (),
 ) -> Metadata:
     """Writes the artifact of a checkpoint.
 
@@ -42,12 +48,16 @@ def export(
 
     Args:
         checkpoint: ``.model`` of ``mace_run_train`` (MACE or AlphaNet), a pickled `AlphaNet`, ``.ckpt`` of
-            ``nequip-train`` or ``.nequip.zip`` of ``nequip-package``. Pickles: use only those you trust.
+            ``nequip-train`` or ``.nequip.zip`` of ``nequip-package``; or the name of a model that comes with
+            HINT. Pickles: use only those you trust.
         output: of the artifact, replaced if it exists.
         head: of a multihead model.
         dtype: "float32" or "float64"; None keeps the checkpoint's.
         frames: more structures to compare on.
         aoti: also write the contract compiled by AOTInductor for this processor, to `compiled_path`.
+        training_set: files of frames with labels, whose elements, distances and forces go into the artifact,
+            so that its users are told when a structure is outside of them; by default those that a model
+            of HINT's own knows.
 
     Returns:
         the metadata written.
@@ -58,13 +68,16 @@ def export(
         MissingDependencyError: the framework of the checkpoint, or a compiler, is not installed.
     """
     checkpoint, output = Path(checkpoint), Path(output)
+    name = str(checkpoint)
+    ready = pretrained.path_of(name) if name in pretrained.names() and not checkpoint.exists() else None
+    checkpoint = pretrained.or_path(checkpoint, pretrained.CHECKPOINT)
     if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
         raise OptionsError(f"{output} is the checkpoint; choose another name for the artifact")
     if not output.parent.is_dir():
         raise OptionsError(f"{output.parent} is no folder; make it first")
     reference = load_checkpoint(checkpoint, dtype=dtype, head=head)
     model: Any = reference.model
-    name = str(reference.dtype).removeprefix("torch.")
+    sets = [Path(file) for file in training_set]
     # plain ones first: scripting changes parts of a MACE model
     plain = reference.plain_edges() if aoti else None
     edges = reference.scripted_edges()
@@ -74,18 +87,21 @@ def export(
         species=species,
         cutoff=reference.r_max,
         hops=measure_hops(EdgeContract(edges, {}), reference.r_max, len(species), reference.dtype),
-        dtype=name,
+        dtype=str(reference.dtype).removeprefix("torch."),
         parameters=sum(p.numel() for p in model.parameters()),
         head=reference.head if len(reference.heads) > 1 else None,
         fixed_dtype=reference.fixed_dtype,
-        provenance=provenance(checkpoint, [], training=_without(reference.training, "trained_on")),
+        provenance=provenance(checkpoint, sets, training=_without(reference.training, "trained_on")),
         trained_on=of_training(reference.training),
+        training_domain=_domain(sets, reference.r_max, ready),
     )
     contract = EdgeContract(edges, metadata.facts())
     structures = [*check_frames(species, metadata.cutoff), *frames]
 
     def verify(path: Path) -> dict[str, float]:
-        return compare(reference, Potential(path), structures)
+        with warnings.catch_warnings():  # the structures of the check are outside on purpose
+            warnings.simplefilter("ignore", TrainingDomainWarning)
+            return compare(reference, Potential(path, trust=True), structures)
 
     if plain is not None:  # the slower and more fragile part first: the artifact is there only if both are
         write_compiled(plain, metadata, compiled_path(output), verify)
@@ -94,6 +110,17 @@ def export(
 
 def _without(training: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
     return None if training is None else {key: value for key, value in training.items() if key != name}
+
+
+def _domain(sets: Sequence[Path], cutoff: float, ready: Path | None) -> dict[str, Any] | None:
+    """What the training set says; or what the artifact of the same model says; or nothing."""
+    if sets:
+        pairs = ((atoms, frame_labels(atoms).forces) for path in sets for atoms in iter_frames(path))
+        found = TrainingDomain.of(pairs, cutoff)
+        if not found.frames:
+            raise DataError(f"no frames in {', '.join(map(str, sets))}; wanted the training set")
+        return found.as_dict()
+    return read_metadata(ready).training_domain if ready else None
 
 
 def compiled_path(artifact: Path) -> Path:

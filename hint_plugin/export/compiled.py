@@ -1,8 +1,8 @@
 """`model.hint.pt2`: the edge contract compiled by AOTInductor, for one kind of processor and one torch.
 
 It computes what the artifact computes, energies and their gradient, faster; it has no second derivatives. A
-``.pt2`` holds machine code, which runs when it is loaded: what is said of artifacts (nothing runs) does not
-hold for it.
+``.pt2`` holds machine code, which runs when it is loaded and cannot be checked: it is loaded only where the
+user says that it is trusted.
 """
 
 from __future__ import annotations
@@ -53,21 +53,22 @@ def write_compiled(
         verify: what goes into the metadata as `verification`; it raises if the file must not be kept.
 
     Raises:
-        MissingDependencyError: no C++ compiler. DataError: AOTInductor cannot compile this model.
+        MissingDependencyError: no C++ compiler. OptionsError: no temporary folder.
+        DataError: AOTInductor cannot compile this model.
     """
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise MissingDependencyError("no C++ compiler for AOTInductor: apt-get install g++ (Debian, Ubuntu)")
     metadata = replace(metadata, compiled={"device": "cpu", **this_machine()})
+    check_temporary_folder()
     with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
         bare = Path(folder) / "model.pt2"
         try:
             with _quiet():
                 _compile(edges, metadata, bare)
         except Exception as error:  # whatever make_fx, torch.export, inductor or the compiler raise
-            lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             raise DataError(
-                f"torch {torch.__version__} cannot compile this {metadata.architecture} model: {lines[0]}. "
-                "The artifact without --aoti is not affected"
+                f"torch {torch.__version__} cannot compile this {metadata.architecture} model: "
+                f"{_why(error)}. The artifact without --aoti is not affected"
             ) from error
         metadata = replace(metadata, content=content_hash(bare))
         first = Path(folder) / "first.pt2"  # loaded by that name only
@@ -131,7 +132,8 @@ class CompiledContract:
         dtype: None, or the file's own.
 
     Raises:
-        OptionsError: another device or dtype. DataError: made for another torch or processor.
+        OptionsError: another device or dtype, or no temporary folder.
+        DataError: made for another torch or processor, or it cannot be loaded.
     """
 
     def __init__(self, path: Path, metadata: Metadata, device: torch.device, dtype: str | None) -> None:
@@ -142,8 +144,17 @@ class CompiledContract:
         wrong = _differs(metadata.compiled)
         if wrong:
             raise DataError(f"{path} is compiled for {wrong}; {AGAIN} on this machine")
-        with _quiet():
-            self._run = torch._inductor.aoti_load_package(str(path))
+        check_temporary_folder()
+        try:
+            with _quiet():
+                self._run = torch._inductor.aoti_load_package(str(path))
+            facts = self._run.get_metadata()
+        except Exception as error:  # of torch's C++, which unpacks the file and loads a library
+            raise DataError(
+                f"{path} cannot be loaded by torch {torch.__version__} ({_why(error)})"
+            ) from error
+        if any(facts.get(name) != value for name, value in metadata.facts().items()):
+            raise DataError(f"{path}: model and metadata disagree; export it again")
         self._far = 2 * metadata.cutoff
 
     def __call__(
@@ -165,6 +176,23 @@ class CompiledContract:
         raise OptionsError(
             "a compiled model (.pt2) has no second derivatives: use the .hint.pt beside it for Hessians"
         )
+
+
+def check_temporary_folder() -> None:
+    """Raises OptionsError if there is no folder where torch can unpack a compiled file."""
+    names = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")  # torch takes the first that is set
+    found = next((name for name in names if os.environ.get(name)), "")
+    folder = os.environ.get(found, "/tmp")
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise OptionsError(
+            f"a compiled model needs a temporary folder, and {found + '=' if found else ''}{folder} is not "
+            "there or cannot be written: set TMPDIR to one that can"
+        )
+
+
+def _why(error: Exception) -> str:
+    """The first line of what torch says."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _differs(compiled: dict[str, str]) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zipfile
-import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,27 @@ from typing import Any
 from ase.data import atomic_numbers
 
 from hint_plugin.errors import DataError, UnknownVersionError
+from hint_plugin.export.archive import (
+    AGAIN,
+    ENTRY,
+    METADATA,
+    digest_of,
+    entry_names,
+    read_bytes,
+    read_entries,
+)
+from hint_plugin.export.domain import TrainingDomain
+
+__all__ = ["ENTRY", "Metadata", "content_hash", "is_artifact", "read_metadata", "read_whole"]
 
 FORMAT = "hint-artifact"
 FORMAT_VERSION = 1
-ENTRY = "hint.json"
 UNITS = {"energy": "eV", "length": "A", "forces": "eV/A", "stress": "eV/A^3"}
 DTYPES = ("float32", "float64")
+_KINDS = {
+    "architecture": str, "cutoff": int | float, "parameters": int, "head": str | None, "provenance": dict,
+    "verification": dict, "compiled": dict, "content": str, "training_domain": dict | None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class Metadata:
         compiled: of a ``.pt2``, what it was compiled for: device, torch, machine, cpu (instruction sets).
         trained_on: which of energies, forces, stress, hessians it was trained on; {} where that is not known.
         content: SHA-256 of the file's other entries, see `content_hash`.
+        training_domain: elements, distances and forces that it was trained on, where they are known; see
+            `hint_plugin.export.domain.TrainingDomain`.
     """
 
     architecture: str
@@ -56,6 +71,7 @@ class Metadata:
     compiled: dict[str, str] = field(default_factory=dict)
     trained_on: dict[str, bool] = field(default_factory=dict)
     content: str = ""
+    training_domain: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """The text of the entry ``hint.json``."""
@@ -83,10 +99,10 @@ class Metadata:
         """
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{source}: its metadata are no JSON ({error})") from error
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise DataError(f"{source} is not a HINT artifact; write one with `hint export`")
+            raise DataError(f"{source} is not a HINT artifact; {AGAIN}")
         if found.get("format_version") != FORMAT_VERSION:
             raise UnknownVersionError(
                 f"{source} has format version {found.get('format_version')}; this HINT reads "
@@ -98,7 +114,7 @@ class Metadata:
                 **{k: v for k, v in found.items() if k in names} | {"species": tuple(found["species"])}
             )
             wrong = metadata._wrong()
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{source}: its metadata are not complete ({error}); export it again") from error
         if wrong:
             raise DataError(f"{source}: its metadata say {wrong}; export it again")
@@ -106,17 +122,22 @@ class Metadata:
 
     def _wrong(self) -> str:
         """What cannot be, or nothing."""
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(self, name), kind) or isinstance(getattr(self, name), bool):
+                return f"{name} {getattr(self, name)!r}"
         unknown = [s for s in self.species if atomic_numbers.get(s, 0) < 1]
         if unknown or not self.species or len(set(self.species)) < len(self.species):
             return f"species {' '.join(self.species) or '(none)'}"
         if not 0 < float(self.cutoff) < 100:
             return f"a cutoff of {self.cutoff} A"
-        if not (isinstance(self.hops, int) and self.hops >= 0):
+        if not (isinstance(self.hops, int) and 0 <= self.hops < 1000):
             return f"{self.hops} hops"
         if self.dtype not in DTYPES:
             return f"dtype {self.dtype}"
         if self.units != UNITS:
             return f"units {self.units}"
+        if self.training_domain is not None:
+            TrainingDomain.from_dict(self.training_domain)
         if self.compiled and set(self.compiled) != {"device", "torch", "machine", "cpu"}:
             return f"compiled for {self.compiled}"
         return ""
@@ -131,11 +152,17 @@ class Metadata:
             "units": ", ".join(self.units.values()),
             "compiled for": ", ".join(self.compiled.values()) or None,
             "trained on": ", ".join(name for name, is_so in self.trained_on.items() if is_so) or None,
+            "training set": str(self.domain) if self.domain else None,
         }
         for group in (self.provenance, self.verification):
             found |= {name.replace("_", " "): _plain(value) for name, value in group.items() if value}
         found["file"] = f"whole, content {self.content[:16]}"
         return [(name, str(value)) for name, value in found.items() if value is not None]
+
+    @property
+    def domain(self) -> TrainingDomain | None:
+        """What it was trained on, where it is known."""
+        return None if self.training_domain is None else TrainingDomain.from_dict(self.training_domain)
 
     @property
     def numbers(self) -> list[int]:
@@ -150,76 +177,47 @@ def read_metadata(path: str | Path) -> Metadata:
         DataError: no such file, not a HINT artifact, or damaged. UnknownVersionError: from a newer HINT.
     """
     path = Path(path)
-    with opened(path) as archive:
-        found = [name for name in archive.namelist() if name.split("/")[1:] == ["extra", ENTRY]]
-        if len(found) != 1:
-            raise DataError(
-                f"{path} is not a HINT artifact{_what_else(archive)}; write one with `hint export`"
-            )
-        text = read_entry(archive, found[0], path)
-    return Metadata.from_json(text, str(path))
+    return _metadata_of(read_entries(path, only=METADATA), path)
+
+
+def read_whole(path: Path, raw: bytes | None = None) -> tuple[Metadata, dict[str, bytes]]:
+    """Metadata and entries of an artifact whose content is what was written; the file is read once.
+
+    Args:
+        path: of the artifact.
+        raw: its bytes, where they were read already.
+
+    Raises:
+        DataError, UnknownVersionError: as `read_metadata`, or the content differs.
+    """
+    entries = read_entries(path, raw=read_bytes(path) if raw is None else raw)
+    metadata = _metadata_of(entries, path)
+    if digest_of(entries) != metadata.content:
+        raise DataError(f"{path} is damaged: its content differs from what was written; copy it again")
+    return metadata, entries
+
+
+def _metadata_of(entries: Mapping[str, bytes], path: Path) -> Metadata:
+    if METADATA not in entries:
+        raise DataError(f"{path} is not a HINT artifact{_what_else(entry_names(path))}; {AGAIN}")
+    return Metadata.from_json(entries[METADATA], str(path))
 
 
 def is_artifact(path: Path) -> bool:
     """Whether a file looks like one, damaged or not: a zip archive with HINT's entry."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(f"/extra/{ENTRY}") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return path.suffixes[-2:] == [".hint", ".pt"]
-
-
-def opened(path: Path) -> zipfile.ZipFile:
-    """The file as a zip archive.
-
-    Raises:
-        DataError: no such file, or no zip archive.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise DataError(
-            f"{path} is truncated or no HINT artifact ({str(error).lower()}); write one with `hint export`"
-        ) from error
-
-
-def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    """The bytes of an entry.
-
-    Raises:
-        DataError: they cannot be read, for instance because their checksum is wrong.
-    """
-    try:
-        return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} is damaged ({reason}); copy or export it again") from error
+        return METADATA in entry_names(path)
+    except (DataError, OSError):
+        return path.name.endswith((".hint.pt", ".hint.pt2"))
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of all entries but the metadata: their names, without the archive's own, and their bytes.
+    """SHA-256 of all entries but the metadata, see `hint_plugin.export.archive.digest_of`.
 
     Raises:
         DataError: an entry cannot be read, for instance because its checksum is wrong.
     """
-    digest = hashlib.sha256()
-    with opened(path) as archive:
-        for name in sorted(archive.namelist()):
-            inner = name.partition("/")[2]
-            if inner == f"extra/{ENTRY}" or inner.startswith(".data/"):  # the latter: a random identifier
-                continue
-            data = read_entry(archive, name, path)
-            digest.update(f"{inner}\0{len(data)}\0".encode())
-            digest.update(data)
-    return digest.hexdigest()
-
-
-def check_content(path: Path, metadata: Metadata) -> None:
-    """Raises DataError if the file is not what was written."""
-    if content_hash(path) != metadata.content:
-        raise DataError(f"{path} is damaged: its content differs from what was written; copy it again")
+    return digest_of(read_entries(path))
 
 
 def _plain(value: Any) -> str:
@@ -228,8 +226,7 @@ def _plain(value: Any) -> str:
     return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
-def _what_else(archive: zipfile.ZipFile) -> str:
-    names = [name.rpartition("/")[2] for name in archive.namelist()]
+def _what_else(names: list[str]) -> str:
     if "constants.pkl" in names:
         return " (it is a TorchScript file of something else)"
     if "data.pkl" in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from hint_plugin.data.batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.artifact import load_artifact
+from hint_plugin.export.domain import TrainingDomainWarning
 from hint_plugin.pretrained import or_path
 
 ATOMS_AT_ONCE = 2000
@@ -96,6 +98,7 @@ class Potential:
         dtype: str | None = None,
         skin: float = 0.0,
         batch_size: int = 16,
+        trust: bool = False,
     ) -> None:
         """Loads the artifact.
 
@@ -106,6 +109,7 @@ class Potential:
             skin: A; neighbour lists of `evaluate` with a single structure are kept until an atom has moved by
                 half of it.
             batch_size: structures in one pass of `predict`, at most.
+            trust: load a ``.hint.pt2``, which is machine code, too.
 
         Raises:
             DataError, UnknownVersionError, OptionsError: see `hint_plugin.export.artifact.load_artifact`.
@@ -113,7 +117,7 @@ class Potential:
         if skin < 0:
             raise OptionsError(f"skin {skin} A; wanted 0 or more")
         self.path = or_path(Path(path))
-        self.module, self.metadata = load_artifact(self.path, device=device, dtype=dtype)
+        self.module, self.metadata = load_artifact(self.path, device=device, dtype=dtype, trust=trust)
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -123,6 +127,7 @@ class Potential:
         self._fresh = Neighbours(self.metadata.cutoff)
         self._index = np.full(120, -1)
         self._index[self.metadata.numbers] = np.arange(len(self.metadata.species))
+        self._domain = self.metadata.domain  # None as soon as something was said
 
     @property
     def head(self) -> str | None:
@@ -134,9 +139,12 @@ class Potential:
     def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
         """Energies, forces, virials and stresses of structures, in their order.
 
+        The first one that is outside of what the model was trained on, where the artifact knows this, is
+        told by a `TrainingDomainWarning`.
+
         Raises:
-            DataError: a structure has an element that the model does not know, or a position that is not
-                finite.
+            DataError: a structure has no atoms, an element that the model does not know, a position that is
+                not finite, or is periodic in a direction in which it has no cell vector.
         """
         found: list[Evaluation] = []
         for block in batches(frames, len(frames), atoms_at_once=ATOMS_AT_ONCE):
@@ -270,6 +278,7 @@ class Potential:
         strain = strain.reshape(-1, 3, 3)
         strain = 0.5 * (strain + strain.transpose(1, 2))
         e, f, w = energies.cpu().numpy(), forces.cpu().numpy(), strain.cpu().numpy()
+        self._watch(graph, f)
         return [
             Evaluation(
                 energies=e[start:end],
@@ -279,6 +288,31 @@ class Potential:
             )
             for g, (start, end) in enumerate(zip(graph.ptr[:-1], graph.ptr[1:], strict=True))
         ]
+
+    def _watch(self, graph: Graph, forces: np.ndarray) -> None:
+        """Says once that a structure is outside of the training."""
+        silenced = bool(warnings.filters) and tuple(warnings.filters[0][:3]) == ("ignore", None, Warning)
+        if self._domain is None or silenced:  # by a package's remarks, for a while: then it is said later
+            return
+        i, j = graph.index.cpu().numpy()
+        distances = torch.linalg.vector_norm(graph.vectors, dim=1).cpu().numpy()
+        within = distances <= self.metadata.cutoff
+        symbols = [self.metadata.species[k] for k in graph.species.cpu().numpy()]
+        for number, (start, end) in enumerate(zip(graph.ptr[:-1], graph.ptr[1:], strict=True)):
+            mine = within & (i >= start) & (i < end)
+            reason = self._domain.outside(
+                symbols[start:end], i[mine] - start, j[mine] - start, distances[mine], forces[start:end]
+            )
+            if reason:
+                self._domain = None
+                which = f"structure {number}" if len(graph.ptr) > 2 else "the structure"
+                warnings.warn(
+                    f"{self.path.name}: {which} is outside of what the model was trained on: {reason}. Its "
+                    "numbers are extrapolation. This is said once",
+                    TrainingDomainWarning,
+                    stacklevel=2,
+                )
+                return
 
     def _graph(self, frames: Sequence[Atoms], neighbours: Neighbours) -> Graph:
         ptr = np.concatenate([[0], np.cumsum([len(atoms) for atoms in frames])])
@@ -310,8 +344,26 @@ class Potential:
         refuse_unknown_electrons(atoms, name or str(atoms.symbols))
 
     def _check(self, atoms: Atoms, number: int, count: int) -> None:
+        if not len(atoms):
+            raise DataError(f"structure {number} has no atoms; wanted at least one")
         name = f"structure {number} ({atoms.get_chemical_formula()})" if count > 1 else str(atoms.symbols)
         self.check_elements(atoms, name)
         if not np.isfinite(atoms.positions).all():
             atom = int(np.argmin(np.isfinite(atoms.positions).all(axis=1)))
             raise DataError(f"{name}: the position of atom {atom} is not finite")
+        check_cell(atoms, name)
+
+
+def check_cell(atoms: Atoms, name: str) -> None:
+    """Raises DataError if a structure is periodic in a direction in which it has no cell vector."""
+    cell = atoms.cell.array
+    if not np.isfinite(cell).all():
+        raise DataError(f"{name}: its cell is not finite")
+    missing = [letter for letter, on, row in zip("abc", atoms.pbc, cell, strict=True) if on and not row.any()]
+    if missing:
+        raise DataError(
+            f"{name} is periodic along {', '.join(missing)} and has no cell vector there; give it a cell, or "
+            "set pbc to False"
+        )
+    if atoms.pbc.any() and not abs(atoms.cell.complete().volume) > 1e-6:
+        raise DataError(f"{name}: its cell vectors lie in one plane or line, so it has no volume")

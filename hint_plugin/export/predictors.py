@@ -8,6 +8,7 @@ from typing import Any
 from hint_plugin.errors import OptionsError
 from hint_plugin.export.metadata import is_artifact
 from hint_plugin.export.potential import Potential
+from hint_plugin.pretrained import CHECKPOINT, or_path
 
 
 def load_predictor(
@@ -18,7 +19,11 @@ def load_predictor(
     head: str | None = None,
     batch_size: int = 16,
 ) -> Any:
-    """A `Potential` for an artifact, for anything else what `load_checkpoint` finds; errors as theirs."""
+    """A `Potential` for an artifact, for anything else what `load_checkpoint` finds; errors as theirs.
+
+    `path` may be the name of a model that comes with HINT.
+    """
+    path = or_path(Path(path))
     if not is_artifact(path):
         return load_checkpoint(path, device=device, dtype=dtype, head=head, batch_size=batch_size)
     potential = Potential(path, device=device, dtype=dtype, batch_size=batch_size)
@@ -31,7 +36,11 @@ def load_predictor(
 
 
 def load_checkpoint(path: Path, **options: Any) -> Any:
-    """A trained model in its framework: `NequipPredictor` or `MacePredictor`, by the name of the file."""
+    """A trained model in its framework: `NequipPredictor` or `MacePredictor`, by the name of the file.
+
+    `path` may be the name of a model that comes with HINT.
+    """
+    path = or_path(Path(path), CHECKPOINT)
     from hint_plugin.nequip.predictor import NequipPredictor, is_nequip
 
     if is_nequip(path):

@@ -43,8 +43,10 @@ def path_of(name: str, kind: str = ARTIFACT) -> Path:
     return FOLDER / f"{name}{kind}"
 
 
-def or_path(model: Path) -> Path:
-    """The artifact of a model's name; a file of that name comes first; anything else stays as it is.
+def or_path(model: Path, kind: str = ARTIFACT) -> Path:
+    """The artifact (or another `kind` of file) of a model's name.
+
+    A file of that name comes first; anything else stays as it is.
 
     Raises:
         OptionsError: a single word that is neither a file nor the name of a model.
@@ -53,7 +55,7 @@ def or_path(model: Path) -> Path:
         return model
     name, there = str(model), names()
     if name in there:
-        return path_of(name)
+        return path_of(name, kind)
     if not model.suffix and len(model.parts) == 1:
         raise OptionsError(
             f"no file {name}, and no model of that name comes with HINT; there is: {', '.join(there)}"

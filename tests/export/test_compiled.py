@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from artifacts import changed, make_checkpoint, structures
 
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.export import compiled as compiling
+from hint_plugin.export.artifact import load_artifact
 from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.checkpoint import compiled_path, export
 from hint_plugin.export.metadata import read_metadata
@@ -31,7 +33,7 @@ class TestNumbers:
     @pytest.fixture
     def pair(self, models, name) -> tuple[Potential, Potential]:
         path = models[f"{name} compiled"]
-        return Potential(path.with_suffix(".pt")), Potential(path)
+        return Potential(path.with_suffix(".pt")), Potential(path, trust=True)
 
     def test_every_kind_of_structure(self, pair, name):
         """Also fewer than two atoms or edges, sizes that compiled code does not know."""
@@ -77,7 +79,7 @@ def test_reading_needs_torch_alone(models):
 import sys
 from ase.build import molecule
 from hint_plugin.export.potential import Potential
-print(Potential({str(models["mace float32 compiled"])!r}).evaluate([molecule("H2O")])[0].energy)
+print(Potential({str(models["mace float32 compiled"])!r}, trust=True).evaluate([molecule("H2O")])[0].energy)
 assert not {{"mace", "e3nn"}} & set(sys.modules), sorted(sys.modules)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -117,25 +119,58 @@ class TestMachine:
     )
     def test_others(self, file, tmp_path, values, message):
         with pytest.raises(DataError, match=message):
-            Potential(altered(file, tmp_path / "other.hint.pt2", **values))
+            Potential(altered(file, tmp_path / "other.hint.pt2", **values), trust=True)
 
     def test_precision_and_device(self, file):
         with pytest.raises(OptionsError, match="is compiled for float64; wanted float32"):
-            Potential(file, dtype="float32")
-        assert Potential(file, dtype="float64").dtype == torch.float64
+            Potential(file, dtype="float32", trust=True)
+        assert Potential(file, dtype="float64", trust=True).dtype == torch.float64
 
     def test_machine_code_has_its_own_name(self, file, tmp_path):
         """What is handed on as an artifact runs nothing."""
         shutil.copy(file, tmp_path / "model.hint.pt")
         with pytest.raises(DataError, match="holds machine code, which runs when it is loaded"):
-            Potential(tmp_path / "model.hint.pt")
+            Potential(tmp_path / "model.hint.pt", trust=True)
 
-    def test_damage_is_seen_before_anything_runs(self, file, tmp_path):
-        data = bytearray(file.read_bytes())
-        data[len(data) // 2] ^= 1
-        (tmp_path / "flipped.hint.pt2").write_bytes(data)
-        with pytest.raises(DataError, match="is damaged"):
-            Potential(tmp_path / "flipped.hint.pt2")
+    def test_machine_code_is_loaded_for_those_who_trust_it(self, file, monkeypatch):
+        monkeypatch.setattr("torch._inductor.aoti_load_package", pytest.fail)
+        for door in (Potential, HintCalculator, load_artifact):
+            with pytest.raises(OptionsError, match=r"hint.pt2 is machine code, .* say so: trust=True"):
+                door(file)
+
+    def test_damage_is_seen_before_anything_runs(self, file, tmp_path, monkeypatch):
+        """One bit of a weight, of the library, and of the middle of the file."""
+        monkeypatch.setattr("torch._inductor.aoti_load_package", pytest.fail)
+        whole = file.read_bytes()
+        with zipfile.ZipFile(file) as archive:
+            sizes = {info.filename: (info.file_size, info.header_offset) for info in archive.infolist()}
+            largest = {
+                end: max((s, o + 200) for n, (s, o) in sizes.items() if n.endswith(end)) for end in (".so",)
+            }
+            weights = [(s, o) for n, (s, o) in sizes.items() if "weights/" in n or n.endswith(".bin")]
+        places = [
+            len(whole) // 2,
+            *(o + s // 2 for s, o in largest.values()),
+            *(o + 128 + s // 2 for s, o in weights),
+        ]
+        for place in places:
+            data = bytearray(whole)
+            data[place] ^= 1
+            (tmp_path / "flipped.hint.pt2").write_bytes(data)
+            with pytest.raises(DataError, match="is damaged"):
+                Potential(tmp_path / "flipped.hint.pt2", trust=True)
+
+    def test_no_temporary_folder(self, file, tmp_path, monkeypatch):
+        """torch unpacks the file there."""
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+        with pytest.raises(
+            OptionsError, match=r"needs a temporary folder, and TMPDIR=.*nowhere is not there"
+        ):
+            Potential(file, trust=True)
+
+    def test_facts_that_were_edited(self, file, tmp_path):
+        with pytest.raises(DataError, match="model and metadata disagree"):
+            Potential(changed(file, tmp_path / "other.hint.pt2", cutoff=3.9), trust=True)
 
 
 def test_what_cannot_be_compiled(tmp_path, monkeypatch):

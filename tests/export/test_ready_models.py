@@ -16,8 +16,10 @@ from hint_plugin.cli import app
 from hint_plugin.data import write_frames
 from hint_plugin.data.files import file_sha256
 from hint_plugin.errors import OptionsError
+from hint_plugin.export import checkpoint as exporting
 from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.metadata import read_metadata
+from hint_plugin.export.predictors import load_checkpoint
 from hint_plugin.labelling import make_engine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -79,6 +81,35 @@ def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
     Path(NAMES[0]).write_text("mine")
     assert pretrained.or_path(Path(NAMES[0])) == Path(NAMES[0])
     assert pretrained.or_path(Path("other.hint.pt")) == Path("other.hint.pt")
+
+
+def test_export_takes_the_name(capsys, tmp_path, monkeypatch):
+    """The file goes into the folder where one is, not into the package; what it was trained on goes along."""
+    monkeypatch.chdir(tmp_path)
+    compiled = []
+    monkeypatch.setattr(exporting, "write_compiled", lambda *found: compiled.append(found[2]))
+    code, out, err = hint(capsys, "export", NAMES[0], "--aoti")
+    assert code == 0, err
+    assert [path.name for path in tmp_path.iterdir()] == [f"{NAMES[0]}.hint.pt"]
+    assert compiled == [Path(f"{NAMES[0]}.hint.pt2")]
+    ready, found = read_metadata(pretrained.path_of(NAMES[0])), read_metadata(Path(f"{NAMES[0]}.hint.pt"))
+    assert found.training_domain == ready.training_domain and "trained on: 2447 structures" in out
+    assert load_checkpoint(Path(NAMES[0])).architecture == found.architecture
+    code, _, err = hint(capsys, "export", "alphanet-gnf2")
+    assert code == 2 and "no file alphanet-gnf2, and no model of that name comes with HINT" in err
+
+
+def test_export_reads_the_training_set(capsys, tmp_path):
+    words = ["--training-set", EXAMPLES / "molecules.xyz", "-o", tmp_path / "model.hint.pt"]
+    code, out, err = hint(capsys, "export", NAMES[0], *words)
+    assert code == 0, err
+    assert "trained on: 5 structures of H C O; shortest distances (A) H-H 1.5" in out
+    metadata = read_metadata(tmp_path / "model.hint.pt")
+    assert metadata.provenance["data"][0]["path"] == str(EXAMPLES / "molecules.xyz")
+    (tmp_path / "empty.xyz").write_text("")
+    words[1] = tmp_path / "empty.xyz"
+    code, _, err = hint(capsys, "export", NAMES[0], *words)
+    assert code == 2 and "empty.xyz" in err
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "inspect", "thermo", "compare-thermo"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket as sockets
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ import uuid
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+PATIENCE = 300.0
+"""Seconds until a process that says nothing is taken to hang, on a machine with other work."""
 
 
 def simulation(forcefield: str, *, beads: int = 1, steps: int = 20, mode: str = "nve") -> str:
@@ -61,6 +64,18 @@ def socket(address: str, *, port: int | None = None, batch: int = 1) -> str:
   </ffsocket>"""
 
 
+def free_port() -> int:
+    """A TCP port that nobody has, of those that systems do not hand out by themselves."""
+    for number in range(20000 + os.getpid() % 10000, 32000):
+        with sockets.socket() as trial:
+            try:
+                trial.bind(("localhost", number))
+            except OSError:
+                continue
+            return number
+    raise AssertionError("no free port")
+
+
 def unique() -> str:
     """A name for a UNIX socket."""
     return f"hint-{uuid.uuid4().hex[:12]}"
@@ -81,9 +96,20 @@ def launch(folder: Path, *command: object) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_path(path: Path, seconds: float = 60) -> None:
+def wait_for_path(path: Path, seconds: float = PATIENCE) -> None:
     """Until a file or socket is there."""
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, path
+        time.sleep(0.05)
+
+
+def wait_until_still(*paths: Path, still: float = 0.5, seconds: float = PATIENCE) -> None:
+    """Until files have not been written to for a while."""
+    end, since, last = time.monotonic() + seconds, time.monotonic(), None
+    while time.monotonic() - since < still:
+        now = [path.stat().st_mtime_ns for path in paths]
+        if now != last:
+            since, last = time.monotonic(), now
+        assert time.monotonic() < end, paths
         time.sleep(0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket as sockets
 import subprocess
 import sys
 import time
@@ -14,16 +13,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 from artifacts import structures
+from ase import Atoms
+from ase.build import bulk
+from ase.cell import Cell
 from ase.io import read
 from ipi.utils.units import Elements, unit_to_internal
-from ipi_runs import direct, launch, simulation, socket, unique, wait_for_path
+from ipi_runs import (
+    PATIENCE,
+    direct,
+    free_port,
+    launch,
+    simulation,
+    socket,
+    unique,
+    wait_for_path,
+    wait_until_still,
+)
+from pair_artifact import write_pair
 
 import ipi_driver
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.export.calculator import HintCalculator
+from hint_plugin.export.domain import TrainingDomain, TrainingDomainWarning
 from hint_plugin.export.potential import Potential
-from ipi_driver.client import ServerLostError, wait_for_server
+from hint_plugin.science.anharmonic import Evaluator, SschaSettings, from_phonopy, relax
+from hint_plugin.science.anharmonic import begin as begin_sscha
+from hint_plugin.science.phonons import harmonic_phonons
+from ipi_driver.client import ServerLostError, connect, wait_for_server
 from ipi_driver.driver import BOHR, HARTREE, HintDriver
-from ipi_driver.phonons import start_text, upright
+from ipi_driver.phonons import start_text, upright, write_start
+from ipi_driver.template import read_template
 
 FORCES = {"float64": 1e-9, "float32": 5e-5}
 
@@ -74,7 +93,7 @@ def output(folder: Path) -> np.ndarray:
     return np.loadtxt(folder / "run.out", ndmin=2)
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 120) -> int:
+def finish(process: subprocess.Popen[str], seconds: float = PATIENCE) -> int:
     try:
         return process.wait(timeout=seconds)
     finally:
@@ -90,7 +109,7 @@ def run_pair(place: Path, xml: str, *client: object) -> tuple[int, int]:
     (place / "input.xml").write_text(xml)
     server = launch(place, "i-pi", "input.xml")
     worker = launch(place, *client)
-    return finish(server), finish(worker, 20)
+    return finish(server), finish(worker)
 
 
 def test_sockets_of_every_kind_give_the_same_run(models, place):
@@ -102,11 +121,12 @@ def test_sockets_of_every_kind_give_the_same_run(models, place):
         xml = simulation(socket(name, batch=batch), beads=8, steps=5, mode="nvt")
         assert run_pair(place, xml, *our_client(model, name)) == (0, 0)
         runs.append(output(place))
-    with sockets.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     xml = simulation(socket("localhost", port=port), beads=8, steps=5, mode="nvt")
     assert run_pair(place, xml, *our_client(model, "localhost"), "--port", port) == (0, 0)
+    assert (
+        "connected; the structure is not periodic (template template.xyz)" in (place / "hint.log").read_text()
+    )
     runs.append(output(place))
     name = unique()
     stock = ("i-pi-driver-py", "-m", "custom", "-P", ipi_driver.path(), "-u", "-a", name)
@@ -114,14 +134,14 @@ def test_sockets_of_every_kind_give_the_same_run(models, place):
     server = launch(place, "i-pi", "input.xml")
     wait_for_path(Path(f"/tmp/ipi_{name}"))
     worker = launch(place, *stock, "-o", f"template=template.xyz,model={model}")
-    assert (finish(server), finish(worker, 20)) == (0, 0)
+    assert (finish(server), finish(worker)) == (0, 0)
     runs.append(output(place))
     for other in runs[1:]:
         np.testing.assert_allclose(other, runs[0], rtol=1e-7)
     assert runs[0].shape == (6, 4) and np.ptp(runs[0][:, 2]) > 0
 
 
-def wait_for_file(path: Path, text: str, seconds: float = 60) -> None:
+def wait_for_file(path: Path, text: str, seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if path.exists() and text in path.read_text():
@@ -130,7 +150,7 @@ def wait_for_file(path: Path, text: str, seconds: float = 60) -> None:
     raise AssertionError(f"{text!r} not in {path}: {path.read_text()[-2000:] if path.exists() else ''}")
 
 
-def wait_for_steps(place: Path, steps: int, seconds: float = 60) -> None:
+def wait_for_steps(place: Path, steps: int, seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         out = place / "run.out"
@@ -157,11 +177,11 @@ def test_after_a_kill_nothing_hangs_and_a_restart_goes_on(models, place, victim)
     client = our_client(models["alphanet float64"], name)
     server, worker = begin(place, simulation(socket(name), steps=100000), client, steps=12)
     worker.send_signal(signal.SIGSTOP)  # i-PI waits: its checkpoint is whole
-    time.sleep(0.5)
+    wait_until_still(place / "run.out", place / "run.checkpoint")
     (worker if victim == "client" else server).kill()
     server.kill()
     worker.send_signal(signal.SIGCONT)
-    assert finish(worker, 20) == (-9 if victim == "client" else 2)
+    assert finish(worker) == (-9 if victim == "client" else 2)
     if victim == "server":
         log = (place / "hint.log").read_text()
         assert re.search("error: (i-PI closed|the connection to i-PI broke)", log)
@@ -175,7 +195,7 @@ def test_after_a_kill_nothing_hangs_and_a_restart_goes_on(models, place, victim)
     Path(f"/tmp/ipi_{name}").unlink()  # as i-PI asks for
     server = launch(place, "i-pi", "again.xml")
     worker = launch(place, *client)
-    assert (finish(server), finish(worker, 20)) == (0, 0)
+    assert (finish(server), finish(worker)) == (0, 0)
     steps = output(place)[:, 0]
     assert steps[-1] == 40
     conserved = output(place)[:, 1]
@@ -186,13 +206,15 @@ def test_a_new_client_takes_the_place_of_one_that_is_ended(models, place):
     """As batch systems end a job: SIGTERM."""
     name = unique()
     client = our_client(models["alphanet float64"], name)
-    server, worker = begin(place, simulation(socket(name), steps=400), client, steps=5)
+    server, worker = begin(place, simulation(socket(name), steps=100000), client, steps=5)
     worker.terminate()
-    assert finish(worker, 20) == 130
-    assert output(place)[-1, 0] < 400
+    assert finish(worker) == 130
+    wait_until_still(place / "run.out")
+    done = len(output(place))
     worker = launch(place, *client)
-    assert (finish(server), finish(worker, 20)) == (0, 0)
-    assert output(place)[-1, 0] == 400
+    wait_for_steps(place, done + 5)
+    (place / "EXIT").touch()
+    assert (finish(server), finish(worker)) == (0, 0)
 
 
 def test_a_client_that_is_told_to_waits_for_the_server_to_come_back(models, place):
@@ -208,18 +230,18 @@ def test_a_client_that_is_told_to_waits_for_the_server_to_come_back(models, plac
     (place / "run.out").unlink()
     (place / "input.xml").write_text(simulation(socket(name), steps=10))
     server = launch(place, "i-pi", "input.xml")
-    assert (finish(server), finish(worker, 20)) == (0, 0)
+    assert (finish(server), finish(worker)) == (0, 0)
     assert output(place)[-1, 0] == 10
 
 
 def test_no_server_is_one_sentence():
-    def refused() -> sockets.socket:
+    def refused() -> None:
         raise ConnectionRefusedError(111, "Connection refused")
 
     start = time.monotonic()
     with pytest.raises(ServerLostError, match="i-PI does not answer .*Connection refused.*is it running"):
         wait_for_server(refused, 0.5)
-    assert 0.4 < time.monotonic() - start < 5
+    assert time.monotonic() - start > 0.4
 
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ipi"
@@ -277,9 +299,169 @@ def test_example_scp(models, tmp_path):
     assert not np.allclose(found, last, rtol=0.005)
 
 
+def test_example_scp_of_a_crystal(tmp_path, monkeypatch):
+    """Without free coordinates: i-PI moves off the harmonic frequencies, to those of `hint sscha`.
+
+    LiH in the structure of caesium chloride by a pair potential; its start.xyz is the template.
+    """
+    monkeypatch.chdir(tmp_path)
+    model = write_pair(tmp_path / "b2.hint.pt", ("H", "Li"), distance=1.9, cutoff=5.0)
+    crystal = bulk("HLi", "cesiumchloride", a=2.5)
+    crystal.write("b2.xyz", format="extxyz")
+    (start, dynmat, lowest) = write_start(Potential(model), crystal, tmp_path, 1e-4)
+    assert (start.name, dynmat.name) == ("start.xyz", "dynmat.txt") and lowest > -1e-12
+    address = unique()
+    text = (CONFIGS / "scp.xml").read_text()
+    for old, new in (
+        ("<address> hint ", f"<address> {address} "),
+        ("(21, 21)", "(6, 6)"),
+        ("<asr> poly", "<asr> crystal"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    assert run_pair(tmp_path, text, *our_client(model, address, "start.xyz")) == (0, 0)
+    said = (tmp_path / "hint.log").read_text()
+    assert "connected; the structure is periodic along a, b, c (template start.xyz)" in said
+    harmonic, *found = (np.loadtxt(f"scp.sc.w.{k}")[3:] * 219474.63 for k in range(4))
+    calculator = HintCalculator(model)
+    begun = from_phonopy(harmonic_phonons(crystal, calculator, 1), (1, 1, 1))
+    settings = SschaSettings(temperature=300.0, configurations=200)
+    wanted = relax(begin_sscha(begun, settings), Evaluator(calculator), settings).constants.frequencies()[
+        0, 3:
+    ]
+    np.testing.assert_allclose(harmonic, begun.frequencies()[0, 3:], rtol=1e-3)
+    assert np.mean(wanted) > 1.2 * np.mean(harmonic)
+    for iteration in found:
+        assert not np.allclose(iteration, harmonic, rtol=0.02)
+    assert np.mean(found[-1]) == pytest.approx(np.mean(wanted), rel=0.06)  # 200 structures; i-PI: no symmetry
+
+
 def test_units_are_those_of_ipi():
     assert abs(unit_to_internal("length", "angstrom", 1.0) * BOHR - 1.0) < 1e-12
     assert abs(unit_to_internal("energy", "electronvolt", 1.0) * HARTREE - 1.0) < 1e-12
+
+
+BOX = [[4.0, 0, 0], [0.5, 4.2, 0], [-0.3, 0.2, 4.4]]
+PLACES = np.array([[0.1, 0.2, 0.3], [2.0, 2.1, 2.2]])
+
+
+class TestTemplate:
+    """Files of i-PI by their cell, files of ASE by what they say."""
+
+    @staticmethod
+    def written(path: Path, comment: str, positions: np.ndarray = PLACES) -> Path:
+        rows = [f"{s} {' '.join(map(repr, map(float, x)))}" for s, x in zip("HO", positions, strict=True)]
+        path.write_text("\n".join(["2", comment, *rows]) + "\n")
+        return path
+
+    @pytest.mark.parametrize("unit", ["angstrom", "atomic_unit"])
+    @pytest.mark.parametrize("kind", ["abcABC", "H", "GENH"])
+    @pytest.mark.parametrize("brackets", ["()", "{}"])
+    def test_cells_of_ipi(self, tmp_path, kind, unit, brackets):
+        cell = np.array(BOX)
+        upper, turn = Cell(cell).standard_form()
+        upper, places = upper.array, PLACES if kind == "GENH" else PLACES @ turn.T
+        rows = {"abcABC": Cell(cell).cellpar(), "H": upper.T.ravel(), "GENH": cell.ravel()}
+        numbers = np.array(rows[kind])
+        scale = 1.0 if unit == "angstrom" else 1 / BOHR
+        numbers[: 3 if kind == "abcABC" else 9] *= scale
+        row = " ".join(f"{x:.14g}" for x in numbers)
+        comment = f"# CELL{brackets[0]}{kind}{brackets[1]}: {row} positions{{{unit}}} cell{{{unit}}}"
+        found = read_template(self.written(tmp_path / "i.xyz", comment, places * scale))
+        assert found.pbc.all() and list(found.symbols) == ["H", "O"]
+        np.testing.assert_allclose(found.cell.array, upper, atol=1e-6)
+        np.testing.assert_allclose(
+            found.get_distance(0, 1, mic=True),
+            Atoms("HO", places, cell=cell, pbc=True).get_distance(0, 1, mic=True),
+            atol=1e-6,
+        )
+
+    @pytest.mark.parametrize("name", sorted(structures()))
+    def test_a_start_of_ours_says_what_it_was(self, tmp_path, name):
+        atoms = upright(structures()[name])
+        (tmp_path / "start.xyz").write_text(start_text(atoms))
+        found = read_template(tmp_path / "start.xyz")
+        assert found.pbc.tolist() == atoms.pbc.tolist() or atoms.cell.rank < 3
+        np.testing.assert_allclose(found.positions, atoms.positions, atol=1e-6)
+        assert np.array_equal(found.numbers, atoms.numbers)
+
+    def test_files_of_ase(self, tmp_path):
+        assert not read_template(self.written(tmp_path / "plain.xyz", "a comment")).pbc.any()
+        slab = structures()["slab"]
+        slab.write(tmp_path / "slab.xyz", format="extxyz")
+        assert read_template(tmp_path / "slab.xyz").pbc.tolist() == [True, True, False]
+        with pytest.raises(DataError, match=r"template .*broken.xyz cannot be read"):
+            read_template(self.written(tmp_path / "broken.xyz", "# CELL(abcABC): 1 2 three 90 90 90"))
+        (tmp_path / "empty.xyz").write_text("0\n\n")
+        with pytest.raises(DataError, match=r"template .*empty.xyz (has no atoms|cannot be read)"):
+            read_template(tmp_path / "empty.xyz")
+
+
+class TestPeriodicity:
+    """A crystal of i-PI is one for the driver, or it is an error."""
+
+    CRYSTAL = bulk("HLi", "cesiumchloride", a=2.5)
+
+    @pytest.fixture
+    def model(self, tmp_path, monkeypatch) -> str:
+        monkeypatch.chdir(tmp_path)
+        return str(write_pair(tmp_path / "b2.hint.pt", ("H", "Li"), distance=1.9, cutoff=5.0))
+
+    def energy(self, driver: HintDriver, atoms: Atoms) -> float:
+        return float(driver.compute(atoms.cell.array.T / BOHR, atoms.positions / BOHR)[0]) * HARTREE
+
+    def test_a_file_of_ipi_is_a_crystal(self, model, capsys):
+        Path("start.xyz").write_text(start_text(self.CRYSTAL))
+        wanted = Potential(model).evaluate([self.CRYSTAL])[0].energy
+        driver = HintDriver("start.xyz", model)
+        assert self.energy(driver, self.CRYSTAL) == pytest.approx(wanted, abs=1e-9)
+        self.energy(driver, self.CRYSTAL)
+        assert (
+            capsys.readouterr().err.count("the structure is periodic along a, b, c (template start.xyz)") == 1
+        )
+
+    @pytest.mark.parametrize("name", ["plain.xyz", "said.extxyz"])
+    def test_a_template_that_is_not_periodic_is_refused(self, model, name):
+        bare = Atoms(self.CRYSTAL.symbols, self.CRYSTAL.positions)
+        bare.write(name, format="extxyz" if "ext" in name else "xyz")
+        driver = HintDriver(name, model)
+        with pytest.raises(
+            DataError, match=r"is not periodic, and in i-PI's cell atoms are within the cutoff"
+        ):
+            self.energy(driver, self.CRYSTAL)
+        alone = bare.copy()
+        alone.set_cell([20.0] * 3)  # around a molecule a cell is empty space
+        wanted = Potential(model).evaluate([bare])[0].energy
+        assert self.energy(driver, alone) == pytest.approx(wanted, abs=1e-9)
+        alone.set_cell([4.5] * 3)  # and is still looked at when it has shrunk
+        with pytest.raises(DataError, match="within the cutoff"):
+            self.energy(driver, alone)
+
+    def test_outside_of_the_training_is_said_once(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        domain = TrainingDomain(("H", "Li"), {"H-Li": 2.4}, None, 1).as_dict()
+        model = write_pair(tmp_path / "b2.hint.pt", ("H", "Li"), cutoff=5.0, training_domain=domain)
+        Path("start.xyz").write_text(start_text(self.CRYSTAL))
+        driver = HintDriver("start.xyz", str(model))
+        with pytest.warns(TrainingDomainWarning, match=r"\(H-Li\) are 2.17 A apart|no such pair") as said:
+            self.energy(driver, self.CRYSTAL)
+            self.energy(driver, self.CRYSTAL)
+        assert len([w for w in said if w.category is TrainingDomainWarning]) == 1
+
+
+class TestAddresses:
+    """What no socket can have is said at once; nobody waits a minute for it."""
+
+    @pytest.mark.parametrize("port", [99999, 0, -1])
+    def test_ports(self, port):
+        with pytest.raises(OptionsError, match=f"port {port}; wanted a number from 1 to 65535"):
+            wait_for_server(lambda: connect("localhost", port), 60)
+
+    def test_names(self):
+        with pytest.raises(
+            OptionsError, match=r"the UNIX socket /tmp/ipi_xx.* has a name that no system takes"
+        ):
+            wait_for_server(lambda: connect("x" * 200, None), 60)
 
 
 class TestDriver:
@@ -319,6 +501,11 @@ class TestDriver:
         assert len(read("hint-failed.xyz")) == 9
         with pytest.raises(OptionsError, match="threshold is for a committee"):
             HintDriver(**files, threshold=0.1)
+        for value in (-1, "nan", "much"):
+            with pytest.raises(OptionsError, match=f"threshold '?{value}'?; wanted a number of eV/atom"):
+                HintDriver(files["template"], both, threshold=value)
+        with pytest.raises(OptionsError, match="trust=perhaps; wanted true or false"):
+            HintDriver(**files, trust="perhaps")
 
     def test_numbers_that_are_not_finite_stop_the_run(self, files):
         driver = HintDriver(**files)
