@@ -83,7 +83,7 @@ class Lammps:
         write_lammps_data(folder / "structure.data", atoms, specorder=["Si"], masses=True)
         self.text = (
             "units metal\natom_style atomic\natom_modify map yes\nnewton on\nread_data structure.data\n"
-            f"pair_style hint\npair_coeff * * {model} Si\nneighbor 1.0 bin\n"
+            f"pair_style hint\npair_coeff * * {model} Si trust\nneighbor 1.0 bin\n"
             f"fix nve all nve\ntimestep {TIMESTEP / 1000}\nrun 5 post no\n"
         )
 

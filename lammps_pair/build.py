@@ -18,7 +18,7 @@ from hint_plugin.errors import HintError, MissingDependencyError, OptionsError
 from lammps_pair import LIBRARY, STAMP, folder, versions
 
 SOURCES = Path(__file__).parent
-FILES = ("pair_hint.cpp", "hintplugin.cpp")
+FILES = ("pair_hint.cpp", "artifact.cpp", "hintplugin.cpp")
 
 
 class BuildError(HintError):

@@ -49,7 +49,8 @@ class Exchange(torch.autograd.Function):
 
 
 def _exchanged(exchange: Any, rows: Tensor) -> Tensor:
-    flat = rows.reshape(len(rows), -1).contiguous()
+    flat = rows.flatten(start_dim=1) if rows.dim() > 1 else rows.unsqueeze(1)
+    flat = flat.contiguous()
     found = torch.zeros_like(flat)
     exchange(flat, found, flat.shape[1])
     return found.reshape(rows.shape)
@@ -97,12 +98,18 @@ class HintMLIAP(MLIAPUnified):
         """Nothing: all is done by `compute_forces`."""
 
     def compute_forces(self, data: Any) -> None:
-        """Energies of the atoms of this process, and dE/dr_ij of its pairs, into LAMMPS's arrays."""
+        """Energies of the atoms of this process, and dE/dr_ij of its pairs, into LAMMPS's arrays.
+
+        A process that has ghosts only takes part in the exchanges; one that has none either does nothing.
+        """
         if not hasattr(data, "forward_exchange"):
             raise OptionsError(
                 "HINT by ML-IAP needs a LAMMPS with KOKKOS (lmp -k on g 1 -sf kk); without it use "
                 "pair_style hint"
             )
+        if not int(data.ntotal):  # neither atoms nor ghosts: the others exchange nothing with this process
+            data.energy = 0.0
+            return
         own, pairs = int(data.nlocal), int(data.npairs)
         species = torch.as_tensor(data.elems).long()
         self.model.to(species.device)

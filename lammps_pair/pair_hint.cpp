@@ -15,13 +15,19 @@
 
 #include "pair_hint.h"
 
+#include "artifact.h"
 #include "atom.h"
 #include "comm.h"
+#include "compute.h"
 #include "error.h"
 #include "force.h"
+#include "group.h"
 #include "memory.h"
+#include "modify.h"
 #include "neigh_list.h"
 #include "neighbor.h"
+#include "placement.h"
+#include "universe.h"
 #include "update.h"
 #include "utils.h"
 
@@ -29,6 +35,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <thread>
@@ -54,19 +61,11 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-constexpr int FORMAT_VERSION = 1;
 const char *const AGAIN = "export it again with 'hint export'";
 
-// The first line of an error of torch's, which go on with a trace.
+// Closer than this part of the shortest distance in training is outside of it: MARGIN in export/domain.py.
 
-std::string first_line(const std::exception &error) {
-  std::istringstream text(error.what());
-  std::string line;
-  while (std::getline(text, line))
-    if (line.find_first_not_of(" \t") != std::string::npos)
-      return line;
-  return "unknown error";
-}
+constexpr double MARGIN = 0.95;
 
 using Compiled = torch::inductor::AOTIModelPackageLoader;
 
@@ -85,6 +84,12 @@ std::string not_supported(const std::string &wanted) {
       lacking += (lacking.empty() ? "" : ", ") + word;
   return lacking;
 }
+
+// What LAMMPS keeps from everybody but its own classes: whether 'comm_modify group' is set.
+
+struct Reach : Comm {
+  using Comm::bordergroup;
+};
 
 // Let freed memory be used again, rather than be given back and asked for anew: see
 // hint_plugin/core/memory.py.
@@ -113,8 +118,8 @@ struct PairHint::Model {
 /* ---------------------------------------------------------------------- */
 
 PairHint::PairHint(LAMMPS *lmp)
-    : Pair(lmp), device("auto"), mode("auto"), ghosts(false), told(false), cutoff(0.0), energy_unit(1.0),
-      hops(0) {
+    : Pair(lmp), device("auto"), mode("auto"), ghosts(false), told(false), domain_known(false), cutoff(0.0),
+      energy_unit(1.0), hops(0) {
   single_enable = 0;
   restartinfo = 0;
   one_coeff = 1;
@@ -173,18 +178,22 @@ void PairHint::settings(int narg, char **arg) {
 }
 
 /* ----------------------------------------------------------------------
-   pair_coeff * * model.hint.pt H C N O: the element of every atom type, NULL for types of other styles
+   pair_coeff * * model.hint.pt H C N O: the element of every atom type, NULL for types of other styles.
+   After these the word trust, without which compiled models are not loaded
 ------------------------------------------------------------------------- */
 
 void PairHint::coeff(int narg, char **arg) {
   if (narg < 4 || strcmp(arg[0], "*") != 0 || strcmp(arg[1], "*") != 0)
     error->all(HINT_FLERR, "pair_coeff for hint: wanted '* * MODEL ELEMENT ...', an element for each type");
+  const bool trust = strcmp(arg[narg - 1], "trust") == 0;
+  if (trust)
+    narg--;
   if (narg - 3 != atom->ntypes)
     error->all(HINT_FLERR, "pair_coeff for hint: {} elements for {} atom types; name one for each type",
                narg - 3, atom->ntypes);
   if (!allocated)
     allocate();
-  load(arg[2]);
+  load(arg[2], trust);
 
   species.assign(atom->ntypes + 1, -1);
   std::string known;
@@ -215,47 +224,101 @@ void PairHint::coeff(int narg, char **arg) {
 
 /* ---------------------------------------------------------------------- */
 
-void PairHint::load(const std::string &path) {
+void PairHint::load(const std::string &path, bool trust) {
   model = std::make_unique<Model>();
   model->path = path;
   choose_device();
   if (model->device.is_cpu())
     keep_freed_memory();
-  if (!std::ifstream(path).good())
-    error->one(HINT_FLERR, "pair_coeff for hint: {} cannot be read", path);
-  const bool compiled = path.size() > 4 && path.compare(path.size() - 4, 4, ".pt2") == 0;
-  Facts facts;
   try {
-    if (compiled) {
-      for (const auto &item : Compiled::load_metadata_from_package(path, "model"))
-        facts[item.first] = item.second;
-    } else {
-      model->module = torch::jit::load(path, model->device);
-      model->module.eval();
-      if (model->module.hasattr("facts"))
-        for (const auto &item : model->module.attr("facts").toGenericDict())
-          facts[item.key().toStringRef()] = item.value().toStringRef();
-    }
+    hint::Artifact artifact = hint::read_artifact(path); // nothing of it reaches torch before
+    model->elements = artifact.species;
+    model->dtype = artifact.float64 ? torch::kFloat64 : torch::kFloat32;
+    cutoff = artifact.cutoff;
+    hops = artifact.hops;
+    if (artifact.compiled)
+      load_compiled(artifact, trust);
+    else
+      load_scripted(artifact);
+    set_domain(artifact.domain);
+    if (comm->me == 0)
+      utils::logmesg(
+          lmp, "pair hint: {} ({}, {}{}), cutoff {} A, {} hops, on {} with {} thread(s) a process\n", path,
+          artifact.facts["architecture"], artifact.facts["dtype"], artifact.compiled ? ", compiled" : "",
+          cutoff, hops, model->device.str(), at::get_num_threads());
+  } catch (const hint::ArtifactError &problem) {
+    error->one(HINT_FLERR, "pair_coeff for hint: {}", problem.what());
+  }
+}
+
+void PairHint::load_scripted(const hint::Artifact &artifact) {
+  hint::Facts facts;
+  try {
+    model->module = torch::jit::load(artifact.bytes, model->device);
+    model->module.eval();
+    if (model->module.hasattr("facts"))
+      for (const auto &item : model->module.attr("facts").toGenericDict())
+        facts[item.key().toStringRef()] = item.value().toStringRef();
   } catch (const std::exception &problem) {
-    error->one(
-        HINT_FLERR,
-        "pair_coeff for hint: {} is no HINT artifact, or is damaged, or of another torch than {} ({}); "
-        "'hint inspect' tells more",
-        path, TORCH_VERSION, first_line(problem));
+    throw cannot_be_loaded(problem);
   }
-  check(facts, compiled);
-  if (compiled) { // code runs only now, made for this torch and this processor
-    try {
-      model->compiled = std::make_unique<Compiled>(path);
-    } catch (const std::exception &problem) {
-      error->one(HINT_FLERR, "pair_coeff for hint: {} cannot be loaded by torch {} ({})", path, TORCH_VERSION,
-                 first_line(problem));
+  hint::check_facts(model->path, artifact.facts, facts);
+}
+
+void PairHint::load_compiled(hint::Artifact &artifact, bool trust) {
+  const std::string &path = model->path;
+  if (path.size() < 4 || path.compare(path.size() - 4, 4, ".pt2") != 0)
+    throw hint::ArtifactError(path +
+                              " holds machine code, which runs when it is loaded; if you trust it, name it "
+                              ".hint.pt2");
+  hint::Facts facts;
+  try {
+    for (const auto &item : Compiled::load_metadata_from_package(path, "model"))
+      facts[item.first] = item.second;
+  } catch (const std::exception &problem) {
+    throw cannot_be_loaded(problem);
+  }
+  hint::check_facts(path, artifact.facts, facts);
+  check_machine(artifact.facts);
+  if (!trust)
+    throw hint::ArtifactError(
+        path +
+        " is machine code, which runs with your rights when it is loaded. If you made it, or trust who did, "
+        "say so: trust=True (Python), --trust (hint), trust=true (i-PI), `trust` at the end of pair_coeff "
+        "(LAMMPS)");
+  try {
+    model->compiled = std::make_unique<Compiled>(path);
+  } catch (const std::exception &problem) {
+    throw cannot_be_loaded(problem);
+  }
+}
+
+hint::ArtifactError PairHint::cannot_be_loaded(const std::exception &problem) const {
+  if (hint::is_out_of_memory(problem))
+    return hint::ArtifactError(model->path + " does not fit into the memory of " + model->device.str() +
+                               " (" + hint::reason_of(problem) + ")");
+  return hint::ArtifactError(model->path + " cannot be loaded by torch " TORCH_VERSION " (" +
+                             hint::reason_of(problem) + ")");
+}
+
+/* ----------------------------------------------------------------------
+   How close the pairs of elements came in training; infinity where a pair never was within the cutoff
+------------------------------------------------------------------------- */
+
+void PairHint::set_domain(const hint::Domain &domain) {
+  const auto &elements = model->elements;
+  domain_known = domain.known;
+  trained.assign(elements.size(), false);
+  shortest.assign(elements.size() * elements.size(), std::numeric_limits<double>::infinity());
+  for (size_t a = 0; a < elements.size(); a++) {
+    trained[a] = std::count(domain.elements.begin(), domain.elements.end(), elements[a]) > 0;
+    for (size_t b = 0; b < elements.size(); b++) {
+      const auto &[low, high] = std::minmax(elements[a], elements[b]);
+      const auto found = domain.shortest.find(low + "-" + high);
+      if (found != domain.shortest.end())
+        shortest[a * elements.size() + b] = found->second;
     }
   }
-  if (comm->me == 0)
-    utils::logmesg(lmp, "pair hint: {} ({}, {}{}), cutoff {} A, {} hops, on {} with {} thread(s) a process\n",
-                   path, facts["architecture"], facts["dtype"], compiled ? ", compiled" : "", cutoff, hops,
-                   model->device.str(), at::get_num_threads());
 }
 
 /* ----------------------------------------------------------------------
@@ -263,12 +326,14 @@ void PairHint::load(const std::string &path) {
 ------------------------------------------------------------------------- */
 
 void PairHint::choose_device() {
-  int rank_on_node = 0, ranks_on_node = 1;
+  hint::Place in_world{0, 1};
   MPI_Comm node;
   MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, comm->me, MPI_INFO_NULL, &node);
-  MPI_Comm_rank(node, &rank_on_node);
-  MPI_Comm_size(node, &ranks_on_node);
+  MPI_Comm_rank(node, &in_world.rank);
+  MPI_Comm_size(node, &in_world.ranks);
   MPI_Comm_free(&node);
+  const hint::Place place = hint::place_on_node(in_world, {universe->me, universe->nprocs}, universe->nworlds,
+                                                [](const char *name) { return std::getenv(name); });
   const int gpus = torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
   if (device.rfind("cuda", 0) == 0 && gpus == 0)
     error->all(HINT_FLERR, "pair_style hint: device {} was asked for, and torch {} finds no GPU", device,
@@ -279,57 +344,32 @@ void PairHint::choose_device() {
       error->all(HINT_FLERR, "pair_style hint: device {} was asked for, and there are {} GPUs", device, gpus);
     model->device = torch::Device(torch::kCUDA, number);
   } else if (device == "cuda" || (device == "auto" && gpus > 0)) {
-    model->device = torch::Device(torch::kCUDA, rank_on_node % gpus);
+    model->device = torch::Device(torch::kCUDA, hint::gpu_of(place, gpus));
   }
   if (!std::getenv("OMP_NUM_THREADS")) {
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
-    at::set_num_threads(std::max(1, cores / ranks_on_node));
+    at::set_num_threads(hint::threads_of(place, cores));
   }
 }
 
 /* ----------------------------------------------------------------------
-   What the artifact says of itself
+   Compiled models run on the kind of machine that they were made for, and nowhere else
 ------------------------------------------------------------------------- */
 
-void PairHint::check(Facts &facts, bool compiled) {
+void PairHint::check_machine(hint::Facts &facts) const {
   const std::string &path = model->path;
-  if (facts["format"] != "hint-artifact")
-    error->one(HINT_FLERR, "pair_coeff for hint: {} is a {} file, but not of 'hint export'", path,
-               compiled ? "compiled" : "TorchScript");
-  if (facts["format_version"] != std::to_string(FORMAT_VERSION))
-    error->one(
-        HINT_FLERR,
-        "pair_coeff for hint: {} has format version {}; this pair style reads {}. Update hint-mlip and "
-        "run 'hint lammps build', or {}",
-        path, facts["format_version"], FORMAT_VERSION, AGAIN);
-  std::istringstream symbols(facts["species"]);
-  for (std::string symbol; symbols >> symbol;)
-    model->elements.push_back(symbol);
-  cutoff = std::atof(facts["cutoff"].c_str());
-  hops = std::atoi(facts["hops"].c_str());
-  const bool known = facts["dtype"] == "float32" || facts["dtype"] == "float64";
-  if (model->elements.empty() || cutoff <= 0.0 || hops < 0 || !known)
-    error->one(HINT_FLERR, "pair_coeff for hint: the metadata of {} are not complete; {}", path, AGAIN);
-  model->dtype = facts["dtype"] == "float32" ? torch::kFloat32 : torch::kFloat64;
-  if (!compiled)
-    return;
-
   const std::string torch_here = TORCH_VERSION, wanted = facts["compiled_torch"];
   if (torch_here.substr(0, torch_here.find('+')) != wanted)
-    error->one(HINT_FLERR, "pair_coeff for hint: {} is compiled for torch {}, and this is {}; {} --aoti",
-               path, wanted, TORCH_VERSION, AGAIN);
-  const std::string where = model->device.is_cuda() ? "cuda" : "cpu";
-  if (facts["compiled_device"] != where)
-    error->one(HINT_FLERR,
-               "pair_coeff for hint: {} is compiled for device {}; use the .hint.pt on {}, or "
-               "'pair_style hint device {}'",
-               path, facts["compiled_device"], where, facts["compiled_device"]);
+    throw hint::ArtifactError(path + " is compiled for torch " + wanted + ", and this is " + torch_here +
+                              "; " + AGAIN + " --aoti");
+  const std::string where = model->device.is_cuda() ? "cuda" : "cpu", there = facts["compiled_device"];
+  if (there != where)
+    throw hint::ArtifactError(path + " is compiled for device " + there + "; use the .hint.pt on " + where +
+                              ", or 'pair_style hint device " + there + "'");
   const std::string lacking = not_supported(facts["compiled_cpu"]);
   if (!lacking.empty())
-    error->one(HINT_FLERR,
-               "pair_coeff for hint: {} is compiled for a processor with {}, which this one lacks; {} --aoti "
-               "on this machine",
-               path, lacking, AGAIN);
+    throw hint::ArtifactError(path + " is compiled for a processor with " + lacking +
+                              ", which this one lacks; " + AGAIN + " --aoti on this machine");
 }
 
 /* ---------------------------------------------------------------------- */
@@ -348,6 +388,7 @@ void PairHint::init_style() {
     error->all(HINT_FLERR, "pair_style hint needs atom IDs");
   if (atom->map_style == Atom::MAP_NONE)
     error->all(HINT_FLERR, "pair_style hint needs an atom map: 'atom_modify map yes' before the box");
+  refuse_what_is_wrong();
   if (mode == "fold" && comm->nprocs > 1)
     error->all(HINT_FLERR, "pair_style hint: mode fold works with one process, and there are {}; use ghost",
                comm->nprocs);
@@ -361,6 +402,10 @@ void PairHint::init_style() {
 
   ghosts = mode == "ghost" || (mode == "auto" && comm->nprocs > 1);
   ghostneigh = ghosts ? 1 : 0;
+  if (ghosts && (neighbor->style == Neighbor::MULTI || neighbor->style == Neighbor::MULTI_OLD))
+    error->all(HINT_FLERR,
+               "pair_style hint: with several processes the neighbours of ghosts are needed, which "
+               "LAMMPS does not list with 'neighbor ... multi'; use 'neighbor ... bin', or one process");
   if (ghosts) {
     neighbor->add_request(this, NeighConst::REQ_FULL | NeighConst::REQ_GHOST);
     // an atom's energy reaches so far, and atoms move by half of the skin before ghosts are sought again
@@ -369,6 +414,49 @@ void PairHint::init_style() {
     neighbor->add_request(this, NeighConst::REQ_FULL);
   }
   told = false;
+}
+
+/* ----------------------------------------------------------------------
+   What takes atoms or pairs from the lists, or makes of this style's numbers what they are not
+------------------------------------------------------------------------- */
+
+void PairHint::refuse_what_is_wrong() {
+  if (excludes())
+    error->all(HINT_FLERR, "pair_style hint: 'neigh_modify exclude' takes neighbours from atoms whose energy "
+                           "depends on them; to hold atoms where they are, leave them out of the integrating "
+                           "fix, or use fix setforce");
+  if (neighbor->includegroup || comm->*(&Reach::bordergroup))
+    error->all(HINT_FLERR, "pair_style hint: 'neigh_modify include' and 'comm_modify group' leave out "
+                           "neighbours; the energy of an atom "
+                           "depends on all that are within the cutoff");
+  if (!modify->get_compute_by_style("^heat/flux").empty())
+    error->all(
+        HINT_FLERR,
+        "pair_style hint: 'compute heat/flux' is wrong for this potential: an atom's energy depends on "
+        "atoms that are no neighbours of it, and stress/atom shares each pair's virial in halves; "
+        "remove the compute");
+}
+
+// Whether 'neigh_modify exclude' concerns pairs of this style; in a hybrid style it may be for others only.
+
+bool PairHint::excludes() const {
+  if (neighbor->nex_mol > 0)
+    return true;
+  for (int k = 0; k < neighbor->nex_type; k++)
+    if (species[neighbor->ex1_type[k]] >= 0 && species[neighbor->ex2_type[k]] >= 0)
+      return true;
+  for (int k = 0; k < neighbor->nex_group; k++) {
+    int has[2] = {0, 0}, any[2];
+    for (int i = 0; i < atom->nlocal; i++)
+      if (species[atom->type[i]] >= 0) {
+        has[0] |= (atom->mask[i] & group->bitmask[neighbor->ex1_group[k]]) != 0;
+        has[1] |= (atom->mask[i] & group->bitmask[neighbor->ex2_group[k]]) != 0;
+      }
+    MPI_Allreduce(has, any, 2, MPI_INT, MPI_MAX, world);
+    if (any[0] && any[1])
+      return true;
+  }
+  return false;
 }
 
 double PairHint::init_one(int i, int j) {
@@ -402,12 +490,12 @@ int64_t PairHint::build_graph() {
   second.clear();
   vectors.clear();
   nodes.assign(all, -1);
-  position.assign(all, -1);
+  in_list.assign(all, 0); // firstneigh and numneigh hold nothing for atoms that the list leaves out
   for (int ii = 0; ii < listed; ii++)
-    position[list->ilist[ii]] = ii;
-  for (int ii = 0; ii < list->inum; ii++)
-    if (species[type[list->ilist[ii]]] >= 0)
-      node_of(list->ilist[ii]);
+    in_list[list->ilist[ii]] = 1;
+  for (int i = 0; i < atom->nlocal; i++)
+    if (species[type[i]] >= 0)
+      node_of(i);
   const int64_t own = atoms.size();
 
   // level by level: neighbours of the atoms of this process, their neighbours, ...
@@ -418,11 +506,13 @@ int64_t PairHint::build_graph() {
     const size_t end = atoms.size();
     for (size_t node = begin; node < end; node++) {
       const int i = atoms[node];
-      const int place = position[i];
-      if (place < 0)
-        continue; // of other styles' types only
-      const int *neighbours = list->firstneigh[place];
-      for (int k = 0; k < list->numneigh[place]; k++) {
+      if (!in_list[i])
+        error->one(HINT_FLERR,
+                   "pair hint: atom {} is not in the neighbour list on step {}: types that are changed by "
+                   "'set' need a 'run' without 'pre no'",
+                   atom->tag[i], update->ntimestep);
+      const int *neighbours = list->firstneigh[i]; // by atom, not by place in the list
+      for (int k = 0; k < list->numneigh[i]; k++) {
         const int j = neighbours[k] & NEIGHMASK;
         if (species[type[j]] < 0)
           continue;
@@ -446,6 +536,8 @@ void PairHint::compute(int eflag, int vflag) {
   const int64_t own = build_graph(), n = atoms.size(), edges = first.size();
   if (!told)
     tell_size(own);
+  if (domain_known)
+    look_outside();
   if (n == 0)
     return;
 
@@ -476,8 +568,15 @@ void PairHint::compute(int eflag, int vflag) {
     energies = energies.to(torch::kCPU, torch::kFloat64).contiguous();
     gradient = gradient.to(torch::kCPU, torch::kFloat64).contiguous();
   } catch (const std::exception &problem) {
+    const std::string reason = hint::reason_of(problem);
+    if (hint::is_out_of_memory(problem))
+      error->one(
+          HINT_FLERR,
+          "pair hint: memory ran out on {} for the {} atoms and {} edges of this process ({}); use more "
+          "nodes or a GPU with more memory, a model exported with --dtype float32, or a smaller box",
+          model->device.str(), n, edges, reason);
     error->one(HINT_FLERR, "pair hint: {} failed on {} atoms and {} edges: {}", model->path, n, edges,
-               first_line(problem));
+               reason);
   }
   const double *e = energies.data_ptr<double>(), *g = gradient.data_ptr<double>();
 
@@ -549,6 +648,63 @@ void PairHint::not_finite(const char *what, int index) {
 }
 
 /* ----------------------------------------------------------------------
+   Says once when the structure is unlike those of the training: elements, and distances within the cutoff
+------------------------------------------------------------------------- */
+
+void PairHint::look_outside() {
+  const int64_t count = model->elements.size();
+  struct {
+    double part; // of the shortest distance in training; 0 for new pairs of elements, -1 for new elements
+    int rank;
+  } mine = {std::numeric_limits<double>::infinity(), comm->me}, worst;
+  int64_t where = -1;
+  for (size_t edge = 0; edge < first.size(); edge++) {
+    const double part = length(edge) / shortest[kinds[first[edge]] * count + kinds[second[edge]]];
+    if (part < mine.part)
+      mine.part = part, where = edge;
+  }
+  for (size_t node = 0; node < kinds.size(); node++)
+    if (!trained[kinds[node]])
+      mine.part = -1.0, where = node;
+  MPI_Allreduce(&mine, &worst, 1, MPI_DOUBLE_INT, MPI_MINLOC, world);
+  if (worst.part >= MARGIN)
+    return;
+  domain_known = false; // said once
+  std::string what = worst.rank != comm->me ? "" : mine.part < 0.0 ? new_element(where) : too_close(where);
+  int size = what.size(); // the log is that of the first process
+  MPI_Bcast(&size, 1, MPI_INT, worst.rank, world);
+  what.resize(size);
+  MPI_Bcast(what.data(), size, MPI_CHAR, worst.rank, world);
+  if (comm->me == 0)
+    error->warning(
+        HINT_FLERR,
+        "pair hint: the structure is outside of what the model was trained on: {}. Its numbers are "
+        "extrapolation. This is said once.",
+        what);
+}
+
+double PairHint::length(int64_t edge) const {
+  const double *r = &vectors[3 * edge];
+  return std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+}
+
+std::string PairHint::new_element(int64_t node) const {
+  return fmt::format("atom {} is {}, an element that was not in it", atom->tag[atoms[node]],
+                     model->elements[kinds[node]]);
+}
+
+std::string PairHint::too_close(int64_t edge) const {
+  const int64_t i = first[edge], j = second[edge];
+  const double limit = shortest[kinds[i] * model->elements.size() + kinds[j]];
+  const auto &[low, high] = std::minmax(model->elements[kinds[i]], model->elements[kinds[j]]);
+  return fmt::format("atoms {} and {} ({}-{}) are {:.2f} A apart; ", atom->tag[atoms[i]], atom->tag[atoms[j]],
+                     low, high, length(edge)) +
+         (std::isinf(limit)
+              ? "this pair was never within the cutoff in training"
+              : fmt::format("the shortest distance of this pair in training was {:.2f} A", limit));
+}
+
+/* ----------------------------------------------------------------------
    How much larger the graphs are than the system, once for each run
 ------------------------------------------------------------------------- */
 
@@ -576,7 +732,7 @@ void PairHint::tell_size(int64_t own) {
 }
 
 double PairHint::memory_usage() {
-  return Pair::memory_usage() + sizeof(int) * (atoms.capacity() + nodes.capacity() + position.capacity()) +
+  return Pair::memory_usage() + sizeof(int) * (atoms.capacity() + nodes.capacity()) + in_list.capacity() +
          sizeof(int64_t) * (first.capacity() + second.capacity() + kinds.capacity()) +
          sizeof(double) * vectors.capacity();
 }

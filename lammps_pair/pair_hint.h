@@ -13,10 +13,10 @@ PairStyle(hint,PairHint);
 #ifndef LMP_PAIR_HINT_H
 #define LMP_PAIR_HINT_H
 
+#include "artifact.h"
 #include "pair.h"
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,28 +42,40 @@ private:
   std::string mode;         // as asked for: auto, fold, ghost
   bool ghosts;              // ghosts' neighbours are needed: the mode that is in use
   bool told;                // the size of the first graph has been printed
+  bool domain_known;        // what it was trained on is known, and nothing outside of it has been met
   double cutoff;            // A
   double energy_unit;       // LAMMPS's unit of energy in eV
   int hops;                 // an atom's energy depends on others so many neighbours away
   std::vector<int> species; // of each atom type, the model's index; -1: not this style's (hybrid)
 
+  std::vector<bool> trained;    // whether an element was in the training
+  std::vector<double> shortest; // distance of two elements in the training, [elements x elements], A
+
   // The graph of one step. An atom and all of its ghosts are one node.
   std::vector<int> atoms;    // node -> LAMMPS index of the atom, or of the ghost that stands for it
   std::vector<int> nodes;    // LAMMPS index, as the atom map gives it -> node, or -1
-  std::vector<int> position; // LAMMPS index -> its place in the neighbour list, or -1
+  std::vector<char> in_list; // whether the neighbour list has neighbours of this LAMMPS index
   std::vector<int64_t> first, second, kinds; // i and j of the edges, species of the nodes
   std::vector<double> vectors;               // x_j - x_i of the edges
 
-  using Facts = std::map<std::string, std::string>;
-
   void allocate();
-  void load(const std::string &);
+  void load(const std::string &, bool);
+  void load_scripted(const hint::Artifact &);
+  void load_compiled(hint::Artifact &, bool);
+  hint::ArtifactError cannot_be_loaded(const std::exception &) const;
+  void check_machine(hint::Facts &) const;
+  void set_domain(const hint::Domain &);
   void choose_device();
-  void check(Facts &, bool);
+  void refuse_what_is_wrong();
+  bool excludes() const;
   int64_t build_graph();
   void add_nothing();
   int node_of(int);
   void tell_size(int64_t);
+  void look_outside();
+  double length(int64_t) const;
+  std::string new_element(int64_t) const;
+  std::string too_close(int64_t) const;
   void not_finite(const char *, int);
 };
 

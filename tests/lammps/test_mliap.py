@@ -24,10 +24,15 @@ from lammps_pair.mliap import HintMLIAP, write_mliap
 
 
 class World:
-    """A structure shared out among processes, and what they exchange."""
+    """A structure shared out among processes, and what they exchange; `ghosts` are near a rank's domain."""
 
     def __init__(
-        self, atoms: Atoms, species: np.ndarray, cutoff: float, shares: Sequence[np.ndarray]
+        self,
+        atoms: Atoms,
+        species: np.ndarray,
+        cutoff: float,
+        shares: Sequence[np.ndarray],
+        ghosts: dict[int, Sequence[int]] | None = None,
     ) -> None:
         i, j, shift, self.vectors = Neighbours(cutoff)(atoms)
         images = np.round(shift @ np.linalg.inv(atoms.cell.complete().array)).astype(int)
@@ -36,8 +41,12 @@ class World:
         self.species = species
         self.home = {int(a): (rank, k) for rank, share in enumerate(shares) for k, a in enumerate(share)}
         self.rows: list[torch.Tensor] = [torch.empty(0)] * len(shares)
-        self.barrier = threading.Barrier(len(shares), timeout=60)
-        self.processes = [Process(self, rank, np.asarray(share, int)) for rank, share in enumerate(shares)]
+        self.processes = [
+            Process(self, rank, np.asarray(share, int), (ghosts or {}).get(rank, ()))
+            for rank, share in enumerate(shares)
+        ]
+        # as LAMMPS's: nothing is sent to or awaited from processes that hold nothing
+        self.barrier = threading.Barrier(sum(p.ntotal > 0 for p in self.processes), timeout=60)
 
     def run(self, models: Sequence[HintMLIAP]) -> None:
         failures: list[BaseException] = []
@@ -68,12 +77,12 @@ class World:
 class Process:
     """What ML-IAP hands to `compute_forces` (``MLIAPDataPy`` of the KOKKOS package)."""
 
-    def __init__(self, world: World, rank: int, own: np.ndarray) -> None:
+    def __init__(self, world: World, rank: int, own: np.ndarray, ghosts: Sequence[int]) -> None:
         self.world, self.rank = world, rank
         mine = np.isin(world.first, own)
         second = [key for key, chosen in zip(world.second, mine, strict=True) if chosen]
         places = {(int(a), 0, 0, 0): k for k, a in enumerate(own)}
-        for key in second:
+        for key in [*second, *((int(a), 0, 0, 0) for a in ghosts)]:
             places.setdefault(key, len(places))
         self.atoms = np.array([key[0] for key in places], dtype=int)
         self.nlocal, self.ntotal, self.npairs = len(own), len(places), len(second)
@@ -148,9 +157,26 @@ def test_forces_on_several_processes(file, name, ranks):
         assert any(process.ntotal > process.nlocal for process in world.processes)
 
 
+@pytest.mark.parametrize("ghosts", [(), (0, 3)])
+def test_a_process_without_atoms(file, ghosts):
+    """Without ghosts nothing happens there; with ghosts, it takes part in the exchanges."""
+    atoms = structures()["ethanol"]
+    potential = Potential(file.with_name("model.hint.pt"))
+    (wanted,) = potential.evaluate([atoms])
+    models = [pickle.loads(file.read_bytes()) for _ in range(3)]
+    species = np.array([models[0].element_types.index(s) for s in atoms.symbols])
+    shares = [np.arange(0, 4), np.arange(0), np.arange(4, len(atoms))]
+    world = World(atoms, species, potential.metadata.cutoff, shares, {1: ghosts})
+    world.processes[1].energy = np.nan
+    world.run(models)
+    np.testing.assert_allclose(world.forces(len(atoms)), wanted.forces, atol=1e-10)
+    assert world.processes[1].ntotal == len(ghosts)
+    assert world.processes[1].energy == 0.0
+
+
 def test_errors(file, tmp_path):
     class WithoutKokkos:
-        nlocal, npairs = 1, 0
+        nlocal, ntotal, npairs = 1, 1, 0
 
     with pytest.raises(OptionsError, match="needs a LAMMPS with KOKKOS .* use pair_style hint"):
         pickle.loads(file.read_bytes()).compute_forces(WithoutKokkos())

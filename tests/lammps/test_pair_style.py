@@ -14,6 +14,7 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from lammps_runs import (
     SINGLE_POINT,
+    energies,
     header,
     read_single_point,
     run_lmp,
@@ -230,24 +231,6 @@ def test_overlay_equals_plain_and_adds(models, tmp_path):
     assert np.abs(added.forces - plain.forces).max() > 1e-3
 
 
-def test_hybrid_leaves_other_types_alone(models, tmp_path):
-    """Copper by another style: the model sees carbon, hydrogen and oxygen, and nothing else."""
-    atoms = structures()["ethanol"]
-    path = models["mace float64"]
-    (wanted,) = Potential(path).evaluate([atoms])
-    both = atoms + Atoms("Cu2", [[0, 0, 3.5], [1.5, 1.5, 3.0]])
-    types = ["C", "Cu", "H", "O"]
-    for ranks in (1, 2):
-        prism = write_data(tmp_path / "structure.data", both, types)
-        text = header(both, path, types, style="hybrid hint zero 4.0").replace(
-            f"pair_coeff * * {path} C Cu H O", f"pair_coeff * * zero\npair_coeff * * hint {path} C NULL H O"
-        )
-        run_lmp(tmp_path, text + SINGLE_POINT, ranks=ranks)
-        found = read_single_point(tmp_path, prism)
-        np.testing.assert_allclose(found.forces[:-2], wanted.forces, atol=1e-9)
-        assert np.abs(found.forces[-2:]).max() == 0.0
-
-
 def test_minimisation(models, tmp_path):
     atoms = structures()["box smaller than the cutoff"]
     path = models["alphanet float64"]
@@ -276,9 +259,7 @@ def test_npt_rerun_and_restart(models, tmp_path):
     again = "thermo_style custom step pe\nthermo_modify format float %.16g\nthermo 1\n"
     again += "rerun run.dump dump x y z box yes\n"
     run_lmp(tmp_path, text + again)
-    found = re.findall(r"^ +\d+ +(-[\d.]+)$", (tmp_path / "log.lammps").read_text(), re.MULTILINE)
-    energies = [float(energy) for energy in found]
-    np.testing.assert_allclose(energies, thermo[:, 1], rtol=1e-12)
+    np.testing.assert_allclose(energies(tmp_path), thermo[:, 1], rtol=1e-12)
     resumed = (
         "units metal\natom_modify map yes\nread_restart half.restart.20\nnewton on\n"
         f"pair_style hint\npair_coeff * * {path} O Si\nneighbor 1.0 bin\n"
