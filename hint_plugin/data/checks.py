@@ -33,6 +33,8 @@ class Thresholds:
         soft_bonds: bonds that are about to break curve downwards a little: this much is allowed as well.
         stability: the smallest allowed trace, over the sum of the absolute eigenvalues of the 3 x 3 blocks.
         locality: the largest allowed rank correlation of coupling with distance.
+        rules_of_thumb: whether bonds, stability and locality are tested. What a trained model says of them is
+            right by definition.
         physics: whether any of the tests but symmetry are made. Switch them off for model systems that live
             in an external field.
     """
@@ -50,10 +52,11 @@ class Thresholds:
     products: float = 0.1
     stability: float = -0.5
     locality: float = -0.3
+    rules_of_thumb: bool = True
     physics: bool = True
 
     @classmethod
-    def own(cls, noise: float | None) -> Thresholds:
+    def own(cls, noise: float | None, rules_of_thumb: bool = True) -> Thresholds:
         """For a label that HINT has just computed: 0.05 eV/A^2 and six times its noise, but no more than
         others may have.
 
@@ -62,9 +65,16 @@ class Thresholds:
 
         Args:
             noise: standard error of an element, eV/A^2; None where it is not known.
+            rules_of_thumb: see the attribute.
         """
         allowed = min(0.05 + 6 * (noise or 0.0), cls.sum_rule)
-        return cls(sum_rule=allowed, relative_sum_rule=0.002, rotation=allowed, relative_rotation=0.002)
+        return cls(
+            sum_rule=allowed,
+            relative_sum_rule=0.002,
+            rotation=allowed,
+            relative_rotation=0.002,
+            rules_of_thumb=rules_of_thumb,
+        )
 
     def allowed(self, largest: float) -> float:
         """The allowed asymmetry, eV/A^2, where the largest element of H is `largest`."""

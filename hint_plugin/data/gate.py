@@ -111,6 +111,8 @@ def _broken(found: physics.Measured, kind: str, limits: Thresholds) -> list[str]
             )
         elif found.turn.signal > _CONCLUSIVE * allowed:
             return clauses  # the forces prove sign and scale, at geometries where rules of thumb may fail
+    if not limits.rules_of_thumb:
+        return clauses
     low, high = limits.pair_bonds if kind == "projected" else limits.bonds
     ratio, held, near = found.bonds, found.stability, found.locality
     if ratio is not None and not (low <= ratio <= high or limits.soft_bonds <= ratio <= -low):

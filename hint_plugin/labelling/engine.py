@@ -15,8 +15,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.checks import Thresholds
+from hint_plugin.data.gate import examine
 from hint_plugin.data.label import HessianLabel, rademacher
-from hint_plugin.errors import OptionsError
+from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling import differences
 
 HessianMode = Literal["full", "rows", "projected", "none"]
@@ -156,6 +158,19 @@ def make_labels(
         label = _projected(engine, prepared, atoms, rademacher(n_probes, len(atoms), rng))
     label = replace(label, provenance={**provenance, **label.provenance})
     return Labels(point, label, dict(label.provenance))
+
+
+def refuse_unphysical(engine: Engine, atoms: Atoms, labels: Labels) -> None:
+    """Raise EngineError where a new Hessian breaks a law of physics: its program or calculator is wrong.
+
+    A trained model is held to the sum rule and to rotations alone: how stiff its bonds are is its own affair.
+    """
+    if labels.hessian is None:
+        return
+    limits = Thresholds.own(labels.hessian.noise, rules_of_thumb=engine.name != "model")
+    problems = examine(labels.hessian, atoms, labels.point.forces, limits).problems
+    if problems:
+        raise EngineError(f"{engine.name}: {problems[0]}", "physics")
 
 
 def _full(engine: Engine, prepared: Prepared, atoms: Atoms) -> HessianLabel:

@@ -15,6 +15,7 @@ FAILURE_KINDS = {
     "element": "unsupported element",
     "cell": "unsupported periodicity or cell",
     "electrons": "impossible, contradicting or unknown charge or multiplicity",
+    "physics": "the Hessian breaks a law of physics",
     "selection": "no such atoms for Hessian rows",
     "program": "the program failed",
     "worker": "the worker process died",

@@ -25,7 +25,7 @@ from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_lab
 from hint_plugin.data.frames import file_kind
 from hint_plugin.data.levels import without_hessian
 from hint_plugin.errors import EngineError, InterruptedRunError, OptionsError
-from hint_plugin.labelling.engine import Labels, make_labels
+from hint_plugin.labelling.engine import Labels, make_labels, refuse_unphysical
 from hint_plugin.labelling.failures import FrameFailure, count_kinds, failure_kind
 from hint_plugin.labelling.journal import Journal
 from hint_plugin.labelling.plan import (
@@ -208,6 +208,7 @@ def _setup_worker(settings: LabelSettings) -> Work:
         try:
             rows = select_atoms(atoms, settings.atoms or "") if mode == "rows" else None
             labels = make_labels(engine, atoms, mode, n_probes=settings.n_probes, rng=rng, row_atoms=rows)
+            refuse_unphysical(engine, atoms, labels)
         except EngineError as error:
             return FrameFailure(str(error), error.kind)
         if mode == "projected":

@@ -151,7 +151,7 @@ def test_files_without_it_say_nothing_and_older_readers_take_those_with_it(artif
     assert metadata.domain == DOMAIN
     assert "training_domain" not in metadata.facts()  # those are compared with the model's
     assert json.loads(metadata.to_json())["format_version"] == 1
-    assert any(name == "trained on" and "Al-Cu 2.3" in text for name, text in metadata.rows())
+    assert any(name == "training set" and "Al-Cu 2.3" in text for name, text in metadata.rows())
     without = {k: v for k, v in json.loads(metadata.to_json()).items() if k != "training_domain"}
     assert read_metadata(changed(artifact, tmp_path / "x.hint.pt", **without)).domain == DOMAIN
     load_artifact(artifact)
