@@ -186,3 +186,15 @@ def test_the_ends_of_a_reaction_have_the_same_electrons(tmp_path, capfd):
     ends = (tmp_path / "r.xyz", tmp_path / "p.xyz")
     code, said = hint(capfd, "neb", *ends, "-o", tmp_path / "o", "--engine", "gfn2-xtb")
     assert code == 2 and "state different electrons (charge 1, multiplicity None and charge 0" in said
+
+
+def test_models_of_nequip_refuse_ions():
+    """Before anything is computed: no model is needed to see it."""
+    from hint_plugin.nequip.predictor import NequipPredictor
+
+    predictor = NequipPredictor.__new__(NequipPredictor)
+    predictor.numbers, predictor.type_names = [1, 8], ["H", "O"]
+    ion = molecule("H2O")
+    ion.info["total_charge"] = 1
+    with pytest.raises(DataError, match=r"structure 0 \(H2O\) has charge 1"):
+        list(predictor.predict([ion]))
