@@ -35,7 +35,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror.lower() if path.exists() else 'no such file'}") from error
+        raise DataError(f"{path}: {_reason(error) if path.exists() else 'no such file'}") from error
 
 
 def read_entries(path: Path, only: str | None = None, raw: bytes | None = None) -> dict[str, bytes]:

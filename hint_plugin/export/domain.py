@@ -46,7 +46,10 @@ class TrainingDomain:
         """Of structures and their forces [N, 3] in eV/A (None where there are none)."""
         from hint_plugin.export.potential import Neighbours  # torch, which metadata alone do not need
 
-        lists, numbers, nearest, forces, count = Neighbours(cutoff), set(), {}, [], 0
+        lists, count = Neighbours(cutoff), 0
+        numbers: set[int] = set()
+        nearest: dict[tuple[int, int], float] = {}
+        forces: list[float] = []
         for atoms, force in frames:
             count += 1
             numbers.update(atoms.numbers.tolist())
