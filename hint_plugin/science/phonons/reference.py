@@ -24,6 +24,7 @@ from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.bands import BandPath, Bands, band_structure, frequencies_at
 from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
+from hint_plugin.science.phonons.rows import phonopy_from_rows
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -244,9 +245,11 @@ def _from_frames(path: Path, kind: str, options: dict[str, Any]) -> Phonopy:
             f"{path}: {number + 1} frames and no Hessian in them, which a reference needs. Forces of "
             "displaced supercells: make FORCE_SETS of them by phonopy -f, beside phonopy_disp.yaml"
         )
-    if not large.pbc.all() or label.kind != "full" or label.hessian is None:
+    if not large.pbc.all() or label.hessian is None:
         what = "a molecule" if not large.pbc.all() else f"a {label.kind} label"
-        raise DataError(f"{path}: {what}; a reference wants a crystal with its full Hessian")
+        raise DataError(f"{path}: {what}; a reference wants a crystal with its Hessian, or rows of it")
+    if label.kind == "rows":
+        return phonopy_from_rows(large, label.hessian, np.asarray(label.atoms))
     if "q_grid" not in label.provenance:
         return phonopy_from_hessian(large, 1, large, label.hessian)
     grid = _whole_numbers(label.provenance["q_grid"])
