@@ -20,7 +20,8 @@ def print_statistics(summary: dict[str, Any]) -> None:
         highlight=False,
     )
     if summary["ase_names"]:
-        console.print(ase_names_in_words(summary["ase_names"], summary["inputs"]), highlight=False)
+        names = ase_names_in_words(summary["ase_names"], summary["inputs"])
+        console.print(names, highlight=False, markup=False, soft_wrap=True)  # commands to copy stay whole
     labels = ", ".join(f"{count} {kind}" for kind, count in summary["labels"].items())
     probes = ", ".join(f"{count} of K = {k}" for k, count in summary["probes"].items())
     console.print(f"Hessian labels: {labels or 'none'}" + (f" ({probes})" if probes else ""), highlight=False)

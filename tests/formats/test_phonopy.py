@@ -203,7 +203,14 @@ def test_every_format_with_a_hessian_is_a_reference(tmp_path: Path) -> None:
     _sposcar(tmp_path, large)
     _outcar(tmp_path / "OUTCAR", large)
     wanted = by_phonopy(read_reference(qe / "nacl.dyn1"))
-    for path in (qe / "nacl.fc", tmp_path / "nacl.xyz", tmp_path / "FORCE_CONSTANTS", tmp_path / "OUTCAR"):
+    write_frames(tmp_path / "rows.xyz", read_frames(qe / "nacl.dyn0", rows=True))
+    for path in (
+        qe / "nacl.fc",
+        tmp_path / "nacl.xyz",
+        tmp_path / "rows.xyz",
+        tmp_path / "FORCE_CONSTANTS",
+        tmp_path / "OUTCAR",
+    ):
         found = read_reference(path)
         assert len(found.primitive) == 2 and len(found.supercell) == 8
         np.testing.assert_allclose(by_phonopy(found), wanted, atol=1e-3)  # THz

@@ -151,6 +151,26 @@ def test_outputs_that_break_off_are_refused(tmp_path: Path, name: str) -> None:
         read_frames(tmp_path / "cut.out")
 
 
+def test_a_second_energy_for_one_geometry_is_refused(tmp_path: Path) -> None:
+    text = _text("orca6_dvb_ir")
+    (tmp_path / "two.out").write_text(
+        text.replace("VIBRATIONAL FREQ", "FINAL SINGLE POINT ENERGY   -1.5\n", 1)
+    )
+    with pytest.raises(DataError, match=r"two.out, line \d+: a second energy for one geometry"):
+        read_frames(tmp_path / "two.out")
+
+
+def test_gradients_beside_excited_states_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cclib.parser.data import ccData
+
+    from hint_plugin.data.formats import qc_steps
+
+    data = ccData({"atomcoords": np.zeros((1, 1, 3)), "grads": np.zeros((1, 1, 3)), "etenergies": [1.0]})
+    monkeypatch.setattr(qc_steps, "_parsed", lambda path, program: data)
+    with pytest.raises(DataError, match="a.log: excited states and gradients"):
+        qc_steps.by_cclib(Path("a.log"), "Gaussian")
+
+
 def test_forces_of_another_orientation_are_refused(tmp_path: Path) -> None:
     text = _text("orca6_dvb_gopt")
     turned = re.sub(r"(?m)^( +\d+ +[CH] +: +)(\S+)( +)(\S+)( +\S+)$", r"\1\4\3-\2\5", text).replace("--", "")

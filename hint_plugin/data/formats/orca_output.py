@@ -43,7 +43,13 @@ def read_steps(path: Path, text: str) -> Steps:
         elif not numbers:
             continue
         elif line.startswith("FINAL SINGLE POINT ENERGY"):
-            steps.energies[-1] = float(line.split()[4])
+            energy = float(line.split()[4])
+            if steps.energies[-1] not in (None, energy):
+                raise DataError(
+                    f"{path}, line {at + 1}: a second energy for one geometry, {steps.energies[-1]} and "
+                    f"{energy} hartree; which one the gradient belongs to is not certain. Give single steps"
+                )
+            steps.energies[-1] = energy
         elif line.startswith(("CARTESIAN GRADIENT", "The final MP2 gradient")):
             steps.gradients[-1] = _gradient(lines, at, len(numbers[-1]))
         elif line.startswith("VIBRATIONAL FREQUENCIES"):

@@ -54,6 +54,11 @@ def by_cclib(path: Path, program: str) -> Steps:
     """
     data = _parsed(path, program)
     energies, gradients = _energies(data), getattr(data, "grads", None)
+    if gradients is not None and hasattr(data, "etenergies"):
+        raise DataError(
+            f"{path}: excited states and gradients; which state the gradients are of is not certain, and "
+            "labels are not guessed. Give an output of the ground state"
+        )
     total = len(data.atomcoords)
     counts = {len(values) for values in (energies, gradients) if values is not None}
     if len(counts) > 1 or not counts <= {total}:

@@ -25,6 +25,7 @@ from hint_plugin.science.phonons.bands import BandPath, Bands, band_path, band_s
 from hint_plugin.science.phonons.born import with_stored_born
 from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
+from hint_plugin.science.phonons.rows import phonopy_from_rows
 from hint_plugin.science.phonons.same_crystal import same_modes
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _read_phonopy(path: Path) -> Phonopy:
             ) from error
     if phonon.force_constants is None:
         raise DataError(f"{path}: no force constants and no forces, in it or beside it")
-    return with_stored_born(phonon, sources.yaml)
+    return phonon if sources.yaml is None else with_stored_born(phonon, sources.yaml)
 
 
 def _from_frames(path: Path, kind: str, options: dict[str, Any]) -> Phonopy:
@@ -245,9 +246,11 @@ def _from_frames(path: Path, kind: str, options: dict[str, Any]) -> Phonopy:
             f"{path}: {number + 1} frames and no Hessian in them, which a reference needs. Forces of "
             "displaced supercells: make FORCE_SETS of them by phonopy -f, beside phonopy_disp.yaml"
         )
-    if not large.pbc.all() or label.kind != "full" or label.hessian is None:
+    if not large.pbc.all() or label.hessian is None:
         what = "a molecule" if not large.pbc.all() else f"a {label.kind} label"
-        raise DataError(f"{path}: {what}; a reference wants a crystal with its full Hessian")
+        raise DataError(f"{path}: {what}; a reference wants a crystal with its Hessian, or rows of it")
+    if label.kind == "rows":
+        return phonopy_from_rows(large, label.hessian, np.asarray(label.atoms))
     if "q_grid" not in label.provenance:
         return phonopy_from_hessian(large, 1, large, label.hessian)
     grid = _whole_numbers(label.provenance["q_grid"])
