@@ -663,6 +663,8 @@ def test_stored_frames_as_reference(tmp_path):
         stored_profile(line, [aside])
     with pytest.raises(DataError, match="1 are no Al8"):
         stored_profile(line, [aside, bulk("Cu")])
+    with pytest.raises(DataError, match="moves all 1 atoms of the cell alike"):
+        stored_profile(along_displacement(cubic(), "0,x"), frames)
     write_frames(tmp_path / "ase.xyz", frames)
     text = (tmp_path / "ase.xyz").read_text()
     (tmp_path / "ase.xyz").write_text(text.replace("REF_energy=", "energy="))
