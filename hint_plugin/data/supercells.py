@@ -125,4 +125,9 @@ def _undressed(atoms: Atoms, times: float) -> Atoms:
 
 def _number(value: object, rest: float) -> float:
     """A bare word in a comment line is True in ASE, and says nothing."""
-    return rest if value is None or value is True else float(value)  # type: ignore[arg-type]
+    if value is None or value is True:
+        return rest
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise OptionsError(f"got a charge or spin of {value!r} in a comment line; wanted a number") from error

@@ -204,8 +204,8 @@ def stored_profile(line: Line, frames: Sequence[Atoms], keys: LabelKeys | None =
     direction = line.direction - line.direction.mean(axis=0)  # a translation of everything is free
     if (direction**2).sum() < 1e-12:
         raise DataError(
-            f"{line.name} moves all {len(line.atoms)} atoms of the cell alike, so frames along it cannot be told "
-            "apart; take a larger cell"
+            f"{line.name} moves all {len(line.atoms)} atoms of the cell alike, so frames along it cannot be "
+            "told apart; take a larger cell"
         )
     for number, frame in enumerate(frames):
         if len(frame) != len(line.atoms) or (frame.numbers != line.atoms.numbers).any():
