@@ -2,8 +2,8 @@
 
 A calculator may read more of an atom than its element and its place: an initial magnetic moment or charge, a
 tag, an array of its own. `supercell` repeats a crystal with these, and `dressed` gives them to a cell that
-another program has made of the same crystal (phonopy's supercells, spglib's primitive cells). Momenta and
-labels belong to one structure at one time, and stay behind.
+another program has made of the same crystal (phonopy's supercells, spglib's primitive cells). Momenta,
+constraints and labels belong to one structure at one time, and stay behind.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def _undressed(atoms: Atoms, times: float) -> Atoms:
     """A copy without labels and momenta. Raises DataError for a charge or spin that cannot be repeated."""
     found = atoms.copy()
     found.calc = None
+    found.set_constraint()  # of a relaxation: it would hide forces
     clear_labels(found)
     for name in set(found.arrays) - set(per_atom(atoms)) - {"numbers", "positions"}:
         del found.arrays[name]

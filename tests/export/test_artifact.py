@@ -339,3 +339,5 @@ def test_how_it_was_trained_goes_along(tmp_path):
     torch.save(model, source)
     metadata = exporting.export(source, tmp_path / "model.hint.pt")
     assert metadata.provenance["training"]["command"] == "mace_run_train --loss hint_hutchinson"
+    assert metadata.trained_on == {"energies": True, "forces": True, "stress": False, "hessians": True}
+    assert read_metadata(tmp_path / "model.hint.pt").trained_on == metadata.trained_on

@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
 
 pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
 
@@ -148,7 +149,9 @@ def test_supercells_carry_what_a_calculator_reads():
     atoms.set_tags([1, 2])
     atoms.arrays |= {"dipoles": np.eye(3)[:2], "REF_forces": np.ones((2, 3)), "momenta": np.ones((2, 3))}
     atoms.info["temperature"] = 300.0
+    atoms.set_constraint(FixAtoms([0]))
     large = supercell(atoms, (2, 1, 1))
+    assert not large.constraints
     assert large.get_tags().tolist() == [1, 2, 1, 2] and large.info["temperature"] == 300.0
     assert (
         set(large.arrays)

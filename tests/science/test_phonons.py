@@ -15,6 +15,7 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 
 pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
 pytest.importorskip("seekpath", reason="needs seekpath: pip install 'hint-mlip[phonons]'")
@@ -44,6 +45,7 @@ from hint_plugin.science.phonons.double_well import (
     stored_profile,
 )
 from hint_plugin.science.phonons.files import default_supercell, read_crystal, write_phonopy
+from hint_plugin.science.phonons.force_constants import forces_at_rest
 from hint_plugin.science.phonons.qe import write_dyn
 from hint_plugin.science.phonons.reference import (
     add_born,
@@ -313,6 +315,14 @@ def test_an_image_of_a_layer_is_no_second_layer():
     two = Atoms("Al2", [(0, 0, 0), (0, 0, A)], cell=[A, A, 2 * A], pbc=(True, True, False))
     assert len(new_phonopy(in_a_box(two), 1).primitive) == 2
     assert in_a_box(two).cell[2, 2] > 4 * A and in_a_box(two).pbc.tolist() == [True, True, False]
+
+
+def test_fixed_atoms_do_not_hide_forces():
+    """Of selective dynamics in a POSCAR, for instance."""
+    crystal = bulk("Cu", a=3.7, cubic=True)
+    crystal.positions[0] += 0.1
+    crystal.set_constraint(FixAtoms(range(4)))
+    assert forces_at_rest(crystal, EMT()) > 0.1
 
 
 def test_forces_that_are_nan():
@@ -663,6 +673,8 @@ def test_stored_frames_as_reference(tmp_path):
         stored_profile(line, [aside])
     with pytest.raises(DataError, match="1 are no Al8"):
         stored_profile(line, [aside, bulk("Cu")])
+    with pytest.raises(DataError, match="moves all 1 atoms of the cell alike"):
+        stored_profile(along_displacement(cubic(), "0,x"), frames)
     write_frames(tmp_path / "ase.xyz", frames)
     text = (tmp_path / "ase.xyz").read_text()
     (tmp_path / "ase.xyz").write_text(text.replace("REF_energy=", "energy="))

@@ -48,3 +48,20 @@ def test_of_calculators():
         engine = SimpleNamespace(_predictor=potential)
         assert trained_on(SimpleNamespace(engine=engine))["stress"] is False
     assert trained_on(SimpleNamespace(engine=SimpleNamespace())) == {} == trained_on(None)
+
+
+@pytest.mark.parametrize(
+    ("loss_has_it", "weights", "wanted"),
+    [
+        (True, [0.0, 1.0], True),
+        (True, [0.0, 0.0], False),
+        (False, [1.0], False),
+    ],
+)
+def test_a_stress_is_learnt_where_loss_and_data_have_it(loss_has_it, weights, wanted):
+    """MACE gives structures without a stress the weight 0."""
+    from hint_plugin.mace.trained_on import trained_on as of_mace
+
+    dataset = [SimpleNamespace(stress_weight=weight, virials_weight=0.0) for weight in weights]
+    found = of_mace({"energy": True, "forces": True, "stress": loss_has_it}, SimpleNamespace(dataset=dataset))
+    assert found == {"energies": True, "forces": True, "stress": wanted, "hessians": False}

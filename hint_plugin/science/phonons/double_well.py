@@ -203,6 +203,11 @@ def stored_profile(line: Line, frames: Sequence[Atoms], keys: LabelKeys | None =
     found: dict[float, float] = {}
     foreign = 0
     direction = line.direction - line.direction.mean(axis=0)  # a translation of everything is free
+    if (direction**2).sum() < 1e-12:
+        raise DataError(
+            f"{line.name} moves all {len(line.atoms)} atoms of the cell alike, so frames along it cannot be "
+            "told apart; take a larger cell"
+        )
     for number, frame in enumerate(frames):
         if len(frame) != len(line.atoms) or (frame.numbers != line.atoms.numbers).any():
             foreign += 1
@@ -275,7 +280,7 @@ def _moved(atoms: Atoms, other: Atoms, name: str) -> NDArray:
         raise DataError(f"{name} is {other.symbols}; wanted {atoms.symbols}, in the same order")
     if not np.allclose(other.cell.array, atoms.cell.array, atol=1e-3):
         raise DataError(f"{name} has another cell; wanted that of the structure")
-    moves, _ = find_mic(other.positions - atoms.positions, atoms.cell, pbc=True)
+    moves, _ = find_mic(other.positions - atoms.positions, atoms.cell, pbc=atoms.pbc)
     return np.asarray(moves)
 
 

@@ -113,6 +113,7 @@ def harmonic_phonons(
 def forces_at_rest(atoms: Atoms, calculator: Any) -> float:
     """The largest force on an atom of the crystal, eV/A. Raises DataError if one is NaN."""
     probe = atoms.copy()
+    probe.set_constraint()  # it would hide forces
     probe.calc = calculator
     forces = np.asarray(probe.get_forces(), dtype=float)
     if not np.isfinite(forces).all():
