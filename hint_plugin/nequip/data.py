@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.frames import read_frames
+from hint_plugin.data.hdf5 import SUFFIXES as STORES
 from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import ShardedStore, is_sharded
@@ -94,7 +96,7 @@ class FrameDataset(AtomicDataset):
         energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
         for what, key, value in (("energy", keys.energy, energy), ("forces", keys.forces, forces)):
             if value is None:
-                raise DataError(f"{where} has no {what} ({key}). {_remedy(atoms, what)}")
+                raise DataError(f"{where} has no {what} ({key}). {_remedy(atoms, what, self.file_path)}")
         label = read_label(atoms, keys, source=self.file_path, frame=number)
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         if self.product and not bare.cell.rank:
@@ -243,12 +245,16 @@ def _take_from_calculator(atoms: Atoms, keys: LabelKeys) -> None:
             place[key] = results[key]
 
 
-def _remedy(atoms: Atoms, what: str) -> str:
+def _remedy(atoms: Atoms, what: str, path: Path) -> str:
     """What to do about a frame without energy or forces."""
     if what in (getattr(atoms.calc, "results", None) or {}):
+        suffix = path.suffix if path.suffix.lower() in STORES else ".xyz"
+        line = shlex.join(
+            ["hint", "dataset", "convert", str(path), "-o", f"{path.with_suffix('')}-ref{suffix}"]
+        )
         return (
-            f"It has ASE's own ({what}). If these are the labels, say so by "
-            "'++data.keys={energy: energy, forces: forces}'"
+            f"It has ASE's own ({what}). If these are the labels, rename them: {line}; or read them as they "
+            "are: '++data.keys={energy: energy, forces: forces}'"
         )
     return "Label it (hint label) or name its key"
 

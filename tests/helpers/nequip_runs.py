@@ -269,12 +269,13 @@ def command(name: str) -> str:
 def run_command(
     folder: Path, *arguments: str, check: bool = True, timeout: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """A program in a folder, on one thread; it fails the test if it fails."""
+    """A program in a folder, on one thread, with HINT as it is here; it fails the test if it fails."""
     folder.mkdir(parents=True, exist_ok=True)
+    paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
     done = subprocess.run(
         arguments,
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent), **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -21,7 +21,7 @@ from hint_plugin.data.batch_labels import KEYS
 from hint_plugin.data.shards import write_shards
 from hint_plugin.nequip import FrameDataset, HessianDataModule, HessianLabels
 
-ASE_KEYS = ROOT / "tests" / "data" / "cases" / "files" / "ase_keys.xyz"
+ASE_KEYS = ROOT / "tests" / "data" / "cases" / "ase_keys.xyz"
 #: What NequIP's own data set has to be told to pass on.
 LABEL_KEYS = ["REF_hessian", "REF_hessian_rows", "REF_hessian_mask", "REF_probes", "REF_hvp"]
 MAPPING = {"REF_energy": "total_energy", "REF_forces": "forces"}
@@ -150,6 +150,8 @@ def test_ases_own_energies_are_read_where_they_are_asked_for():
     ) as info:
         by_hydra(**files(ASE_KEYS))
     assert "'++data.keys={energy: energy, forces: forces}'" in str(info.value)
+    line = f"hint dataset convert {ASE_KEYS} -o {ASE_KEYS.with_name('ase_keys-ref.xyz')}"
+    assert line in str(info.value)
     for options in (
         {"keys": {"energy": "energy", "forces": "forces"}},
         {"key_mapping": {"energy": "total_energy", "forces": "forces"}},
