@@ -60,6 +60,9 @@ class HessianChecks(Callback):
         _fit_each_other(trainer, pl_module, models)
         if not models:
             return
+        if trainer.datamodule is None:
+            logger.warning("HINT: the trainer has no data module: labels are not counted, forces not checked")
+            return
         loader = trainer.datamodule.train_dataloader()
         counted = count_labels(loader.dataset)
         logger.info(f"HINT: {counted} training structures have a Hessian label")

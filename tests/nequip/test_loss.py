@@ -259,6 +259,16 @@ def test_hessian_errors_are_those_of_exact_hessians(molecules):
         assert not logged
 
 
+def test_hessian_errors_that_compare_nothing_say_so(molecules, caplog):
+    module = SimpleNamespace(model={"sole_model": build_hessian("NequIP").eval()}, val_metrics=[None])
+    trainer = SimpleNamespace(sanity_checking=False, current_epoch=0, world_size=1)
+    callback = HessianErrors()
+    labels = [None, read_label(molecules[1]).to_projected(2, np.random.default_rng(0))]
+    callback.on_validation_batch_end(trainer, module, None, make_batch(molecules[:2], labels), 0)
+    callback.on_validation_epoch_end(trainer, module)
+    assert "no validation structure has a full Hessian label" in caplog.text
+
+
 def test_hessian_errors_want_the_model_that_makes_them(molecules):
     batch = make_batch(molecules[:1])
     module = SimpleNamespace(model={"sole_model": build("NequIP")})
