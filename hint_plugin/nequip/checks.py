@@ -15,14 +15,13 @@ from torch import Tensor
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.nequip.agreement import check_derivatives
+from hint_plugin.nequip.composition import fit_each_other, hessian_names, hessian_terms, leave_out
 from hint_plugin.nequip.counts import LabelCount, count_labels, looked_for, most_edges
-from hint_plugin.nequip.loss import NO_LABELS, HessianLoss, HessianRMSE
-from hint_plugin.nequip.model import UNUSED, GraphModelWithProducts
+from hint_plugin.nequip.loss import NO_LABELS, HessianRMSE
+from hint_plugin.nequip.model import GraphModelWithProducts
 from hint_plugin.nequip.sizes import UNITS, ReferenceSizes
 
 logger = RankedLogger(__name__, rank_zero_only=True)
-
-_DOCS = "(docs/training-nequip.md)"
 
 
 class HessianChecks(Callback):
@@ -55,9 +54,9 @@ class HessianChecks(Callback):
             HintError: what `check_derivatives` raises.
         """
         self._names = [name for name, entry in pl_module.loss.entries.items() if entry.coeff is not None]
-        terms = _terms(pl_module.loss)
+        terms = hessian_terms(pl_module.loss)
         models = [m for m in pl_module.model.values() if isinstance(m, GraphModelWithProducts)]
-        _fit_each_other(trainer, pl_module, models)
+        fit_each_other(trainer, pl_module, models)
         if not models:
             return
         if trainer.datamodule is None:
@@ -89,7 +88,7 @@ class HessianChecks(Callback):
             OptionsError: one has.
         """
         names = [name for name, entry in pl_module.loss.entries.items() if entry.coeff is not None]
-        lost = [name for name in _hessian_names(pl_module.loss) if name in self._names and name not in names]
+        lost = [name for name in hessian_names(pl_module.loss) if name in self._names and name not in names]
         if lost:
             raise OptionsError(
                 f"the coefficient of {', '.join(lost)} was dropped in epoch {trainer.current_epoch}: a "
@@ -102,7 +101,7 @@ class HessianChecks(Callback):
             counted = count_labels(loader.dataset)
             logger.info(f"HINT: {kind} set {index}: {counted} structures have a Hessian label")
             if not counted.labelled:
-                _without(manager, kind, index)
+                leave_out(manager, kind, index)
 
     # beside -------------------------------------------------------------------------------------------------
 
@@ -164,86 +163,6 @@ class HessianChecks(Callback):
                     parts.append(_relative(name, float(error), sizes[size], UNITS[size]))
             if parts:
                 logger.info(f"HINT: {what} set {index}: {'; '.join(parts)}")
-
-
-# ------------------------------------------------------------------------------------------------ composition
-
-
-def _fit_each_other(trainer: lightning.Trainer, pl_module: Any, models: list[GraphModelWithProducts]) -> None:
-    """Raises OptionsError where a part of HINT's is there and what it needs is not."""
-    names = _hessian_names(pl_module.loss)
-    _ignored_coefficients(pl_module)
-    terms = [name for name in names if pl_module.loss.entries[name].coeff is not None]
-    if names and not terms:
-        raise OptionsError(
-            f"{', '.join(names)} is in the loss without a coefficient, so that nothing is trained by it; "
-            "wanted coeff beside its name, as coeff: 80.0"
-        )
-    if any(isinstance(pl_module.loss[name], HessianRMSE) for name in terms):
-        raise OptionsError(
-            f"{', '.join(terms)}: HessianRMSE is no loss, but for validation. Train on HessianLoss"
-        )
-    measured = [*_needs_products(trainer), *_measures(pl_module)]
-    if (names or measured) and not models:
-        raise OptionsError(
-            f"{', '.join(names or measured)}: the model makes no products H v. Put the model's configuration "
-            f"into hint_plugin.nequip.HessianModel {_DOCS}"
-        )
-    if models and not names:
-        if not measured:
-            raise OptionsError(f"{UNUSED.removeprefix('HINT: ')} {_DOCS}")
-        logger.warning(
-            f"HINT: the loss has no HessianLoss: this training sees no Hessians. {', '.join(measured)} "
-            "compares with them, and no more"
-        )
-
-
-def _ignored_coefficients(pl_module: Any) -> None:
-    """Raises OptionsError for ``coeffs: {hessian: 80.0}`` of a loss of NequIP's, which ignores it."""
-    loss = pl_module.hparams.get("loss") or {}
-    given = [str(name) for name in (loss.get("coeffs") or {})]
-    ignored = [name for name in given if "hess" in name.lower() and name not in pl_module.loss.entries]
-    if ignored:
-        raise OptionsError(
-            f"coeffs of {loss.get('_target_', 'the loss')} has {', '.join(ignored)}, which it ignores: it "
-            "knows energies, forces and stresses. The Hessian term goes under extra_metrics of the loss, as "
-            f"{{name: hessian, coeff: 80.0, metric: {{_target_: hint_plugin.nequip.HessianLoss}}}} {_DOCS}"
-        )
-
-
-def _needs_products(trainer: lightning.Trainer) -> list[str]:
-    """Callbacks that compare with Hessians."""
-    callbacks = trainer.callbacks
-    return [type(c).__name__ for c in callbacks if getattr(c, "compares_hessians", False)]
-
-
-def _measures(pl_module: Any) -> list[str]:
-    """Metrics outside of the loss that compare with Hessians."""
-    managers = [*pl_module.val_metrics, *([pl_module.train_metrics] if pl_module.train_metrics else [])]
-    return sorted({name for manager in managers for name in _hessian_names(manager)})
-
-
-def _hessian_names(manager: Any) -> list[str]:
-    return [name for name in manager.entries if isinstance(manager[name], HessianLoss)]
-
-
-def _terms(manager: Any) -> list[HessianLoss]:
-    return [manager[name] for name in _hessian_names(manager)]
-
-
-def _without(manager: Any, kind: str, index: int) -> None:
-    """A set without labels: its sum of metrics is that of the others."""
-    names = _hessian_names(manager)
-    counted = [name for name in names if manager.entries[name].coeff is not None]
-    if counted:
-        rest = {name: e.coeff for name, e in manager.entries.items() if name not in counted}
-        manager.set_coeffs(rest)
-    if names:
-        logger.warning(
-            f"HINT: no structure of {kind} set {index} has a Hessian label: {', '.join(names)} of it is not "
-            "a number, and its weighted_sum, by which the best checkpoint may be chosen, is that of the "
-            "other metrics"
-        )
 
 
 # ------------------------------------------------------------------------------------------------------- data
