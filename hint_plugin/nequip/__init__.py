@@ -12,6 +12,7 @@ Each name is a ``_target_`` of a hydra configuration:
 | `HessianRMSE` | ``metrics`` of validation | error of a Hessian element, eV/A^2 |
 | `HessianCurriculum` | ``trainer.callbacks`` | the weight of the Hessian term over the training |
 | `HessianErrors` | ``trainer.callbacks`` | exact Hessians, eigenvalues and frequencies of a few structures |
+| `HessianChecks` | comes along | counts labels, checks forces and H v, logs the size of references |
 
 Nothing is imported before it is asked for: `nequip-package` reads this file too.
 """
@@ -27,6 +28,7 @@ _PLACES = {
     "HessianRMSE": "loss",
     "HessianCurriculum": "callbacks",
     "HessianErrors": "callbacks",
+    "HessianChecks": "checks",
 }
 
 __all__ = list(_PLACES)

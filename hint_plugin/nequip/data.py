@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,20 @@ from torch import Tensor
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.frames import read_frames
+from hint_plugin.data.hdf5 import SUFFIXES as STORES
 from hint_plugin.data.hdf5 import FrameStore, is_store
+from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import ShardedStore, is_sharded
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.nequip.checks import HessianChecks
 from hint_plugin.nequip.fields import STEP
 from hint_plugin.nequip.labels import label_fields, label_keys, making_a_product
 
 #: NequIP's names of what a label has besides the Hessian.
 NEQUIP_NAMES = {"total_energy": "energy", "forces": "forces", "stress": "stress"}
+
+#: What a set can be split into.
+SPLITS = ("train", "val", "test", "predict")
 
 
 class FrameDataset(AtomicDataset):
@@ -36,9 +43,13 @@ class FrameDataset(AtomicDataset):
     Args:
         file_path: the file, or a folder of stores.
         transforms: NequIP's, applied to each frame.
-        keys: names other than those of `LabelKeys`, as ``{energy: my_energy}``.
+        keys: names other than those of `LabelKeys`, as ``{energy: my_energy}``. ``{energy: energy, forces:
+            forces}`` are those that ASE keeps in a calculator.
         stress: give frames that have none a NaN (NequIP wants the same fields of all of them); use
             ``ignore_nan: true`` in the metrics of the stress.
+        include_keys: names in the file of what else goes into NequIP's data.
+        field_names: NequIP's names of these, where they are not those of the file.
+        ase_args: of `ase.io.iread`, which then reads the file.
 
     Raises:
         DataError: the file cannot be read, or a frame has no energy or forces.
@@ -51,10 +62,15 @@ class FrameDataset(AtomicDataset):
         transforms: Sequence[Callable[[Any], Any]] = (),
         keys: dict[str, str] | None = None,
         stress: bool = False,
+        include_keys: Sequence[str] = (),
+        field_names: Mapping[str, str] | None = None,
+        ase_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(transforms=list(transforms))
         self.file_path, self.keys, self.stress = Path(file_path), label_keys(keys), stress
-        self.frames: Any = _open(self.file_path)
+        self.include, self.field_names = list(include_keys), dict(field_names or {})
+        self.product = making_a_product()  # of this process: a worker that was spawned does not know it
+        self.frames: Any = _by_ase(self.file_path, ase_args) if ase_args else _open(self.file_path)
         self._data: list[dict[str, Tensor]] | None = None
         if isinstance(self.frames, list):
             self._data = [self._convert(atoms, number) for number, atoms in enumerate(self.frames)]
@@ -76,22 +92,28 @@ class FrameDataset(AtomicDataset):
     def _convert(self, atoms: Atoms, number: int) -> dict[str, Tensor]:
         keys = self.keys
         where = f"{self.file_path}, frame {number} ({atoms.get_chemical_formula()})"
+        _take_from_calculator(atoms, keys)
         energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
         for what, key, value in (("energy", keys.energy, energy), ("forces", keys.forces, forces)):
             if value is None:
-                raise DataError(f"{where} has no {what} ({key}). Label it (hint label) or name its key")
+                raise DataError(f"{where} has no {what} ({key}). {_remedy(atoms, what, self.file_path)}")
         label = read_label(atoms, keys, source=self.file_path, frame=number)
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        if making_a_product() and not bare.cell.rank:
+        if self.product and not bare.cell.rank:
             bare.center(vacuum=10.0)  # NequIP checks compiled code on an example, its stress too
         bare.info["energy"] = np.array([energy], dtype=float).reshape(1)
         bare.arrays["forces"] = np.asarray(forces, dtype=float)
         stress = atoms.info.get(keys.stress)
         if self.stress:
             bare.info["stress"] = np.full(6, np.nan) if stress is None else np.asarray(stress, dtype=float)
+        for name in self.include:
+            for found, place in ((atoms.arrays, bare.arrays), (atoms.info, bare.info)):
+                if name in found:
+                    place[name] = found[name]
         with default_dtype(_GLOBAL_DTYPE):
-            data: dict[str, Tensor] = from_ase(bare)
-            data.update(label_fields(label, atoms.numbers, atoms.positions))
+            data: dict[str, Tensor] = from_ase(bare, self.field_names, self.include)
+            if not self.product:
+                data.update(label_fields(label, atoms.numbers, atoms.positions))
         return data
 
 
@@ -99,20 +121,26 @@ class HessianDataModule(NequIPDataModule):
     """NequIP's `ASEDataModule` for the files that HINT reads, labels included.
 
     In training each batch carries the number of the step, on which the probes depend: a training that was
-    restarted sees the same probes as one that was not.
+    restarted sees the same probes as one that was not. `HessianChecks` looks at labels, loss and model before
+    the first step.
 
     Args:
         seed: of splits and of the order of the frames.
         train_file_path, val_file_path, test_file_path, predict_file_path: one file or several.
-        split_dataset: ``file_path`` and shares of ``train``, ``val``, ``test``, as NequIP's.
+        split_dataset: ``file_path`` and shares of ``train``, ``val``, ``test``, as NequIP's; one mapping or
+            several.
         transforms: as NequIP's.
-        keys: names other than those of `LabelKeys`.
-        key_mapping: the same as in `ASEDataModule`, for example ``{my_energy: total_energy}``.
-        stress: read stresses too, see `FrameDataset`.
+        ase_args: of `ase.io.iread`, as NequIP's; without it HINT reads the file, by its name and content.
+        include_keys, exclude_keys: names in the file of what goes into NequIP's data besides energies,
+            forces, stresses and labels, and of what does not.
+        key_mapping: NequIP's names of what is in the file, as ``{my_energy: total_energy}``. What is mapped
+            to ``stress`` is read.
+        keys: names other than those of `LabelKeys`; they go before ``key_mapping``.
+        stress: read stresses too, see `FrameDataset`; None: where ``key_mapping`` names them.
         **kwargs: NequIP's ``train_dataloader``, ``val_dataloader``, ``test_dataloader``, ``stats_manager``.
 
     Raises:
-        OptionsError: an unknown key.
+        OptionsError: an unknown key, or options that contradict each other.
     """
 
     def __init__(
@@ -124,28 +152,40 @@ class HessianDataModule(NequIPDataModule):
         predict_file_path: str | list[str] | None = None,
         split_dataset: dict[str, Any] | list[dict[str, Any]] | None = None,
         transforms: Sequence[Any] = (),
-        keys: dict[str, str] | None = None,
-        key_mapping: dict[str, str] | None = None,
-        stress: bool = False,
+        ase_args: Mapping[str, Any] | None = None,
+        include_keys: Sequence[str] | None = None,
+        exclude_keys: Sequence[str] | None = None,
+        key_mapping: Mapping[str, str] | None = None,
+        keys: Mapping[str, str] | None = None,
+        stress: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        keys = {**(keys or {}), **_from_mapping(key_mapping or {})}
-        label_keys(keys)
+        mapping = dict(_plain(key_mapping) or {})
+        names = {**_label_names(mapping), **(_plain(keys) or {})}
+        excluded = _listed(exclude_keys)
+        found = label_keys(names)
+        if any(key in excluded for key in (found.energy, found.forces)):
+            raise OptionsError(f"exclude_keys has {', '.join(excluded)}; energies and forces are trained on")
+        with_stress = "stress" in mapping.values() if stress is None else stress
+        others = {name: field for name, field in mapping.items() if field not in NEQUIP_NAMES}
+        options = {
+            "transforms": _listed(transforms),
+            "keys": names,
+            "stress": with_stress and found.stress not in excluded,
+            "include_keys": [n for n in [*_listed(include_keys), *others] if n not in excluded],
+            "field_names": others,
+            "ase_args": _ase_arguments(_plain(ase_args) or {}),
+        }
 
         def dataset(path: str) -> dict[str, Any]:
-            target = "hint_plugin.nequip.FrameDataset"
-            return {
-                "_target_": target,
-                "file_path": str(path),
-                "transforms": list(transforms),
-                "keys": keys,
-                "stress": stress,
-            }
+            return {"_target_": "hint_plugin.nequip.FrameDataset", "file_path": str(path), **options}
 
         def split(part: dict[str, Any]) -> dict[str, Any]:
-            if "file_path" not in part:
-                raise OptionsError(f"split_dataset: got {part}; wanted file_path, and train, val or test")
             shares = {name: share for name, share in part.items() if name != "file_path"}
+            if "file_path" not in part or not shares or any(name not in SPLITS for name in shares):
+                raise OptionsError(
+                    f"split_dataset: got {part}; wanted file_path, and shares of some of {', '.join(SPLITS)}"
+                )
             return {"dataset": dataset(part["file_path"]), **shares}
 
         super().__init__(
@@ -157,6 +197,12 @@ class HessianDataModule(NequIPDataModule):
             split_dataset=[split(part) for part in _listed(split_dataset)],
             **kwargs,
         )
+
+    def setup(self, stage: str) -> None:
+        """NequIP's; in a training or test, `HessianChecks` goes along."""
+        super().setup(stage)
+        if self.trainer is not None:
+            HessianChecks.join(self.trainer)
 
     def on_before_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         """Lightning's hook: the step goes into a batch that is trained on."""
@@ -173,19 +219,72 @@ def _open(path: Path) -> list[Atoms] | FrameStore | ShardedStore:
     return read_frames(path)
 
 
-def _from_mapping(mapping: dict[str, str]) -> dict[str, str]:
+def _by_ase(path: Path, arguments: Mapping[str, Any]) -> list[Atoms]:
+    from ase.io import iread
+
+    try:
+        return list(iread(filename=str(path), parallel=False, **arguments))
+    except Exception as error:  # ASE's readers raise whatever they meet
+        raise DataError(
+            f"{path}: ASE cannot read it with {dict(arguments)} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _ase_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    taken = [name for name in ("index", "filename", "parallel") if name in arguments]
+    if taken:
+        raise OptionsError(f"ase_args has {', '.join(taken)}, which the data module gives; take it out")
+    return arguments
+
+
+def _take_from_calculator(atoms: Atoms, keys: LabelKeys) -> None:
+    """Put what ASE keeps in a calculator where labels are looked for, if its own names were asked for."""
+    results = getattr(atoms.calc, "results", None) or {}
+    for key, place in ((keys.energy, atoms.info), (keys.forces, atoms.arrays), (keys.stress, atoms.info)):
+        if key in results and key not in place:
+            place[key] = results[key]
+
+
+def _remedy(atoms: Atoms, what: str, path: Path) -> str:
+    """What to do about a frame without energy or forces."""
+    if what in (getattr(atoms.calc, "results", None) or {}):
+        suffix = path.suffix if path.suffix.lower() in STORES else ".xyz"
+        line = shlex.join(
+            ["hint", "dataset", "convert", str(path), "-o", f"{path.with_suffix('')}-ref{suffix}"]
+        )
+        return (
+            f"It has ASE's own ({what}). If these are the labels, rename them: {line}; or read them as they "
+            "are: '++data.keys={energy: energy, forces: forces}'"
+        )
+    return "Label it (hint label) or name its key"
+
+
+def _label_names(mapping: Mapping[str, str]) -> dict[str, str]:
     """Keys of a label from NequIP's ``{name in the file: name in NequIP}``."""
+    names: dict[str, str] = {}
     for name, field in mapping.items():
         if field not in NEQUIP_NAMES:
-            raise OptionsError(f"key_mapping: {name} is for {field}; wanted one of {', '.join(NEQUIP_NAMES)}")
-    return {NEQUIP_NAMES[field]: name for name, field in mapping.items()}
+            continue
+        part = NEQUIP_NAMES[field]
+        if part in names:
+            raise OptionsError(
+                f"key_mapping: {names[part]} and {name} are both for {field}; wanted one of them. On the "
+                f"command line, '++data.keys={{{part}: {name}}}' says which"
+            )
+        names[part] = name
+    return names
+
+
+def _plain(value: Any) -> Any:
+    """Of hydra's containers, Python's."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _listed(value: Any) -> list[Any]:
-    if value is None:
+    """One thing or several, as a list; hydra gives its own kinds of lists and mappings."""
+    found = _plain(value)
+    if found is None:
         return []
-    if isinstance(value, (str, dict, Path)):
-        return [value]
-    from omegaconf import OmegaConf
-
-    return list(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+    return [found] if isinstance(found, (str, Mapping, Path)) else list(found)

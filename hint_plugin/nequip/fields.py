@@ -34,6 +34,7 @@ class Products(NamedTuple):
         probes, predicted, reference: v, H_pred v, H_ref v, [K, n, 3]; zero for structures without a label.
         owner: structure of each atom [n].
         weights: of the structures [G], 0 without a label.
+        readers: who has used this; a model whose products nobody reads is trained without Hessians.
     """
 
     probes: Tensor
@@ -41,3 +42,4 @@ class Products(NamedTuple):
     reference: Tensor
     owner: Tensor
     weights: Tensor
+    readers: list[str]

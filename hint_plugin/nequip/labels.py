@@ -39,9 +39,7 @@ def making_a_product() -> bool:
 
 
 def label_fields(label: HessianLabel | None, numbers: Any, positions: Any) -> dict[str, Tensor]:
-    """The fields of one structure, labelled or not; none of them where NequIP packages or compiles."""
-    if making_a_product():
-        return {}
+    """The fields of one structure, labelled or not."""
     arrays = label_arrays(label, np.asarray(numbers), np.asarray(positions))
     out: dict[str, Tensor] = {}
     for name, value in arrays.items():
@@ -71,18 +69,34 @@ class HessianLabels:
 
     def __init__(self, keys: dict[str, str] | None = None) -> None:
         self.keys = label_keys(keys)
+        self.product = making_a_product()  # of this process: a worker that was spawned does not know it
 
     def __call__(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
-        numbers = data["atomic_numbers"].reshape(-1).numpy()
-        atoms = Atoms(numbers, data["pos"].numpy())
-        for name in self.keys.hessian_info:
+        atoms = self._atoms(data)
+        label = read_label(atoms, self.keys, source="training data", frame=None)
+        if not self.product:
+            data.update(label_fields(label, atoms.numbers, atoms.positions))
+        return data
+
+    def _atoms(self, data: dict[str, Tensor]) -> Atoms:
+        """The structure with all that a label is judged by; what belongs to the label leaves the data."""
+        keys = self.keys
+        atoms = Atoms(
+            data["atomic_numbers"].reshape(-1).numpy(),
+            data["pos"].numpy(),
+            cell=data["cell"].reshape(3, 3).numpy() if "cell" in data else None,
+            pbc=data["pbc"].reshape(3).numpy() if "pbc" in data else None,
+        )
+        for name in keys.hessian_info:
             if name in data:
                 value = data.pop(name).numpy()
                 atoms.info[name] = value.item() if value.size == 1 else value
-        for name in self.keys.hessian_arrays:
+        for name in keys.hessian_arrays:
             if name in data:
                 value = data.pop(name).numpy()
-                atoms.arrays[name] = value.reshape(-1) if name == self.keys.mask else value
-        label = read_label(atoms, self.keys, source="training data", frame=None)
-        data.update(label_fields(label, numbers, atoms.positions))
-        return data
+                atoms.arrays[name] = value.reshape(-1) if name == keys.mask else value
+        if "total_energy" in data:
+            atoms.info[keys.energy] = float(data["total_energy"])
+        if "forces" in data:
+            atoms.arrays[keys.forces] = data["forces"].numpy()
+        return atoms

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from hydra.utils import get_method
 from nequip.data import get_field_type
+from nequip.utils import RankedLogger
 from torch import Tensor
 
+from hint_plugin.core.derivatives import EnergyAndForces
 from hint_plugin.core.hvp import DIFFERENCE_STEP, difference_scale, hessians_from_forces
 from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch, merge_parts
 from hint_plugin.core.losses import LossMode
@@ -25,6 +27,15 @@ from hint_plugin.nequip.products import ForceOutputWithProducts, force_outputs
 #: Edges of unlabelled structures from which they are better evaluated apart from the labelled ones.
 SPLIT_MIN_EDGES = 64
 
+#: What is wrong where the products that a model makes in training are used by no loss.
+UNUSED = (
+    "HINT: the model makes products H v, and the loss does not use them: this training sees no Hessians. Add "
+    "to the loss, under extra_metrics, {name: hessian, coeff: 80.0, metric: {_target_: "
+    "hint_plugin.nequip.HessianLoss}}, or take the model out of HessianModel"
+)
+
+logger = RankedLogger(__name__, rank_zero_only=True)
+
 
 @dataclass(frozen=True)
 class ProbeSettings:
@@ -38,6 +49,7 @@ class ProbeSettings:
         split: evaluate labelled structures apart from the others of a batch: ``auto`` (where it is cheaper),
             ``always`` or ``never``.
         difference_step: of ``difference``: how far the farthest atom moves, A (default: by dtype).
+        check: before a training, compare forces with energies and H v with forces.
     """
 
     mode: LossMode = LossMode.HUTCHINSON
@@ -46,6 +58,7 @@ class ProbeSettings:
     seed: int = 0
     split: str = "auto"
     difference_step: float | None = None
+    check: bool = True
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> ProbeSettings:
@@ -72,11 +85,13 @@ class ProbeSettings:
             raise OptionsError(
                 f"hessian.difference_step is {found.difference_step!r}; wanted a positive length in A"
             )
+        if not isinstance(found.check, bool):
+            raise OptionsError(f"hessian.check is {found.check!r}; wanted true or false")
         return found
 
 
 def HessianModel(  # noqa: N802  (NequIP's model builders are named like classes)
-    builder: str, hessian: Mapping[str, Any] | None = None, **options: Any
+    builder: str | None = None, hessian: Mapping[str, Any] | None = None, **options: Any
 ) -> torch.nn.Module:
     """Model builder: the model of another builder, which also makes H v where structures have labels.
 
@@ -100,10 +115,15 @@ def HessianModel(  # noqa: N802  (NequIP's model builders are named like classes
         what the other builder returns.
 
     Raises:
-        OptionsError: a value that cannot be; no such builder; a model without forces; ``full`` with
+        OptionsError: a value that cannot be; no builder, or no such; a model without forces; ``full`` with
             ``compile_mode: compile``.
     """
     settings = ProbeSettings.checked(hessian or {})
+    if not isinstance(builder, str) or not builder:
+        raise OptionsError(
+            f"HessianModel: builder is {builder!r}; wanted the model's _target_ without Hessians, as "
+            "builder: nequip.model.NequIPGNNModel, with that builder's options beside it"
+        )
     try:
         build = get_method(builder)
     except Exception as error:  # hydra raises what its import raised
@@ -127,6 +147,8 @@ class GraphModelWithProducts:
 
     hint: ProbeSettings
     hint_step: int
+    hint_readers: list[str] | None = None
+    hint_warned: bool = False
     model_input_fields: list[str]
 
     def forward(self, data: dict[str, Tensor]) -> dict[str, Any]:
@@ -158,10 +180,10 @@ class GraphModelWithProducts:
         """
         part = select(data, chosen, self.model_input_fields)
         positions, ptr = part["pos"], offsets(part)
+        evaluate = self.uncompiled(part)
 
         def forces(x: Tensor) -> Tensor:
-            found: Tensor = self.model({**part, "pos": x})["forces"]  # type: ignore[attr-defined]
-            return found
+            return evaluate(x)[1]
 
         with torch.enable_grad():
             if self.hint.mode is LossMode.DIFFERENCE:
@@ -175,6 +197,26 @@ class GraphModelWithProducts:
             finally:
                 output.training = training
             return hessians_from_forces(found, positions, ptr)
+
+    def uncompiled(self, data: dict[str, Tensor]) -> EnergyAndForces:
+        """Positions -> energies and forces of a batch by the model that may be compiled, as it was before."""
+        fields = {name: data[name] for name in self.model_input_fields if name in data}
+
+        def evaluate(positions: Tensor) -> tuple[Tensor, Tensor]:
+            found = self.model({**fields, "pos": positions})  # type: ignore[attr-defined]
+            return found["total_energy"], found["forces"]
+
+        return evaluate
+
+    def _readers(self) -> list[str]:
+        """Where metrics write that they have used the products of this batch; warns once if none does."""
+        if not self.training:  # type: ignore[attr-defined]
+            return []
+        if self.hint_readers == [] and not self.hint_warned:
+            self.hint_warned = True
+            logger.warning(UNUSED)
+        self.hint_readers = []
+        return self.hint_readers
 
     def _evaluate(
         self, data: dict[str, Tensor], labels: list[StructureLabel], weights: Tensor, step: int
@@ -198,7 +240,7 @@ class GraphModelWithProducts:
         predicted = out.pop(HVP).transpose(0, 1)
         if scale is not None:
             predicted = predicted / (2 * scale)
-        out[PRODUCTS] = Products(v, predicted, reference.to(v), owners(data), weights.to(v))
+        out[PRODUCTS] = Products(v, predicted, reference.to(v), owners(data), weights.to(v), self._readers())
         return out
 
     def _displacement(self) -> float:

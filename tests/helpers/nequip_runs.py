@@ -103,6 +103,14 @@ def build_hessian(kind: str, hessian: dict[str, Any] | None = None, **options: A
     return HessianModel(builder=target, hessian=hessian, **{**COMMON, **own, **options})
 
 
+def transforms() -> list[Any]:
+    """Of a data set: types and neighbours."""
+    return [
+        ChemicalSpeciesToAtomTypeMapper(model_type_names=TYPES),
+        NeighborListTransform(r_max=R_MAX),
+    ]
+
+
 def make_batch(
     frames: Sequence[Atoms],
     labels: Sequence[HessianLabel | None] | None = None,
@@ -119,10 +127,6 @@ def make_batch(
         step: of the optimiser.
     """
     labels = [read_label(atoms) for atoms in frames] if labels is None else labels
-    transforms = [
-        ChemicalSpeciesToAtomTypeMapper(model_type_names=TYPES),
-        NeighborListTransform(r_max=R_MAX),
-    ]
     found = []
     for atoms, label in zip(frames, labels, strict=True):
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
@@ -132,7 +136,7 @@ def make_batch(
             data = from_ase(bare)
             if fields:
                 data.update(label_fields(label, atoms.numbers, atoms.positions))
-            for transform in transforms:
+            for transform in transforms():
                 data = transform(data)
         found.append(data)
     batch = AtomicDataDict.batched_from_list(found)
@@ -213,6 +217,12 @@ class Run:
         return [row[name] for row in self.rows if name in row]
 
     @property
+    def log(self) -> list[str]:
+        """HINT's lines of the log."""
+        text = "".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
+        return [line.split("HINT: ", 1)[1] for line in text.splitlines() if "HINT: " in line]
+
+    @property
     def checkpoint(self) -> Path:
         return self.folder / "last.ckpt"
 
@@ -259,12 +269,13 @@ def command(name: str) -> str:
 def run_command(
     folder: Path, *arguments: str, check: bool = True, timeout: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """A program in a folder, on one thread; it fails the test if it fails."""
+    """A program in a folder, on one thread, with HINT as it is here; it fails the test if it fails."""
     folder.mkdir(parents=True, exist_ok=True)
+    paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
     done = subprocess.run(
         arguments,
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent), **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -14,8 +14,7 @@ import torch
 from ase import Atoms
 from nequip.data import AtomicDataDict
 from nequip.data.dataset import ASEDataset
-from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
-from nequip_runs import R_MAX, TYPES, make_batch, mixed_labels
+from nequip_runs import R_MAX, TYPES, make_batch, mixed_labels, transforms
 
 from hint_plugin.core.labels import StructureLabel
 from hint_plugin.data import read_label, write_frames, write_label
@@ -44,13 +43,6 @@ def frames(molecules, cells) -> list[Atoms]:
         write_label(crystal, None)
         found.append(crystal)
     return found
-
-
-def transforms():
-    return [
-        ChemicalSpeciesToAtomTypeMapper(model_type_names=TYPES),
-        NeighborListTransform(r_max=R_MAX),
-    ]
 
 
 def assert_same(found: dict, wanted: dict) -> None:
@@ -294,8 +286,11 @@ def test_a_malformed_label(tmp_path, molecules):
     ("options", "words"),
     [
         ({"keys": {"hesian": "x"}}, "keys: got hesian; wanted some of energy, forces, stress, hessian"),
-        ({"key_mapping": {"my_q": "charges"}}, "my_q is for charges; wanted one of total_energy, forces"),
+        ({"key_mapping": {"a": "forces", "b": "forces"}}, "a and b are both for forces; wanted one of them"),
+        ({"exclude_keys": "REF_forces"}, "exclude_keys has REF_forces; energies and forces are trained on"),
+        ({"ase_args": {"index": ":5"}}, "ase_args has index, which the data module gives"),
         ({"split_dataset": {"train": 1}}, r"split_dataset: got \{'train': 1\}; wanted file_path"),
+        ({"split_dataset": {"file_path": "a", "trian": 1}}, r"'trian': 1\}; wanted file_path, and shares"),
     ],
 )
 def test_options_of_the_data_module(options, words):

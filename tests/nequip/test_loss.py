@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -95,8 +96,10 @@ def test_a_batch_without_labels_counts_nothing(model, molecules):
     assert torch.isfinite(parts).all() and parts.any()
     alone = float(loss(model(labelled), labelled)["hessian"].detach())
     assert float(loss.compute()["hessian"]) == pytest.approx(alone)
-    rmse = HessianRMSE()
-    assert float(rmse(out, unlabelled)) == 0.0 and float(rmse.compute()) == 0.0
+    rmse = HessianRMSE()  # nothing compared is no error of zero
+    assert math.isnan(float(rmse(out, unlabelled))) and math.isnan(float(rmse.compute()))
+    out = model(labelled)
+    assert 0 < float(rmse(out, labelled)) == pytest.approx(float(rmse.compute()))
 
 
 def test_it_accumulates_over_batches(model, molecules):
@@ -165,7 +168,7 @@ def coefficients(curriculum: HessianCurriculum, steps: int, epochs: int = 1):
     """Of each step of a training, with NequIP's own manager, as ratios to that of the energy."""
     loss = manager()
     module = SimpleNamespace(loss=loss)
-    trainer = SimpleNamespace(global_step=0, estimated_stepping_batches=steps)
+    trainer = SimpleNamespace(global_step=0, estimated_stepping_batches=steps, callbacks=[curriculum])
     curriculum.on_fit_start(trainer, module)
     found = []
     for step in range(steps):
@@ -210,7 +213,7 @@ def test_a_term_without_a_coefficient_is_no_term():
         ],
     )
     curriculum = HessianCurriculum(dict.fromkeys(TERMS, 1.0))
-    trainer = SimpleNamespace(global_step=1, estimated_stepping_batches=2)
+    trainer = SimpleNamespace(global_step=1, estimated_stepping_batches=2, callbacks=[curriculum])
     curriculum.on_fit_start(trainer, SimpleNamespace(loss=loss))
     curriculum.on_train_batch_start(trainer, SimpleNamespace(loss=loss), None, 0)
     assert loss.entries["watched"].coeff is None
@@ -225,7 +228,7 @@ def test_hessian_errors_are_those_of_exact_hessians(molecules):
 
     model = build_hessian("NequIP").eval()
     logged: dict[str, float] = {}
-    module = SimpleNamespace(model={"sole_model": model}, log_dict=logged.update)
+    module = SimpleNamespace(model={"sole_model": model}, val_metrics=[None] * 2, log_dict=logged.update)
     trainer = SimpleNamespace(sanity_checking=False, current_epoch=0, world_size=1)
     labels = mixed_labels(molecules[:8])  # full: 0, 4
     batches = [make_batch(molecules[i : i + 4], labels[i : i + 4]) for i in (0, 4, 0)]
@@ -241,16 +244,29 @@ def test_hessian_errors_are_those_of_exact_hessians(molecules):
             assert not logged
             break
         for dataset, frames in enumerate(([molecules[0], molecules[4]], [molecules[4], molecules[4]])):
-            wanted = HessianMetrics()
+            wanted, sizes = HessianMetrics(), []
             for atoms in frames:
                 (hessian,) = model.hessians(make_batch([atoms]), [0])
                 reference = torch.as_tensor(read_label(atoms).hessian)
+                sizes.append(reference.abs().flatten())
                 masses = torch.as_tensor(atoms.get_masses())
                 wanted.update_hessian(hessian, reference, torch.as_tensor(atoms.positions), masses, False)
             for name in ("hessian_mae", "eigenvalues_mae", "frequencies_mae"):
                 key = f"val{dataset}_epoch/{name}"
                 assert logged.pop(key) == pytest.approx(wanted.result()[name], rel=1e-9), key
+            relative = wanted.result()["hessian_mae"] / float(torch.cat(sizes).mean())
+            assert logged.pop(f"val{dataset}_epoch/hessian_mae_relative") == pytest.approx(relative)
         assert not logged
+
+
+def test_hessian_errors_that_compare_nothing_say_so(molecules, caplog):
+    module = SimpleNamespace(model={"sole_model": build_hessian("NequIP").eval()}, val_metrics=[None])
+    trainer = SimpleNamespace(sanity_checking=False, current_epoch=0, world_size=1)
+    callback = HessianErrors()
+    labels = [None, read_label(molecules[1]).to_projected(2, np.random.default_rng(0))]
+    callback.on_validation_batch_end(trainer, module, None, make_batch(molecules[:2], labels), 0)
+    callback.on_validation_epoch_end(trainer, module)
+    assert "no validation structure has a full Hessian label" in caplog.text
 
 
 def test_hessian_errors_want_the_model_that_makes_them(molecules):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("nequip", reason="NequIP has an environment of its own: make test")
 
 import torch
+from nequip.train import MeanSquaredError, MetricsManager
 from nequip_runs import build, build_hessian, make_batch
 from typer.testing import CliRunner
 
@@ -29,6 +31,7 @@ from hint_plugin.nequip.predictor import NequipPredictor
         ({"validation_probes": 1.5}, "hessian.validation_probes is 1.5; wanted a whole number"),
         ({"split": "yes"}, "hessian.split is 'yes'; wanted auto, always or never"),
         ({"difference_step": -1.0}, "hessian.difference_step is -1.0; wanted a positive length"),
+        ({"check": "no"}, "hessian.check is 'no'; wanted true or false"),
     ],
 )
 def test_options_of_the_probes(hessian, words):
@@ -37,6 +40,9 @@ def test_options_of_the_probes(hessian, words):
 
 
 def test_builders_that_cannot_be():
+    for nothing in ({}, {"builder": None}, {"builder": {"_target_": "nequip.model.NequIPGNNModel"}}):
+        with pytest.raises(OptionsError, match="builder is .*; wanted the model's _target_ without"):
+            adapter.HessianModel(**nothing, seed=1)
     with pytest.raises(OptionsError, match=r"builder 'nequip\.model\.Nothing' cannot be imported"):
         adapter.HessianModel(builder="nequip.model.Nothing")
     with pytest.raises(OptionsError, match="makes no forces, so there is no Hessian to train"):
@@ -58,22 +64,21 @@ def test_a_loss_without_what_it_needs(molecules):
 
 
 def test_a_curriculum_of_other_terms():
-    class Entry:
-        coeff = 1.0
-
-    class Module:
-        class loss:  # noqa: N801
-            entries = {"forces_mse": Entry(), "hessian": Entry()}
-
-    class Trainer:
-        estimated_stepping_batches = float("inf")
-
+    metrics = [
+        {"name": "forces_mse", "field": "forces", "coeff": 1.0, "metric": MeanSquaredError()},
+        {"name": "hessian", "coeff": 1.0, "metric": adapter.HessianLoss()},
+    ]
+    module = SimpleNamespace(loss=MetricsManager(metrics))
+    trainer = SimpleNamespace(estimated_stepping_batches=float("inf"), callbacks=[])
     with pytest.raises(OptionsError, match="coeffs has forces; wanted hessian too"):
         adapter.HessianCurriculum({"forces": 1.0})
     with pytest.raises(OptionsError, match="coeffs has forces, hessian; the loss has forces_mse, hessian"):
-        adapter.HessianCurriculum({"forces": 1.0, "hessian": 1.0}).on_fit_start(Trainer(), Module())
+        adapter.HessianCurriculum({"forces": 1.0, "hessian": 1.0}).on_fit_start(trainer, module)
     with pytest.raises(OptionsError, match="set max_epochs, or total_steps here"):
-        adapter.HessianCurriculum({"forces_mse": 1.0, "hessian": 1.0}).on_fit_start(Trainer(), Module())
+        adapter.HessianCurriculum({"forces_mse": 1.0, "hessian": 1.0}).on_fit_start(trainer, module)
+    with pytest.raises(OptionsError, match="forces_mse of the loss is no hint_plugin.nequip.HessianLoss"):
+        other = adapter.HessianCurriculum({"forces_mse": 1.0, "hessian": 1.0}, name="forces_mse")
+        other.on_fit_start(trainer, module)
     with pytest.raises(OptionsError, match="got kind 'cosine'"):
         adapter.HessianCurriculum({"hessian": 1.0}, schedule="cosine")
 
