@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from torch import Tensor
 
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.data.extxyz import read_label
+from hint_plugin.data.frame_labels import rename_line
 from hint_plugin.data.frames import read_frames
-from hint_plugin.data.hdf5 import SUFFIXES as STORES
 from hint_plugin.data.hdf5 import FrameStore, is_store
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.shards import ShardedStore, is_sharded
@@ -248,12 +247,8 @@ def _take_from_calculator(atoms: Atoms, keys: LabelKeys) -> None:
 def _remedy(atoms: Atoms, what: str, path: Path) -> str:
     """What to do about a frame without energy or forces."""
     if what in (getattr(atoms.calc, "results", None) or {}):
-        suffix = path.suffix if path.suffix.lower() in STORES else ".xyz"
-        line = shlex.join(
-            ["hint", "dataset", "convert", str(path), "-o", f"{path.with_suffix('')}-ref{suffix}"]
-        )
         return (
-            f"It has ASE's own ({what}). If these are the labels, rename them: {line}; or read them as they "
+            f"It has ASE's own ({what}). If these are the labels, rename them: {rename_line(path)}; or read them as they "
             "are: '++data.keys={energy: energy, forces: forces}'"
         )
     return "Label it (hint label) or name its key"
