@@ -248,8 +248,8 @@ def _remedy(atoms: Atoms, what: str, path: Path) -> str:
     """What to do about a frame without energy or forces."""
     if what in (getattr(atoms.calc, "results", None) or {}):
         return (
-            f"It has ASE's own ({what}). If these are the labels, rename them: {rename_line(path)}; or read them as they "
-            "are: '++data.keys={energy: energy, forces: forces}'"
+            f"It has ASE's own ({what}). If these are the labels, rename them: {rename_line(path)}; "
+            "or read them as they are: '++data.keys={energy: energy, forces: forces}'"
         )
     return "Label it (hint label) or name its key"
 
