@@ -172,11 +172,18 @@ std::string read_domain(const Json &found, Domain &domain) {
   domain.known = found.kind != Json::NOTHING;
   for (const auto &item : found["elements"].items)
     domain.elements.push_back(item.text);
+  domain.distances_known = found["shortest_distances"].kind == Json::OBJECT;
   for (const auto &[pair, value] : found["shortest_distances"].fields) {
     const double distance = value.number();
     if (!(distance > 0.0))
       return "a shortest distance of " + value.text + " A for " + pair;
     domain.shortest[pair] = distance;
+  }
+  const auto &force = found["largest_force"];
+  if (force.kind != Json::NOTHING) {
+    domain.largest_force = force.number();
+    if (!(domain.largest_force > 0.0))
+      return "a largest force of " + force.text + " eV/A";
   }
   return domain.known && domain.elements.empty() ? "a training_domain without elements" : "";
 }

@@ -30,7 +30,9 @@ struct ArtifactError : std::runtime_error {
 struct Domain {
   bool known = false;
   std::vector<std::string> elements;
+  bool distances_known = false;
   std::map<std::string, double> shortest; // "C-H" (alphabetical) -> A
+  double largest_force = 0.0;             // eV/A; 0 if it is not known
 };
 
 struct Artifact {

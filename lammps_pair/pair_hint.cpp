@@ -63,9 +63,10 @@ namespace {
 
 const char *const AGAIN = "export it again with 'hint export'";
 
-// Closer than this part of the shortest distance in training is outside of it: MARGIN in export/domain.py.
+// Outside of the training is a distance below 0.95 of the shortest, or a force above 1.05 of the largest, as
+// in hint_plugin/export/domain.py.
 
-constexpr double MARGIN = 0.95;
+constexpr double NEARER = 0.95, STRONGER = 1.05;
 
 using Compiled = torch::inductor::AOTIModelPackageLoader;
 
@@ -118,9 +119,10 @@ struct PairHint::Model {
 /* ---------------------------------------------------------------------- */
 
 PairHint::PairHint(LAMMPS *lmp)
-    : Pair(lmp), device("auto"), mode("auto"), ghosts(false), told(false), domain_known(false), cutoff(0.0),
-      energy_unit(1.0), hops(0) {
+    : Pair(lmp), device("auto"), mode("auto"), ghosts(false), told(false), domain_known(false),
+      largest_force(0.0), cutoff(0.0), energy_unit(1.0), hops(0) {
   single_enable = 0;
+  comm_reverse = 3;
   restartinfo = 0;
   one_coeff = 1;
   manybody_flag = 1;
@@ -297,8 +299,10 @@ hint::ArtifactError PairHint::cannot_be_loaded(const std::exception &problem) co
   if (hint::is_out_of_memory(problem))
     return hint::ArtifactError(model->path + " does not fit into the memory of " + model->device.str() +
                                " (" + hint::reason_of(problem) + ")");
-  return hint::ArtifactError(model->path + " cannot be loaded by torch " TORCH_VERSION " (" +
-                             hint::reason_of(problem) + ")");
+  const std::string reason = hint::reason_of(problem);
+  const bool no_folder = reason.find("temporary directory") != std::string::npos;
+  return hint::ArtifactError(model->path + " cannot be loaded by torch " TORCH_VERSION " (" + reason + ")" +
+                             (no_folder ? "; set TMPDIR to a folder in which files may be made" : ""));
 }
 
 /* ----------------------------------------------------------------------
@@ -308,8 +312,10 @@ hint::ArtifactError PairHint::cannot_be_loaded(const std::exception &problem) co
 void PairHint::set_domain(const hint::Domain &domain) {
   const auto &elements = model->elements;
   domain_known = domain.known;
+  largest_force = domain.largest_force;
   trained.assign(elements.size(), false);
-  shortest.assign(elements.size() * elements.size(), std::numeric_limits<double>::infinity());
+  shortest.assign(elements.size() * elements.size(),
+                  domain.distances_known ? std::numeric_limits<double>::infinity() : 0.0);
   for (size_t a = 0; a < elements.size(); a++) {
     trained[a] = std::count(domain.elements.begin(), domain.elements.end(), elements[a]) > 0;
     for (size_t b = 0; b < elements.size(); b++) {
@@ -538,9 +544,16 @@ void PairHint::compute(int eflag, int vflag) {
     tell_size(own);
   if (domain_known)
     look_outside();
-  if (n == 0)
-    return;
+  const bool watched = domain_known && largest_force > 0.0;
+  pull.assign(watched ? 3 * (atom->nlocal + atom->nghost) : 0, 0.0);
+  if (n > 0)
+    evaluate(own);
+  if (watched)
+    look_at_forces();
+}
 
+void PairHint::evaluate(int64_t own) {
+  const int64_t n = atoms.size(), edges = first.size();
   torch::Tensor energies, gradient;
   try {
     torch::AutoGradMode on(true);
@@ -606,6 +619,10 @@ void PairHint::compute(int eflag, int vflag) {
     f[j][0] -= gx;
     f[j][1] -= gy;
     f[j][2] -= gz;
+    for (int k = 0; k < 3 && !pull.empty(); k++) {
+      pull[3 * i + k] += g[3 * edge + k];
+      pull[3 * j + k] -= g[3 * edge + k];
+    }
     if (!vflag_either)
       continue;
     const double v[6] = {-r[0] * gx,
@@ -667,14 +684,56 @@ void PairHint::look_outside() {
     if (!trained[kinds[node]])
       mine.part = -1.0, where = node;
   MPI_Allreduce(&mine, &worst, 1, MPI_DOUBLE_INT, MPI_MINLOC, world);
-  if (worst.part >= MARGIN)
-    return;
-  domain_known = false; // said once
-  std::string what = worst.rank != comm->me ? "" : mine.part < 0.0 ? new_element(where) : too_close(where);
-  int size = what.size(); // the log is that of the first process
-  MPI_Bcast(&size, 1, MPI_INT, worst.rank, world);
+  if (worst.part < NEARER)
+    say_outside(worst.rank, worst.rank != comm->me ? ""
+                            : mine.part < 0.0      ? new_element(where)
+                                                   : too_close(where));
+}
+
+// Forces of this style; those on ghosts are brought home first.
+
+void PairHint::look_at_forces() {
+  if (ghosts)
+    comm->reverse_comm(this);
+  struct {
+    double force;
+    int rank;
+  } mine = {0.0, comm->me}, worst;
+  int atom_there = -1;
+  for (int i = 0; i < atom->nlocal; i++) {
+    const double *p = &pull[3 * i], force = std::sqrt(p[0] * p[0] + p[1] * p[1] + p[2] * p[2]);
+    if (force > mine.force)
+      mine.force = force, atom_there = i;
+  }
+  MPI_Allreduce(&mine, &worst, 1, MPI_DOUBLE_INT, MPI_MAXLOC, world);
+  if (worst.force > STRONGER * largest_force)
+    say_outside(
+        worst.rank,
+        worst.rank != comm->me
+            ? ""
+            : fmt::format("the force on atom {} is {:.3g} eV/A; the largest in training was {:.3g} eV/A",
+                          atom->tag[atom_there], mine.force, largest_force));
+}
+
+int PairHint::pack_reverse_comm(int n, int start, double *buffer) {
+  std::copy_n(&pull[3 * start], 3 * n, buffer);
+  return 3 * n;
+}
+
+void PairHint::unpack_reverse_comm(int n, int *list, double *buffer) {
+  for (int k = 0; k < n; k++)
+    for (int axis = 0; axis < 3; axis++)
+      pull[3 * list[k] + axis] += buffer[3 * k + axis];
+}
+
+// What the process of that rank has to say, once, in the log, which is the first one's.
+
+void PairHint::say_outside(int rank, std::string what) {
+  domain_known = false;
+  int size = what.size();
+  MPI_Bcast(&size, 1, MPI_INT, rank, world);
   what.resize(size);
-  MPI_Bcast(what.data(), size, MPI_CHAR, worst.rank, world);
+  MPI_Bcast(what.data(), size, MPI_CHAR, rank, world);
   if (comm->me == 0)
     error->warning(
         HINT_FLERR,
@@ -689,8 +748,8 @@ double PairHint::length(int64_t edge) const {
 }
 
 std::string PairHint::new_element(int64_t node) const {
-  return fmt::format("atom {} is {}, an element that was not in it", atom->tag[atoms[node]],
-                     model->elements[kinds[node]]);
+  return fmt::format("no structure in training had {}, which is atom {}", model->elements[kinds[node]],
+                     atom->tag[atoms[node]]);
 }
 
 std::string PairHint::too_close(int64_t edge) const {
@@ -700,7 +759,7 @@ std::string PairHint::too_close(int64_t edge) const {
   return fmt::format("atoms {} and {} ({}-{}) are {:.2f} A apart; ", atom->tag[atoms[i]], atom->tag[atoms[j]],
                      low, high, length(edge)) +
          (std::isinf(limit)
-              ? "this pair was never within the cutoff in training"
+              ? "training had no such pair within the cutoff"
               : fmt::format("the shortest distance of this pair in training was {:.2f} A", limit));
 }
 

@@ -33,6 +33,8 @@ public:
   void init_style() override;
   double init_one(int, int) override;
   double memory_usage() override;
+  int pack_reverse_comm(int, int, double *) override;
+  void unpack_reverse_comm(int, int *, double *) override;
 
 private:
   struct Model; // the artifact and its device; keeps torch out of this header
@@ -43,12 +45,14 @@ private:
   bool ghosts;              // ghosts' neighbours are needed: the mode that is in use
   bool told;                // the size of the first graph has been printed
   bool domain_known;        // what it was trained on is known, and nothing outside of it has been met
+  double largest_force;     // on an atom in the training, eV/A; 0: not known
   double cutoff;            // A
   double energy_unit;       // LAMMPS's unit of energy in eV
   int hops;                 // an atom's energy depends on others so many neighbours away
   std::vector<int> species; // of each atom type, the model's index; -1: not this style's (hybrid)
 
-  std::vector<bool> trained;    // whether an element was in the training
+  std::vector<bool> trained; // whether an element was in the training
+  std::vector<double> pull;  // the style's own forces, eV/A, as long as they are compared with the training's
   std::vector<double> shortest; // distance of two elements in the training, [elements x elements], A
 
   // The graph of one step. An atom and all of its ghosts are one node.
@@ -72,7 +76,10 @@ private:
   void add_nothing();
   int node_of(int);
   void tell_size(int64_t);
+  void evaluate(int64_t);
   void look_outside();
+  void look_at_forces();
+  void say_outside(int, std::string);
   double length(int64_t) const;
   std::string new_element(int64_t) const;
   std::string too_close(int64_t) const;

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from artifacts import changed, rewritten, structures
@@ -19,6 +20,7 @@ from lammps_runs import energies, header, run_lmp, write_data
 import lammps_pair
 from hint_plugin.errors import HintError
 from hint_plugin.export.metadata import check_content, content_hash, read_metadata
+from hint_plugin.export.potential import Potential
 
 TYPES = ["C", "H", "O"]
 
@@ -136,6 +138,10 @@ def test_a_flipped_bit_anywhere(models, problem, tmp_path, name):
         ({"compiled": {"device": "cpu"}}, "its metadata say not what it is compiled for"),
         ({"training_domain": {"elements": []}}, "its metadata say a training_domain without elements"),
         (
+            {"training_domain": {"elements": ["H"], "largest_force": 0}},
+            "its metadata say a largest force of 0 eV/A",
+        ),
+        (
             {"training_domain": {"elements": ["H"], "shortest_distances": {"H-H": -1}}},
             "its metadata say a shortest distance of -1 A for H-H",
         ),
@@ -231,6 +237,8 @@ def test_machine_code_runs_only_where_it_is_trusted(models, tmp_path):
     said = " ".join(result.stdout.split())
     assert f"{path} is machine code, which runs with your rights when it is loaded. If you made it" in said
     assert "`trust` at the end of pair_coeff (LAMMPS)" in said
+    result = run_lmp(tmp_path, trusted, check=False, TMPDIR=str(tmp_path / "nowhere"))
+    assert "; set TMPDIR to a folder in which files may be made" in " ".join(result.stdout.split())
     scripted = header(atoms, models["alphanet float64"], TYPES).replace("C H O\n", "C H O trust\n")
     run_lmp(tmp_path, scripted + "run 0\n")  # it changes nothing
 
@@ -271,9 +279,24 @@ class TestDomain:
         distances = {k: v for k, v in self.DISTANCES.items() if k != "C-O"}
         log = self.log(models, tmp_path, structures()["ethanol"], shortest_distances=distances)
         assert log.count(self.SAID) == 1
-        assert "(C-O) are" in log and "this pair was never within the cutoff in training" in log
+        assert "(C-O) are" in log and "training had no such pair within the cutoff" in log
 
     def test_an_element_that_was_never_there(self, models, tmp_path):
         log = self.log(models, tmp_path, structures()["ethanol"], ranks=2, elements=["H", "C"])
         assert log.count(self.SAID) == 1
-        assert f"{self.SAID}atom 3 is O, an element that was not in it." in log
+        assert f"{self.SAID}no structure in training had O, which is atom 3." in log
+
+    @pytest.mark.parametrize("ranks", [1, 4])
+    def test_a_force_that_was_never_there(self, models, tmp_path, ranks):
+        """Where no distances are known; the force is that of all processes together."""
+        atoms = structures()["ethanol"]
+        (wanted,) = Potential(models["alphanet float64"]).evaluate([atoms])
+        norms = np.linalg.norm(wanted.forces, axis=1)
+        largest, domain = norms.max(), {"shortest_distances": None}
+        log = self.log(models, tmp_path, atoms, ranks, **domain, largest_force=largest / 1.06)
+        assert log.count(self.SAID) == 1
+        said = f"the force on atom {norms.argmax() + 1} is {largest:.3g} eV/A; the largest in training was "
+        assert f"{self.SAID}{said}{largest / 1.06:.3g} eV/A. Its numbers" in log
+        assert "outside of" not in self.log(
+            models, tmp_path, atoms, ranks, **domain, largest_force=largest / 1.04
+        )
