@@ -1,0 +1,100 @@
+"""Do energies, forces and H v of a model belong together? Each is compared by differences.
+
+A model can be trained with forces that are no derivative of its energy (a head of their own, a kernel with a
+wrong backward pass), and with products H v that are no derivative of its forces (a kernel without a third
+derivative). Neither shows in a loss that falls.
+
+| symbol | equation | variable |
+|---|---|---|
+| F . d | -[8 (E(x + h d) - E(x - h d)) - (E(x + 2 h d) - E(x - 2 h d))] / 12 h, an error of order h^4 | |
+| x | the positions, each atom moved by up to `SHIFT`: at a minimum F is zero and nothing would be seen | |
+| d | F / abs(F): the direction in which F says most | ``direction`` |
+| H v | [F(x - h v) - F(x + h v)] / 2h, see `hint_plugin.core.hvp.hvp_by_difference` | ``wanted`` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hint_plugin.core.hvp import DIFFERENCE_STEP
+
+#: Positions [n, 3] -> total energy (any shape, summed) and forces [n, 3].
+EnergyAndForces = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+#: Largest relative deviation, by the precision of the model. Rounding of float32 forces gives up to 1e-2 on
+#: stiff molecules; a wrong derivative gives 0.1 and more.
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 5e-2}
+
+#: A: how far an atom is moved from where it was before forces are compared with energies.
+SHIFT = 0.05
+
+#: Rounding errors of an energy that are forgiven, and the relative deviation from which they hide a fault.
+ROUNDINGS, HIDES = 3.0, 0.3
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far something is from its differences.
+
+    Attributes:
+        relative: abs(found - wanted) / abs(wanted).
+        rounding: the relative deviation that the rounding of the energies may give by itself.
+    """
+
+    relative: float
+    rounding: float = 0.0
+
+    def agrees(self, precision: torch.dtype) -> bool:
+        """Whether a model that computes in `precision` may show it; NaN does not agree."""
+        return self.relative <= TOLERANCE[precision] + ROUNDINGS * self.rounding
+
+
+def product_deviation(products: Tensor, wanted: Tensor) -> Deviation | None:
+    """Of products H v from differences of forces, both [K, n, 3]; None where there is nothing to compare.
+
+    That is so where both vanish: the atoms do not feel each other.
+    """
+    products, wanted = products.detach(), wanted.detach()
+    scale = float(wanted.norm())
+    if scale == 0.0 and float(products.norm()) == 0.0:
+        return None
+    floor = 1e-3 * wanted.numel() ** 0.5
+    return Deviation(float((products - wanted).norm()) / max(scale, floor))
+
+
+def force_deviation(evaluate: EnergyAndForces, positions: Tensor, precision: torch.dtype) -> Deviation | None:
+    """Of forces from differences of energies; None where there is nothing to compare.
+
+    That is so where there are no forces, and where the rounding of large energies would hide a wrong one.
+
+    Args:
+        evaluate: energy and forces of the structures at other positions.
+        positions: [n, 3], A.
+        precision: in which the model computes; its positions may have another dtype.
+    """
+    moved = positions.detach() + _shift(positions)
+    energy, forces = (x.detach() for x in evaluate(moved))
+    size = float(forces.norm())
+    if size == 0.0:
+        return None
+    direction = forces / size
+    h = DIFFERENCE_STEP[precision] / float(torch.linalg.vector_norm(direction, dim=-1).max())
+
+    def energy_at(steps: int) -> float:
+        return float(evaluate(moved + steps * h * direction)[0].detach().double().sum())
+
+    near, far = energy_at(1) - energy_at(-1), energy_at(2) - energy_at(-2)
+    wanted = -(8 * near - far) / (12 * h)
+    rounding = torch.finfo(energy.dtype).eps * float(energy.abs().double().sum()) / (h * size)
+    return None if ROUNDINGS * rounding >= HIDES else Deviation(abs(size - wanted) / size, rounding)
+
+
+def _shift(positions: Tensor) -> Tensor:
+    """Displacements of up to `SHIFT` along each axis, the same ones every time."""
+    generator = torch.Generator().manual_seed(0)
+    random = torch.rand(positions.shape, generator=generator, dtype=torch.float64)
+    return (SHIFT * (2 * random - 1)).to(positions)

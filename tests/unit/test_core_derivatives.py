@@ -1,0 +1,71 @@
+"""Whether energies, forces and H v belong together, on surfaces whose derivatives are known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hint_plugin.core.derivatives import TOLERANCE, Deviation, force_deviation, product_deviation
+
+X = torch.tensor([[0.3, -0.2, 0.5], [1.0, 0.7, -0.4]], dtype=torch.float64)
+
+
+def quartic(factor: float = 1.0, shift: float = 0.0, dtype: torch.dtype = torch.float64):
+    """E = sum x^4 / 4 + shift, and F = -factor x^3."""
+
+    def evaluate(x):
+        y = x.to(dtype)
+        return (y**4).sum() / 4 + shift, -factor * y**3
+
+    return evaluate
+
+
+def test_right_forces_agree():
+    found = force_deviation(quartic(), X, torch.float64)
+    assert found is not None and found.relative < 1e-9 and found.agrees(torch.float64)
+    single = force_deviation(quartic(dtype=torch.float32), X, torch.float32)
+    assert single is not None and single.agrees(torch.float32)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.1, 3.3, -1.0, math.nan])
+def test_wrong_forces_do_not(factor):
+    """Half of them differ by themselves from the differences, and so on; NaN agrees with nothing."""
+    found = force_deviation(quartic(factor), X, torch.float64)
+    assert found is not None and not found.agrees(torch.float64) and not found.agrees(torch.float32)
+    if not math.isnan(factor):
+        assert found.relative == pytest.approx(abs(1 - 1 / factor), rel=1e-6)
+
+
+def test_at_a_minimum_too():
+    """Where forces vanish, right and wrong ones look alike: the comparison is made beside it."""
+    zero = torch.zeros_like(X)
+    right, wrong = (force_deviation(quartic(factor), zero, torch.float64) for factor in (1.0, 2.0))
+    assert right is not None and right.agrees(torch.float64)
+    assert wrong is not None and not wrong.agrees(torch.float32)
+
+
+def test_rounding_of_large_energies_is_no_fault():
+    """1e4 eV in float32 have steps of 0.001 eV: much is forgiven, and with more nothing could be seen."""
+    found = force_deviation(quartic(shift=-6.7e3, dtype=torch.float32), X, torch.float32)
+    assert found is not None and found.rounding > TOLERANCE[torch.float32] and found.agrees(torch.float32)
+    wrong = force_deviation(quartic(2.0, shift=-6.7e3, dtype=torch.float32), X, torch.float32)
+    assert wrong is not None and not wrong.agrees(torch.float32)
+    assert force_deviation(quartic(shift=-1e5, dtype=torch.float32), X, torch.float32) is None
+
+
+def test_products():
+    v = torch.randn(2, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    product = 3 * X**2 * v
+    assert product_deviation(product, product) == Deviation(0.0)
+    found = product_deviation(1.5 * product, product)
+    assert found is not None and found.relative == pytest.approx(0.5)
+    lost = product_deviation(0 * product, product)  # a kernel that gives no gradient
+    assert lost is not None and not lost.agrees(torch.float32)
+
+
+def test_nothing_to_compare_is_no_agreement():
+    zero = torch.zeros(2, 2, 3)
+    assert product_deviation(zero, zero) is None
+    assert force_deviation(lambda x: (x.sum() * 0, x * 0), X, torch.float64) is None
