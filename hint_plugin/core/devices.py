@@ -21,6 +21,15 @@ def usable_device(device: str | torch.device) -> torch.device:
     return torch.device(device)
 
 
+#: Kinds of devices without double precision.
+SINGLE_PRECISION = ("mps",)
+
+
+def widest_float(device: str | torch.device) -> torch.dtype:
+    """float64, or float32 on a device that has no float64."""
+    return torch.float32 if torch.device(device).type in SINGLE_PRECISION else torch.float64
+
+
 @contextlib.contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """torch's default dtype within; MACE and e3nn make their tensors in it."""

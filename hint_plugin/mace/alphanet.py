@@ -91,6 +91,7 @@ class AlphaNetForMACE(torch.nn.Module):
         species = data["node_attrs"].argmax(dim=-1)
         node_energy = self.potential.node_energies(graph.vectors, edges[0], edges[1], species)
         node_e0 = self.atomic_energies_fn(data["node_attrs"])[:, 0]
+        wide = node_energy.dtype if node_energy.device.type == "mps" else torch.float64  # it has no float64
         zeros = torch.zeros(graph.num_graphs, dtype=node_energy.dtype, device=node_energy.device)
         interaction = zeros.index_add(0, data["batch"], node_energy)
         e0 = zeros.index_add(0, data["batch"], node_e0.to(zeros.dtype))
@@ -109,7 +110,7 @@ class AlphaNetForMACE(torch.nn.Module):
         )
         return {
             "energy": e0 + interaction,
-            "node_energy": node_e0.double() + node_energy.double(),
+            "node_energy": node_e0.to(wide) + node_energy.to(wide),
             "interaction_energy": interaction,
             "forces": forces,
             "edge_forces": edge_forces,

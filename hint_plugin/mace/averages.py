@@ -15,9 +15,14 @@ from torch import Tensor
 
 
 def average_e0s(original: Callable[..., Any], configurations: Any, *args: Any, **kwargs: Any) -> Any:
-    """``compute_average_E0s`` of the structures that have an energy."""
+    """``compute_average_E0s`` of the structures that have an energy, as plain numbers.
+
+    ``mace_prepare_data --compute_statistics`` writes them into a file by their repr, which for numbers of
+    numpy 2 ("np.float64(-13.6)") is nothing that MACE can read.
+    """
     having = [one for one in configurations if one.properties.get("energy") is not None]
-    return original(having or configurations, *args, **kwargs)
+    found = original(having or configurations, *args, **kwargs)
+    return {int(number): float(energy) for number, energy in found.items()}
 
 
 def mean_and_std(original: Callable[..., Any], loader: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
 """Make stock ``mace_run_train`` know HINT's losses and model: an import hook, no fork and no patched file.
 
 torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on
-``sys.meta_path`` that wraps nine modules of mace-torch as they load (`TARGETS`); what is put around their
+``sys.meta_path`` that wraps eleven modules of mace-torch as they load (`TARGETS`); what is put around their
 functions is in `hint_plugin.mace.seam`. Without a HINT option on the command line every wrapper hands over to
 MACE's own function.
 
@@ -22,6 +22,8 @@ TARGETS = (
     "mace.tools.scripts_utils",
     "mace.tools.model_script_utils",
     "mace.tools.run_train_utils",
+    "mace.tools.multihead_tools",
+    "mace.tools.torch_geometric.dataloader",
     "mace.data.utils",
     "mace.data.atomic_data",
     "mace.modules.utils",

@@ -15,12 +15,33 @@ from torch import Tensor
 from hint_plugin.core.labels import StructureLabel
 from hint_plugin.data.batch_labels import KEYS, BatchLabels, label_arrays
 from hint_plugin.data.label import HessianLabel
+from hint_plugin.errors import DataError
 
 
 def attach(config: Any, label: HessianLabel | None) -> None:
     """Put a label into a `Configuration` of MACE, as properties with weights (MACE logs their sum)."""
     config.properties.update(label_arrays(label, config.atomic_numbers, config.positions))
     config.property_weights.update(dict.fromkeys(KEYS, 1.0 if config.properties["hint_weight"] > 0 else 0.0))
+
+
+def is_labelled(config: Any) -> bool:
+    """Whether a `Configuration` brings a Hessian label."""
+    return "hint_count" in config.properties and bool(config.properties["hint_count"][0, 2])
+
+
+def batch_labels(batch: Mapping[str, Any]) -> BatchLabels:
+    """The labels of a batch in a training with Hessians: every structure brings `KEYS`, labelled or not.
+
+    Raises:
+        DataError: the batch lacks some of them: without this error it would count as unlabelled.
+    """
+    missing = [key for key in KEYS if batch.get(key) is None]
+    if missing:
+        raise DataError(
+            f"a batch has no {', '.join(missing)}: its structures were read by a process that knows nothing "
+            "of Hessian labels. Read them in this process, with --num_workers 0, and report the data set"
+        )
+    return BatchLabels(batch)
 
 
 class LabelledPart(NamedTuple):

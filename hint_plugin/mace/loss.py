@@ -20,7 +20,7 @@ from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
 from hint_plugin.core.labels import StructureLabel, draw_batch, merge_parts
 from hint_plugin.core.losses import HessianLoss, LossMode
 from hint_plugin.data.batch_labels import BatchLabels
-from hint_plugin.mace.labels import labelled_part, sub_batch
+from hint_plugin.mace.labels import batch_labels, labelled_part, sub_batch
 from hint_plugin.mace.options import HintOptions
 
 #: How MACE's model is called for forces that can be differentiated again, and nothing else.
@@ -179,7 +179,7 @@ class HessianForward:
         if not self.loss.due:
             pred = self.model(batch, **kwargs)
             return pred
-        labels = BatchLabels(batch)
+        labels = batch_labels(batch)
         if not labels.labelled:
             pred = self.model(batch, **kwargs)
             if distributed():  # another process may have labels: counting them is a collective call

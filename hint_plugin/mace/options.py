@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from hint_plugin.core.devices import SINGLE_PRECISION
 from hint_plugin.core.schedule import WeightSchedule
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.errors import OptionsError
@@ -132,27 +134,37 @@ _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add HINT's losses to ``--loss`` and HINT's options as a group of their own."""
-    defaults = HintOptions()
     for action in parser._actions:  # argparse has no public way to extend choices
         if "--loss" in action.option_strings and action.choices is not None:
             action.choices = [*action.choices, *LOSSES]
             action.help = f"{action.help}; hint_*: with Hessians, see the HINT group below"
     group = parser.add_argument_group("HINT", "training on Hessians, with --loss " + " | ".join(LOSSES))
-    for name, (keywords, text) in _ARGUMENTS.items():
-        default = None if name == "kernels" else getattr(defaults, name)  # asked for, they serve any loss
-        group.add_argument(f"--hint_{name}", default=default, help=text, **keywords)
+    for name in _ARGUMENTS:
+        _add_argument(group, name)
 
 
 def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``mace_prepare_data`` needs to carry labels into its files."""
-    defaults = HintOptions()
     group = parser.add_argument_group("HINT", "carry Hessian labels into the prepared files")
     group.add_argument(
         "--hint_labels", action="store_true", default=False, help="keep the Hessian labels of the frames"
     )
     for name in ("hessian_key", "probes_key", "hvp_key"):
-        keywords, text = _ARGUMENTS[name]
-        group.add_argument(f"--hint_{name}", default=getattr(defaults, name), help=text, **keywords)
+        _add_argument(group, name)
+
+
+def _add_argument(group: Any, name: str) -> None:
+    """Add ``--hint_<name>``; the namespace has it only where it was given, so that this is known."""
+    keywords, text = _ARGUMENTS[name]
+    default = getattr(HintOptions(), name)
+    shown = text if default is None else f"{text} (default: {default})"
+    group.add_argument(f"--hint_{name}", default=argparse.SUPPRESS, help=shown, **keywords)
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """HINT's options that were given, on the command line or in a YAML file."""
+    found = {name: getattr(args, f"hint_{name}", None) for name in _ARGUMENTS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def from_arguments(args: argparse.Namespace) -> HintOptions | None:
@@ -161,32 +173,66 @@ def from_arguments(args: argparse.Namespace) -> HintOptions | None:
     Raises:
         OptionsError: options of HINT without a loss of HINT, or values that cannot work.
     """
-    known = {f.name: f.default for f in fields(HintOptions)}
-    given = {name: getattr(args, f"hint_{name}") for name in _ARGUMENTS if hasattr(args, f"hint_{name}")}
-    kernels = given.pop("kernels", None) or HintOptions.kernels  # any loss may have them
+    asked = given(args)
     loss = getattr(args, "loss", "")
     if loss not in LOSSES:
-        changed = [f"--hint_{name}" for name, value in given.items() if value != known[name]]
-        if changed:
+        useless = [f"--hint_{name}" for name in asked if name != "kernels"]  # these serve any loss
+        if useless:
             raise OptionsError(
-                f"{', '.join(changed)} has no effect with --loss {loss}; wanted --loss {' | '.join(LOSSES)}"
+                f"{', '.join(useless)} has no effect with --loss {loss}; wanted --loss {' | '.join(LOSSES)}"
             )
         return None
-    if given.get("seed") is None:
-        given["seed"] = getattr(args, "seed", 0)
-    options = HintOptions(mode=loss.removeprefix("hint_"), kernels=kernels, **given)
+    options = HintOptions(mode=loss.removeprefix("hint_"), **{"seed": getattr(args, "seed", 0), **asked})
     options.check_values()
+    for name, effective, wanted in _EFFECTS:
+        if name in asked and not effective(options):
+            raise OptionsError(f"--hint_{name} {asked[name]} has no effect here; {wanted}")
     return options
+
+
+#: (option, whether it does anything, what it needs): one that was given and does nothing is a mistake.
+_EFFECTS: tuple[tuple[str, Callable[[HintOptions], bool], str], ...] = (
+    (
+        "weight_start",
+        lambda o: o.schedule != "constant" or o.weight_start == o.weight_end,
+        "--hint_schedule constant has --hint_weight_end always",
+    ),
+    (
+        "weight_end",
+        lambda o: o.schedule != "step" or o.weight_end == o.weight_schedule().final,
+        "with --hint_schedule step the end weight is the last one of --hint_schedule_steps",
+    ),
+    ("huber_delta", lambda o: o.penalty == "huber", "it needs --hint_penalty huber"),
+    ("difference_step", lambda o: o.mode == "difference", "it needs --loss hint_difference"),
+    (
+        "probes",
+        lambda o: o.mode != "full",
+        "--loss hint_full takes all columns, and all pairs of a projected label",
+    ),
+)
+
+#: MACE's models that train with a loss of their own alone, on which no Hessian term can sit.
+_OTHER_LOSSES = {"EnergyDipolesMACE": "energy_forces_dipole"}
 
 
 def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
     """Reject combinations with MACE's own options that cannot work.
 
     Raises:
-        OptionsError: a model without forces, or kernels without a third derivative in an analytic mode.
+        OptionsError: a model without forces or with a loss of its own, a device without the dtype, or kernels
+            without a third derivative in an analytic mode.
     """
     if getattr(args, "model", "MACE") in ("AtomicDipolesMACE", "AtomicDielectricMACE"):
         raise OptionsError(f"--model {args.model} has no forces, so there is no Hessian to train")
+    own = _OTHER_LOSSES.get(getattr(args, "model", "MACE"))
+    if own is not None:
+        raise OptionsError(
+            f"--model {args.model} trains with MACE's --loss {own} alone, so it takes no loss of HINT; "
+            "wanted --model MACE, ScaleShiftMACE or AlphaNet"
+        )
+    device, dtype = getattr(args, "device", "cpu"), getattr(args, "default_dtype", "float64")
+    if device in SINGLE_PRECISION and dtype == "float64":
+        raise OptionsError(f"--device {device} has no double precision; wanted --default_dtype float32")
     if getattr(args, "device", "cpu") == "cuda" and options.mode != "difference":
         for flag in ("enable_cueq", "enable_oeq"):
             if getattr(args, flag, False):

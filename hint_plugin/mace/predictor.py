@@ -231,7 +231,7 @@ def _hessians(forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float64)
+    return tensor.detach().cpu().double()  # in this order: not every device has float64
 
 
 def _choose_head(heads: list[str], wanted: str | None) -> str:

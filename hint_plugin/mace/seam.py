@@ -12,6 +12,8 @@
 | tools.train | evaluate, valid_err_log | validation of Hessians |
 | tools.tables_utils | create_error_table | columns for Hessians |
 | tools.run_train_utils | load_dataset_for_path | reads HINT's HDF5 files |
+| tools.torch_geometric.dataloader | DataLoader | what a worker has to know travels with the data set |
+| tools.multihead_tools | generate_pseudolabels_for_configs | no Hessian beside another level's forces |
 | data.utils | config_from_atoms, load_from_xyz | reads labels; names the frame of a bad one |
 | data.atomic_data | AtomicData.from_config | structures without a label get empty arrays |
 
@@ -78,6 +80,8 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
     "mace.tools.run_train_utils": {
         "load_dataset_for_path": ("file_path", "r_max", "z_table", "heads", "head_config", "collection"),
     },
+    "mace.tools.multihead_tools": {"generate_pseudolabels_for_configs": ("model", "configs")},
+    "mace.tools.torch_geometric.dataloader": {"DataLoader": ("dataset",)},
     "mace.tools.tables_utils": {"create_error_table": ("all_data_loaders", "loss_fn", "log_wandb")},
     "mace.data.utils": {
         "config_from_atoms": ("atoms", "key_specification"),
@@ -166,7 +170,7 @@ def _start_training(args: Any) -> None:
 
     found = options.from_arguments(args)
     alphanet_options.check_model_options(args)
-    kernels = found is None and args.hint_kernels == "fast"
+    kernels = found is None and options.given(args).get("kernels") == "fast"
     if found is not None or kernels or args.model == "AlphaNet":
         require_wrapped()
         _short_errors()
@@ -198,12 +202,12 @@ def require_wrapped() -> None:
 
 
 def _start_preparing(args: Any) -> None:
-    from hint_plugin.mace.options import HintOptions
+    from hint_plugin.mace import options
 
-    keys = {name: getattr(args, f"hint_{name}") for name in ("hessian_key", "probes_key", "hvp_key")}
     if args.hint_labels:
         require_wrapped()
-    session.start(HintOptions(**keys) if args.hint_labels else None, labels=args.hint_labels)
+    found = options.HintOptions(**options.given(args)) if args.hint_labels else None
+    session.start(found, labels=args.hint_labels)
 
 
 def _short_errors() -> None:
@@ -319,35 +323,40 @@ def _bound(steps: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def _patch_data_utils(module: ModuleType) -> None:
-    def config_from_atoms(original: Callable[..., Any], atoms: Any, *args: Any, **kwargs: Any) -> Any:
-        config = original(atoms, *args, **kwargs)
-        if session.labels and session.options is not None:
-            from hint_plugin.data import read_label
-            from hint_plugin.mace.labels import attach
-
-            if "hint_method" in atoms.info:
-                session.methods.add(str(atoms.info["hint_method"]))
-            attach(
-                config,
-                read_label(atoms, session.options.label_keys(), source="a frame of the data", frame=None),
-            )
-        return config
-
-    def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kwargs: Any) -> Any:
-        if not session.labels or session.options is None:
-            return original(file_path, *args, **kwargs)
-        from hint_plugin.errors import LabelError
-        from hint_plugin.mace.steps import explain_bad_labels
-
-        try:
-            return original(file_path, *args, **kwargs)
-        except LabelError:
-            explain_bad_labels(file_path, session.options.label_keys())
-            raise
-
-    _wrap(module, "config_from_atoms", config_from_atoms)
-    _wrap(module, "load_from_xyz", load_from_xyz)
+    for name in ("config_from_atoms", "load_from_xyz"):
+        _wrap(module, name, _reading(name))
     _wrap(module, "compute_average_E0s", _averaged("average_e0s"))
+
+
+def _reading(name: str) -> Callable[..., Any]:
+    """Call ``reading.<name>(original, ...)``, or the original when no labels are read."""
+
+    def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not session.labels:
+            return original(*args, **kwargs)
+        from hint_plugin.mace import reading
+
+        return getattr(reading, name)(original, *args, **kwargs)
+
+    return call
+
+
+def _patch_multihead_tools(module: ModuleType) -> None:
+    _wrap(module, "generate_pseudolabels_for_configs", _reading("pseudolabels"))
+
+
+def _patch_dataloader(module: ModuleType) -> None:
+    original = module.DataLoader.__init__
+
+    @functools.wraps(original)
+    def initialise(self: Any, dataset: Any, *args: Any, **kwargs: Any) -> None:
+        if session.options is not None and session.labels:
+            from hint_plugin.mace.workers import carried
+
+            dataset = carried(dataset)
+        original(self, dataset, *args, **kwargs)
+
+    module.DataLoader.__init__ = initialise
 
 
 def _patch_modules_utils(module: ModuleType) -> None:
@@ -405,6 +414,8 @@ _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "mace.tools.model_script_utils": _patch_model_script_utils,
     "mace.tools.train": _patch_train,
     "mace.tools.run_train_utils": _patch_run_train_utils,
+    "mace.tools.multihead_tools": _patch_multihead_tools,
+    "mace.tools.torch_geometric.dataloader": _patch_dataloader,
     "mace.tools.tables_utils": _patch_tables_utils,
     "mace.data.utils": _patch_data_utils,
     "mace.modules.utils": _patch_modules_utils,

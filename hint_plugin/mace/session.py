@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,16 @@ class Session:
         self.labels = labels
         self.kernels = kernels
         self.methods = set()
+
+    @contextmanager
+    def lent(self, options: HintOptions) -> Iterator[None]:
+        """Within the block frames are read with these options, in a process that has parsed none too."""
+        before = self.options, self.labels
+        self.options, self.labels = options, True
+        try:
+            yield
+        finally:
+            self.options, self.labels = before
 
     def unknown_version(self) -> str:
         """One sentence for a user who asks for HINT with a MACE that it does not know."""

@@ -7,54 +7,67 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
-from hint_plugin.core.labels import draw_batch
 from hint_plugin.core.losses import LossMode
-from hint_plugin.data import LabelKeys, check_frames, iter_frames
-from hint_plugin.data.batch_labels import BatchLabels
-from hint_plugin.errors import DataError, HintError
+from hint_plugin.errors import DataError
 from hint_plugin.mace import kernels
-from hint_plugin.mace.loss import FORCES_WITH_GRAPH, HessianForward, HintLoss, hessian_input
+from hint_plugin.mace.loss import HessianForward, HintLoss
 from hint_plugin.mace.session import session
-from hint_plugin.mace.validation import EXACT, describe, validate
+from hint_plugin.mace.survey import Survey, survey
+from hint_plugin.mace.validation import EXACT, describe, size_of, validate
+from hint_plugin.mace.verify import check_derivatives, check_kernels, on_first_process
 
 Original = Callable[..., Any]
 Arguments = dict[str, Any]
 
-#: Largest relative difference between H v and differences of forces before training; rounding of float32
-#: forces gives up to 1e-2 on stiff molecules, a wrong derivative gives 0.1 and more.
-CHECK_TOLERANCE = {torch.float64: 1e-4, torch.float32: 5e-2}
+#: Columns that the table of errors gets: key of the results -> title; some relative to the labels' size.
+TABLE = {
+    "rmse_hessian": "RMSE H / eV / A^2",
+    "mae_hessian": "MAE H / eV / A^2",
+    "mae_eigenvalues": "MAE eigenvalues / eV / A^2",
+}
+RELATIVE = {"rmse_hessian": "relative H RMSE %", "mae_hessian": "relative H MAE %"}
 
 
 def train(original: Original, arguments: Arguments) -> None:
-    """MACE's training, after a look at the labels and a check of H v.
+    """MACE's training, after a look at the labels and a check of the model.
 
     Raises:
         DataError: no training structure has a Hessian label.
-        HintError: H v of this model is not what differences of its forces give.
+        HintError: forces, H v or HINT's kernels are not what they are compared with (`verify`).
     """
     loss: HintLoss = arguments["loss_fn"]
+    model, loader = arguments["model"], arguments["train_loader"]
+    rank, device = arguments.get("rank", 0), arguments["device"]
     if not isinstance(loss, HintLoss):
-        with kernels.use(arguments["model"], "fast" if session.kernels else "mace"):
+        if session.kernels:
+            seen = survey(loader.dataset, limit=100, any_structure=True)
+            on_first_process(rank, device, lambda: check_kernels(model, seen, loader, device, products=False))
+        with kernels.use(model, "fast" if session.kernels else "mace"):
             return original(**arguments)
-    loader = arguments["train_loader"]
     clock = loss.clock
     lbfgs = isinstance(arguments["optimizer"], torch.optim.LBFGS)
     clock.steps_per_epoch = 1 if lbfgs else max(1, len(loader))
     clock.total_steps = clock.steps_per_epoch * max(1, arguments["max_num_epochs"])
     if arguments.get("swa") is not None:
         arguments["swa"].loss_fn.clock = clock
-    if arguments.get("rank", 0) == 0:
-        _report_labels(loss, loader, arguments["valid_loaders"])
-    with kernels.use(arguments["model"], loss.options.kernels):
-        if loss.options.check == "yes" and arguments.get("rank", 0) == 0:
-            check_products(arguments["model"], loss, loader, arguments["device"])
+
+    def look() -> None:
+        seen = _report_labels(loss, loader, arguments["valid_loaders"])
+        if loss.options.check == "no":
+            return
+        with kernels.use(model, "mace"):
+            check_derivatives(model, loss.mode, seen, loader, device)
+        if loss.options.kernels == "fast":
+            products = loss.mode is not LossMode.DIFFERENCE
+            check_kernels(model, seen, loader, device, products=products)
+
+    on_first_process(rank, device, look)
+    with kernels.use(model, loss.options.kernels):
         return original(**arguments)
 
 
@@ -131,12 +144,10 @@ def create_error_table(original: Original, *args: Any, **kwargs: Any) -> Any:
         loss.final_table = False
     found = loss.evaluated
     if len(found) == len(table.rows):
-        for key, title in (
-            ("rmse_hessian", "RMSE H / eV / A^2"),
-            ("mae_hessian", "MAE H / eV / A^2"),
-            ("mae_eigenvalues", "MAE eigenvalues / eV / A^2"),
-        ):
+        for key, title in TABLE.items():
             table.add_column(title, [f"{row[key]:8.4f}" if key in row else "-" for row in found])
+        for key, title in RELATIVE.items():
+            table.add_column(title, [_percent(row, key) for row in found])
         if kwargs.get("log_wandb"):
             import wandb
 
@@ -146,91 +157,44 @@ def create_error_table(original: Original, *args: Any, **kwargs: Any) -> Any:
     return table
 
 
-def explain_bad_labels(path: str, keys: LabelKeys) -> None:
-    """Read a file again and raise one error with every malformed label and its frame."""
-    check_frames(iter_frames(path), keys, source=path).raise_if_bad()
+def _percent(row: dict[str, float], key: str) -> str:
+    """An error in percent of the size of its reference."""
+    size = row.get(size_of(key), 0.0)
+    return f"{100 * row[key] / size:8.2f}" if key in row and size > 0 else "-"
 
 
-def check_products(model: torch.nn.Module, loss: HintLoss, loader: Iterable[Any], device: Any) -> None:
-    """Compare H v of the model with differences of its forces on the first labelled structure.
-
-    A model can be wrong here while its forces are right: kernels without a third derivative, compiled models.
-
-    Raises:
-        HintError: the two differ, or H v cannot be differentiated to the parameters.
-    """
-    if loss.mode is LossMode.DIFFERENCE:
-        return
-    data = _first_labelled(loader, device)
-    if data is None:
-        return
-    labels = BatchLabels(data)
-    remedy = "use --loss hint_difference, which needs forces only"
-    try:
-        pred = model(data, **FORCES_WITH_GRAPH)
-        inputs = hessian_input(model, data, pred, labels.labels, labels.weights, FORCES_WITH_GRAPH)
-        v, _ = draw_batch(labels.labels, LossMode.HUTCHINSON, 1, 0, 0)
-        product = hvp_from_forces(inputs.forces, inputs.positions, v)
-        product.square().sum().backward()
-    except RuntimeError as error:
-        raise HintError(
-            f"H v of this model cannot be trained ({str(error).splitlines()[0]}); {remedy}"
-        ) from error
-    finally:
-        model.zero_grad(set_to_none=True)
-    differences = hvp_by_difference(inputs.force_function, inputs.positions.detach(), v, ptr=inputs.ptr)
-    deviation = _relative(product, differences)
-    logging.info(f"HINT: H v agrees with differences of forces to {deviation:.1e} (relative)")
-    if deviation > CHECK_TOLERANCE[product.dtype]:
-        raise HintError(
-            f"H v of this model differs from differences of its forces by {deviation:.1e} "
-            f"(relative); {remedy}, or skip this check with --hint_check no"
-        )
-
-
-def _relative(a: Tensor, b: Tensor) -> float:
-    scale = float(b.detach().norm().clamp_min(1e-3 * b.numel() ** 0.5))
-    return float((a.detach() - b.detach()).norm()) / scale
-
-
-def _first_labelled(loader: Any, device: Any) -> Any:
-    """The first labelled structure among the first hundred of a loader's data, as a batch."""
-    dataset = loader.dataset
-    for index in range(min(len(dataset), 100)):
-        batch = loader.collate_fn([dataset[index]]).to(device).to_dict()
-        if BatchLabels(batch).labelled:
-            return batch
-    return None
-
-
-def _report_labels(loss: HintLoss, loader: Any, valid_loaders: dict[str, Any]) -> None:
-    """Say how many structures are labelled; none at all is an error."""
+def _report_labels(loss: HintLoss, loader: Any, valid_loaders: dict[str, Any]) -> Survey:
+    """Say how many structures are labelled; none at all is an error. Returns the training set's survey."""
     keys = loss.options.label_keys()
-    labelled, seen = count_labels(loader.dataset)
-    if labelled == 0:
+    found = survey(loader.dataset, keys)
+    if found.labelled == 0:
         raise DataError(
-            f"none of the {seen} training structures looked at has a Hessian label: wanted info "
+            f"none of the {found.seen} training structures looked at has a Hessian label: wanted info "
             f"{keys.hessian!r} ([3N, 3N], eV/A^2) or arrays {keys.probes!r} and {keys.hvp!r}; make labels "
             "with `hint label`, or name your keys with --hint_hessian_key (for HDF5 files: "
             "mace_prepare_data --hint_labels)"
         )
-    logging.info(f"HINT: {labelled} of {seen} training structures looked at have a Hessian label; {loss}")
+    of_all = "" if found.complete else f" (the set has {found.size})"
+    logging.info(
+        f"HINT: {found.labelled} of {found.seen} training structures looked at have a Hessian label"
+        f"{of_all}; {loss}"
+    )
+    deciding = list(valid_loaders)[-1]  # MACE keeps the checkpoint that is best on the last set
     for name, valid in valid_loaders.items():
-        labelled, seen = count_labels(valid.dataset)
-        logging.info(f"HINT: validation set {name}: {labelled} of {seen} structures have a Hessian label")
-        if labelled == 0:
+        of_set = survey(valid.dataset, keys)
+        logging.info(f"HINT: validation set {name}: {of_set}")
+        if of_set.labelled:
+            continue
+        if name != deciding:
+            logging.info(
+                f"HINT: no Hessian label in validation set {name}; the best checkpoint is that of {deciding}"
+            )
+        else:
             logging.warning(
                 f"HINT: no Hessian label in validation set {name}: the best checkpoint is chosen "
                 "by energies and forces alone"
             )
-
-
-def count_labels(dataset: Any, limit: int = 2000) -> tuple[int, int]:
-    """(labelled, looked at) of a data set; at most ``limit`` structures, evenly spaced, are looked at."""
-    size = len(dataset)
-    step = max(1, size // limit)
-    found = [getattr(dataset[i], "hint_count", None) for i in range(0, size, step)]
-    return sum(int(count[0, 2]) for count in found if count is not None), len(found)
+    return found
 
 
 def _wandb_in_use() -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset
 
+from hint_plugin.data import LabelKeys
 from hint_plugin.data.hdf5 import SUFFIXES, FrameStore, is_store
 from hint_plugin.errors import DataError, LabelError
+from hint_plugin.mace.reading import ase_names, refuse_ase_names
 
 
 def store_dataset(file_path: Any, **arguments: Any) -> Dataset | None:
@@ -50,12 +53,25 @@ class StoreDataset(Dataset):
     def __len__(self) -> int:
         return len(self.store)
 
+    def labelled(self, keys: LabelKeys) -> Iterator[int]:
+        """The frames that have a Hessian label, in order, whatever it says; reads the whole file."""
+        for index, atoms in enumerate(self.store):
+            if {keys.hessian, keys.rows} & set(atoms.info) or {keys.probes, keys.hvp} & set(atoms.arrays):
+                yield index
+
     def __getitem__(self, index: int) -> Any:
-        """MACE's `AtomicData` of a frame. Raises LabelError with file and frame."""
+        """MACE's `AtomicData` of a frame.
+
+        Raises:
+            LabelError: a malformed label, with file and frame.
+            DataError: energy or forces have ASE's own names, which MACE does not read.
+        """
         from mace.data.atomic_data import AtomicData
         from mace.data.utils import config_from_atoms
 
         atoms = self.store[int(index)]
+        if ase_names(atoms, self.keys):
+            refuse_ase_names(self.path, self.store, self.keys)
         try:
             config = config_from_atoms(atoms, key_specification=self.keys, head_name=self.head)
         except LabelError as error:

@@ -17,13 +17,13 @@ import torch
 from ase.data import atomic_masses
 from torch import Tensor
 
+from hint_plugin.core.devices import widest_float
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.labels import VALIDATION_STEP
 from hint_plugin.core.losses import HessianLoss, LossMode
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.core.operator import HessianOperator
-from hint_plugin.data.batch_labels import BatchLabels
-from hint_plugin.mace.labels import LabelledPart, labelled_part, sub_batch
+from hint_plugin.mace.labels import LabelledPart, batch_labels, labelled_part, sub_batch
 from hint_plugin.mace.loss import (
     FORCES_WITH_GRAPH,
     HessianInput,
@@ -43,13 +43,26 @@ EXACT = {
 
 @dataclass
 class _Sums:
-    """Of one validation set."""
+    """Of one validation set; the sizes are those of the references, beside which the errors are read."""
 
     loss: float = 0.0
     structures: int = 0
     squares: float = 0.0
+    size_squares: float = 0.0
     labelled: int = 0
+    forces: float = 0.0
+    force_squares: float = 0.0
+    force_components: int = 0
     exact: HessianMetrics = field(default_factory=HessianMetrics)
+    sizes: HessianMetrics = field(default_factory=HessianMetrics)
+
+    def add_forces(self, data: dict[str, Any]) -> None:
+        """The reference forces of a batch; a structure that has none does not count."""
+        known = ((data["forces_weight"] > 0) & (data["weight"] > 0)).reshape(-1)[data["batch"]]
+        forces = data["forces"][known]
+        self.forces += float(forces.abs().sum())
+        self.force_squares += float(forces.square().sum())
+        self.force_components += forces.numel()
 
 
 def validate(
@@ -74,8 +87,12 @@ def validate(
     Returns:
         ``hessian_loss`` (the weighted term, in MACE's normalisation of a validation loss: sum of the
         batches' means over number of structures), ``rmse_hessian`` (eV/A^2, over all labelled structures,
-        estimated with the fixed probes), and the exact values of `EXACT`; empty where no structure is
-        labelled.
+        estimated with the fixed probes), and the exact values of `EXACT`; beside them the sizes of the
+        references: ``rms_hessian`` (estimated alike), ``mean_<quantity>`` (of absolute values, for each of
+        `EXACT`), ``mean_forces`` and ``rms_forces`` (eV/A). Empty where no structure is labelled.
+
+    Raises:
+        DataError: a batch without the arrays of the labels.
     """
     sums = _Sums()
     model = own_model(model)
@@ -83,7 +100,8 @@ def validate(
         for batch in data_loader:
             data = batch.to(device).to_dict()
             sums.structures += len(data["ptr"]) - 1
-            labels = BatchLabels(data)
+            sums.add_forces(data)
+            labels = batch_labels(data)
             if labels.labelled:
                 _add_batch(sums, model, loss, labelled_part(data, labels), exact)
     return _summary(sums, loss, device)
@@ -100,16 +118,19 @@ def _add_batch(sums: _Sums, model: torch.nn.Module, loss: HintLoss, part: Labell
         v, product, reference = loss.products(inputs, mode, probes, VALIDATION_STEP, create_graph=False)
     product = product.detach()
     total, count = loss.hessian_loss(product, reference, v, inputs.owner, weights)
-    squares = HessianLoss(clip=None).per_structure(product, reference, v, inputs.owner, len(labels))
+    mean_square = functools.partial(
+        HessianLoss(clip=None).per_structure, probes=v, owner=inputs.owner, n_structures=len(labels)
+    )
     sums.loss += float(total / count.clamp_min(1))
-    sums.squares += float(squares[weights > 0].sum())
+    sums.squares += float(mean_square(product, reference)[weights > 0].sum())
+    sums.size_squares += float(mean_square(torch.zeros_like(reference), reference)[weights > 0].sum())
     sums.labelled += int(count)
     if sums.exact.n_full < exact:
-        _add_exact(sums.exact, model, loss.mode, batch, inputs, exact - sums.exact.n_full)
+        _add_exact(sums, model, loss.mode, batch, inputs, exact - sums.exact.n_full)
 
 
 def _add_exact(
-    metrics: HessianMetrics,
+    sums: _Sums,
     model: torch.nn.Module,
     mode: LossMode,
     batch: dict[str, Any],
@@ -140,12 +161,12 @@ def _add_exact(
         atoms = slice(int(part["ptr"][i]), int(part["ptr"][i + 1]))
         masses = torch.as_tensor(atomic_masses[numbers[atoms].cpu().numpy()])
         periodic = bool(part["pbc"].reshape(len(chosen), -1)[i].all()) if "pbc" in part else False
-        reference = inputs.labels[g].rows
-        assert reference is not None
-        positions = part["positions"][atoms].detach()
-        metrics.update_hessian(
-            hessian.cpu().double(), reference.cpu().double(), positions.cpu().double(), masses, periodic
-        )
+        rows = inputs.labels[g].rows
+        assert rows is not None
+        reference, positions = rows.cpu().double(), part["positions"][atoms].detach().cpu().double()
+        sums.exact.update_hessian(hessian.cpu().double(), reference, positions, masses, periodic)
+        # the errors of a model without any curvature are the sizes of the reference
+        sums.sizes.update_hessian(torch.zeros_like(reference), reference, positions, masses, periodic)
 
 
 def _atomic_numbers(model: torch.nn.Module, batch: dict[str, Any]) -> Tensor:
@@ -155,39 +176,62 @@ def _atomic_numbers(model: torch.nn.Module, batch: dict[str, Any]) -> Tensor:
 
 def _summary(sums: _Sums, loss: HintLoss, device: torch.device) -> dict[str, float]:
     totals = torch.tensor(
-        [sums.loss, sums.structures, sums.squares, sums.labelled],
+        [
+            *(sums.loss, sums.structures, sums.squares, sums.size_squares, sums.labelled),
+            *(sums.forces, sums.force_squares, sums.force_components),
+        ],
         dtype=torch.float64,
-        device=device,  # NCCL sums nothing that is on the CPU
     )
-    exact = sums.exact
+    exact, sizes = sums.exact, sums.sizes
     if distributed():
+        totals = totals.to(device, widest_float(device))  # NCCL sums nothing that is on the CPU
         torch.distributed.all_reduce(totals)
-        found = [HessianMetrics() for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(found, exact)
-        exact = functools.reduce(HessianMetrics.merge, found)
-    term, structures, squares, labelled = totals.tolist()
+        found: list[tuple[HessianMetrics, HessianMetrics]] = [
+            (exact, sizes)
+        ] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, (exact, sizes))
+        exact, sizes = (
+            functools.reduce(HessianMetrics.merge, several) for several in zip(*found, strict=True)
+        )
+    term, structures, squares, size_squares, labelled, forces, force_squares, components = totals.tolist()
     if not labelled:
         return {}
     out = {
         "hessian_loss": loss.schedule.final * term / max(1.0, structures),
         "rmse_hessian": math.sqrt(squares / labelled),
+        "rms_hessian": math.sqrt(size_squares / labelled),
         "hessian_labels": labelled,
     }
+    if components:
+        out |= {"mean_forces": forces / components, "rms_forces": math.sqrt(force_squares / components)}
     if exact.n_full:
-        errors = exact.result()
-        out.update({name: errors[source] for name, (source, _) in EXACT.items() if source in errors})
+        errors, of = exact.result(), sizes.result()
+        for name, (source, _) in EXACT.items():
+            if source in errors:
+                out[name], out[size_of(name)] = errors[source], of[source]
         out["hessian_exact"] = float(exact.n_full)
     return out
 
 
+def size_of(name: str) -> str:
+    """The key of the reference's size beside the one of an error: mae_hessian -> mean_hessian."""
+    return {"rmse_hessian": "rms_hessian"}.get(name, name.replace("mae_", "mean_"))
+
+
 def describe(metrics: dict[str, Any]) -> str:
-    """One line for the log; empty where nothing was labelled."""
+    """One line for the log, each error with the size of its reference; empty where nothing was labelled."""
     if "rmse_hessian" not in metrics:
         return ""
-    parts = [f"RMSE_H={metrics['rmse_hessian']:8.4f} eV / A^2 ({metrics['hessian_labels']:.0f} labels)"]
+    parts = [
+        f"RMSE_H={metrics['rmse_hessian']:8.4f} of {metrics['rms_hessian']:.4f} eV / A^2 "
+        f"({metrics['hessian_labels']:.0f} labels)"
+    ]
     parts += [
-        f"{name.replace('mae_', 'MAE_')}={metrics[name]:.4f} {unit}"
+        f"{name.replace('mae_', 'MAE_')}={metrics[name]:.4f} of {metrics[size_of(name)]:.4f} {unit}"
         for name, (_, unit) in EXACT.items()
         if name in metrics
     ]
+    if "mean_forces" in metrics:
+        mean, rms = (1e3 * metrics[key] for key in ("mean_forces", "rms_forces"))
+        parts.append(f"reference forces: mean |F|={mean:.2f}, RMS={rms:.2f} meV / A")
     return ", ".join(parts)

@@ -20,7 +20,7 @@ from hint_plugin.errors import LabelError
 from hint_plugin.sampling.population import survey
 from hint_plugin.science.references import read_reference
 
-CASE = Path(__file__).parents[1] / "data" / "cases" / "ase_keys.xyz"
+CASE = Path(__file__).parents[1] / "data" / "cases" / "files" / "ase_keys.xyz"
 
 
 def _periodic(folder: Path, **info: float) -> Path:

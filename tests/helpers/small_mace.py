@@ -23,6 +23,7 @@ def small_mace(
     heads: Sequence[str] = ("Default",),
     dtype: torch.dtype = torch.float64,
     interaction: str = "RealAgnosticResidualInteractionBlock",
+    radial_type: str = "bessel",
 ) -> Any:
     """The same weights at every call.
 
@@ -36,6 +37,7 @@ def small_mace(
         heads: names of the heads.
         dtype: of the parameters.
         interaction: MACE's name of the block.
+        radial_type: MACE's name of the radial basis.
     """
     block = modules.interaction_classes[interaction]
     energies = np.zeros(len(numbers)) if energies is None else energies
@@ -59,6 +61,7 @@ def small_mace(
             avg_num_neighbors=4.0,
             atomic_numbers=list(numbers),
             correlation=correlation,
+            radial_type=radial_type,
             atomic_inter_scale=[scale] * len(heads),
             atomic_inter_shift=[0.0] * len(heads),
             heads=list(heads),

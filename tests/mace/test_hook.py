@@ -185,6 +185,11 @@ class OtherData:
         ("mace.tools.scripts_utils", {"get_swa": takes_other_things}, "get_swa lacks args, model"),
         ("mace.tools.tables_utils", {"create_error_table": None}, "create_error_table: unknown to HINT"),
         ("mace.data.utils", {"config_from_atoms": takes_other_things}, "config_from_atoms lacks atoms"),
+        (
+            "mace.tools.torch_geometric.dataloader",
+            {"DataLoader": takes_other_things},
+            "DataLoader lacks dataset",
+        ),
         ("mace.data.atomic_data", {"AtomicData": OtherData}, "AtomicData.from_config(config, ...): unknown"),
         (
             "mace.tools.arg_parser",

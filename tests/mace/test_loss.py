@@ -19,6 +19,7 @@ from hint_plugin.core.labels import merge_parts
 from hint_plugin.core.losses import LossMode
 from hint_plugin.data import HessianLabel, read_label
 from hint_plugin.data.batch_labels import BatchLabels
+from hint_plugin.errors import DataError
 from hint_plugin.mace import validation
 from hint_plugin.mace.labels import attach, sub_batch
 from hint_plugin.mace.loss import Clock, HessianForward, HintLoss
@@ -275,6 +276,88 @@ def test_hint_every_is_unbiased(ch_model, molecules):
         terms.append(value_and_gradient(ch_model, other, batch)[0] - base)
     single = value_and_gradient(ch_model, one, batch)[0] - base
     assert terms == pytest.approx([3 * single, 0, 0, 3 * single, 0, 0])
+
+
+def test_a_batch_without_the_labels_arrays_is_an_error(ch_model, molecules):
+    """As a process would read it that knows nothing of HINT: it is not unlabelled, it has lost its labels."""
+    batch = make_batch(molecules[:2], [1, 6, 7, 8], [None, None]).to_dict()
+    assert "hint" not in HessianForward(ch_model, hint_loss())(batch, **FORCES)
+    del batch["hint_count"]
+    with pytest.raises(DataError, match=r"a batch has no hint_count: .*read by a process that knows nothing"):
+        HessianForward(ch_model, hint_loss())(batch, **FORCES)
+
+
+class OnMps(torch.Tensor):
+    """A tensor on a device that has no double precision: only `cpu` leads away from it."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        found = super().__torch_function__(function, types, args, kwargs or {})
+        if not isinstance(found, OnMps):
+            return found
+        if function is torch.Tensor.cpu:
+            return found.as_subclass(torch.Tensor)
+        if found.dtype is torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return found
+
+
+class MpsBatch:
+    """MACE's batch that goes to such a device."""
+
+    def __init__(self, batch):
+        self.batch = batch
+
+    def to(self, device):
+        assert device.type == "mps"
+        return self
+
+    def to_dict(self):
+        found = self.batch.to_dict()
+        return {k: v.as_subclass(OnMps) if isinstance(v, torch.Tensor) else v for k, v in found.items()}
+
+
+class Springs(torch.nn.Module):
+    """Springs of 1 A between all neighbours, in place of a model."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("atomic_numbers", torch.tensor([1, 6, 7, 8]))
+
+    def forward(self, batch, **kwargs):
+        x = batch["positions"].requires_grad_()
+        first, second = batch["edge_index"]
+        energy = ((x[first] - x[second]).norm(dim=-1) - 1).square().sum()
+        return {"energy": energy, "forces": -torch.autograd.grad(energy, x, create_graph=True)[0]}
+
+
+def test_validation_on_a_device_without_double_precision(molecules):
+    """What HINT adds to the model's evaluation (MACE's models make float64 numbers themselves)."""
+    torch.set_default_dtype(torch.float32)
+    model, batch = Springs(), make_batch(molecules[:2], [1, 6, 7, 8])
+    with pytest.raises(TypeError, match="float64"):
+        batch.positions.as_subclass(OnMps).double()
+    errors = [
+        validation.validate(model, hint_loss(), [one], torch.device(device), nullcontext, exact=2)
+        for device, one in (("cpu", batch), ("mps", MpsBatch(batch)))
+    ]
+    assert errors[1] == pytest.approx(errors[0], rel=1e-5)
+    assert errors[1]["hessian_exact"] == 2
+
+
+def test_sums_of_processes_on_a_device_without_double_precision(ch_model, monkeypatch):
+    seen = []
+
+    def to(tensor, device, dtype):
+        seen.append((device.type, dtype))
+        raise InterruptedError
+
+    monkeypatch.setattr(validation, "distributed", lambda: True)
+    for kind in ("mps", "cuda"):
+        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+            patch.setattr(torch.Tensor, "to", to)
+            validation.validate(ch_model, hint_loss(), [], torch.device(kind), nullcontext, exact=0)
+    assert seen == [("mps", torch.float32), ("cuda", torch.float64)]
 
 
 def test_what_the_processes_sum_in_validation_is_on_the_models_device(ch_model, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hint_plugin.errors import DataError, HintError, LabelError
-from mace_runs import HINT, SMALL, failing, run_command, train_hint, write_frames
+from mace_runs import HINT, SMALL, Run, failing, run_command, train_hint, write_frames
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,39 @@ from mace_runs import HINT, SMALL, failing, run_command, train_hint, write_frame
         ({"loss": "hint_full", "hint_nonsense": 1}, "unrecognized arguments: --hint_nonsense 1"),
         ({"loss": "hint_nonsense"}, "argument --loss: invalid choice: 'hint_nonsense'"),
         ({"loss": "hint_full", "model": "AtomicDipolesMACE"}, "--model AtomicDipolesMACE has no forces"),
+        (
+            {"loss": "hint_full", "model": "EnergyDipolesMACE"},
+            "--model EnergyDipolesMACE trains with MACE's --loss energy_forces_dipole alone",
+        ),
+        (
+            {"loss": "hint_full", "device": "mps"},
+            "--device mps has no double precision; wanted --default_dtype float32",
+        ),
+        (
+            {
+                "loss": "hint_full",
+                "hint_schedule": "step",
+                "hint_schedule_steps": "0.5:3",
+                "hint_weight_end": 80,
+            },
+            "--hint_weight_end 80.0 has no effect here; with --hint_schedule step the end weight is the last",
+        ),
+        (
+            {"loss": "hint_full", "hint_schedule": "constant", "hint_weight_start": 5},
+            "--hint_weight_start 5.0 has no effect here; --hint_schedule constant has --hint_weight_end",
+        ),
+        (
+            {"loss": "hint_full", "hint_huber_delta": 2},
+            "--hint_huber_delta 2.0 has no effect here; it needs --hint_penalty huber",
+        ),
+        (
+            {"loss": "hint_full", "hint_difference_step": 0.01},
+            "--hint_difference_step 0.01 has no effect here; it needs --loss hint_difference",
+        ),
+        (
+            {"loss": "hint_full", "hint_probes": 2},
+            "--hint_probes 2 has no effect here; --loss hint_full takes",
+        ),
         (
             {"loss": "hint_hutchinson", "device": "cuda", "enable_cueq": "True"},
             "--enable_cueq kernels have no third derivative on a GPU; use --loss hint_difference",
@@ -145,6 +178,7 @@ def test_products_that_are_wrong_are_found_before_training(tmp_path, monkeypatch
         HintError, match=r"differs from differences of its forces by .*use --loss hint_difference"
     ):
         train_hint(tmp_path)
+    assert "H v agrees" not in Run(tmp_path, "small", 1).log  # not what the error denies
     run = train_hint(tmp_path / "difference", loss="hint_difference")
     assert torch.isfinite(torch.tensor(run.steps)).all()
     assert len(train_hint(tmp_path / "unchecked", hint_check="no").steps) == 3

@@ -97,7 +97,9 @@ def test_first_loss_is_base_plus_weight_times_hessian(tmp_path):
         tmp_path / "base", loss="weighted", **{k: v for k, v in common.items() if "hint" not in k}
     ).steps[0]
     one = train_hint(tmp_path / "one", **common).steps[0] - base
-    three = train_hint(tmp_path / "three", **common, hint_weight_end=3.0).steps[0] - base
+    three = (
+        train_hint(tmp_path / "three", **common, hint_weight_start=None, hint_weight_end=3.0).steps[0] - base
+    )
     larger = train_hint(tmp_path / "larger", **common, train_file=doubled).steps[0] - base
     assert one > 1
     assert three == pytest.approx(3 * one, rel=1e-9)
@@ -140,7 +142,12 @@ def test_validation_does_not_see_the_ramp(tmp_path):
         tmp_path / "ramp", lr=0.0, max_num_epochs=3, hint_weight_start=0.0, hint_weight_end=5.0, **WHOLE
     )
     constant = train_hint(
-        tmp_path / "constant", lr=0.0, hint_schedule="constant", hint_weight_end=5.0, **WHOLE
+        tmp_path / "constant",
+        lr=0.0,
+        hint_schedule="constant",
+        hint_weight_start=None,
+        hint_weight_end=5.0,
+        **WHOLE,
     )
     losses = [line["loss"] for line in ramp.validations]
     assert len(losses) == 4
@@ -323,7 +330,8 @@ def test_multihead_fine_tuning_with_replay(trained, tmp_path):
     assert set(run.model().heads) == {"pt_head", "Default"}
     labelled, everything = labels_in_log(run)
     assert 0 < labelled < everything
-    assert "no Hessian label in validation set pt_head" in run.log
+    assert "no Hessian label in validation set pt_head; the best checkpoint is that of Default" in run.log
+    assert "by energies and forces alone" not in run.log
     table = final_table(run.log)
     assert "RMSE H / eV / A^2" in table[0]
     by_head = {line["head"]: line for line in run.validations}
@@ -438,12 +446,16 @@ def test_results_and_table_hold_the_hessian_errors(trained):
         assert last[key] > 0
     assert (last["hessian_labels"], last["hessian_exact"]) == (3, 2)
     head, *rows = final_table(trained.log)
-    assert head[-3:] == ["RMSE H / eV / A^2", "MAE H / eV / A^2", "MAE eigenvalues / eV / A^2"]
+    assert head[-5:] == [
+        *("RMSE H / eV / A^2", "MAE H / eV / A^2", "MAE eigenvalues / eV / A^2"),
+        *("relative H RMSE %", "relative H MAE %"),
+    ]
     assert {row[0] for row in rows} == {"train_Default", "valid_Default"}
-    assert all(float(cell) > 0 for row in rows for cell in row[-3:])
+    assert all(float(cell) > 0 for row in rows for cell in row[-5:])
     valid = next(row for row in rows if row[0] == "valid_Default")
     best = min(trained.validations[1:], key=lambda line: line["loss"])
-    assert float(valid[-3]) == pytest.approx(best["rmse_hessian"], abs=1e-3)
+    assert float(valid[-5]) == pytest.approx(best["rmse_hessian"], abs=1e-3)
+    assert float(valid[-1]) == pytest.approx(100 * best["mae_hessian"] / best["mean_hessian"], abs=0.01)
 
 
 def test_numbers_of_the_validation_are_those_of_the_model(trained):
@@ -456,11 +468,29 @@ def test_numbers_of_the_validation_are_those_of_the_model(trained):
     frames = [read(MOLECULES, ":")[i] for i in indices]
     found = list(MacePredictor(trained.model_path).predict(frames, hessian=True))
     errors = [p.hessian.numpy() - read_label(a).hessian for p, a in zip(found, frames, strict=True)]
+    labels = [np.asarray(read_label(a).hessian) for a in frames]
     best = min(trained.validations[1:], key=lambda line: line["loss"])
     exact = np.concatenate([np.abs(e).ravel() for e in errors[:2]]).mean()
     assert best["mae_hessian"] == pytest.approx(exact, rel=1e-6)
     rmse = np.sqrt(np.mean([np.mean(e**2) for e in errors]))
     assert best["rmse_hessian"] == pytest.approx(rmse, rel=0.5)
+    # the sizes of the references stand beside the errors
+    assert best["mean_hessian"] == pytest.approx(
+        np.concatenate([np.abs(h).ravel() for h in labels[:2]]).mean()
+    )
+    assert best["mean_eigenvalues"] == pytest.approx(
+        np.concatenate([np.abs(np.linalg.eigvalsh(h)) for h in labels[:2]]).mean()
+    )
+    assert best["rms_hessian"] == pytest.approx(np.sqrt(np.mean([np.mean(h**2) for h in labels])), rel=0.5)
+    forces = np.concatenate([a.arrays["REF_forces"].ravel() for a in frames])
+    assert best["mean_forces"] == pytest.approx(np.abs(forces).mean())
+    assert best["rms_forces"] == pytest.approx(np.sqrt((forces**2).mean()))
+    assert best["mean_frequencies"] > 500
+    line = next(
+        line for line in trained.log.splitlines() if f"Epoch {best['epoch']}: head: Default, RMSE_H" in line
+    )
+    assert f"MAE_hessian={best['mae_hessian']:.4f} of {best['mean_hessian']:.4f} eV/A^2" in line
+    assert f"reference forces: mean |F|={1e3 * best['mean_forces']:.2f}, RMS=" in line
 
 
 def test_wandb_offline_run_holds_the_hessian_errors(tmp_path, monkeypatch):

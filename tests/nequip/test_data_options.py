@@ -21,7 +21,7 @@ from hint_plugin.data.batch_labels import KEYS
 from hint_plugin.data.shards import write_shards
 from hint_plugin.nequip import FrameDataset, HessianDataModule, HessianLabels
 
-ASE_KEYS = ROOT / "tests" / "data" / "cases" / "ase_keys.xyz"
+ASE_KEYS = ROOT / "tests" / "data" / "cases" / "files" / "ase_keys.xyz"
 #: What NequIP's own data set has to be told to pass on.
 LABEL_KEYS = ["REF_hessian", "REF_hessian_rows", "REF_hessian_mask", "REF_probes", "REF_hvp"]
 MAPPING = {"REF_energy": "total_energy", "REF_forces": "forces"}
