@@ -35,8 +35,8 @@ def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kw
 
     Raises:
         LabelError: names every malformed label of the file.
-        DataError: energies or forces have ASE's own names, which MACE does not read, or a blank line would end
-            the file for it.
+        DataError: energies or forces have ASE's own names, which MACE does not read, or a blank line would
+            end the file for it.
     """
     if not session.labels or session.options is None:
         return original(file_path, *args, **kwargs)
