@@ -4,6 +4,8 @@ seed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -13,8 +15,10 @@ from ase.calculators.emt import EMT
 from ase.cluster import Octahedron
 from ase.collections import g2
 from ase.optimize import BFGS
+from scipy.spatial.transform import Rotation
 
-from hint_plugin.data import HessianLabel
+from hint_plugin.data import HessianLabel, Thresholds, read_frames, read_label
+from hint_plugin.data.frame_labels import frame_labels
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling import differences, make_engine, make_labels
 from hint_plugin.labelling.calculator import EngineCalculator
@@ -31,6 +35,7 @@ _IONS = [
     *((name, 1) for name in ["NH3", "H2O", "CH3", "HCOOH", "CO", "N2", "C6H6", "H2CO", "CH3CO"]),
 ]
 _BONDED = ["H2O", "NH3", "CH3OH", "HF", "HCOOH", "H2CO", "HCN", "CH3NH2"]
+_TESTS = Path(__file__).parents[1] / "tests" / "data" / "formats"
 _METALS = ["Cu", "Ag", "Au", "Ni", "Pd", "Pt", "Al"]
 
 
@@ -52,10 +57,12 @@ def _xtb(atoms: Atoms, charge: int = 0, engine: str = "gfn2-xtb") -> Labelled:
     return _with(atoms, labels.point.forces), labels.hessian
 
 
-def _with(atoms: Atoms, forces: np.ndarray) -> Atoms:
+def _with(atoms: Atoms, forces: np.ndarray | None) -> Atoms:
     atoms = atoms.copy()
     atoms.calc = None
-    atoms.arrays["REF_forces"] = np.asarray(forces)
+    atoms.arrays.pop("REF_forces", None)
+    if forces is not None:
+        atoms.arrays["REF_forces"] = np.asarray(forces)
     return atoms
 
 
@@ -217,6 +224,39 @@ def _coarse_dft(rng: np.random.Generator) -> Labelled:
     return _with(atoms, labels.point.forces), labels.hessian
 
 
+def _published(rng: np.random.Generator) -> Labelled:
+    """Hessians of DFT that others made, as far as the tests carry them; turned at random."""
+    atoms, label = _published_labels()[int(rng.integers(len(_published_labels())))]
+    axis = rng.normal(size=3)
+    turn = Rotation.from_rotvec(rng.uniform(0, np.pi) * axis / np.linalg.norm(axis)).as_matrix()
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array @ turn.T)
+    turned.positions = atoms.positions @ turn.T
+    if "REF_forces" in atoms.arrays:
+        turned.arrays["REF_forces"] = atoms.arrays["REF_forces"] @ turn.T
+    whole = np.kron(np.eye(len(atoms)), turn)
+    return turned, HessianLabel.full(whole @ label.hessian @ whole.T)
+
+
+@cache
+def _published_labels() -> list[Labelled]:
+    names = [
+        "horm.lmdb",
+        "openreact.h5",
+        "hessian_qm9",
+        "gaussian/water.fchk",
+        "qe/nacl/nacl.fc",
+        "qe/pdh.dyn0",
+    ]
+    found = []
+    for name in names:
+        for atoms in read_frames(_TESTS / name):
+            label, known = read_label(atoms, limits=Thresholds(physics=False)), frame_labels(atoms)
+            if label is not None and label.kind == "full":
+                found.append((_with(atoms, known.forces), label))
+    return found
+
+
 KINDS: dict[str, Callable[[np.random.Generator], Labelled]] = {
     "minima": _minimum,
     "saddles": _saddle,
@@ -229,4 +269,5 @@ KINDS: dict[str, Callable[[np.random.Generator], Labelled]] = {
     "salts": _salt,
     "one atom a cell": _one_atom_cell,
     "coarse DFT": _coarse_dft,
+    "published DFT": _published,
 }

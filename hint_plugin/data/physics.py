@@ -241,7 +241,7 @@ def locality(label: HessianLabel, atoms: Atoms) -> float | None:
         product += float(x @ y) / scale
         squares_x += float(x @ x) / scale
         squares_y += float(y @ y) / scale
-    return product / np.sqrt(squares_x * squares_y) if squares_x and squares_y else None
+    return product / float(np.sqrt(squares_x * squares_y)) if squares_x and squares_y else None
 
 
 def _ranks(values: NDArray) -> NDArray:
