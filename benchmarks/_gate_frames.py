@@ -240,17 +240,12 @@ def _published(rng: np.random.Generator) -> Labelled:
 
 @cache
 def _published_labels() -> list[Labelled]:
-    names = [
-        "horm.lmdb",
-        "openreact.h5",
-        "hessian_qm9",
-        "gaussian/water.fchk",
-        "qe/nacl/nacl.fc",
-        "qe/pdh.dyn0",
-    ]
+    files = sorted((_TESTS / "quantum_chemistry").glob("*_ir.out.gz"))
+    files += sorted((_TESTS / "quantum_chemistry").glob("*_aoforce.out.gz"))
+    names = ("gaussian/water.fchk", "orca/CH4.hess", "qe/nacl/nacl.fc", "qe/pdh.dyn0")
     found = []
-    for name in names:
-        for atoms in read_frames(_TESTS / name):
+    for path in (*files, *(_TESTS / name for name in names)):
+        for atoms in read_frames(path):
             label, known = read_label(atoms, limits=Thresholds(physics=False)), frame_labels(atoms)
             if label is not None and label.kind == "full":
                 found.append((_with(atoms, known.forces), label))

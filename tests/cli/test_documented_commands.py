@@ -37,7 +37,7 @@ OF_OTHER_PROGRAMS = set(
     ]
 )
 SCRIPTS = [path.read_text() for folder in ("benchmarks", "examples") for path in ROOT.glob(f"{folder}/*.py")]
-LONG = {"anharmonic": 80}
+LONG = {"anharmonic": 80, "phonons": 50}
 """Lines of `--help` at 100 columns, where 48 are not enough."""
 
 

@@ -103,7 +103,7 @@ def test_every_verb_with_several_files_expands():
         "dataset convert PATTERN -o all.xyz",
         "dataset merge PATTERN -o all.h5",
         "sample random PATTERN -o plan.json -n 11 --extract all.xyz",
-        "label PATTERN -o all.xyz",  # all have labels, and are kept
+        "label PATTERN -o all.xyz --keep-labels",
     ],
 )
 def test_verbs_read_all_in_order(folder, capfd, line):
