@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.data.checks import Thresholds
 from hint_plugin.data.extxyz import FrameProblem, check_frames
 from hint_plugin.data.frame_labels import frame_labels
 from hint_plugin.data.frames import iter_frames
@@ -140,8 +141,8 @@ def _look(
     has_cell = not vectors.size or (vectors.min() > 0 and abs(np.linalg.det(atoms.cell.complete())) > 1e-6)
     if not has_cell:
         problem("periodic, but the cell has no volume. Set the cell, or pbc to false")
-    else:
-        near = nearest_distance(atoms)
+    near = nearest_distance(atoms) if has_cell else 0.0
+    if has_cell:
         if near < 1e-3:
             problem(f"two atoms lie upon each other ({near:.2g} A). Remove the frame")
         elif near < CLOSE:
@@ -150,7 +151,8 @@ def _look(
             )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        report = check_frames([atoms], keys or LabelKeys(), source=source)
+        limits = Thresholds(physics=near >= 1e-3)  # of a broken geometry, physics says nothing
+        report = check_frames([atoms], keys or LabelKeys(), source=source, limits=limits)
     for new, kept in ((report.problems, found.problems), (report.remarks, found.remarks)):
         kept += [FrameProblem(p.source, number, p.formula, p.message) for p in new]
     for kind in ("full", "rows", "projected", "unlabelled", "malformed"):

@@ -77,6 +77,8 @@ def examine(
                 "leave the frame out"
             ]
         )
+    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
+        return Verdict(["positions or cell hold NaN or infinity. Remove the frame"])
     if not limits.physics:
         return Verdict(untested=dict.fromkeys(TESTS, "the tests of physics are switched off"))
     measured = physics.measure(label, atoms, forces)

@@ -159,6 +159,13 @@ def test_physics_can_be_switched_off(methanol):
     assert verdict.problems == [] and len(verdict.untested) == 5
 
 
+def test_a_broken_geometry_is_said(methanol):
+    broken = methanol.copy()
+    broken.positions[2, 1] = np.nan
+    (problem,) = examine(HessianLabel.full(hessian_of(methanol)), broken).problems
+    assert "positions or cell hold NaN" in problem
+
+
 def test_ions_and_dimers_far_apart_are_left_alone():
     atoms = molecule("NaCl")
     atoms.positions[1] += 5
