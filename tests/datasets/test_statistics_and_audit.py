@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 from frame_sets import frames_of
 
-from hint_plugin.data import write_frames, write_shards
+from hint_plugin.data import clear_labels, write_frames, write_shards
 from hint_plugin.data.audit import audit
 from hint_plugin.data.statistics import Magnitudes, gather
 from hint_plugin.data.statistics_plots import plot_statistics
@@ -89,6 +89,7 @@ def test_everything_that_was_planted_is_found(tmp_path):
     first[7].pbc = True  # without a cell
     first[8].positions[0, 0] = np.inf
     copy = first[9].copy()
+    clear_labels(copy)  # which would not have turned with it
     copy.rotate(77, (1, 2, 3))
     copy.positions += 4
     write_frames(tmp_path / "first.h5", first)
