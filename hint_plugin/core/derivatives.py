@@ -26,8 +26,8 @@ from hint_plugin.core.hvp import DIFFERENCE_STEP
 EnergyAndForces = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 #: Largest relative deviation, by the precision of the model. In double precision the error of the differences
-#: themselves reaches 3e-4 (an untrained Allegro); rounding of float32 forces gives up to 1e-2 on stiff molecules;
-#: a wrong derivative gives 0.1 and more.
+#: themselves reaches 3e-4 (an untrained Allegro); rounding of float32 forces gives up to 1e-2 on stiff
+#: molecules; a wrong derivative gives 0.1 and more.
 TOLERANCE = {torch.float64: 5e-3, torch.float32: 5e-2}
 
 #: A: how far an atom is moved from where it was before forces are compared with energies.
