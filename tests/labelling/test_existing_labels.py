@@ -9,6 +9,7 @@ from ase.build import molecule
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
 
 from label_runs import make_input
+from physical_labels import pair_label
 
 from hint_plugin.cli import app
 from hint_plugin.data import HessianLabel, read_frames, read_label, write_frames, write_label
@@ -26,18 +27,17 @@ E_FORCES = LabelSettings(hessian="none")
 def labelled(name: str = "H2O", kind: str = "full", **about):
     """A frame with made-up labels that say they are GFN2-xTB's, by default settings."""
     atoms = molecule(name)
-    n = 3 * len(atoms)
     made = {"engine": "gfn2-xtb", "method": "GFN2-xTB", "engine_version": "tblite 0.8.0", "accuracy": 1e-3}
     made |= {"step": 1e-3, "charge": 0, "multiplicity": 1, "hessian": kind, **about}
     made = {key: value for key, value in made.items() if value is not None}
-    atoms.info["REF_energy"], atoms.arrays["REF_forces"] = 123.0, np.zeros((len(atoms), 3))
+    matrix, forces = pair_label(atoms, np.random.default_rng(0))
+    atoms.info["REF_energy"], atoms.arrays["REF_forces"] = 123.0, forces
     atoms.info |= {f"hint_{key}": value for key, value in made.items()}
     if kind == "full":
-        write_label(atoms, HessianLabel.full(50 * np.eye(n), noise=1e-4))
+        write_label(atoms, HessianLabel.full(matrix, noise=1e-4))
         atoms.info |= {"hint_asymmetry": 1e-4, "hint_noise_from": "asymmetry"}
     elif kind == "projected":
-        probes = np.ones((2, len(atoms), 3))
-        write_label(atoms, HessianLabel.projected(probes, 50 * probes))
+        write_label(atoms, HessianLabel.full(matrix).to_projected(2, np.random.default_rng(1)))
     return atoms
 
 
