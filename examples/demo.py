@@ -260,8 +260,8 @@ def show_dynamics(folder: Path) -> None:
     console.print(f"written: {place / 'nve.xyz'}, {place / 'nve.json'}", soft_wrap=True)
 
 
-def read_options(text: str, epochs: int) -> argparse.Namespace:
-    """The command line; makes the output folder."""
+def read_options(text: str, epochs: int, trainings: list[str] | None = None) -> argparse.Namespace:
+    """The command line; makes the output folder. `trainings` may be chosen from by --only."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "-o",
@@ -273,21 +273,31 @@ def read_options(text: str, epochs: int) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes at a time")
     parser.add_argument("--epochs", type=int, default=epochs, help=f"of each training (default: {epochs})")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the frames, to see that it runs")
+    if trainings:
+        about = "some of the trainings; the first of the table and the one for dynamics are always there"
+        parser.add_argument("--only", nargs="*", choices=trainings, help=about)
     options = parser.parse_args()
     options.output = options.output.resolve()
     options.output.mkdir(parents=True, exist_ok=True)
     return options
 
 
+def chosen_trainings(names: list[str] | None) -> list[Training]:
+    """Those of `TRAININGS` with these names, in its order; all without names. The first and `MD` always."""
+    wanted = set(names or [job.name for job in TRAININGS]) | {TRAININGS[0].name, MD}
+    return [job for job in TRAININGS if job.name in wanted]
+
+
 def main() -> None:
     """Command line."""
-    options = read_options(__doc__ or "", EPOCHS)
+    options = read_options(__doc__ or "", EPOCHS, [job.name for job in TRAININGS])
+    trainings = chosen_trainings(options.only)
     folder = options.output
     console.rule("labels")
     make_data(folder, options.jobs, options.fraction)
     console.rule("training, evaluation, molecular dynamics")
-    longest_first = sorted(TRAININGS, key=lambda job: ("--loss" not in job.options, job.model != MACE))
-    with ThreadPoolExecutor(max(1, min(options.jobs, len(TRAININGS)))) as pool:
+    longest_first = sorted(trainings, key=lambda job: ("--loss" not in job.options, job.model != MACE))
+    with ThreadPoolExecutor(max(1, min(options.jobs, len(trainings)))) as pool:
         trained = {job.name: pool.submit(train, job, folder, options.epochs) for job in longest_first}
 
         def after(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -299,7 +309,7 @@ def main() -> None:
             job.name: pool.submit(after, job.name, evaluate, job.name, job.title, f"{job.name}.model", folder)
             for job in longest_first
         }
-        rows = [evaluated[job.name].result() for job in TRAININGS]
+        rows = [evaluated[job.name].result() for job in trainings]
         md.result()
     console.rule("results")
     show(rows, folder)
