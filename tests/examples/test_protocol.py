@@ -71,7 +71,7 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["h5", "xyz"])
+@pytest.mark.parametrize("suffix", [pytest.param("h5", marks=pytest.mark.long), "xyz"])
 def test_molecules(tmp_path, suffix):
     labelled_geometries(tmp_path / f"geometries.{suffix}")
     run("molecules.sh", f"geometries.{suffix}", "out", folder=tmp_path, **SETTINGS)
