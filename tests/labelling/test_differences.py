@@ -28,7 +28,7 @@ def test_parallel_probes_say_nothing():
 
 @pytest.mark.parametrize("kind", ["pairs of random probes", "pairs of unit vectors", "rows", "full"])
 def test_noise_is_the_standard_error_of_an_element(kind):
-    """Independent errors of 1e-3 in the elements of a symmetric H; symmetrised, half their variance is left."""
+    """Independent errors of 1e-3 in the elements of a symmetric H, which half their variance survives."""
     rng, sigma, n = np.random.default_rng(5), 1e-3, 30
     matrix = rng.normal(size=(n, n))
     found = []
