@@ -204,7 +204,8 @@ class HessianMetrics:
 
         Elements are compared as they are, spectra of the symmetric parts. Where the lowest mode is degenerate
         (others within 1 cm^-1 of it), in the prediction or the reference, the cosine is the one of the best
-        aligned pair of vectors of the two degenerate spaces. `observe(name, reference, predicted)` is told
+        aligned pair of vectors of the two degenerate spaces; there is none where all modes are degenerate, as
+        on a flat surface, since every vector lies in that space. `observe(name, reference, predicted)` is told
         the eigenvalues and frequencies that were compared. Raises ValueError if shapes do not fit.
         """
         found = self._update_elements(predicted, reference)
@@ -325,8 +326,10 @@ class HessianMetrics:
         if len(ref.eigenvalues):  # a single atom has no modes
             self._compare("projected_eigenvalues", mine.eigenvalues, ref.eigenvalues)
             found |= self._compare("frequencies", mine.frequencies, ref.frequencies)
-            found["lowest_mode_cosine"] = spectra.mode_overlap(mine.lowest_modes(), ref.lowest_modes())
-            self.cosine.add(found["lowest_mode_cosine"])
+            lowest = mine.lowest_modes(), ref.lowest_modes()
+            if not any(1 < len(ref.eigenvalues) == modes.shape[1] for modes in lowest):
+                found["lowest_mode_cosine"] = spectra.mode_overlap(*lowest)
+                self.cosine.add(found["lowest_mode_cosine"])
         return found
 
 

@@ -15,7 +15,7 @@ with what the reference varies beyond its composition. Frame i has N_i atoms, n_
 | | `energy_relative`, `energy_shifted_relative` | `energy_mae`, `energy_shifted_mae` / `energy_size` |
 
 A model that knows each element's energy and nothing else, whatever they are, has `energy_shifted_relative` 1:
-both fits then leave the same. One shift serves all frames; a part of them is measured with that of the whole.
+both fits then leave the same.
 """
 
 from __future__ import annotations
@@ -64,14 +64,21 @@ class EnergyPairs:
         self._reference.append(reference / len(np.asarray(numbers)))
         self._error.append((predicted - reference) / len(np.asarray(numbers)))
 
-    def fit(self) -> EnergyShift | None:
-        """The best shift; None where it would fit exactly, since there are no more frames than numbers."""
-        if not self._error:
+    def fit(self, chosen: Callable[[Any], bool] = lambda part: True) -> EnergyShift | None:
+        """The best shift of the frames of the chosen parts.
+
+        None where they are no more than the numbers to fit: any energies would then be fitted exactly.
+        """
+        frames = np.isin(self._part, [i for part, i in self._parts.items() if chosen(part)])
+        if not frames.any():
             return None
-        kinds = np.array([np.frombuffer(key, dtype=np.int64) for key in self._compositions], dtype=float)
+        every = (self._composition, self._part, self._error, self._reference)
+        composition, part, error, reference = (np.array(x)[frames] for x in every)
+        found, which = np.unique(composition, return_inverse=True)
+        keys = list(self._compositions)
+        kinds = np.array([np.frombuffer(keys[i], dtype=np.int64) for i in found], dtype=float)
         present = np.flatnonzero(kinds.any(axis=0))
         fractions = kinds[:, present] / kinds.sum(axis=1, keepdims=True)
-        which, error, reference = (np.array(x) for x in (self._composition, self._error, self._reference))
         shift, rank = _fit(fractions, which, error)
         if len(error) <= rank:
             return None
@@ -80,7 +87,7 @@ class EnergyPairs:
             elements={chemical_symbols[z]: float(s) for z, s in zip(present, shift, strict=True)},
             fitted=rank,
             parts=list(self._parts),
-            _part=np.array(self._part),
+            _part=part,
             _shifts=(fractions @ shift)[which],
             _error=error,
             _beyond=reference - (fractions @ own)[which],
@@ -155,7 +162,7 @@ class EnergyShift:
         listed = ", ".join(f"{symbol} {value:+.4g}" for symbol, value in self.elements.items())
         notes = [
             f"The best shift of the elements' energies (prediction - reference) is {listed} eV: "
-            f"{self.per_atom:.3g} eV/atom on average. energy_shifted is what it leaves."
+            f"{self.per_atom:.4g} eV/atom on average. energy_shifted is what it leaves."
         ]
         if self.is_other_level():
             notes.append(

@@ -67,10 +67,21 @@ class _Tally:
     def sample(self, name: str, reference: Any, predicted: Any) -> None:
         self.parity.setdefault(name, ParitySample()).add(reference, predicted)
 
-    def by(self, place: int, shift: EnergyShift | None) -> dict[str, dict[str, float]]:
-        """Metrics by source (0) or by group (1), in the order they came."""
-        names = dict.fromkeys(part[place] for part in self.parts)
-        return {name: self.result(shift, lambda part, n=name: part[place] == n) for name in names}
+    def by_source(self) -> dict[str, dict[str, float]]:
+        """Metrics of each source, in the order they came, with its own shift of energies: its own level."""
+        found = {}
+        for name in dict.fromkeys(source for source, _ in self.parts):
+
+            def chosen(part: tuple[str, str], name: str = name) -> bool:
+                return part[0] == name
+
+            found[name] = self.result(self.energies.fit(chosen), chosen)
+        return found
+
+    def by_group(self, shift: EnergyShift | None) -> dict[str, dict[str, float]]:
+        """Metrics of each group, with the shift of all frames: one of its own would leave nothing of many."""
+        names = sorted({group for _, group in self.parts})
+        return {name: self.result(shift, lambda part, name=name: part[1] == name) for name in names}
 
     def result(
         self, shift: EnergyShift | None, chosen: Callable[[Any], bool] = lambda part: True
@@ -220,8 +231,8 @@ def _write(
     metrics = tally.result(shift)
     result: dict[str, Any] = FORMAT | {
         "metrics": metrics,
-        "sources": tally.by(0, shift),
-        "groups": dict(sorted(tally.by(1, shift).items())),
+        "sources": tally.by_source(),
+        "groups": tally.by_group(shift),
         "units": UNITS,
         "energy_shift": shift.as_dict() if shift else None,
         "notes": notes(metrics, shift),

@@ -134,7 +134,9 @@ def plot_parity(path: Path, samples: Mapping[str, ParitySample], metrics: Mappin
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(figure, axes, samples[name], _pretty(unit))
         mae, rmse = metrics[f"{name}_mae"], metrics[f"{name}_rmse"]
-        axes.set_title(f"{title}\nMAE {mae:.3g}, RMSE {rmse:.3g} {_pretty(unit)}", fontsize=10)
+        size = metrics.get(_size_of(name)) if name != "energy" else None  # of energies beyond composition
+        beside = "" if size is None else f", mean |ref.| {size:.3g}"
+        axes.set_title(f"{title}\nMAE {mae:.3g}, RMSE {rmse:.3g}{beside} {_pretty(unit)}", fontsize=10)
     save_png(figure, path)
     return True
 
@@ -162,7 +164,7 @@ def _draw_panel(figure: Any, axes: Any, sample: ParitySample, unit: str) -> None
 
 
 def _pretty(unit: str) -> str:
-    return unit.replace("^2", "²").replace("^3", "³").replace("/A", "/Å")
+    return unit.replace("^-1", "⁻¹").replace("^2", "²").replace("^3", "³").replace("/A", "/Å")
 
 
 def summary_tables(result: Mapping[str, Any]) -> list[Table]:
@@ -173,7 +175,7 @@ def summary_tables(result: Mapping[str, Any]) -> list[Table]:
     for head, parts in (("file", result["sources"]), ("group", result["groups"])):
         if len(parts) > 1:
             tables.append(_table_of_parts(f"Mean absolute errors by {head}", head, parts, PART_COLUMNS))
-            title = f"Errors relative to the size of the reference, by {head}"
+            title = f"The same / mean |reference|, by {head}"
             tables.append(_table_of_parts(title, head, parts, RELATIVE_COLUMNS))
     return tables
 
@@ -183,13 +185,16 @@ def notes(metrics: Mapping[str, float], shift: EnergyShift | None) -> list[str]:
     found = shift.notes() if shift else []
     if not shift and metrics.get("n_energy"):
         found.append(no_shift(int(metrics["n_energy"])))
-    for name, what in (("forces", "forces"), ("hessian", "Hessians"), ("energy_shifted", "energies")):
+    flat = []
+    for name, what in (("energy_shifted", "energies"), ("forces", "forces"), ("hessian", "Hessians")):
         relative = metrics.get(f"{name}_relative", 0.0)
         if relative >= FLAT and not (name == "forces" and metrics["forces_size"] < _STATIONARY):
-            found.append(
-                f"The error of the {what} is {relative:.2f} of the size of what they should be. A flat "
-                "surface, with zero everywhere, has 1.00: the model has learnt nothing of them."
-            )
+            flat.append(f"{what} {relative:.2f}")
+    if flat:
+        found.append(
+            f"Errors as large as what they are errors of: {', '.join(flat)}. A flat surface, which is zero "
+            "everywhere, has 1.00: the model knows nothing of these."
+        )
     return found
 
 
@@ -206,8 +211,8 @@ def _table_of_errors(metrics: Mapping[str, float]) -> Table:
         if f"{name}_mae" not in metrics:
             continue
         factor, unit = PRINTED.get(name, (1, UNITS[f"{name}_mae"]))
-        size = "energy_size" if name == "energy_shifted" else f"{name}_size"
-        cells = [_number(metrics.get(key), factor) for key in (f"{name}_mae", f"{name}_rmse", size)]
+        keys = (f"{name}_mae", f"{name}_rmse", _size_of(name))
+        cells = [_number(metrics.get(key), factor) for key in keys]
         table.add_row(name, *cells, _ratio(metrics.get(f"{name}_relative")), f" {unit}")
     if "hessian_rmse_estimate" in metrics:
         cells = [_number(metrics.get(f"hessian_{key}_estimate")) for key in ("rmse", "size")]
@@ -251,6 +256,11 @@ def _table_of_parts(
             cells.append(_short(factor * values[name], decimals) if name in values else "-")
         table.add_row(part, *cells)
     return table
+
+
+def _size_of(name: str) -> str:
+    """The metric that an error of this quantity is read beside; energies have one, shifted or not."""
+    return f"{name.removesuffix('_shifted')}_size"
 
 
 def _number(value: float | None, factor: float = 1) -> str:

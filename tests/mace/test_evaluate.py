@@ -326,7 +326,7 @@ def test_a_flat_surface_of_another_level_is_recognised(labelled, tmp_path):
 
 
 def test_a_shift_is_no_error(predictor, labelled, tmp_path):
-    """Labels of another zero of energy: the shift is told, by file and group it is the one of all frames."""
+    """Labels of another zero of energy: the shift is told; groups are measured with that of all frames."""
     for i, atoms in enumerate(labelled):
         atoms.info["config_type"] = "even" if i % 2 == 0 else "odd"
         atoms.info["REF_energy"] -= float(sum({1: 1.0, 6: 592.0, 8: 800.0}[z] for z in atoms.numbers))
@@ -336,6 +336,17 @@ def test_a_shift_is_no_error(predictor, labelled, tmp_path):
     for part in (found["metrics"], *found["groups"].values(), *found["sources"].values()):
         assert part["energy_shifted_mae"] == pytest.approx(0, abs=1e-6)
     assert found["energy_shift"]["frames"] == 5 and found["energy_shift"]["fitted"] == 3
+
+
+def test_each_file_has_a_shift_of_its_own(predictor, labelled, tmp_path):
+    """Two files of two levels: no shift serves both."""
+    other = [atoms.copy() for atoms in labelled]
+    for atoms in other:
+        atoms.info["REF_energy"] -= 592.0 * len(atoms)
+    found = evaluate(predictor, {"a.xyz": labelled, "b.xyz": other}, tmp_path, plots=False, max_hessians=0)
+    for part in found["sources"].values():
+        assert part["energy_shifted_mae"] == pytest.approx(0, abs=1e-6)
+    assert found["metrics"]["energy_shifted_mae"] == pytest.approx(296)
 
 
 def test_too_few_energies_for_a_shift(predictor, labelled, tmp_path):

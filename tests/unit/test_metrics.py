@@ -54,6 +54,7 @@ def test_zero_everywhere_has_a_relative_error_of_one():
     found = metrics.result()
     assert all(found[f"{name}_relative"] == pytest.approx(1) for name in SIZED)
     assert found["hvp_relative_error"] == pytest.approx(1)
+    assert "lowest_mode_cosine" not in found  # all directions are lowest modes of a flat surface
     assert found["hessian_size"] == pytest.approx(float(reference.abs().mean()))
     assert found["eigenvalues_size"] == pytest.approx(float(torch.linalg.eigvalsh(reference).abs().mean()))
     assert found["projected_eigenvalues_size"] == pytest.approx(7 / 3)

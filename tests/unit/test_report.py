@@ -142,10 +142,10 @@ def test_the_table_of_errors_fits_into_80_characters():
     ("metrics", "said"),
     [
         # a surface that is flat: the case of a fine-tuning on 54 frames, F 0.191 where mean |F| is 0.166
-        ({"forces_relative": 0.191 / 0.166, "forces_size": 0.166}, "error of the forces is 1.15 of the size"),
+        ({"forces_relative": 0.191 / 0.166, "forces_size": 0.166}, "what they are errors of: forces 1.15."),
         ({"forces_relative": 0.89, "forces_size": 0.166}, ""),
         ({"forces_relative": 30.0, "forces_size": 0.001}, ""),  # stationary points: any force is as large
-        ({"hessian_relative": 0.95, "hessian_size": 2.57}, "error of the Hessians is 0.95 of the size"),
+        ({"hessian_relative": 0.95, "energy_shifted_relative": 1}, "energies 1.00, Hessians 0.95. A flat"),
         ({"n_energy": 2}, "fits 2 of them exactly"),
         ({"n_energy": 0}, ""),
     ],
