@@ -205,8 +205,10 @@ class HessianMetrics:
         Elements are compared as they are, spectra of the symmetric parts. Where the lowest mode is degenerate
         (others within 1 cm^-1 of it), in the prediction or the reference, the cosine is the one of the best
         aligned pair of vectors of the two degenerate spaces; there is none where all modes are degenerate, as
-        on a flat surface, since every vector lies in that space. `observe(name, reference, predicted)` is told
-        the eigenvalues and frequencies that were compared. Raises ValueError if shapes do not fit.
+        on a flat surface, since every vector lies in that space.
+
+        `observe(name, reference, predicted)` is told the eigenvalues and frequencies that were compared. Raises
+        ValueError if shapes do not fit.
         """
         found = self._update_elements(predicted, reference)
         found |= self.update_asymmetry(predicted)
