@@ -207,8 +207,8 @@ class HessianMetrics:
         aligned pair of vectors of the two degenerate spaces; there is none where all modes are degenerate, as
         on a flat surface, since every vector lies in that space.
 
-        `observe(name, reference, predicted)` is told the eigenvalues and frequencies that were compared. Raises
-        ValueError if shapes do not fit.
+        `observe(name, reference, predicted)` is told the eigenvalues and frequencies that were compared.
+        Raises ValueError if shapes do not fit.
         """
         found = self._update_elements(predicted, reference)
         found |= self.update_asymmetry(predicted)

@@ -192,8 +192,8 @@ def notes(metrics: Mapping[str, float], shift: EnergyShift | None) -> list[str]:
             flat.append(f"{what} {relative:.2f}")
     if flat:
         found.append(
-            f"Errors as large as what they are errors of: {', '.join(flat)}. A flat surface has 1.00: no forces, "
-            "no Hessians, and energies that follow from the composition alone."
+            f"Errors as large as what they are errors of: {', '.join(flat)}. A flat surface has 1.00: no "
+            "forces, no Hessians, and energies that follow from the composition alone."
         )
     return found
 
