@@ -21,7 +21,7 @@ both fits then leave the same.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,12 +64,12 @@ class EnergyPairs:
         self._reference.append(reference / len(np.asarray(numbers)))
         self._error.append((predicted - reference) / len(np.asarray(numbers)))
 
-    def fit(self, chosen: Callable[[Any], bool] = lambda part: True) -> EnergyShift | None:
-        """The best shift of the frames of the chosen parts.
+    def fit(self, parts: Iterable[Hashable]) -> EnergyShift | None:
+        """The best shift of the frames of these parts.
 
         None where they are no more than the numbers to fit: any energies would then be fitted exactly.
         """
-        frames = np.isin(self._part, [i for part, i in self._parts.items() if chosen(part)])
+        frames = np.isin(self._part, [self._parts[part] for part in parts if part in self._parts])
         if not frames.any():
             return None
         every = (self._composition, self._part, self._error, self._reference)
@@ -86,7 +86,7 @@ class EnergyPairs:
         return EnergyShift(
             elements={chemical_symbols[z]: float(s) for z, s in zip(present, shift, strict=True)},
             fitted=rank,
-            parts=list(self._parts),
+            _parts=self._parts,
             _part=part,
             _shifts=(fractions @ shift)[which],
             _error=error,
@@ -104,7 +104,7 @@ class EnergyShift:
 
     elements: dict[str, float]
     fitted: int
-    parts: list[Any]
+    _parts: Mapping[Hashable, int]
     _part: NDArray[np.int64]
     _shifts: NDArray[np.float64]
     _error: NDArray[np.float64]
@@ -120,9 +120,9 @@ class EnergyShift:
         """Mean over the frames of the shift's size, eV/atom."""
         return float(np.abs(self._shifts).mean())
 
-    def errors(self, chosen: Callable[[Any], bool] = lambda part: True) -> dict[str, float]:
-        """The metrics of the table above over the frames of the chosen parts, {} if there is none."""
-        places = np.isin(self._part, [i for i, part in enumerate(self.parts) if chosen(part)])
+    def errors(self, parts: Iterable[Hashable]) -> dict[str, float]:
+        """The metrics of the table above over the frames of these parts, {} if there is none."""
+        places = np.isin(self._part, [self._parts[part] for part in parts if part in self._parts])
         if not places.any():
             return {}
         raw, left = self._error[places], (self._error - self._shifts)[places]

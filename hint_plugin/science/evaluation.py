@@ -67,31 +67,17 @@ class _Tally:
     def sample(self, name: str, reference: Any, predicted: Any) -> None:
         self.parity.setdefault(name, ParitySample()).add(reference, predicted)
 
-    def by_source(self) -> dict[str, dict[str, float]]:
-        """Metrics of each source, in the order they came, with its own shift of energies: its own level."""
-        found = {}
-        for name in dict.fromkeys(source for source, _ in self.parts):
+    def by(self, place: int) -> dict[str, list[tuple[str, str]]]:
+        """The parts of each source (0) or group (1), in the order they came."""
+        names = dict.fromkeys(part[place] for part in self.parts)
+        return {name: [part for part in self.parts if part[place] == name] for name in names}
 
-            def chosen(part: tuple[str, str], name: str = name) -> bool:
-                return part[0] == name
-
-            found[name] = self.result(self.energies.fit(chosen), chosen)
-        return found
-
-    def by_group(self, shift: EnergyShift | None) -> dict[str, dict[str, float]]:
-        """Metrics of each group, with the shift of all frames: one of its own would leave nothing of many."""
-        names = sorted({group for _, group in self.parts})
-        return {name: self.result(shift, lambda part, name=name: part[1] == name) for name in names}
-
-    def result(
-        self, shift: EnergyShift | None, chosen: Callable[[Any], bool] = lambda part: True
-    ) -> dict[str, float]:
-        """Metrics of the chosen parts; of energies also what the shift leaves."""
-        total = HessianMetrics()
-        for part, metrics in self.parts.items():
-            if chosen(part):
-                total.merge(metrics)
-        return total.result() | (shift.errors(chosen) if shift else {})
+    def result(self, shift: EnergyShift | None, parts: Iterable[tuple[str, str]]) -> dict[str, float]:
+        """Metrics of these parts; of energies also what the shift leaves."""
+        total, parts = HessianMetrics(), list(parts)
+        for part in parts:
+            total.merge(self.parts[part])
+        return total.result() | (shift.errors(parts) if shift else {})
 
 
 def evaluate(
@@ -125,8 +111,8 @@ def evaluate(
 
     Returns:
         what metrics.json holds: `metrics` of all frames, those of each of the `sources`, those of the
-        `groups` by `group` or `config_type`, `units`; the best `energy_shift` of the elements, and `notes`,
-        sentences about what the errors mean.
+        `groups` by `group` or `config_type`, `units`; the best `energy_shift` of the elements over all
+        frames, and that of each source; `notes`, sentences about what the errors mean.
 
     Raises:
         DataError: no frame has any label, or one has a charge or multiplicity that the potential does not
@@ -225,17 +211,21 @@ def _compare_hessian(
 def _write(
     folder: Path, tally: _Tally, provenance: Mapping[str, Any], plots: bool, levels: Mapping[str, Any]
 ) -> dict[str, Any]:
-    shift = tally.energies.fit()
+    shift = tally.energies.fit(tally.parts)
     if shift:
         tally.sample("energy_shifted", *shift.parity())
-    metrics = tally.result(shift)
+    metrics = tally.result(shift, tally.parts)
+    sources, groups = tally.by(0), tally.by(1)
+    # a file may be of another level; a group, often one molecule, would have nothing left after its own shift
+    own = {name: tally.energies.fit(parts) for name, parts in sources.items()}
     result: dict[str, Any] = FORMAT | {
         "metrics": metrics,
-        "sources": tally.by_source(),
-        "groups": tally.by_group(shift),
+        "sources": {name: tally.result(own[name], parts) for name, parts in sources.items()},
+        "groups": {name: tally.result(shift, parts) for name, parts in sorted(groups.items())},
         "units": UNITS,
         "energy_shift": shift.as_dict() if shift else None,
-        "notes": notes(metrics, shift),
+        "energy_shift_of_sources": {name: one.as_dict() if one else None for name, one in own.items()},
+        "notes": notes(metrics, shift, own),
         "frames": {"read": tally.frames, "unlabelled": tally.unlabelled, "not_finite": tally.not_finite},
         "levels": dict(levels),
         "provenance": dict(provenance),

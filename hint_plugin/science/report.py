@@ -180,9 +180,21 @@ def summary_tables(result: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def notes(metrics: Mapping[str, float], shift: EnergyShift | None) -> list[str]:
-    """Sentences about what the numbers mean: the shift of energies, and errors as large as the reference."""
+def notes(
+    metrics: Mapping[str, float], shift: EnergyShift | None, own: Mapping[str, EnergyShift | None]
+) -> list[str]:
+    """Sentences about what the numbers mean: the shift of energies, and errors as large as the reference.
+
+    Args:
+        metrics: of all frames.
+        shift: of all frames, None if there is none.
+        own: that of each file.
+    """
     found = shift.notes() if shift else []
+    if len(own) > 1:
+        found += [
+            f"{name}: {' '.join(one.notes())}" for name, one in own.items() if one and one.is_other_level()
+        ]
     if not shift and metrics.get("n_energy"):
         found.append(no_shift(int(metrics["n_energy"])))
     flat = []

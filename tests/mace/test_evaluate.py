@@ -343,6 +343,11 @@ def test_each_file_has_a_shift_of_its_own(predictor, labelled, tmp_path):
     for part in found["sources"].values():
         assert part["energy_shifted_mae"] == pytest.approx(0, abs=1e-6)
     assert found["metrics"]["energy_shifted_mae"] == pytest.approx(296)
+    shifts = found["energy_shift_of_sources"]
+    assert shifts["b.xyz"]["per_atom"] == pytest.approx(592) and shifts["b.xyz"]["other_level"]
+    assert shifts["a.xyz"]["per_atom"] == pytest.approx(0, abs=1e-6)
+    (said,) = (note for note in found["notes"] if "another level of theory" in note)
+    assert said.startswith("b.xyz: ") and "592 eV/atom" in said
 
 
 def test_too_few_energies_for_a_shift(predictor, labelled, tmp_path):

@@ -151,5 +151,5 @@ def test_the_table_of_errors_fits_into_80_characters():
     ],
 )
 def test_errors_as_large_as_the_reference_are_said(metrics, said):
-    found = notes(metrics, None)
+    found = notes(metrics, None, {})
     assert len(found) == bool(said) and all(said in note for note in found)
