@@ -185,8 +185,8 @@ class EnergyShift:
 def no_shift(frames: int) -> str:
     """Why there is none, in a sentence; `frames` have an energy."""
     return (
-        f"There is no energy_shifted, and no size of the energies: a shift for each element fits {frames} "
-        "of them exactly, whatever they are."
+        f"There is no energy_shifted, and no size of the energies: a shift for each element fits so few "
+        f"({frames}) exactly."
     )
 
 

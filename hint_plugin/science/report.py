@@ -191,16 +191,16 @@ def notes(
         own: that of each file.
     """
     found = shift.notes() if shift else []
-    if len(own) > 1:
-        found += [
-            f"{name}: {' '.join(one.notes())}" for name, one in own.items() if one and one.is_other_level()
-        ]
+    others = {name: one for name, one in own.items() if len(own) > 1 and one and one.is_other_level()}
+    found += [f"{name}: {' '.join(one.notes())}" for name, one in others.items()]
     if not shift and metrics.get("n_energy"):
         found.append(no_shift(int(metrics["n_energy"])))
     flat = []
     for name, what in (("energy_shifted", "energies"), ("forces", "forces"), ("hessian", "Hessians")):
         relative = metrics.get(f"{name}_relative", 0.0)
-        if relative >= FLAT and not (name == "forces" and metrics["forces_size"] < _STATIONARY):
+        mixed = name == "energy_shifted" and others  # no one shift serves files of several levels
+        stationary = name == "forces" and metrics.get("forces_size", 0.0) < _STATIONARY
+        if relative >= FLAT and not mixed and not stationary:
             flat.append(f"{what} {relative:.2f}")
     if flat:
         found.append(

@@ -146,7 +146,7 @@ def test_the_table_of_errors_fits_into_80_characters():
         ({"forces_relative": 0.89, "forces_size": 0.166}, ""),
         ({"forces_relative": 30.0, "forces_size": 0.001}, ""),  # stationary points: any force is as large
         ({"hessian_relative": 0.95, "energy_shifted_relative": 1}, "energies 1.00, Hessians 0.95. A flat"),
-        ({"n_energy": 2}, "fits 2 of them exactly"),
+        ({"n_energy": 2}, "fits so few (2) exactly"),
         ({"n_energy": 0}, ""),
     ],
 )
