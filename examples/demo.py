@@ -160,9 +160,11 @@ def evaluate(name: str, title: str, model: str, folder: Path) -> dict:
     )
 
 
-#: key of ``hint evaluate``, head of the column, factor, decimals.
+#: key of ``hint evaluate``, head of the column, factor, decimals. The last row of the table has the sizes of
+#: what these are errors of; energies count as they are, and after the best shift of each element's.
 COLUMNS = (
     ("energy_mae", "E", 1e3, 0),
+    ("energy_shifted_mae", "E shifted", 1e3, 0),
     ("forces_mae", "F", 1, 3),
     ("hessian_mae", "H", 1, 3),
     ("eigenvalues_mae", "eig", 1, 3),
@@ -170,26 +172,47 @@ COLUMNS = (
 )
 
 
+#: Name of the last row.
+SIZES = "size of the labels"
+
+
 def show(rows: list[dict], folder: Path) -> None:
     """The table on the screen and as Markdown, the figure, and the numbers."""
-    table = Table(title="MAE: E (meV/atom) / F (eV/A) / H, its eigenvalues (eV/A^2) / frequencies (cm^-1)")
+    table = Table(
+        title="MAE: E, E after the best shift of the elements (meV/atom) / F (eV/A) / H, its eigenvalues "
+        "(eV/A^2) / frequencies (cm^-1)"
+    )
     heads = [f"{title}: {' / '.join(short for _, short, *_ in COLUMNS)}" for title in TESTS.values()]
     table.add_column("training", no_wrap=True)
     for head in (*heads, "s"):
         table.add_column(head.replace(": ", "\n"), justify="right", no_wrap=True)
     markdown = ["| training | " + " | ".join(heads) + " | s |", "|---" * (len(heads) + 2) + "|"]
     for row in rows:
-        cells = [
-            " / ".join(f"{factor * row[test][key]:.{decimals}f}" for key, _, factor, decimals in COLUMNS)
-            for test in TESTS
-        ]
+        cells = [numbers(row[test], "mae") for test in TESTS]
         table.add_row(row["training"], *cells, f"{row['seconds']:.0f}")
         markdown.append(f"| {row['training']} | " + " | ".join(cells) + f" | {row['seconds']:.0f} |")
+    sizes = [numbers(rows[0][test], "size") for test in TESTS]  # of the labels: the same in all rows
+    table.add_section()
+    table.add_row(SIZES, *sizes)
+    markdown.append(f"| {SIZES} | " + " | ".join(sizes) + " | |")
     (folder / "results.md").write_text("\n".join(markdown) + "\n")
     (folder / "results.json").write_text(json.dumps(rows, indent=2))
     figure(rows, folder / "results.png")
-    Console(width=max(120, console.width)).print(table)
+    Console(width=max(150, console.width)).print(table)
     console.print(f"written: {folder / 'results.json'}, {folder / 'results.md'}, {folder / 'results.png'}")
+
+
+def numbers(errors: dict, kind: str) -> str:
+    """A cell: the errors ("mae") of a test set, or the sizes ("size") of its labels; "-" where there is none.
+
+    Both errors of the energies are read beside one size, that of the labels beyond their composition.
+    """
+    cells = []
+    for key, _, factor, decimals in COLUMNS:
+        name = key.removesuffix("_mae")
+        value = errors.get(f"{name.removesuffix('_shifted') if kind == 'size' else name}_{kind}")
+        cells.append("-" if value is None else f"{factor * value:.{decimals}f}")
+    return " / ".join(cells)
 
 
 def figure(rows: list[dict], path: Path) -> None:

@@ -16,11 +16,14 @@ from protocol.parts import PLAIN
 Rows = list[dict[str, Any]]
 COLOURS = ("#1f5fa8", "#c44e22", "#3a8a4d", "#7a5195")
 ERRORS = {
+    "energy_shifted_mae": "E after the best shift, eV/atom",
     "forces_mae": "F, eV/A",
     "hessian_mae": "H, eV/A^2",
     "eigenvalues_mae": "eigenvalues, eV/A^2",
     "frequencies_mae": "frequencies, cm^-1",
 }
+#: The size beside an error, where it has another name.
+SIZES = {"energy_shifted_mae": "energy_size"}
 HEADS = {
     "untrained": "",
     "efficiency": "DFT Hessians",
@@ -96,12 +99,29 @@ def _groups(rows: Rows) -> Iterator[tuple[str, Any, Rows]]:
 
 
 def _table(rows: Rows, head: str) -> str:
-    heads = ["", head, *ERRORS.values(), "Hessian labels"]
+    """Errors, and in the last line the size of what they are errors of, where the rows have them.
+
+    Results from before `hint evaluate` measured them have no energies after a shift, and no sizes.
+    """
+    metrics = [metric for metric in ERRORS if all(metric in row for row in rows)]
+    heads = ["", head, *(ERRORS[metric] for metric in metrics), "Hessian labels"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for series, x, some in _groups(rows):
-        cells = [_with_spread(*spread(some, metric)) for metric in ERRORS]
+        cells = [_with_spread(*spread(some, metric)) for metric in metrics]
         lines.append(f"| {series} | {x} | {' | '.join(cells)} | {some[0].get('hessian_labels', 0)} |")
+    sizes = [SIZES.get(metric, metric.replace("_mae", "_size")) for metric in metrics]
+    if all(size in row for row in rows for size in sizes):
+        cells = [_with_spread(*_one_size(rows, size)) for size in sizes]
+        lines.append(f"| size of the labels | mean absolute value | {' | '.join(cells)} | |")
     return "\n".join(lines)
+
+
+def _one_size(rows: Rows, size: str) -> tuple[float, float]:
+    """That of the test set, a number without a spread; rows that differ are of different test sets."""
+    values = [row[size] for row in rows]
+    if not np.allclose(values, values[0], rtol=1e-6):
+        raise ValueError(f"{size} is {min(values)} to {max(values)}: the rows of a table have one test set")
+    return values[0], float("nan")
 
 
 def _with_spread(mean: float, deviation: float) -> str:

@@ -11,7 +11,13 @@ COMMON = (
     f"--r_max 5.0 --batch_size {BATCH} --valid_batch_size 32 --scheduler ExponentialLR --energy_weight 10 "
     "--forces_weight 100 --ema --ema_decay 0.99 --default_dtype float32 --error_table PerAtomMAE --plot False"
 )
-METRICS = ("energy_mae", "forces_mae", "hessian_mae", "eigenvalues_mae", "frequencies_mae")
+QUANTITIES = ("energy", "forces", "hessian", "eigenvalues", "frequencies")
+#: Errors, and the sizes of what they are errors of; energies also after the best shift of the elements'.
+METRICS = (
+    *(f"{name}_mae" for name in QUANTITIES),
+    "energy_shifted_mae",
+    *(f"{name}_size" for name in QUANTITIES),
+)
 TUNING_RATE = 0.4  #: times the learning rate, of a training that starts from a trained model
 DECAY = 0.05  #: learning rate at the end, relative to that at the start
 

@@ -33,7 +33,7 @@ def evaluate(
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Write tables only.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of the table.")] = False,
 ) -> None:
-    """Measure a model's errors on labelled structures.
+    """Measure a model's errors on labelled structures, beside the size of what they are errors of.
 
     Writes metrics.json, frames.csv, parity.npz and parity.png to the output folder.
     """
@@ -68,8 +68,9 @@ def evaluate(
         return
     for table in summary_tables(result):
         Console().print(table)
-    if result["levels"]["note"]:
-        typer.echo(result["levels"]["note"])
+    for note in (*result["notes"], result["levels"]["note"]):
+        if note:
+            typer.echo(note)
     skipped = result["frames"]
     if skipped["not_finite"]:
         typer.echo(

@@ -15,27 +15,32 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from hint_plugin.core import spectra
-from hint_plugin.core.metrics import UNITS, HessianMetrics, Prediction
+from hint_plugin.core.metrics import HessianMetrics, Prediction
 from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.data.files import replacing, write_json
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.data.levels import LevelCount
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.energy_shift import EnergyPairs, EnergyShift
 from hint_plugin.science.levels import compare_levels
 from hint_plugin.science.references import FrameFile, Reference, read_references
-from hint_plugin.science.report import ParitySample, plot_parity, write_parity_data
+from hint_plugin.science.report import UNITS, ParitySample, notes, plot_parity, write_parity_data
 
 FORMAT = {"format": "hint-evaluation", "format_version": 1}
+_COMPARED = ("forces", "stress", "hessian", "eigenvalues", "frequencies")
 COLUMNS = (
     *("source", "frame", "formula", "atoms", "group", "label", "finite"),
-    *("energy_reference", "energy_predicted", "energy_error", "forces_mae", "stress_mae"),
-    *("hessian_mae", "eigenvalues_mae", "frequencies_mae", "lowest_mode_cosine"),
+    *("energy_reference", "energy_predicted", "energy_error"),
+    *(f"{name}_{kind}" for name in _COMPARED for kind in ("mae", "size")),
+    "lowest_mode_cosine",
     *("saddle_index_reference", "saddle_index", "zpe_error"),
     *("asymmetry_max", "asymmetry_mean", "hvp_relative_error", "hessian_rmse_estimate"),
 )
-"""Columns of frames.csv, in the units of `metrics.UNITS`; energies in eV, energy_error in eV/atom."""
+"""Columns of frames.csv, in the units of `metrics.UNITS`; energies in eV, energy_error in eV/atom.
+
+`*_size` is the mean absolute value of the frame's own labels.
+"""
 
 
 class Predictor(Protocol):
@@ -57,21 +62,22 @@ class _Tally:
     unlabelled: int = 0
     not_finite: list[str] = field(default_factory=list)
     levels: LevelCount = field(default_factory=LevelCount)
+    energies: EnergyPairs = field(default_factory=EnergyPairs)
 
     def sample(self, name: str, reference: Any, predicted: Any) -> None:
         self.parity.setdefault(name, ParitySample()).add(reference, predicted)
 
-    def by(self, place: int) -> dict[str, dict[str, float]]:
-        """Metrics by source (0) or by group (1), in the order they came."""
+    def by(self, place: int) -> dict[str, list[tuple[str, str]]]:
+        """The parts of each source (0) or group (1), in the order they came."""
         names = dict.fromkeys(part[place] for part in self.parts)
-        return {n: _merged(m for part, m in self.parts.items() if part[place] == n).result() for n in names}
+        return {name: [part for part in self.parts if part[place] == name] for name in names}
 
-
-def _merged(parts: Iterable[HessianMetrics]) -> HessianMetrics:
-    total = HessianMetrics()
-    for metrics in parts:
-        total.merge(metrics)
-    return total
+    def result(self, shift: EnergyShift | None, parts: Iterable[tuple[str, str]]) -> dict[str, float]:
+        """Metrics of these parts; of energies also what the shift leaves."""
+        total, parts = HessianMetrics(), list(parts)
+        for part in parts:
+            total.merge(self.parts[part])
+        return total.result() | (shift.errors(parts) if shift else {})
 
 
 def evaluate(
@@ -105,7 +111,8 @@ def evaluate(
 
     Returns:
         what metrics.json holds: `metrics` of all frames, those of each of the `sources`, those of the
-        `groups` by `group` or `config_type`, `units`.
+        `groups` by `group` or `config_type`, `units`; the best `energy_shift` of the elements over all
+        frames, and that of each source; `notes`, sentences about what the errors mean.
 
     Raises:
         DataError: no frame has any label, or one has a charge or multiplicity that the potential does not
@@ -157,7 +164,8 @@ def _compare(predictor: Predictor, block: Sequence[Reference], tally: _Tally) ->
 
 
 def _compare_frame(reference: Reference, prediction: Prediction, tally: _Tally) -> dict[str, Any]:
-    metrics = tally.parts.setdefault((reference.source, reference.group), HessianMetrics())
+    part = (reference.source, reference.group)
+    metrics = tally.parts.setdefault(part, HessianMetrics())
     row = reference.row() | {"finite": prediction.is_finite(), "energy_predicted": prediction.energy}
     if not row["finite"]:
         tally.not_finite.append(f"{reference.source}, frame {reference.frame}")
@@ -167,6 +175,7 @@ def _compare_frame(reference: Reference, prediction: Prediction, tally: _Tally) 
     if reference.energy is not None:
         row["energy_reference"] = reference.energy
         row |= metrics.update_energy(prediction.energy, reference.energy, n)
+        tally.energies.add(part, reference.atoms.numbers, reference.energy, prediction.energy)
         tally.sample("energy", reference.energy / n, prediction.energy / n)
     if reference.forces is not None:
         row |= metrics.update_forces(prediction.forces, torch.as_tensor(reference.forces))
@@ -193,19 +202,30 @@ def _compare_hessian(
         tally.sample("hessian", reference, predicted.reshape(len(atoms), 3, -1)[rows])
         return metrics.update_rows(predicted, reference, rows)
     tally.sample("hessian", reference, predicted)
-    tally.sample("eigenvalues", *(spectra.cartesian_eigenvalues(h) for h in (reference, predicted)))
     positions, masses = torch.as_tensor(atoms.positions), torch.as_tensor(atoms.get_masses())
-    return metrics.update_hessian(predicted, reference, positions, masses, periodic=bool(atoms.pbc.any()))
+    return metrics.update_hessian(
+        predicted, reference, positions, masses, periodic=bool(atoms.pbc.any()), observe=tally.sample
+    )
 
 
 def _write(
     folder: Path, tally: _Tally, provenance: Mapping[str, Any], plots: bool, levels: Mapping[str, Any]
 ) -> dict[str, Any]:
+    shift = tally.energies.fit(tally.parts)
+    if shift:
+        tally.sample("energy_shifted", *shift.parity())
+    metrics = tally.result(shift, tally.parts)
+    sources, groups = tally.by(0), tally.by(1)
+    # a file may be of another level; a group, often one molecule, would have nothing left after its own shift
+    own = {name: tally.energies.fit(parts) for name, parts in sources.items()}
     result: dict[str, Any] = FORMAT | {
-        "metrics": _merged(tally.parts.values()).result(),
-        "sources": tally.by(0),
-        "groups": dict(sorted(tally.by(1).items())),
+        "metrics": metrics,
+        "sources": {name: tally.result(own[name], parts) for name, parts in sources.items()},
+        "groups": {name: tally.result(shift, parts) for name, parts in sorted(groups.items())},
         "units": UNITS,
+        "energy_shift": shift.as_dict() if shift else None,
+        "energy_shift_of_sources": {name: one.as_dict() if one else None for name, one in own.items()},
+        "notes": notes(metrics, shift, own),
         "frames": {"read": tally.frames, "unlabelled": tally.unlabelled, "not_finite": tally.not_finite},
         "levels": dict(levels),
         "provenance": dict(provenance),

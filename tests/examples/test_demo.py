@@ -31,7 +31,7 @@ def check(folder: Path, names: list[str], *options: str) -> None:
     assert "$ hint export" in first and "1 ps of acetaldehyde at" in first
     again = run(folder, *options)
     assert "$ mace_run_train" not in again and "$ hint" not in again
-    assert "MAE: E" in again
+    assert "MAE: E, E after the best shift" in again
 
 
 @pytest.mark.slow
@@ -42,3 +42,21 @@ def test_the_demo_runs_to_its_end_and_goes_on_where_it_stopped(tmp_path):
 @pytest.mark.long
 def test_all_trainings_of_the_demo(tmp_path):
     check(tmp_path, ALL)
+
+
+def test_sizes_stand_below_the_errors(monkeypatch, tmp_path):
+    """Energies count twice, as they are and after a shift, with one size; what was not measured is a dash."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    import demo
+
+    names = ("energy", "energy_shifted", "forces", "hessian", "eigenvalues", "frequencies")
+    errors = {f"{name}_mae": 0.25 for name in names}
+    sizes = {f"{name}_size": 0.5 for name in names if name != "energy_shifted"}
+    assert demo.numbers(errors, "mae") == "250 / 250 / 0.250 / 0.250 / 0.250 / 0"
+    assert demo.numbers(sizes, "size") == "500 / 500 / 0.500 / 0.500 / 0.500 / 0"
+    assert demo.numbers({"forces_mae": 0.25}, "mae") == "- / - / 0.250 / - / - / -"
+    rows = [{"training": "one", "seconds": 1.0, **dict.fromkeys(demo.TESTS, errors | sizes)}]
+    demo.show(rows, tmp_path)
+    assert (
+        (tmp_path / "results.md").read_text().splitlines()[-1].startswith("| size of the labels | 500 / 500")
+    )

@@ -162,13 +162,20 @@ def test_labels_of_the_model_itself_have_no_error(predictor, labelled, tmp_path)
     assert "stress_mae" not in found  # molecules
 
 
+class Astray:
+    """What another predictor says, and known errors: the labels themselves must be right."""
+
+    def __init__(self, right):
+        self.right = right
+
+    def predict(self, frames, hessian=False):
+        for atoms, p in zip(frames, self.right.predict(frames, hessian), strict=True):
+            wrong = p.hessian + 0.5 * torch.eye(3 * len(atoms)) if p.hessian is not None else None
+            yield Prediction(p.energy - 0.2 * len(atoms), p.forces - 0.3, p.stress, wrong)
+
+
 def test_known_errors_are_found(predictor, labelled, tmp_path):
-    for atoms in labelled:
-        atoms.info["REF_energy"] += 0.2 * len(atoms)
-        atoms.arrays["REF_forces"] = atoms.arrays["REF_forces"] + 0.3
-        if "REF_hessian" in atoms.info:
-            atoms.info["REF_hessian"] = atoms.info["REF_hessian"] - 0.5 * np.eye(3 * len(atoms))
-    found = evaluate(predictor, labelled, tmp_path, plots=False)["metrics"]
+    found = evaluate(Astray(predictor), labelled, tmp_path, plots=False)["metrics"]
     assert found["energy_mae"] == pytest.approx(0.2)
     assert found["forces_mae"] == pytest.approx(0.3)
     assert found["eigenvalues_mae"] == pytest.approx(0.5)
@@ -193,11 +200,12 @@ def test_projected_and_rows_labels(predictor, labelled, tmp_path):
 
 
 def test_frames_count_in_what_they_have(predictor, labelled, tmp_path):
-    del labelled[0].info["REF_energy"], labelled[0].arrays["REF_forces"]
+    del labelled[0].info["REF_energy"], labelled[4].arrays["REF_forces"]
     bare, alone = molecule("H2O"), Atoms("H", info={"config_type": "IsolatedAtom", "REF_energy": 99.0})
     result = evaluate(predictor, [*labelled, bare, alone], tmp_path, plots=False)
     assert result["metrics"]["n_energy"] == 4
     assert result["metrics"]["n_full"] == 4
+    assert result["metrics"]["n_force_components"] == 3 * sum(len(atoms) for atoms in labelled[:4])
     assert result["frames"] == {"read": 6, "unlabelled": 1, "not_finite": []}
     assert result["metrics"]["energy_mae"] == pytest.approx(0, abs=1e-9)
 
@@ -258,6 +266,7 @@ def test_stress_counts_where_a_periodic_frame_has_one(metal_path, cells, tmp_pat
         atoms.info = {"REF_stress": prediction.stress.numpy() + 0.01}
     nine.info["REF_stress"] = nine.info["REF_stress"].ravel()
     voigt = full_3x3_to_voigt_6_stress(calculator.info.pop("REF_stress"))
+    del calculator.arrays["REF_forces"]  # ASE's names count where there are no others
     calculator.calc = SinglePointCalculator(calculator, stress=voigt)
     slab.pbc[2] = False
     del none.info["REF_stress"]
@@ -271,6 +280,81 @@ def test_malformed_stress_is_named(metal_path, cells, tmp_path):
     cells[1].info["REF_stress"] = np.zeros(5)
     with pytest.raises(LabelError, match=r"frame 1 .*REF_stress has shape \(5,\); wanted \(6,\)"):
         evaluate(MacePredictor(metal_path), cells, tmp_path)
+
+
+class Flat:
+    """Knows what the elements of another level of theory weigh, and nothing else: no force anywhere."""
+
+    def predict(self, frames, hessian=False):
+        for atoms in frames:
+            n = len(atoms)
+            energy = float(sum({1: 300.0, 6: 700.0, 8: 900.0}[z] for z in atoms.numbers))
+            yield Prediction(energy, torch.zeros(n, 3), None, torch.zeros(3 * n, 3 * n) if hessian else None)
+
+
+def test_a_flat_surface_of_another_level_is_recognised(labelled, tmp_path):
+    found = evaluate(Flat(), labelled, tmp_path)
+    metrics = found["metrics"]
+    for name in ("energy_shifted", "forces", "hessian", "eigenvalues", "frequencies", "zpe"):
+        assert metrics[f"{name}_relative"] == pytest.approx(1, rel=1e-6), name
+    assert metrics["forces_size"] == pytest.approx(
+        np.mean(np.abs(np.concatenate([a.arrays["REF_forces"].ravel() for a in labelled])))
+    )
+    assert metrics["hessian_size"] == pytest.approx(
+        np.mean(np.abs(np.concatenate([a.info["REF_hessian"].ravel() for a in labelled[:-1]])))
+    )
+    assert metrics["energy_relative"] > 100 and found["energy_shift"]["other_level"]
+    # the model of these labels: H -13, C -1000, O -2000 eV, and energies of bonds
+    assert found["energy_shift"]["elements"] == pytest.approx({"H": 313, "C": 1700, "O": 2900}, rel=0.1)
+    said = " ".join(found["notes"])
+    assert "another level of theory" in said
+    assert "Errors as large as what they are errors of: energies 1.00, forces 1.00, Hessians 1.00." in said
+    assert "lowest_mode_cosine" not in metrics
+    assert found == json.loads((tmp_path / "metrics.json").read_text())
+    assert set(found["units"]) >= {name for name in metrics if not name.startswith("n_")}
+    points = np.load(tmp_path / "parity.npz")
+    assert points["energy_shifted_predicted"] == pytest.approx(np.zeros(5), abs=1e-6)
+    assert np.mean(np.abs(points["energy_shifted_reference"])) == pytest.approx(metrics["energy_size"])
+    assert not points["frequencies_predicted"].any() and points["frequencies_reference"].any()
+    row = lines(tmp_path / "frames.csv")[0]
+    assert float(row["forces_mae"]) == float(row["forces_size"]) > 0
+    assert float(row["frequencies_mae"]) == pytest.approx(float(row["frequencies_size"]))
+
+
+def test_a_shift_is_no_error(predictor, labelled, tmp_path):
+    """Labels of another zero of energy: the shift is told; groups are measured with that of all frames."""
+    for i, atoms in enumerate(labelled):
+        atoms.info["config_type"] = "even" if i % 2 == 0 else "odd"
+        atoms.info["REF_energy"] -= float(sum({1: 1.0, 6: 592.0, 8: 800.0}[z] for z in atoms.numbers))
+    found = evaluate(predictor, labelled, tmp_path, plots=False)
+    assert found["energy_shift"]["elements"] == pytest.approx({"H": 1, "C": 592, "O": 800}, rel=1e-6)
+    assert found["metrics"]["energy_mae"] > 100
+    for part in (found["metrics"], *found["groups"].values(), *found["sources"].values()):
+        assert part["energy_shifted_mae"] == pytest.approx(0, abs=1e-6)
+    assert found["energy_shift"]["frames"] == 5 and found["energy_shift"]["fitted"] == 3
+
+
+def test_each_file_has_a_shift_of_its_own(predictor, labelled, tmp_path):
+    """Two files of two levels: no shift serves both."""
+    other = [atoms.copy() for atoms in labelled]
+    for atoms in other:
+        atoms.info["REF_energy"] -= 592.0 * len(atoms)
+    found = evaluate(predictor, {"a.xyz": labelled, "b.xyz": other}, tmp_path, plots=False, max_hessians=0)
+    for part in found["sources"].values():
+        assert part["energy_shifted_mae"] == pytest.approx(0, abs=1e-6)
+    assert found["metrics"]["energy_shifted_mae"] == pytest.approx(296)
+    shifts = found["energy_shift_of_sources"]
+    assert shifts["b.xyz"]["per_atom"] == pytest.approx(592) and shifts["b.xyz"]["other_level"]
+    assert shifts["a.xyz"]["per_atom"] == pytest.approx(0, abs=1e-6)
+    (said,) = (note for note in found["notes"] if "another level of theory" in note)
+    assert said.startswith("b.xyz: ") and "592 eV/atom" in said
+    assert not any("flat surface" in note for note in found["notes"])  # 296 is as large as what varies so
+
+
+def test_too_few_energies_for_a_shift(predictor, labelled, tmp_path):
+    found = evaluate(predictor, labelled[:2], tmp_path, plots=False)
+    assert found["energy_shift"] is None and "energy_shifted_mae" not in found["metrics"]
+    assert "There is no energy_shifted" in found["notes"][0]
 
 
 class Broken:
@@ -343,7 +427,7 @@ def test_command_line_end_to_end(model_path, labelled, tmp_path):
     write(data, labelled, format="extxyz")
     ran = CliRunner().invoke(build_app(), ["evaluate", str(model_path), str(data), "-o", str(out)])
     assert ran.exit_code == 0, ran.output
-    assert "hessian_mae" in ran.output
+    assert "hessian" in ran.output and "MAE" in ran.output and "|ref.|" in ran.output
     assert sorted(p.name for p in out.iterdir()) == ["frames.csv", "metrics.json", "parity.npz", "parity.png"]
     result = json.loads((out / "metrics.json").read_text())
     assert result["metrics"]["n_full"] == 4

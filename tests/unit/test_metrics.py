@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hint_plugin.core import spectra
-from hint_plugin.core.metrics import UNITS, HessianMetrics, Prediction
+from hint_plugin.core.metrics import SIZED, UNITS, HessianMetrics, Prediction
 
 WATER = torch.tensor([[0.0, 0.0, 0.12], [0.0, 0.76, -0.47], [0.0, -0.76, -0.47]], dtype=torch.float64)
 MASSES = torch.tensor([15.999, 1.008, 1.008], dtype=torch.float64)
@@ -37,7 +37,49 @@ def test_energies_and_forces():
     assert found["forces_mae"] == pytest.approx(3 / 9)  # elements of both frames, not a mean of means
     assert found["forces_rmse"] == pytest.approx(math.sqrt(5 / 9))
     assert (found["n_energy"], found["n_force_components"], found["n_stress_components"]) == (2, 9, 0)
-    assert "hessian_mae" not in found and "stress_mae" not in found
+    assert "hessian_mae" not in found and "stress_mae" not in found and "stress_size" not in found
+    # |F_ref| is 2 in one of nine components; the error is half as large again
+    assert (frame["forces_size"], found["forces_size"]) == pytest.approx((2 / 3, 2 / 9))
+    assert found["forces_relative"] == pytest.approx(1.5)
+
+
+def test_zero_everywhere_has_a_relative_error_of_one():
+    """And nothing is relative to a reference that is zero."""
+    metrics = HessianMetrics()
+    metrics.update_forces(torch.zeros(3, 3), random(3, 3))
+    metrics.update_stress(torch.zeros(6), random(6))
+    reference = from_modes([1.0, 2.0, 4.0])
+    metrics.update_hessian(torch.zeros(9, 9), reference, WATER, MASSES)
+    metrics.update_pairs(torch.zeros(1, 3, 3), torch.ones(1, 3, 3), torch.full((1, 3, 3), 2.0))
+    found = metrics.result()
+    assert all(found[f"{name}_relative"] == pytest.approx(1) for name in SIZED)
+    assert found["hvp_relative_error"] == pytest.approx(1)
+    assert "lowest_mode_cosine" not in found  # all directions are lowest modes of a flat surface
+    assert found["hessian_size"] == pytest.approx(float(reference.abs().mean()))
+    assert found["eigenvalues_size"] == pytest.approx(float(torch.linalg.eigvalsh(reference).abs().mean()))
+    assert found["projected_eigenvalues_size"] == pytest.approx(7 / 3)
+    nu = spectra.WAVENUMBER
+    assert found["frequencies_size"] == pytest.approx((1 + math.sqrt(2) + 2) * nu / 3)
+    assert found["zpe_size"] == pytest.approx(0.5 * (1 + math.sqrt(2) + 2) * nu * spectra.EV_PER_WAVENUMBER)
+    # 3N |Hv|^2 / |v|^2 / (3N)^2 with 9 components of 2 and of 1
+    assert found["hessian_size_estimate"] == pytest.approx(math.sqrt(9 * 36 / 9) / 9)
+    nothing = HessianMetrics()
+    nothing.update_forces(torch.ones(2, 3), torch.zeros(2, 3))
+    assert nothing.result()["forces_size"] == 0 and "forces_relative" not in nothing.result()
+
+
+def test_what_is_compared_can_be_watched():
+    seen = {}
+    metrics = HessianMetrics()
+    predicted, reference = from_modes([1.0, 2.25, 4.0]), from_modes([-1.0, 1.0, 4.0])
+    metrics.update_hessian(
+        predicted, reference, WATER, MASSES, observe=lambda name, *both: seen.update({name: both})
+    )
+    assert set(seen) == {"eigenvalues", "frequencies"}
+    nu = spectra.WAVENUMBER
+    assert seen["frequencies"][0].tolist() == pytest.approx([-nu, nu, 2 * nu])
+    assert seen["frequencies"][1].tolist() == pytest.approx([nu, 1.5 * nu, 2 * nu])
+    assert torch.equal(seen["eigenvalues"][0], spectra.cartesian_eigenvalues(reference))
 
 
 def test_stress():
