@@ -75,7 +75,7 @@ def test_cif_goes_into_stores_and_shared_sites_are_refused(tmp_path: Path) -> No
         + ["_atom_site_occupancy", "Cu1 Cu 0 0 0 0.75", "Au1 Au 0 0 0 0.25"]
     )
     (tmp_path / "alloy.cif").write_text(text + "\n")
-    with pytest.raises(DataError, match=r"alloy.cif, frame 0: site 0 is 75 % Cu, 25 % Au"):
+    with pytest.raises(DataError, match=r"alloy.cif, frame 0: the site at .0, 0, 0. is 75 % Cu, 25 % Au"):
         read_frames(tmp_path / "alloy.cif")
 
 

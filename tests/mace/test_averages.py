@@ -75,5 +75,6 @@ def test_each_mean_is_of_what_has_it():
 
 def test_e0s_of_what_has_an_energy():
     given = [SimpleNamespace(properties={"energy": 1.0}), SimpleNamespace(properties={"energy": None})]
-    assert average_e0s(lambda some, table: len(some), given, None) == 1
-    assert average_e0s(lambda some, table: len(some), given[1:], None) == 1
+    for frames in (given, given[1:]):
+        found = average_e0s(lambda some, table: {np.int64(1): np.float64(len(some))}, frames, None)
+        assert repr(found) == "{1: 1.0}"  # plain numbers: MACE writes their repr into a file

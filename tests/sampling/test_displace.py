@@ -94,7 +94,7 @@ def test_supercell():
     with pytest.raises(OptionsError, match="not periodic in a direction"):
         next(displaced_copies(molecule("H2O"), 0, DisplaceSettings(supercell=(2, 1, 1))))
     parent.info["charge"] = 1
-    with pytest.raises(OptionsError, match="charge or spin"):
+    with pytest.raises(DataError, match="charge or spin"):
         next(displaced_copies(parent, 0, DisplaceSettings(supercell=(2, 1, 1))))
 
 
