@@ -18,14 +18,15 @@ The time of `--size small`, multiplied out from what was measured for each step;
 
 | step | times | each | in all |
 |---|---|---|---|
-| training with the Hessian, 1500 steps of 0.72 s | 3 | 18 | 54 |
+| training with the Hessian, 1500 steps of 0.5 to 0.72 s | 3 | 12 to 18 | 38 to 54 |
 | training without it | 1 | 9 | 9 |
 | phonons and double well | 4 | 0.35 | 1.4 |
-| SSCHA: start 0.1, 500 structures 0.22, two or three times, Hessian of the free energy 0.05 | 12 | 0.8 | 10 |
-| Tc of 16 sources and three isotopes | 1 | 1.5 | 1.5 |
+| SSCHA: two or three times 500 structures in 0.25, start and free-energy Hessian 0.13 | 12 | 0.8 | 10 |
+| Tc of 16 sources and three isotopes | 1 | 1 | 1 |
 
-which are 76. Two at a time, longest first (two trainings; the third beside the one without the Hessian and
-the SSCHA of the first two; the rest), that is 40 minutes, and within an hour on cores that are busy by half.
+which are 60 to 76 (a step took 0.5 s of a processor in a short run, 0.72 s in a whole one on busy cores). Two
+at a time, longest first (two trainings; the third beside the one without the Hessian and the SSCHA of the
+first two; the rest), that is 31 to 40 minutes: within an hour, also where the cores have other work.
 All trainings are of one length, from scratch: a shorter second one, or one that goes on from the first, would
 not tell how far two trainings are apart.
 """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import shutil
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from example_runs import run_example
+from example_runs import EXAMPLES, run_example
 
 pytest.importorskip("sscha", reason="needs python-sscha: pip install 'hint-mlip[sscha]'")
 
@@ -51,3 +55,45 @@ def test_palladium_hydride_from_the_hessian_to_tc(tmp_path):
     assert "| training | 0 (at most 0) |" in (tmp_path / "results.md").read_text()
     again = run(tmp_path, "--trainings", "2", "--repeats", "1")
     assert "$ mace_run_train" not in again and "$ hint" not in again
+
+
+def plan(monkeypatch, fails: str = "") -> list[str]:
+    """What `models_and_phonons` does for three trainings, two at a time, with steps that only say so."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    pdh = importlib.import_module("pdh")
+    done: list[str] = []
+
+    def model(name: str, folder: Path, size: object) -> None:
+        time.sleep(0.05)
+        if name == fails:
+            sys.exit("error: a training has failed")
+        done.append(f"train {name}")
+
+    monkeypatch.setattr(pdh, "model", model)
+    monkeypatch.setattr(pdh, "checks", lambda name, folder, dyn: done.append(f"check {name}"))
+    monkeypatch.setattr(
+        pdh, "anharmonic", lambda isotope, of, *rest: done.append(f"sscha {of.folder(isotope)}")
+    )
+    runs = [pdh.Sscha(1), pdh.Sscha(1, 2), pdh.Sscha(2), pdh.Sscha(3)]
+    try:
+        pdh.models_and_phonons(["hint", "hint_2", "hint_3", "ef"], runs, Path(), "", pdh.SIZES["tiny"], 2)
+    except SystemExit as error:
+        done.append(str(error))
+    return done
+
+
+def test_every_step_comes_after_its_training(monkeypatch):
+    done = plan(monkeypatch)
+    assert set(done[:2]) == {"train hint", "train hint_2"}  # the longest first, two at a time
+    assert len(done) == 4 + 4 + 12 == len(set(done))
+    for k, step in enumerate(done):
+        kind, name = step.split()
+        if kind != "train":
+            number = "_3" if name.endswith("_3") else "_2" if re.fullmatch(r"sscha_._2|hint_2", name) else ""
+            assert f"train {'ef' if name == 'ef' else 'hint' + number}" in done[:k], step
+
+
+def test_a_failed_training_ends_it(monkeypatch):
+    done = plan(monkeypatch, fails="hint_2")
+    assert done[-1] == "error: a training has failed"
+    assert not any(step.startswith("sscha") for step in done)
