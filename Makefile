@@ -99,7 +99,7 @@ demo: ## Label, train and evaluate small models, run one in LAMMPS; writes a tab
 	@$(ONE_THREAD) $(BIN)/python examples/demo.py
 
 # As `make demo`; it takes the labels of that one if they are there.
-pdh: ## Palladium hydride: one DFT Hessian -> model -> phonons -> SSCHA -> Tc, for H, D and T
+pdh: ## Palladium hydride: one DFT Hessian -> models -> phonons -> SSCHA -> Tc with its spread, for H, D and T
 	@if [ -f $(STAMP) ]; then $(MAKE) --no-print-directory env; \
 	else $(MAKE) --no-print-directory env EXTRAS=$(PDH_EXTRAS); fi
 	@$(ONE_THREAD) $(BIN)/python examples/pdh.py

@@ -1,16 +1,34 @@
 """Palladium hydride: from DFT's Hessian and 30 displaced cells to anharmonic phonons and Tc of PdH, PdD, PdT.
 
-    make pdh        (or: python examples/pdh.py -o pdh-out --jobs 2 --size small)
+    make pdh        (or: python examples/pdh.py -o pdh-out --jobs 2 --size small --trainings 3)
 
-1. One supercell Hessian (of DFPT) and 30 displaced primitive cells train two models by stock
-   `mace_run_train`: with the Hessian, and, to compare, without it.
+1. One supercell Hessian (of DFPT) and 30 displaced primitive cells train models by stock `mace_run_train`:
+   three with the Hessian, which differ in their random numbers, and, to compare, one without it.
 2. Their phonons against DFPT, and the energy along the softest mode.
-3. SSCHA with the model for H, D and T: do quantum nuclei stabilise the crystal?
-4. Tc: DFPT's electron-phonon matrices with the anharmonic phonons.
+3. SSCHA with each of the three for H, D and T: do quantum nuclei stabilise the crystal? With the first of
+   them a second time, from other random numbers: the statistical error.
+4. Tc: DFPT's electron-phonon matrices with all anharmonic phonons, those of SSCHA and those of the Hessian of
+   its free energy, interpolated and not: median and range, and what moves it.
 
 Every step is a command a user would type; the script prints it, runs it, and skips it if its result is there
-already. Ends with a table, results.json and results.png. The data are in examples/pdh; another crystal needs
+already. Ends with tables, results.json and results.png. The data are in examples/pdh; another crystal needs
 a folder like it (`--data`).
+
+The time of `--size small`, multiplied out from what was measured for each step; minutes of a core:
+
+| step | times | each | in all |
+|---|---|---|---|
+| training with the Hessian, 1500 steps of 0.5 to 0.72 s | 3 | 12 to 18 | 38 to 54 |
+| training without it | 1 | 9 | 9 |
+| phonons and double well | 4 | 0.35 | 1.4 |
+| SSCHA: two or three times 500 structures in 0.25, start and free-energy Hessian 0.13 | 12 | 0.8 | 10 |
+| Tc of 16 sources and three isotopes | 1 | 1 | 1 |
+
+which are 60 to 76 (a step took 0.5 s of a processor in a short run, 0.72 s in a whole one on busy cores). Two
+at a time, longest first (two trainings; the third beside the one without the Hessian and the SSCHA of the
+first two; the rest), that is 31 to 40 minutes: within an hour, also where the cores have other work.
+All trainings are of one length, from scratch: a shorter second one, or one that goes on from the first, would
+not tell how far two trainings are apart.
 """
 
 from __future__ import annotations
@@ -20,15 +38,17 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from demo import console, run, run_training
+from pdh_tables import CHOICES, show
 
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.science.superconductivity import spreads
 
 DATA = Path(__file__).parent / "pdh"
 ISOTOPES = {"H": 1.00794, "D": 2.01410, "T": 3.01605}
@@ -48,6 +68,8 @@ TRAININGS = {
 }
 DATA_OF = {"hint": "both", "ef": "cells"}
 TITLES = {"hint": "with the Hessian", "ef": "energies, forces, stresses only"}
+#: Of the free energy: where SSCHA has its minimum, and the second derivative there.
+MATRICES = ("sscha", "hessian")
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,35 @@ class Size:
 
 
 SIZES = {"tiny": Size(20, 20, 1), "small": Size(1500, 500, 30), "full": Size(6000, 1000, 30)}
+
+
+@dataclass(frozen=True)
+class Sscha:
+    """One run for each isotope: with the model of a training, and random numbers; both are counted from 1."""
+
+    training: int
+    numbers: int = 1
+
+    @property
+    def model(self) -> str:
+        """The folder of the model."""
+        return numbered("hint", self.training)
+
+    def folder(self, isotope: str) -> str:
+        """Of the results."""
+        again = "" if self.numbers == 1 else f"_again_{self.numbers}"
+        return numbered(f"sscha_{isotope}", self.training) + again
+
+
+def numbered(name: str, number: int) -> str:
+    """`name`, then `name_2`, `name_3`, ..."""
+    return name if number == 1 else f"{name}_{number}"
+
+
+def kind_and_number(model: str) -> tuple[str, int]:
+    """`hint_2` -> `hint`, 2."""
+    kind, _, number = model.partition("_")
+    return kind, int(number or 1)
 
 
 def once(
@@ -87,16 +138,23 @@ def make_data(data: Path, folder: Path) -> None:
 
 def model(name: str, folder: Path, size: Size) -> None:
     """One model, exported."""
-    place = folder / name
+    place, (kind, seed) = folder / name, kind_and_number(name)
     place.mkdir(exist_ok=True)
     if not (place / "done.json").exists():
+        common = COMMON.replace("--seed 1", f"--seed {seed}")
         command = (
-            f"mace_run_train --name model --train_file ../{DATA_OF[name]}.xyz {COMMON} "
-            f"{TRAININGS[name]} --max_num_epochs {size.epochs} --eval_interval {max(1, size.epochs // 10)} "
+            f"mace_run_train --name model --train_file ../{DATA_OF[kind]}.xyz {common} {TRAININGS[kind]} "
+            f"--max_num_epochs {size.epochs} --eval_interval {max(1, size.epochs // 10)} "
             f"--lr_scheduler_gamma {0.02 ** (1 / size.epochs):.5f}"
         )
-        run_training(command, place, TITLES[name])
+        run_training(command, place, title_of(name))
     once("model.hint.pt", "hint export model.model -o model.hint.pt", place)
+
+
+def title_of(name: str) -> str:
+    """For tables."""
+    kind, number = kind_and_number(name)
+    return TITLES[kind] + ("" if number == 1 else f", training {number}")
 
 
 def checks(name: str, folder: Path, dyn: str) -> None:
@@ -115,139 +173,81 @@ def checks(name: str, folder: Path, dyn: str) -> None:
     )
 
 
-def anharmonic(isotope: str, folder: Path, dyn: str, size: Size) -> None:
-    """SSCHA at 0 K."""
+def anharmonic(isotope: str, of: Sscha, folder: Path, dyn: str, size: Size) -> None:
+    """SSCHA at 0 K. All trainings see the same random numbers, so that they differ in the model alone."""
+    place, seed = of.folder(isotope), "" if of.numbers == 1 else f" --seed {of.numbers - 1}"
     once(
-        f"sscha_{isotope}/sscha.json",
-        f"hint sscha {dyn} --model hint/model.hint.pt --temperature 0 --configs {size.configs} "
-        f"--populations {size.populations} --masses H={ISOTOPES[isotope]} --hessian v3 -o sscha_{isotope}",
+        f"{place}/sscha.json",
+        f"hint sscha {dyn} --model {of.model}/model.hint.pt --temperature 0 --configs {size.configs} "
+        f"--populations {size.populations} --masses H={ISOTOPES[isotope]} --hessian v3{seed} -o {place}",
         folder,
         accepted=(0, 3),
     )
 
 
-def critical(folder: Path, data: Path, dyn: str) -> None:
-    """Tc: harmonic (what is left of it), and anharmonic for all isotopes."""
+def critical(folder: Path, data: Path, dyn: str, runs: Sequence[Sscha]) -> Path:
+    """Tc: harmonic (what is left of it), and anharmonic for all isotopes from all sources.
+
+    Returns the folder of the latter, which is that of its sources: with more of them, it is another.
+    """
     elph = shlex.quote(str(data / "elph_dir"))
     once(
         "tc_harmonic/tc.json",
         f"hint tc {elph} --dyn {dyn} --broadening 0.02 --leave-out --temperatures 0 -o tc_harmonic",
         folder,
     )
-    others = " ".join(f"--isotope H={ISOTOPES[k]},sscha_{k}/sscha.dyn0" for k in ("D", "T"))
-    once("tc/tc.json", f"hint tc {elph} --dyn sscha_H/sscha.dyn0 --broadening 0.02 {others} -o tc", folder)
+    trainings = max(of.training for of in runs)
+    place = f"tc_{trainings}_trainings_{len(runs) - trainings}_repeats"
+
+    def files(isotope: str) -> list[str]:
+        return [f"{of.folder(isotope)}/{kind}.dyn0" for of in runs for kind in MATRICES]
+
+    phonons = " ".join(f"--dyn {file}" for file in files("H"))
+    others = " ".join(f"--isotope H={ISOTOPES[k]},{','.join(files(k))}" for k in ("D", "T"))
+    once(
+        f"{place}/tc.json",
+        f"hint tc {elph} {phonons} --broadening 0.02 --interpolation both {others} -o {place}",
+        folder,
+        accepted=(0, 3),
+    )
+    return folder / place
 
 
-def results(folder: Path) -> dict[str, Any]:
+def results(folder: Path, tc: Path, names: Sequence[str], runs: Sequence[Sscha]) -> dict[str, Any]:
     """All numbers in one place."""
 
-    def read(path: str) -> Any:
+    def read(path: str | Path) -> Any:
         return json.loads((folder / path).read_text())
 
-    found: dict[str, Any] = {"models": {}, "sscha": {}, "tc": read("tc/tc.json")}
-    for name, title in TITLES.items():
+    found: dict[str, Any] = {"models": {}, "sscha": {}, "sscha_runs": {}, "tc": read(tc / "tc.json")}
+    for name in names:
         phonons, well = read(f"{name}/phonons/phonons.json"), read(f"{name}/well/double-well.json")
         found["models"][name] = {
-            "title": title,
+            "title": title_of(name),
+            "kind": kind_and_number(name)[0],
+            "number": kind_and_number(name)[1],
             "errors": phonons["errors"],
             "lowest": phonons["lowest"],
             "well": well["model"],
             "seconds": read(f"{name}/done.json")["seconds"],
         }
     for isotope in ISOTOPES:
-        found["sscha"][isotope] = {
-            key: read(f"sscha_{isotope}/sscha.json")[key]
-            for key in ("converged", "populations", "frequencies")
+        for of in runs:
+            found["sscha_runs"][of.folder(isotope)] = {
+                key: read(f"{of.folder(isotope)}/sscha.json")[key]
+                for key in ("converged", "populations", "frequencies")
+            }
+        found["sscha"][isotope] = found["sscha_runs"][runs[0].folder(isotope)]
+    choices = {
+        f"{of.folder('H')}/{kind}.dyn0": {
+            "training": of.training, "numbers": of.numbers, "matrices": kind
         }
+        for of in runs
+        for kind in MATRICES
+    }  # fmt: skip
+    rows = [row | choices[row["dyn"]] for row in found["tc"]["sources"]]
+    found["tc"] |= {"sources": rows, "spread": spreads(rows, list(CHOICES))}
     return found
-
-
-def show(found: dict[str, Any], folder: Path) -> None:
-    """Tables, as Markdown and on the screen."""
-    lines = ["| model | phonons, MAE / largest error, cm^-1 | imaginary, of 48 | lowest, cm^-1 | s |"]
-    lines.append("|---|---|---|---|---|")
-    for row in found["models"].values():
-        errors = row["errors"].get("sum_rule", row["errors"]["commensurate"])
-        lines.append(
-            f"| {row['title']} | {errors['mean']:.1f} / {errors['largest']:.1f} | {errors['imaginary']} "
-            f"(DFPT {errors['imaginary_reference']}) | {row['lowest']:.0f} | {row['seconds']:.0f} |"
-        )
-    lines += ["", "| cm^-1 | " + " | ".join(_point(row["q"]) for row in _rows(found)) + " |"]
-    lines.append("|---" * (len(_rows(found)) + 1) + "|")
-    for isotope in ISOTOPES:
-        kinds = ("harmonic", "sscha") if isotope == "H" else ("sscha",)
-        for kind in kinds:
-            cells = [
-                " ".join(f"{nu:.0f}" for nu in sorted(set(_rounded(r)))) for r in _rows(found, isotope, kind)
-            ]
-            lines.append(f"| Pd{isotope}, {kind} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "| | lambda | omega_log, meV | Tc (Allen-Dynes), K | Tc (Eliashberg), K |",
-        "|---|---|---|---|---|",
-    ]
-    for isotope, row in zip(ISOTOPES, found["tc"]["isotopes"], strict=True):
-        tc = row["results"][0]
-        lines.append(
-            f"| Pd{isotope} | {row['lambda']:.3f} | {1000 * row['omega_log']:.2f} | "
-            f"{tc['allen_dynes']:.2f} | {tc['eliashberg']:.2f} |"
-        )
-    text = "\n".join(lines)
-    (folder / "results.md").write_text(text + "\n")
-    (folder / "results.json").write_text(json.dumps(found, indent=2) + "\n")
-    figure(found, folder / "results.png")
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"written: {folder / 'results.json'}, results.md, results.png", soft_wrap=True)
-
-
-def _rows(found: dict[str, Any], isotope: str = "H", kind: str = "sscha") -> list[dict[str, Any]]:
-    """One q point of each kind: Gamma, L, X."""
-    rows: dict[int, dict[str, Any]] = {}
-    for row in found["sscha"][isotope]["frequencies"][kind]:
-        rows.setdefault(sum(abs(x) > 0.1 for x in row["q"]), row)
-    return [rows[k] for k in sorted(rows)][:3]
-
-
-def _point(q: list[float]) -> str:
-    return ("Gamma", "L", "X")[min(2, sum(abs(x) > 0.1 for x in q))]
-
-
-def _rounded(row: dict[str, Any]) -> list[int]:
-    return [round(nu) + 0 for nu in row["frequencies"]]
-
-
-def figure(found: dict[str, Any], path: Path) -> None:
-    """The double well, the modes, Tc."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    panels, (well, modes, tc) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    colours = {"hint": "#1f5fa8", "ef": "#c44e22"}
-    for name, row in found["models"].items():
-        well.plot(
-            row["well"]["amplitudes"], [1000 * e for e in row["well"]["energies"]], color=colours[name],
-            label=row["title"],
-        )  # fmt: skip
-    well.set_xlabel("displacement of H / $\\mathrm{\\AA}$")
-    well.set_ylabel("energy / meV")
-    well.set_ylim(top=150)
-    well.legend(frameon=False, fontsize=8)
-    columns = [("H", "harmonic"), ("H", "sscha"), ("D", "sscha"), ("T", "sscha")]
-    for place, (isotope, kind) in enumerate(columns):
-        for row in found["sscha"][isotope]["frequencies"][kind]:
-            for nu in row["frequencies"]:
-                modes.plot(
-                    [place - 0.35, place + 0.35], [nu, nu], color="#c44e22" if nu < -1 else "#1f5fa8", lw=1
-                )
-    modes.set_xticks(range(4), ["PdH\nharmonic", "PdH", "PdD", "PdT"])
-    modes.set_ylabel("modes / cm$^{-1}$")
-    values = [row["results"][0]["eliashberg"] for row in found["tc"]["isotopes"]]
-    tc.bar([f"Pd{isotope}" for isotope in ISOTOPES], values, color="#1f5fa8", width=0.6)
-    tc.set_ylabel("Tc / K (Eliashberg)")
-    panels.savefig(path, dpi=150)
-    plt.close(panels)
 
 
 def main() -> None:
@@ -261,28 +261,57 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=tuple(SIZES), default="small")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at a time")
+    parser.add_argument("--trainings", type=int, default=3, help="with the Hessian, each with its own seed")
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="more SSCHA runs of the first training: the statistical error"
+    )
     options = parser.parse_args()
+    if options.trainings < 1 or options.repeats < 0:
+        parser.error(
+            f"got {options.trainings} trainings and {options.repeats} repeats; wanted at least one, and none"
+        )
     folder, data, size = options.output.resolve(), options.data.resolve(), SIZES[options.size]
     folder.mkdir(parents=True, exist_ok=True)
     dyn, start = shlex.quote(str(data / "pdh.dyn0")), time.perf_counter()
-    with ThreadPoolExecutor(options.jobs) as pool:
-
-        def together(work: Callable[..., None], names: Any, *arguments: Any) -> None:
-            for future in [pool.submit(work, name, folder, *arguments) for name in names]:
-                future.result()
-
-        console.rule("training")
-        make_data(data, folder)
-        together(model, TRAININGS, size)
-        console.rule("phonons, double well")
-        together(checks, TRAININGS, dyn)
-        console.rule("SSCHA")
-        together(anharmonic, ISOTOPES, dyn, size)
+    runs = [Sscha(1), *(Sscha(1, 2 + k) for k in range(options.repeats))]
+    runs += [Sscha(number) for number in range(2, options.trainings + 1)]
+    names = [*(numbered("hint", number) for number in range(1, options.trainings + 1)), "ef"]
+    console.rule("data")
+    make_data(data, folder)
+    console.rule("trainings; phonons, double well, SSCHA of each")
+    models_and_phonons(names, runs, folder, dyn, size, options.jobs)
     console.rule("Tc")
-    critical(folder, data, dyn)
+    tc = critical(folder, data, dyn, runs)
     console.rule("results")
-    show(results(folder), folder)
+    show(results(folder, tc, names, runs), folder)
     console.print(f"{time.perf_counter() - start:.0f} s in all")
+
+
+def models_and_phonons(
+    names: Sequence[str], runs: Sequence[Sscha], folder: Path, dyn: str, size: Size, jobs: int
+) -> None:
+    """So many at a time, in the order of the plan: what waits for a training comes behind it."""
+    with ThreadPoolExecutor(jobs) as pool:
+        trained = {name: pool.submit(model, name, folder, size) for name in names}
+
+        def after(name: str, work: Callable[..., None], *arguments: Any) -> Future[None]:
+            def waiting() -> None:
+                trained[name].result()
+                work(*arguments)
+
+            return pool.submit(waiting)
+
+        last = sorted(names, key=lambda name: name == numbered("hint", len(names) - 1))
+        futures = [*trained.values(), *(after(name, checks, name, folder, dyn) for name in last)]
+        for of in runs:
+            for isotope in ISOTOPES:
+                futures.append(after(of.model, anharmonic, isotope, of, folder, dyn, size))
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # one has failed: no other is begun
+            raise
 
 
 if __name__ == "__main__":

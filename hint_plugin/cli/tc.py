@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from hint_plugin.cli.app import EXIT_SOME_FAILED
 from hint_plugin.cli.potential_options import Folder, Json
+
+MOST_NAMED = 4
+"""Sets of dynamical matrices whose files are named on the screen."""
+
+
+class Interpolation(str, Enum):
+    """`hint_plugin.science.superconductivity.sources.INTERPOLATIONS`."""
+
+    fourier = "fourier"
+    none = "none"
+    both = "both"
 
 
 def tc(
@@ -26,18 +39,23 @@ def tc(
     mu_star_at: Annotated[
         str, typer.Option(metavar="FREQ", help="Where mu* belongs: wmax, w2, 500meV, cutoff.")
     ] = "wmax",
-    cutoff: Annotated[
-        str, typer.Option(metavar="FREQ", help="Of the Matsubara sums: 10wmax, 500meV.")
-    ] = "10wmax",
+    cutoff: Annotated[str, typer.Option(metavar="FREQ", help="Of Matsubara sums: 500meV.")] = "10wmax",
     dyn: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="With elph_dir: any phonons, X.dyn0."),
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="With elph_dir: X.dyn0; repeatable.",
+        ),
     ] = None,
     broadening: Annotated[float | None, typer.Option(help="Ry: one of those that ph.x wrote.")] = None,
     grid: Annotated[
         tuple[int, int, int],
         typer.Option(help="With elph_dir: q points; 0 0 0: the files'."),
     ] = (20, 20, 20),
+    interpolation: Annotated[
+        Interpolation | None,
+        typer.Option(metavar="HOW", help="With elph_dir: fourier, none, both."),
+    ] = None,
     sum_rule: Annotated[
         bool, typer.Option("--sum-rule/--no-sum-rule", help="With elph_dir: project out translations.")
     ] = True,
@@ -60,11 +78,12 @@ def tc(
     """Superconducting Tc: McMillan, Allen-Dynes, and the isotropic Eliashberg equations.
 
     SOURCE is a2F in a file; or the electron-phonon matrices of ph.x, put together with any dynamical
-    matrices, which gives the Tc of anharmonic (SSCHA) phonons and of isotopes.
+    matrices, which gives the Tc of anharmonic (SSCHA) phonons and of isotopes. Several --dyn (trainings,
+    SSCHA and free-energy Hessian) and --interpolation both give each Tc, median and range; --isotope then
+    has a file for each --dyn: H=2.014,A,B.
 
-    Writes tc.json, a2f.csv, gap.csv and tc.png.
-
-    Exit status: 0 done, 2 it could not be.
+    Writes tc.json, a2f.csv, gap.csv, tc.png, of the first source; sources.csv, of several.
+    Exit status: 0 done, 3 some of several sources have no Tc, 2 it could not be done.
     """
     import json
 
@@ -75,20 +94,32 @@ def tc(
     from hint_plugin.science.superconductivity.report import TcOptions, run
     from hint_plugin.science.superconductivity.sources import SourceOptions
 
-    where = SourceOptions(dyn, broadening, grid, sum_rule, format_, unit, column, leave_out)
-    isotopes = [Isotope.parse(text) for text in isotope or []]
+    dyns = tuple(dyn or ())
+    where = SourceOptions(
+        dyns[0] if dyns else None, broadening, grid, sum_rule, format_, unit, column, leave_out,
+        others=dyns[1:],
+        interpolation=None if interpolation is None else interpolation.value,
+    )  # fmt: skip
+    isotopes = [Isotope.parse(text, max(1, len(dyns))) for text in isotope or []]
     options = TcOptions(tuple(mu_star or (0.10,)), mu_star_at, cutoff, temperatures)
     with Console(stderr=True).status("") as status:
-        others = [one.force_constants for one in isotopes]
-        matrices = [path for path in (dyn, *others) if path is not None]
+        others = [path for one in isotopes for path in (one.force_constants, *one.others)]
+        matrices = [path for path in (*dyns, *others) if path is not None]
         about = {"provenance": run_provenance([source, *matrices])}
         result = run(source, output, where, options, isotopes, say=status.update, about=about)
     if json_:
         typer.echo(json.dumps(result, indent=2))
-        return
-    _print(result)
-    say_what_is_read(path for path in matrices if source.is_dir())
-    typer.echo(f"written to {output}")
+    else:
+        _print(result)
+        if "sources" in result:
+            _print_spread(result)
+        if len(matrices) > MOST_NAMED:
+            typer.echo(f"{len(matrices)} sets of matrices are read; tc.json names their files in provenance")
+        else:
+            say_what_is_read(path for path in matrices if source.is_dir())
+        typer.echo(f"written to {output}")
+    if any(one["unstable"] for one in result.get("spread", [])):
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -103,6 +134,7 @@ def _print(result: dict[str, Any]) -> None:
         typer.echo(f"warning: {warning}")
     typer.echo(result["convention"]["in_words"])
     several = len(result["isotopes"]) > 1
+    first = f", of the first source ({result['dyn']})" if "sources" in result else ""
     rows = []
     for one in result["isotopes"]:
         for row in one["results"]:
@@ -116,7 +148,7 @@ def _print(result: dict[str, Any]) -> None:
             )
     head = ["mu*", "McMillan", "Allen-Dynes", "Eliashberg"]
     head = ["isotope", "lambda", *head, "alpha"] if several else ["mu* at w_max", "at cutoff", *head]
-    show(head, rows, left=1 if several else 0, title="Tc, K")
+    show(head, rows, left=1 if several else 0, title=f"Tc, K{first}")
     if any(row["eliashberg"] == 0 for one in result["isotopes"] for row in one["results"]):
         typer.echo(f"0.00: no Tc above {result['lowest_temperature']:.3g} K, the lowest that is looked at")
     for one in result["isotopes"]:
@@ -131,3 +163,43 @@ def _gap_words(gap: dict[str, Any], name: str) -> str:
         f"gap{' of ' + name if name else ''} at {lowest['temperature']:.2f} K (mu* {gap['mu_star']:g}): "
         f"{1e3 * lowest['gap']:.4f} meV{edge}; 2 gap / k Tc = {gap['ratio']:.3f}"
     )
+
+
+def _print_spread(result: dict[str, Any]) -> None:
+    """Each source, then the median and range of each isotope, then what moves them."""
+    from hint_plugin.cli.tables import show
+
+    names = [one["isotope"] for one in result["spread"]]
+    table: dict[tuple[str, str], list[str]] = {}
+    for row in result["sources"]:
+        cells = table.setdefault((row["dyn"], row["interpolation"]), [])
+        cells.append("unstable" if "unstable" in row else f"{row['eliashberg']:.2f}")
+    head = ["phonons", "interpolation", *names]
+    rows = [[*source, *cells] for source, cells in table.items()]
+    mu_star = result["isotopes"][0]["results"][0]["mu_star"]
+    show(head, rows, left=2, title=f"Tc (Eliashberg), K, mu* {mu_star:g}")
+    for one in result["spread"]:
+        typer.echo(_spread_words(one))
+    for row in result["sources"]:
+        if "unstable" in row:
+            typer.echo(f"{row['isotope']}, {row['dyn']}, {row['interpolation']}: {row['unstable']}")
+
+
+def _spread_words(one: dict[str, Any]) -> str:
+    """One isotope: "PdH: Tc 17 K, 15 to 20 K (median and range of 4); ..."."""
+    from hint_plugin.science.superconductivity.spread import Spread
+
+    count = one["sources"] - one["unstable"]
+    missing = f", {one['unstable']} of {one['sources']} sources are unstable" if one["unstable"] else ""
+    if "eliashberg" not in one:
+        return f"{one['isotope']}: no spread, since only {count} of {one['sources']} sources has a Tc"
+    tc = Spread(**one["eliashberg"]).in_words("K")
+    words = [
+        f"{one['isotope']}: Tc {tc} (median and range of {count}{missing})",
+        f"lambda {Spread(**one['lambda']).in_words()}",
+    ]
+    if "isotope_exponent" in one:
+        words.append(f"alpha {Spread(**one['isotope_exponent']).in_words()}")
+    titles = {"dyn": "the phonons move", "interpolation": "the interpolation moves"}
+    words += [f"{titles[choice]} Tc by {by['typical']:.2g} K" for choice, by in one["moved_by"].items()]
+    return "; ".join(words)

@@ -301,6 +301,7 @@ def test_the_commands_of_the_page(tmp_path, capsys, monkeypatch):
     for path in (*DYN.parent.glob("pdh.dyn*"), PDH / "a2F.dos4"):
         shutil.copy(path, tmp_path)
     write_pdh_with_springs(tmp_path / "stable", 0.03)
+    write_pdh_with_springs(tmp_path / "softer", 0.02)
     (tmp_path / "ALPHA2F.OUT").write_text(FILES["elk"][1])
     (tmp_path / "table.txt").write_text(columns(1e3 * W, A2F))
     monkeypatch.chdir(tmp_path)
@@ -311,7 +312,10 @@ def test_the_commands_of_the_page(tmp_path, capsys, monkeypatch):
         unstable = "stable/pdh.dyn0" not in words and words[0] in ("a2F.dos4", "lambda.in", "elph_dir")
         status, said, error = run(capsys, *words, "--temperatures", 2)
         assert status == (2 if unstable else 0) and ("imaginary" in error) == unstable, error
-        if "stable/pdh.dyn0" in words:
+        if "softer/pdh.dyn0" in words:
+            rows = [line for line in said.splitlines() if line.startswith((" stable", " softer", "PdH: "))]
+            assert len(rows) == 5 and all(" ".join(row.split()) in " ".join(PAGE.split()) for row in rows)
+        elif "stable/pdh.dyn0" in words:
             rows = [line for line in said.splitlines() if line.startswith((" PdH", " H 2.0", " H 3.0"))]
             assert len(rows) == 3 and all(" ".join(row.split()) in " ".join(PAGE.split()) for row in rows)
 

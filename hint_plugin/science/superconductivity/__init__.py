@@ -6,11 +6,13 @@
     equations = Eliashberg(spectrum, mu_star=0.10, cutoff=10 * spectrum.omega_max)
     equations.tc                                                           # K
 
+Of several trainings, matrices, interpolations: `read_sources`, `rows_of`, `spreads`.
+
 Energies are in eV, temperatures in K, masses in amu.
 """
 
 from hint_plugin.science.superconductivity.allen_dynes import FormulaTc, formula_tc, spectrum_tc
-from hint_plugin.science.superconductivity.couplings import ModeCouplings
+from hint_plugin.science.superconductivity.couplings import ModeCouplings, UnstableError
 from hint_plugin.science.superconductivity.electron_phonon import ElectronPhononMatrices, mode_couplings
 from hint_plugin.science.superconductivity.eliashberg import Eliashberg, Gap, NotConvergedError
 from hint_plugin.science.superconductivity.isotopes import isotope_exponent
@@ -18,7 +20,10 @@ from hint_plugin.science.superconductivity.mu_star import rescale
 from hint_plugin.science.superconductivity.qe_elph import broadenings, read_force_constants, read_matrices
 from hint_plugin.science.superconductivity.readers import read_a2f
 from hint_plugin.science.superconductivity.real_axis import continue_gap, gap_edge
+from hint_plugin.science.superconductivity.several import rows_of, spreads
+from hint_plugin.science.superconductivity.sources import Source, SourceOptions, read_sources
 from hint_plugin.science.superconductivity.spectral import Spectrum
+from hint_plugin.science.superconductivity.spread import Moved, Spread, moved_by, spread_of
 
 __all__ = [
     "ElectronPhononMatrices",
@@ -26,17 +31,27 @@ __all__ = [
     "FormulaTc",
     "Gap",
     "ModeCouplings",
+    "Moved",
     "NotConvergedError",
+    "Source",
+    "SourceOptions",
     "Spectrum",
+    "Spread",
+    "UnstableError",
     "broadenings",
     "continue_gap",
     "formula_tc",
     "gap_edge",
     "isotope_exponent",
     "mode_couplings",
+    "moved_by",
     "read_a2f",
     "read_force_constants",
     "read_matrices",
+    "read_sources",
     "rescale",
+    "rows_of",
     "spectrum_tc",
+    "spread_of",
+    "spreads",
 ]

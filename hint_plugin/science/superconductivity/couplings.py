@@ -15,6 +15,22 @@ ACOUSTIC = 1.0 * EV["cm-1"]
 """eV. A mode softer than this, of either sign, is a translation: at Gamma, where lambda_qv is 0 / 0."""
 
 
+class UnstableError(DataError):
+    """Imaginary modes or negative couplings: lambda has no meaning.
+
+    Args:
+        what: how many there are and how much they weigh.
+        where: of which source, where there are several.
+    """
+
+    def __init__(self, what: str, where: str = "") -> None:
+        super().__init__(
+            f"{where}{what}: the crystal is unstable at this level, and its lambda has no meaning. Use "
+            "anharmonic (SSCHA) force constants, or leave those modes out knowingly (--leave-out)"
+        )
+        self.what = what
+
+
 @dataclass(frozen=True)
 class ModeCouplings:
     """What a2F is made of.
@@ -37,7 +53,8 @@ class ModeCouplings:
                 is that of the linewidths, |lambda_qv| w_qv^2: finite for any frequency.
 
         Raises:
-            DataError: imaginary modes or negative couplings, unless they are left out; no modes left.
+            UnstableError: imaginary modes or negative couplings, unless they are left out.
+            DataError: no modes left.
         """
         energies, weighted = self.energies, self.lambdas * self.weights[:, None]
         translation = np.abs(energies) < ACOUSTIC
@@ -50,11 +67,7 @@ class ModeCouplings:
         ]
         too_negative = _share(energies, weighted, negative) > SLIGHT
         if (imaginary.any() or too_negative) and not leave_out:
-            raise DataError(
-                f"{' and '.join(said)}: the crystal is unstable at this level, and its lambda has no "
-                "meaning. Use anharmonic (SSCHA) force constants, or leave those modes out knowingly "
-                "(--leave-out)"
-            )
+            raise UnstableError(" and ".join(said))
         if not (weighted[kept] > 0).any():
             raise DataError("no mode with a positive coupling is left")
         return Spectrum.from_lines(energies[kept], weighted[kept], said)

@@ -39,6 +39,7 @@ from hint_plugin.science.superconductivity.interpolation import (
     interpolate,
     on_grid,
     without_translations,
+    without_translations_at,
 )
 from hint_plugin.science.units import HBAR
 
@@ -63,18 +64,24 @@ class ElectronPhononMatrices:
     fermi_energy: float
     broadening: float
 
-    def couplings(self, force_constants: ArrayLike, masses: ArrayLike) -> ModeCouplings:
+    def couplings(
+        self, force_constants: ArrayLike, masses: ArrayLike, sum_rule: bool = False
+    ) -> ModeCouplings:
         """lambda_qv with these force constants, on the q points of the files, which weigh the same.
 
         Args:
             force_constants: [Q, 3n, 3n], C(q) in eV/A^2 without masses, in the order of `self.q`, with
                 phases of lattice vectors only, C_ij(q) = sum_R Phi(0i, Rj) exp(i q.R), as in QE's dyn files.
             masses: [n], amu.
+            sum_rule: project translations out of both matrices at Gamma, as for `interpolated`.
 
         Raises:
             DataError: other shapes, or numbers that are not finite.
         """
-        return mode_couplings(self.coupling, force_constants, masses)
+        both = self.coupling, np.asarray(force_constants)
+        if sum_rule and both[1].shape == self.coupling.shape:
+            both = without_translations_at(self.q, both[0]), without_translations_at(self.q, both[1])
+        return mode_couplings(*both, masses)
 
     def interpolated(
         self,

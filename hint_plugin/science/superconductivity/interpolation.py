@@ -63,11 +63,23 @@ def without_translations(grid: NDArray) -> NDArray:
 
     At Gamma only, and Hermitian everywhere: the projection that matdyn.x calls asr = 'crystal'.
     """
-    n = grid.shape[-1] // 3
-    projector = np.eye(3 * n) - np.kron(np.full((n, n), 1.0 / n), np.eye(3))
     out = 0.5 * (grid + grid.conj().swapaxes(-1, -2))
-    out[0, 0, 0] = projector @ out[0, 0, 0].real @ projector
+    out[0, 0, 0] = _projected(out[0, 0, 0])
     return out
+
+
+def without_translations_at(q: NDArray, matrices: NDArray) -> NDArray:
+    """The same of matrices [Q, 3n, 3n] at scattered q points [Q, 3]."""
+    out = 0.5 * (matrices + matrices.conj().swapaxes(-1, -2))
+    for place in np.flatnonzero(np.abs(q).max(axis=1) < ON_GRID):
+        out[place] = _projected(out[place])
+    return out
+
+
+def _projected(matrix: NDArray) -> NDArray:
+    n = len(matrix) // 3
+    projector = np.eye(3 * n) - np.kron(np.full((n, n), 1.0 / n), np.eye(3))
+    return projector @ matrix.real @ projector
 
 
 def interpolate(grid: NDArray, cell: NDArray, positions: NDArray, q: NDArray) -> NDArray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,25 +32,42 @@ class Isotope:
         mass: amu.
         force_constants: dynamical-matrix files as for `read_force_constants`; None: those of the main
             isotope.
+        others: the same for the second, third, ... of several sources.
     """
 
     symbol: str
     mass: float
     force_constants: Path | None = None
+    others: tuple[Path, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Isotope:
-        """`H=2.014` or `H=2.014,FILE`.
+    def parse(cls, text: str, sources: int = 1) -> Isotope:
+        """`H=2.014` or `H=2.014,FILE`; of several sources `H=2.014,FILE,FILE,...`, one for each.
 
         Raises:
-            OptionsError: of another form; no element; a mass not > 0.
+            OptionsError: of another form; no element; a mass not > 0; not as many files as sources.
         """
         match = re.fullmatch(r"\s*([A-Z][a-z]?)\s*=\s*([0-9.]+)\s*(?:,\s*(.+?))?\s*", text)
         if match is None or match[1] not in chemical_symbols or not _positive(match[2]):
             raise OptionsError(
                 f"got the isotope {text!r}; wanted ELEMENT=MASS, or ELEMENT=MASS,DYN: H=2.014,deuteride.dyn0"
             )
-        return cls(match[1], float(match[2]), None if match[3] is None else Path(match[3]))
+        if match[3] is None:
+            return cls(match[1], float(match[2]))
+        files = [match[3]] if sources == 1 else [part.strip() for part in match[3].split(",")]
+        if len(files) != sources or not all(files):
+            raise OptionsError(
+                f"got the isotope {text!r}, with {len(files)} file{'s' if len(files) > 1 else ''} for "
+                f"{sources} of --dyn; wanted one for each, in their order, with commas between them, or none"
+            )
+        first, *others = map(Path, files)
+        return cls(match[1], float(match[2]), first, tuple(others))
+
+    def at(self, source: int) -> Isotope:
+        """This isotope for one of several sources, from 0: its mass, with the files of that one."""
+        if self.force_constants is None:
+            return self
+        return replace(self, force_constants=(self.force_constants, *self.others)[source], others=())
 
     def masses(self, atoms: Atoms) -> NDArray:
         """[n], amu, of the crystal with this isotope.

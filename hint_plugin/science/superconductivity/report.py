@@ -1,9 +1,12 @@
-"""A whole run: spectra, critical temperatures, gap; in tc.json, a2f.csv, gap.csv, tc.png."""
+"""A whole run: spectra, critical temperatures, gap; in tc.json, a2f.csv, gap.csv, tc.png.
+
+Of several sources all of these are of the first; the others have their rows in tc.json and sources.csv.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,13 @@ import numpy as np
 
 from hint_plugin.data.files import write_csv, write_json
 from hint_plugin.errors import OptionsError
+from hint_plugin.science.superconductivity.couplings import UnstableError
 from hint_plugin.science.superconductivity.eliashberg import Eliashberg
 from hint_plugin.science.superconductivity.figures import plot_tc
 from hint_plugin.science.superconductivity.isotopes import Isotope, isotope_exponent
 from hint_plugin.science.superconductivity.mu_star import rescale
-from hint_plugin.science.superconductivity.sources import Case, SourceOptions, read_cases
+from hint_plugin.science.superconductivity.several import QUANTITIES, rows_of, spreads
+from hint_plugin.science.superconductivity.sources import Case, Source, SourceOptions, read_sources
 from hint_plugin.science.superconductivity.spectral import SOFT, Spectrum
 from hint_plugin.science.superconductivity.workflow import (
     Coulomb,
@@ -63,9 +68,11 @@ def run(
     Returns what is in tc.json; `about` goes into it as it is.
 
     Raises:
-        DataError, OptionsError: before anything is written.
+        DataError, OptionsError: before anything is written. Of several sources the first has to be stable;
+            another that is not is a row that says so.
     """
-    cases = read_cases(source, where, isotopes, say)
+    sources = read_sources(source, where, isotopes, say)
+    cases = _first(sources)
     spectrum = cases[0].spectrum
     coulomb = Coulomb.parse(spectrum, options.mu_star_at, options.cutoff)
     solved = equations(spectrum, options.mu_star[0], coulomb)
@@ -82,8 +89,14 @@ def run(
     say("Tc against mu*")
     curve = _curve(spectrum, options.mu_star, coulomb)
     result["curve"] = [point.as_dict() for point in curve]
+    if len(sources) > 1:
+        rows = rows_of(_labelled(sources, _labels(cases)), options.mu_star[0], coulomb, say)
+        result |= {"sources": rows, "spread": spreads(rows)}
     result |= about or {}
     folder.mkdir(parents=True, exist_ok=True)
+    if len(sources) > 1:
+        columns = ("dyn", "interpolation", "isotope", *QUANTITIES, "unstable")
+        write_csv(folder / "sources.csv", result["sources"], columns)
     write_json(folder / "tc.json", result)
     w, a2f = spectrum.on_grid()
     below = spectrum.cumulative(w)
@@ -105,6 +118,22 @@ def run(
         write_csv(folder / "gap.csv", rows)
     plot_tc(folder / "tc.png", dict(zip(labels, spectra, strict=True)), curve, names)
     return result
+
+
+def _first(sources: Sequence[Source]) -> list[Case]:
+    """Of the first source, which everything but the spread is of."""
+    try:
+        return sources[0].stable()
+    except UnstableError as error:
+        if len(sources) == 1:
+            raise
+        where = f"{sources[0].name}, the first source, which has to have a Tc (the others may have none): "
+        raise UnstableError(error.what, where) from error
+
+
+def _labelled(sources: Sequence[Source], labels: Sequence[str]) -> list[Source]:
+    """With the names of the first source's isotopes, of which no two are the same."""
+    return [replace(source, names=tuple(labels)) for source in sources]
 
 
 def _say_gap(say: Callable[[str], None], name: str, temperature: float) -> None:

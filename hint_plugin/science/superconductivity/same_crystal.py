@@ -74,3 +74,18 @@ def check_crystals(folder: Path, dyn: Path, crystals: Sequence[OfAnIsotope]) -> 
         if other.isotope is not None and other.isotope.force_constants is not None:
             name = str(other.isotope.force_constants)
             check_same_crystal(first, other.atoms, name, masses=False, ordered=True)
+
+
+def check_sources(dyns: Sequence[Path], crystals: Sequence[Atoms]) -> None:
+    """Refuse several phonons that are not of one crystal, or of other isotopes: no two numbers of them would
+    be the same number twice.
+
+    Args:
+        dyns: the files, as the user named them.
+        crystals: of these files, in the same order.
+
+    Raises:
+        DataError: another crystal, order of the atoms, or mass than in the first.
+    """
+    for dyn, atoms in zip(dyns[1:], crystals[1:], strict=True):
+        check_same_crystal(crystals[0], atoms, str(dyn), ordered=True)

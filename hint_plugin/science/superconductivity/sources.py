@@ -1,4 +1,9 @@
-"""What `hint tc` can start from: a2F in a file, lambda.x's input, or elph_dir with dynamical matrices."""
+"""What `hint tc` can start from: a2F in a file, lambda.x's input, or elph_dir with dynamical matrices.
+
+With elph_dir there may be several sources of the same spectrum: other dynamical matrices of the same
+crystal, and two interpolations. `fourier` puts both matrices on `--grid` (module `interpolation`); `none`
+takes the q points of the files alone, as lambda.x does.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +14,70 @@ from pathlib import Path
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.formats.qe_set import dyn_set
 from hint_plugin.errors import OptionsError
+from hint_plugin.science.superconductivity.couplings import UnstableError
+from hint_plugin.science.superconductivity.electron_phonon import ElectronPhononMatrices
 from hint_plugin.science.superconductivity.isotopes import Isotope
 from hint_plugin.science.superconductivity.qe_couplings import is_lambda_input, read_lambda_input
 from hint_plugin.science.superconductivity.qe_elph import read_force_constants, read_matrices
 from hint_plugin.science.superconductivity.readers import read_a2f
-from hint_plugin.science.superconductivity.same_crystal import check_crystals
+from hint_plugin.science.superconductivity.same_crystal import check_crystals, check_sources
 from hint_plugin.science.superconductivity.spectral import Spectrum
+
+Grid = tuple[int, int, int]
+INTERPOLATIONS = ("fourier", "none", "both")
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How to read a source; the first four for elph_dir only.
+    """How to read a source; the first four and the last two for elph_dir only.
 
     Attributes:
         dyn: dynamical matrices.
         broadening: of the electrons, Ry; also for lambda.x's input.
         grid: q points interpolated to; zeros: those of the files.
-        sum_rule: translations are projected out, of an interpolation.
+        sum_rule: translations are projected out at Gamma.
         format, unit, column: of a2F in a file.
         leave_out: imaginary modes and negative a2F.
+        others: more dynamical matrices of the same crystal and the same isotopes.
+        interpolation: one of `INTERPOLATIONS`; None: what `grid` says.
     """
 
     dyn: Path | None = None
     broadening: float | None = None
-    grid: tuple[int, int, int] = (20, 20, 20)
+    grid: Grid = (20, 20, 20)
     sum_rule: bool = True
     format: str | None = None
     unit: str | None = None
     column: int | None = None
     leave_out: bool = False
+    others: tuple[Path, ...] = ()
+    interpolation: str | None = None
+
+    def grids(self) -> dict[str, Grid]:
+        """The interpolations that are asked for, by name, with their grid.
+
+        Raises:
+            OptionsError: no grid, or one that contradicts the interpolation.
+        """
+        if any(n < 0 for n in self.grid) or (any(self.grid) and not all(self.grid)):
+            raise OptionsError(
+                f"got --grid {self.grid}; wanted three numbers > 0, or 0 0 0 for the q points of the files"
+            )
+        if self.interpolation not in (None, *INTERPOLATIONS):
+            raise OptionsError(
+                f"got --interpolation {self.interpolation}; wanted {', '.join(INTERPOLATIONS)}"
+            )
+        if self.interpolation in ("fourier", "both") and not any(self.grid):
+            raise OptionsError(
+                f"--grid 0 0 0 interpolates nothing, and --interpolation {self.interpolation} asks for it; "
+                "leave one of them out"
+            )
+        on_grid, on_files = {"fourier": self.grid}, {"none": (0, 0, 0)}
+        if self.interpolation == "both":
+            return on_grid | on_files
+        return on_files if self.interpolation == "none" or not any(self.grid) else on_grid
 
 
 @dataclass(frozen=True)
@@ -51,16 +90,62 @@ class Case:
     mass_before: float | None = None
 
 
+@dataclass(frozen=True)
+class Source:
+    """The spectra of one source, in the order of the isotopes.
+
+    Attributes:
+        dyn: the dynamical matrices, as the user named them; None of a2F in a file.
+        interpolation: see this module; "" of a2F in a file.
+        names: of the isotopes.
+        cases: of each isotope its spectrum, or why it has none: the crystal is unstable at this level.
+    """
+
+    dyn: Path | None
+    interpolation: str
+    names: tuple[str, ...]
+    cases: tuple[Case | UnstableError, ...]
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.dyn} (interpolation: {self.interpolation})"
+
+    def stable(self) -> list[Case]:
+        """All spectra. Raises UnstableError: one of them does not exist."""
+        found: list[Case] = []
+        for case in self.cases:
+            if isinstance(case, UnstableError):
+                raise case
+            found.append(case)
+        return found
+
+
 def read_cases(
     source: Path,
     options: SourceOptions,
     isotopes: Sequence[Isotope] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Case]:
-    """The spectrum of the source, then those of the isotopes.
+    """The spectrum of the (first) source, then those of the isotopes. Raises what `read_sources` raises.
 
     Raises:
-        DataError: what the readers raise; imaginary modes or negative a2F, unless left out.
+        UnstableError: imaginary modes or negative couplings, unless left out.
+    """
+    return read_sources(source, options, isotopes, say)[0].stable()
+
+
+def read_sources(
+    source: Path,
+    options: SourceOptions,
+    isotopes: Sequence[Isotope] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Source]:
+    """The spectra of all sources: of each dynamical matrices and interpolation, in this order.
+
+    Raises:
+        DataError: what the readers raise; imaginary parts or negative values of a2F, unless left out;
+            dynamical matrices that are not of one crystal.
         OptionsError: options that do not fit the source.
     """
     if source.is_dir():
@@ -70,50 +155,92 @@ def read_cases(
             )
         if options.format or options.unit or options.column:
             raise OptionsError(f"--format, --unit and --column are for files of a2F; {source} is a folder")
-        return _recombined(source, options.dyn, options, isotopes, say)
+        return _recombined(source, (options.dyn, *options.others), options, isotopes, say)
     if isotopes or options.dyn is not None:
         raise OptionsError(
             f"--isotope and --dyn need electron-phonon matrices; {source} is one a2F, in which masses "
             "cannot be changed. Give the folder elph_dir of ph.x"
         )
+    if options.interpolation is not None:
+        raise OptionsError(
+            f"--interpolation needs electron-phonon matrices; {source} is one a2F, with its q points summed"
+        )
+    return [Source(None, "", ("",), (Case("", _of_file(source, options)),))]
+
+
+def _of_file(source: Path, options: SourceOptions) -> Spectrum:
     if source.is_file() and options.format is None and is_lambda_input(source):
         couplings = read_lambda_input(source, options.broadening)
-        return [Case("", couplings.spectrum(leave_out=options.leave_out))]
+        return couplings.spectrum(leave_out=options.leave_out)
     if options.broadening is not None:
         raise OptionsError(
             f"--broadening is for elph_dir and lambda.x's input; {source} is a2F (--column chooses)"
         )
     table = read_a2f(source, options.format, options.unit, options.column)
-    return [Case("", table.spectrum(leave_out=options.leave_out))]
+    return table.spectrum(leave_out=options.leave_out)
 
 
 def _recombined(
-    folder: Path, dyn: Path, options: SourceOptions, isotopes: Sequence[Isotope], say: Callable[[str], None]
-) -> list[Case]:
+    folder: Path,
+    dyns: Sequence[Path],
+    options: SourceOptions,
+    isotopes: Sequence[Isotope],
+    say: Callable[[str], None],
+) -> list[Source]:
     say("electron-phonon matrices")
     matrices = read_matrices(folder, options.broadening)
-    if any(n < 0 for n in options.grid) or (any(options.grid) and not all(options.grid)):
-        raise OptionsError(
-            f"got --grid {options.grid}; wanted three numbers > 0, or 0 0 0 for the q points of the files"
-        )
-    crystals = [_crystal(dyn, isotope, matrices.q) for isotope in (None, *isotopes)]  # all errors first
-    check_crystals(folder, dyn, crystals)
-    cases = []
-    for crystal in crystals:
-        say(f"couplings of {crystal.name}")
-        if any(options.grid):
-            found = matrices.interpolated(
-                crystal.constants, crystal.atoms, crystal.alat, options.grid, crystal.masses, options.sum_rule
+    grids = options.grids()
+    _all_different("--dyn", dyns)
+    for one in isotopes:
+        if one.force_constants is not None:
+            _all_different(f"--isotope {one.symbol}={one.mass:g}", (one.force_constants, *one.others))
+    sets = []
+    for number, dyn in enumerate(dyns):  # all errors first
+        mine = [isotope.at(number) for isotope in isotopes]
+        sets.append([_crystal(dyn, isotope, matrices.q) for isotope in (None, *mine)])
+        check_crystals(folder, dyn, sets[-1])
+    check_sources(dyns, [crystals[0].atoms for crystals in sets])
+    found = []
+    for dyn, crystals in zip(dyns, sets, strict=True):
+        for interpolation, grid in grids.items():
+            cases = []
+            for crystal in crystals:
+                say(f"couplings of {crystal.name}" + (f", {dyn}" if len(dyns) > 1 else ""))
+                cases.append(_case(matrices, crystal, crystals[0].atoms, grid, options))
+            names = tuple(crystal.name for crystal in crystals)
+            found.append(Source(dyn, interpolation, names, tuple(cases)))
+    return found
+
+
+def _all_different(option: str, dyns: Sequence[Path]) -> None:
+    """Refuse the same matrices twice: they would look like a second source that agrees."""
+    seen: dict[Path, Path] = {}
+    for dyn in dyns:
+        first = dyn_set(dyn).files[0].resolve()
+        if first in seen:
+            raise OptionsError(
+                f"{option}: {seen[first]} and {dyn} are the same files; wanted each source once"
             )
-        else:
-            found = matrices.couplings(crystal.constants, crystal.masses)
+        seen[first] = dyn
+
+
+def _case(
+    matrices: ElectronPhononMatrices, crystal: _Crystal, first: Atoms, grid: Grid, options: SourceOptions
+) -> Case | UnstableError:
+    """The spectrum of one isotope; `first`: the crystal with the masses of the files."""
+    if any(grid):
+        found = matrices.interpolated(
+            crystal.constants, crystal.atoms, crystal.alat, grid, crystal.masses, options.sum_rule
+        )
+    else:
+        found = matrices.couplings(crystal.constants, crystal.masses, options.sum_rule)
+    try:
         spectrum = found.spectrum(leave_out=options.leave_out)
-        if crystal.isotope is None:
-            cases.append(Case(crystal.name, spectrum))
-        else:
-            before = crystal.isotope.mass_before(crystals[0].atoms)
-            cases.append(Case(crystal.name, spectrum, crystal.isotope.mass, before))
-    return cases
+    except UnstableError as error:
+        return error
+    if crystal.isotope is None:
+        return Case(crystal.name, spectrum)
+    return Case(crystal.name, spectrum, crystal.isotope.mass, crystal.isotope.mass_before(first))
 
 
 @dataclass(frozen=True)
