@@ -66,7 +66,7 @@ def test_messages_that_are_explained_exist():
         "kernels have no third derivative on a GPU",
         "training structures looked at has a Hessian label",
         "malformed labels:",
-        "the Hessian looks like hartree/bohr^2",
+        "the Hessian breaks the acoustic sum rule",
         "the Hessian is not symmetric",
         "no Hessian label in validation set",
         "differs from differences of its forces",

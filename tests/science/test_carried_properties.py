@@ -170,8 +170,9 @@ def test_supercells_carry_what_a_calculator_reads():
         moved.positions[1] += 0.1
         dressed(moved, atoms)
     atoms.info["charge"] = 1
-    with pytest.raises(OptionsError, match="charge or spin"):
+    with pytest.raises(DataError, match="charge or spin"):
         supercell(atoms, (2, 1, 1))
+    del atoms.info["charge"]
     atoms.pbc = (True, True, False)
     with pytest.raises(OptionsError, match="not periodic in a direction"):
         supercell(atoms, (1, 1, 2))

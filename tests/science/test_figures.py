@@ -13,6 +13,7 @@ from ase.build import bulk, molecule
 
 pytest.importorskip("matplotlib.figure", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
 
+from physical_labels import pair_label
 from reaction_runs import hint
 
 import hint_plugin
@@ -72,8 +73,8 @@ def test_everything_that_draws_is_marked():
 def water() -> Atoms:
     atoms = molecule("H2O")
     atoms.info["REF_energy"] = -1.0
-    h = np.diag(np.arange(1.0, 10.0))
-    write_label(atoms, HessianLabel.full(h))
+    matrix, atoms.arrays["REF_forces"] = pair_label(atoms, np.random.default_rng(0))
+    write_label(atoms, HessianLabel.full(matrix))
     return atoms
 
 
