@@ -29,7 +29,7 @@ def as_if_there_were_more(folder: Path) -> None:
             shutil.copytree(folder / f"sscha_{isotope}", folder / name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_palladium_hydride_from_the_hessian_to_tc(tmp_path):
     first = run(tmp_path, "--trainings", "1", "--repeats", "0")
     found = json.loads((tmp_path / "results.json").read_text())

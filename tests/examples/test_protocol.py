@@ -118,7 +118,7 @@ def test_molecules_with_labels_of_another_method(tmp_path, no_training, source):
     check_labels(tmp_path / "out", suffix)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_materials(tmp_path):
     write_frames(tmp_path / "cell.xyz", [bulk("Cu", cubic=True)])
     settings = {

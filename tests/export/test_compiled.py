@@ -23,7 +23,7 @@ from hint_plugin.export.potential import Potential
 
 #: eV/A, to the artifact of the same checkpoint.
 FORCES = {"float64": 1e-12, "float32": 5e-5}
-NAMES = ["alphanet float64", "mace float32"]
+NAMES = ["alphanet float64", pytest.param("mace float32", marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,7 +19,7 @@ from lammps_runs import energies, header, run_lmp, write_data
 
 import lammps_pair
 from hint_plugin.errors import HintError
-from hint_plugin.export.metadata import check_content, content_hash, read_metadata
+from hint_plugin.export.metadata import content_hash, read_metadata, read_whole
 from hint_plugin.export.potential import Potential
 
 TYPES = ["C", "H", "O"]
@@ -153,7 +153,7 @@ def test_metadata_that_cannot_be(models, problem, tmp_path, values, message):
     assert message in problem(other)
     if "training_domain" not in values:
         with pytest.raises(HintError):
-            check_content(other, read_metadata(other))
+            read_whole(other)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def loads(library: Path, text: str, folder: Path) -> bool:
     return "Loading plugin: HINT" in (folder / "log.lammps").read_text()
 
 
+@pytest.mark.long
 def test_a_lammps_of_ones_own_of_another_version(own_lammps, text, tmp_path):
     """Its plug-in is built, and says so instead of running with another layout of LAMMPS's objects."""
     (own_lammps / "src" / "version.h").write_text('#define LAMMPS_VERSION "1 Jan 2020"\n')

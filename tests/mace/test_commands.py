@@ -23,8 +23,12 @@ from mace_runs import (
     write_frames,
 )
 
+LONG = pytest.mark.long
 
-@pytest.mark.parametrize("mode", ["hutchinson", "column", "full", "difference"])
+
+@pytest.mark.parametrize(
+    "mode", ["hutchinson", *(pytest.param(mode, marks=LONG) for mode in ("column", "full", "difference"))]
+)
 def test_literal_command(tmp_path, mode):
     """What a user types, in a shell, with stock mace-torch."""
     options = {**SMALL, **HINT, "loss": f"hint_{mode}", "max_num_epochs": 2, "num_interactions": 2}
@@ -47,7 +51,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("hint", [False, True])
+@pytest.mark.parametrize("hint", [pytest.param(False, marks=LONG), True])
 def test_distributed_on_cpu_stops_in_mace(tmp_path, hint):
     """With a HINT loss and without, HINT in `import torch` and not: when this fails, MACE has learned it."""
     options = {**SMALL, **(HINT if hint else {"loss": "weighted"})}
@@ -59,6 +63,7 @@ def test_distributed_on_cpu_stops_in_mace(tmp_path, hint):
     assert "hint_plugin" not in output
 
 
+@LONG
 def test_distributed_on_cpu_with_a_process_group_stops_in_mace(tmp_path):
     """MACE takes a group that is there, and then gives DistributedDataParallel the number of a GPU."""
     script = tmp_path / "own_group.py"
@@ -71,7 +76,7 @@ def test_distributed_on_cpu_with_a_process_group_stops_in_mace(tmp_path):
     assert "hint_plugin" not in output
 
 
-@pytest.mark.parametrize("mode", ["hutchinson", "difference"])
+@pytest.mark.parametrize("mode", ["hutchinson", pytest.param("difference", marks=LONG)])
 def test_two_processes_train_as_one(tmp_path, mode):
     """MACE's own loop, samplers, DistributedDataParallel and validation with gloo.
 
