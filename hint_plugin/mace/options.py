@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from hint_plugin.core.devices import SINGLE_PRECISION
 from hint_plugin.core.schedule import WeightSchedule
+from hint_plugin.data.checks import Thresholds
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.errors import OptionsError
 
@@ -45,6 +46,7 @@ class HintOptions:
     probes_key: str = "REF_probes"
     hvp_key: str = "REF_hvp"
     kernels: Literal["fast", "mace"] = "fast"
+    gate: Literal["yes", "no"] = "yes"
     check: Literal["yes", "no"] = "yes"
 
     def weight_schedule(self) -> WeightSchedule:
@@ -65,6 +67,10 @@ class HintOptions:
     def label_keys(self) -> LabelKeys:
         """Where the labels are in the files."""
         return LabelKeys(hessian=self.hessian_key, probes=self.probes_key, hvp=self.hvp_key)
+
+    def label_limits(self) -> Thresholds:
+        """When a label is refused."""
+        return Thresholds(physics=self.gate == "yes")
 
     def check_values(self) -> None:
         """Reject values that cannot work, before anything is read.
@@ -128,6 +134,7 @@ _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"choices": ("fast", "mace")},
         "fast: same mathematics, fewer operations on a CPU, also with MACE's losses; mace: stock code",
     ),
+    "gate": ({"choices": ("yes", "no")}, "refuse labels that break a law of physics"),
     "check": ({"choices": ("yes", "no")}, "compare H v with differences of forces once before training"),
 }
 

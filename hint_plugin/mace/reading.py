@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import iread
 
-from hint_plugin.data import LabelKeys, check_frames, iter_frames, read_label
+from hint_plugin.data import LabelKeys, Thresholds, check_frames, iter_frames, read_label
 from hint_plugin.data.formats.xyz import check_as_ase_reads
 from hint_plugin.data.frame_labels import rename_line
 from hint_plugin.errors import DataError, LabelError
@@ -26,7 +26,8 @@ def config_from_atoms(original: Callable[..., Any], atoms: Atoms, *args: Any, **
         keys = session.options.label_keys()
         if "hint_method" in atoms.info:
             session.methods.add(str(atoms.info["hint_method"]))
-        attach(config, read_label(atoms, keys, source="a frame of the data", frame=None))
+        limits = session.options.label_limits()
+        attach(config, read_label(atoms, keys, source="a frame of the data", frame=None, limits=limits))
     return config
 
 
@@ -46,7 +47,7 @@ def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kw
     try:
         energies, configs = original(file_path, *args, **kwargs)
     except LabelError:
-        explain_bad_labels(file_path, session.options.label_keys())
+        explain_bad_labels(file_path, session.options.label_keys(), session.options.label_limits())
         raise
     except ValueError:  # MACE's: no frame has the keys
         refuse_ase_names(file_path, iread(file_path, index=":"), keys)
@@ -57,9 +58,9 @@ def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kw
     return energies, configs
 
 
-def explain_bad_labels(path: str, keys: LabelKeys) -> None:
+def explain_bad_labels(path: str, keys: LabelKeys, limits: Thresholds) -> None:
     """Read a file again and raise one error with every malformed label and its frame."""
-    check_frames(iter_frames(path), keys, source=path).raise_if_bad()
+    check_frames(iter_frames(path), keys, source=path, limits=limits).raise_if_bad()
 
 
 def refuse_ase_names(path: str | Path, frames: Iterable[Atoms], keys: Any) -> None:

@@ -16,6 +16,7 @@ from nequip.utils.global_dtype import _GLOBAL_DTYPE
 from torch import Tensor
 
 from hint_plugin.core.devices import default_dtype
+from hint_plugin.data.checks import Thresholds
 from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.frame_labels import rename_line
 from hint_plugin.data.frames import read_frames
@@ -46,6 +47,7 @@ class FrameDataset(AtomicDataset):
             forces}`` are those that ASE keeps in a calculator.
         stress: give frames that have none a NaN (NequIP wants the same fields of all of them); use
             ``ignore_nan: true`` in the metrics of the stress.
+        gate: refuse labels that break a law of physics; false for model systems in an external field.
         include_keys: names in the file of what else goes into NequIP's data.
         field_names: NequIP's names of these, where they are not those of the file.
         ase_args: of `ase.io.iread`, which then reads the file.
@@ -61,11 +63,13 @@ class FrameDataset(AtomicDataset):
         transforms: Sequence[Callable[[Any], Any]] = (),
         keys: dict[str, str] | None = None,
         stress: bool = False,
+        gate: bool = True,
         include_keys: Sequence[str] = (),
         field_names: Mapping[str, str] | None = None,
         ase_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(transforms=list(transforms))
+        self.limits = Thresholds(physics=gate)
         self.file_path, self.keys, self.stress = Path(file_path), label_keys(keys), stress
         self.include, self.field_names = list(include_keys), dict(field_names or {})
         self.product = making_a_product()  # of this process: a worker that was spawned does not know it
@@ -96,7 +100,7 @@ class FrameDataset(AtomicDataset):
         for what, key, value in (("energy", keys.energy, energy), ("forces", keys.forces, forces)):
             if value is None:
                 raise DataError(f"{where} has no {what} ({key}). {_remedy(atoms, what, self.file_path)}")
-        label = read_label(atoms, keys, source=self.file_path, frame=number)
+        label = read_label(atoms, keys, source=self.file_path, frame=number, limits=self.limits)
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         if self.product and not bare.cell.rank:
             bare.center(vacuum=10.0)  # NequIP checks compiled code on an example, its stress too
@@ -136,6 +140,7 @@ class HessianDataModule(NequIPDataModule):
             to ``stress`` is read.
         keys: names other than those of `LabelKeys`; they go before ``key_mapping``.
         stress: read stresses too, see `FrameDataset`; None: where ``key_mapping`` names them.
+        gate: refuse labels that break a law of physics, see `FrameDataset`.
         **kwargs: NequIP's ``train_dataloader``, ``val_dataloader``, ``test_dataloader``, ``stats_manager``.
 
     Raises:
@@ -157,6 +162,7 @@ class HessianDataModule(NequIPDataModule):
         key_mapping: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         stress: bool | None = None,
+        gate: bool = True,
         **kwargs: Any,
     ) -> None:
         mapping = dict(_plain(key_mapping) or {})
@@ -173,6 +179,7 @@ class HessianDataModule(NequIPDataModule):
             "stress": with_stress and found.stress not in excluded,
             "include_keys": [n for n in [*_listed(include_keys), *others] if n not in excluded],
             "field_names": others,
+            "gate": gate,
             "ase_args": _ase_arguments(_plain(ase_args) or {}),
         }
 

@@ -12,6 +12,7 @@ from nequip.scripts._workflow_utils import get_workflow_state
 from torch import Tensor
 
 from hint_plugin.data.batch_labels import label_arrays
+from hint_plugin.data.checks import Thresholds
 from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.keys import LabelKeys
 from hint_plugin.data.label import HessianLabel
@@ -62,18 +63,19 @@ class HessianLabels:
 
     Args:
         keys: names other than those of `LabelKeys`, as ``{hessian: my_hessian}``.
+        gate: refuse labels that break a law of physics; false for model systems in an external field.
 
     Raises:
         LabelError: a malformed label, with the formula of its structure.
     """
 
-    def __init__(self, keys: dict[str, str] | None = None) -> None:
-        self.keys = label_keys(keys)
+    def __init__(self, keys: dict[str, str] | None = None, gate: bool = True) -> None:
+        self.keys, self.limits = label_keys(keys), Thresholds(physics=gate)
         self.product = making_a_product()  # of this process: a worker that was spawned does not know it
 
     def __call__(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         atoms = self._atoms(data)
-        label = read_label(atoms, self.keys, source="training data", frame=None)
+        label = read_label(atoms, self.keys, source="training data", frame=None, limits=self.limits)
         if not self.product:
             data.update(label_fields(label, atoms.numbers, atoms.positions))
         return data
