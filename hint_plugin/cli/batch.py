@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("vibrations", "thermo", "compare-thermo")
 """Verbs whose output is a folder."""
-_NO_MATTER = ("inputs", "output", "model", "jobs", "parsl", "restart", "json_")
+_NO_MATTER = ("inputs", "reactant", "product", "output", "model", "jobs", "parsl", "restart", "json_")
 """Parameters of a command that results do not depend on, and files."""
 
 
@@ -100,7 +100,7 @@ def each_molecule(
     if verb in FOLDERS:
         output.mkdir(parents=True, exist_ok=True)
     journal = journal_of(output, verb if verb in FOLDERS else "")
-    run = {"verb": verb, **_options(context), **_identity(batch.about["provenance"])}
+    run = {"verb": verb, **options_of(context), **identity(batch.about["provenance"])}
     with Bar(verb, "molecules") as bar, go_over(frames, setup, journal, run, spread, bar) as records:
         bar.stop()
         for (name, atoms), record in zip(frames, records, strict=True):
@@ -108,7 +108,7 @@ def each_molecule(
         yield batch
 
 
-def _options(context: typer.Context) -> dict[str, Any]:
+def options_of(context: typer.Context) -> dict[str, Any]:
     """Those that results depend on, as they are on the command line; files count by what is in them."""
     return {
         name.strip("_").replace("_", "-"): value
@@ -117,7 +117,7 @@ def _options(context: typer.Context) -> dict[str, Any]:
     }
 
 
-def _identity(provenance: dict[str, Any]) -> dict[str, str]:
+def identity(provenance: dict[str, Any]) -> dict[str, str]:
     """What makes two runs the same beside their options, in words that an error can show."""
     files = {f"input {number}": about for number, about in enumerate(provenance["data"])}
     if "model" in provenance:

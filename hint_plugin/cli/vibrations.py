@@ -36,7 +36,7 @@ def vibrations(
     fmax: Fmax = 0.01,
     infrared: Annotated[
         bool,
-        typer.Option("--ir/--no-ir", help="Intensities, where there are dipoles: 6N evaluations."),
+        typer.Option("--ir/--no-ir", help="Intensities from dipoles, 6N evaluations."),
     ] = True,
     width: Annotated[float, typer.Option(min=0.1, help="Of a line in the figure, cm^-1.")] = 10.0,
     md: Annotated[

@@ -162,3 +162,38 @@ def test_how_far_it_is_without_a_terminal(inputs, monkeypatch, capfd):
     assert "0/5 molecules; in-0: Hessian" in text
     line = next(line for line in text.splitlines() if line.startswith("4/5 molecules, "))
     assert "/s, 0:00:0" in line and line.endswith("left 1 failed")
+
+
+def test_neb_keeps_its_ends_and_says_so(inputs, monkeypatch, capfd):
+    """A band cannot go on in its middle; the optimised ends are not done twice, and that is said."""
+    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate")
+    place = inputs / "killed"
+    for name, r in (("r.xyz", 1.02), ("p.xyz", 1.98)):
+        write_frames(place / name, [Atoms("Ar2", [(0, 0, 0), (0, 0, r)])])
+    engine = ("--engine", "calculator", "-e", "calculator=toy_potentials:two_wells")
+    arguments = ("neb", "r.xyz", "p.xyz", "-o", "out", *engine, "--no-verify")
+    process = start_hint(place, *arguments, TOY_PAUSE="0.005")
+    wait_for_results(place / "out" / "neb.partial.jsonl", 2)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "2 of 2 ends are done and kept in out/neb.partial.jsonl" in errors and "Traceback" not in errors
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("hint_plugin.cli.neb.relaxed", None)  # no end is optimised again
+    code, text = hint(capfd, *arguments)
+    assert code == 0 and json.loads(Path("out/neb.json").read_text())["converged"], text
+    assert not Path("out/neb.partial.jsonl").exists()
+
+
+def test_evaluate_says_that_it_was_stopped(inputs, monkeypatch, capfd):
+    """What stops it is an interrupt after the first frames, as both signals are."""
+    monkeypatch.chdir(inputs / "whole")
+    frames = [atoms for atoms in read_frames("in.xyz") if 11 not in atoms.numbers]
+    for atoms in frames:
+        atoms.info["REF_energy"] = -1.0
+    write_frames("labelled.xyz", frames)
+    monkeypatch.setattr(
+        hint_plugin.cli.progress.StatusLine, "say", lambda self, text: signal.raise_signal(signal.SIGTERM)
+    )
+    code, text = hint(capfd, "evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out")
+    assert code == 130 and "stopped after" in text and "nothing is kept" in text
