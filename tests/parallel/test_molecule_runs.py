@@ -19,6 +19,7 @@ from reaction_runs import hint
 
 import hint_plugin.cli.progress
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.parallel import Spread
 
 TOY = ("--engine", "calculator", "-e", "calculator=slow_springs:Springs")
 HELPERS = str(Path(__file__).parents[1] / "helpers")
@@ -153,6 +154,21 @@ def test_results_do_not_depend_on_what_was_done_before(inputs, monkeypatch, capf
     first, second = read_frames("out.xyz")
     assert first.get_potential_energy() == second.get_potential_energy()
     np.testing.assert_array_equal(first.positions, second.positions)
+
+
+def test_results_are_in_the_order_of_the_input(inputs, monkeypatch, capfd):
+    monkeypatch.chdir(inputs / "whole")
+    forwards = Spread.run
+
+    def backwards(self, *arguments):
+        yield from reversed(list(forwards(self, *arguments)))
+
+    monkeypatch.setattr(Spread, "run", backwards)
+    code, text = hint(capfd, "hessian", "in.xyz", "-o", "out.xyz", *TOY, "--json")
+    found = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    assert code == 3 and [row["name"] for row in found["results"]] == ["in-0", "in-1", "in-3", "in-4"]
+    symbols = [sorted(atoms.symbols) for atoms in read_frames("out.xyz")]
+    assert symbols == [sorted(Atoms(name).symbols) for name in ELEMENTS if "Na" not in name]
 
 
 def test_how_far_it_is_without_a_terminal(inputs, monkeypatch, capfd):
