@@ -41,10 +41,13 @@ def evaluate(
 
     from rich.console import Console
 
+    from hint_plugin.cli.progress import StatusLine
     from hint_plugin.cli.provenance import run_provenance
     from hint_plugin.core.memory import keep_freed_memory
     from hint_plugin.data.patterns import expand
+    from hint_plugin.errors import InterruptedRunError
     from hint_plugin.export.predictors import load_predictor
+    from hint_plugin.labelling.pool import terminate_as_interrupt
     from hint_plugin.science.evaluation import evaluate as run
     from hint_plugin.science.references import FrameFile
     from hint_plugin.science.report import summary_tables
@@ -53,16 +56,29 @@ def evaluate(
     keep_freed_memory()
     predictor = load_predictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
     settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}
-    with Console(stderr=True).status("reading") as status:
-        result = run(
-            predictor,
-            {str(path): FrameFile(path) for path in data},
-            output,
-            provenance=run_provenance(data, model, settings=settings),
-            max_hessians=max_hessians,
-            plots=not no_plots,
-            progress=lambda done: status.update(f"{done} frames"),
-        )
+    origin, done = run_provenance(data, model, settings=settings), 0
+    try:
+        with terminate_as_interrupt(), StatusLine("reading") as status:
+
+            def progress(frames: int) -> None:
+                nonlocal done
+                done = frames
+                status.say(f"{done} frames")
+
+            result = run(
+                predictor,
+                {str(path): FrameFile(path) for path in data},
+                output,
+                provenance=origin,
+                max_hessians=max_hessians,
+                plots=not no_plots,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"stopped after {done} frames: errors are averages over all of them, so nothing is kept. "
+            "The same command begins anew; give --max-hessians N or less DATA for a shorter run"
+        ) from None
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return

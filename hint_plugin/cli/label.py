@@ -1,6 +1,5 @@
 """`hint label IN... -o OUT`: energies, forces and Hessians by an electronic-structure engine or a model."""
 
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from hint_plugin.cli.app import EXIT_SOME_FAILED
 from hint_plugin.cli.outputs import a_file
+from hint_plugin.cli.progress import Bar
 
 
 class Hessian(str, Enum):
@@ -130,7 +130,7 @@ def label(
         overwrite=overwrite,
         keep_labels=keep_labels,
     )
-    with _Progress() as progress:
+    with Bar("labelling") as progress:
         summary = run_labelling(
             files,
             output,
@@ -177,85 +177,6 @@ def _in_words(summary: Any) -> str:
         ]
         lines += shown[:10] + ([f"  ... and {len(shown) - 10} more"] if len(shown) > 10 else [])
     return "\n".join(lines)
-
-
-class _Progress:
-    """A bar with rate and time left on a terminal; a line every half minute elsewhere.
-
-    On a cluster frames come back in bursts, and none come while jobs wait in the queue: the rate is that of
-    the last minutes, and rich's own estimate of the time left, made for a steady flow, is not used.
-    """
-
-    _WINDOW = 180.0  # s
-
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
-        import time
-        from collections import deque
-
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
-        console = Console(stderr=True)
-        self._clock = clock or time.monotonic
-        self._terminal = console.is_terminal
-        self._bar = Progress(
-            TextColumn("labelling"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[failed]}"),
-            console=console,
-            transient=True,
-            disable=not self._terminal,
-        )
-        self._task: Any = None
-        self._spoke = 0.0
-        self._seen: deque[tuple[float, int]] = deque()  # (when, frames done)
-
-    def __enter__(self) -> "_Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, failed: int, total: int) -> None:
-        now = self._clock()
-        if self._task is None:
-            self._task = self._bar.add_task("", total=total, completed=done, rate="", left="", failed="")
-            self._spoke = now
-            self._seen.append((now, done))
-            return
-        rate = self._rate(now, done)
-        failures = f"{failed} failed" if failed else ""
-        left = f"{_duration((total - done) / rate)} left"
-        self._bar.update(self._task, completed=done, rate=f"{rate:.2f} frames/s", left=left, failed=failures)
-        if not self._terminal and now - self._spoke > 30:
-            self._spoke = now
-            typer.echo(f"{done}/{total} frames, {rate:.2f}/s, {left} {failures}".rstrip(), err=True)
-
-    def _rate(self, now: float, done: int) -> float:
-        """Frames per second since the last point that is older than the window, or since the start."""
-        while len(self._seen) > 1 and self._seen[1][0] < now - self._WINDOW:
-            self._seen.popleft()
-        then, before = self._seen[0]
-        if now - self._seen[-1][0] > 1:
-            self._seen.append((now, done))
-        return (done - before) / max(now - then, 1e-9)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
 if __name__ == "__main__":

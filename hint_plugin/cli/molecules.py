@@ -1,106 +1,16 @@
-"""What the verbs for molecules share: go through the frames, keep what fails, say how far it is."""
+"""What the verbs for molecules share: inputs, what computes, stationary points."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import typer
-
-from hint_plugin.cli.app import EXIT_SOME_FAILED
 
 _STATIONARY = 0.05  # eV/A
 
 
-@dataclass
-class Batch:
-    """Results of many molecules, and why some have none."""
-
-    results: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"results": self.results, "failures": self.failures}
-
-    def finish(self, json_: bool, about: dict[str, Any]) -> None:
-        """Print JSON if asked for, `about` first, and the failures; exit with 3 if there are some."""
-        import json
-
-        if json_:
-            typer.echo(json.dumps(about | self.as_dict(), indent=2))
-        for failure in self.failures:
-            typer.echo(f"failed: {failure['name']} ({failure['formula']}): {failure['error']}", err=True)
-        if self.failures:
-            raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def each_molecule(
-    inputs: list[Path],
-    calculator: Any,
-    work: Callable[[str, Any, Callable[[str], None]], dict[str, Any]],
-    folder: Path | None = None,
-) -> Batch:
-    """Do `work(name, atoms, say)` for each frame; errors that HINT knows are kept and the next one follows.
-
-    Args:
-        folder: of the results; made once all inputs are read.
-
-    Raises:
-        DataError: a file cannot be read, or has no frames.
-        MissingDependencyError: the work needs a package that is not installed: no frame can do without.
-    """
-    from ase.calculators.calculator import PropertyNotImplementedError
-    from rich.console import Console
-
-    from hint_plugin.errors import EngineError, HintError, MissingDependencyError
-
-    batch, frames = Batch(), list(_frames(inputs))
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with Console(stderr=True).status("") as status:
-        for k, (name, atoms) in enumerate(frames, start=1):
-            head = f"{name} ({k} of {len(frames)})"
-            status.update(head)
-            atoms.calc = calculator
-            about = {"name": name, "formula": atoms.get_chemical_formula()}
-            try:
-                found = work(name, atoms, partial(_say, status, head))
-                batch.results.append(about | found)
-            except MissingDependencyError:
-                raise
-            except (HintError, PropertyNotImplementedError) as error:
-                kind = error.kind if isinstance(error, EngineError) else "other"
-                batch.failures.append(about | {"error": str(error), "kind": kind})
-    return batch
-
-
-def save_structures(
-    output: Path, verb: str, frames: list[Any], batch: Batch, provenance: dict[str, Any]
-) -> dict[str, Any]:
-    """The structures, and beside them OUT.json with all results; nothing where there are no structures.
-
-    Returns:
-        What goes with the results: `provenance`, and `output`, None if nothing was written.
-    """
-    from hint_plugin.cli.outputs import record
-    from hint_plugin.data import write_frames
-
-    about = {"provenance": provenance, "output": str(output) if frames else None}
-    if frames:
-        write_frames(output, frames)
-        record(output, verb, about | batch.as_dict())
-    return about
-
-
-def _say(status: Any, head: str, text: str) -> None:
-    status.update(f"{head}: {text}")
-
-
-def _frames(inputs: list[Path]) -> Iterator[tuple[str, Any]]:
+def named_frames(inputs: list[Path]) -> Iterator[tuple[str, Any]]:
     """(name, molecule); results go by these names, so no two are the same."""
     from hint_plugin.data import read_frames
     from hint_plugin.errors import DataError
@@ -191,19 +101,60 @@ class Curvature:
     hessian: Any
 
 
-class Computed:
-    """Hessians by a calculator, after optimisation if that is wanted."""
+@dataclass
+class Potential:
+    """What computes, as the options ask for it. It travels to worker processes, and each loads its own there.
 
-    def __init__(self, calculator: Any, relax: bool, saddle: bool, fmax: float = 0.01) -> None:
-        self.calculator, self._relax, self._saddle, self._fmax = calculator, relax, saddle, fmax
+    Attributes:
+        options: arguments of `make_calculator`.
+    """
+
+    options: tuple[Any, ...]
+    _made: Any = None
+
+    def calculator(self) -> Any:
+        """One that knows of no molecule before: results do not depend on what was done earlier.
+
+        Raises what `make_calculator` raises, the first time.
+        """
+        from hint_plugin.cli import potential_options
+        from hint_plugin.labelling import EngineCalculator
+
+        if self._made is None:
+            self._made = potential_options.make_calculator(*self.options)
+        return EngineCalculator(self._made.engine) if isinstance(self._made, EngineCalculator) else self._made
+
+    def __getstate__(self) -> dict[str, Any]:
+        model, *others = self.options  # a worker on a cluster may be in another folder
+        return {"options": (model and model.absolute(), *others), "_made": None}
+
+
+@dataclass
+class Computed:
+    """Hessians by a potential, after optimisation if that is wanted."""
+
+    potential: Potential
+    relax: bool = False
+    saddle: bool = False
+    fmax: float = 0.01
+
+    @property
+    def calculator(self) -> Any:
+        """A calculator; raises what `make_calculator` raises."""
+        return self.potential.calculator()
+
+    def load(self) -> None:
+        """Load what computes. Raises as `calculator`."""
+        self.potential.calculator()
 
     def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
         """Raises HintError."""
-        if self._relax:
+        atoms.calc = self.calculator
+        if self.relax:
             from hint_plugin.errors import EngineError
 
-            found = relaxed(atoms, self._saddle, self._fmax, 300, say)
-            if error := wrong_kind(found, self._saddle):
+            found = relaxed(atoms, self.saddle, self.fmax, 300, say)
+            if error := wrong_kind(found, self.saddle):
                 raise EngineError(error, "geometry")
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
         from hint_plugin.science.molecules.modes import largest_force
@@ -212,13 +163,16 @@ class Computed:
         force = largest_force(atoms.get_forces())
         energy = float(atoms.get_potential_energy())
         say("Hessian")
-        return Curvature(atoms, energy, force, self.calculator.get_hessian(atoms))
+        return Curvature(atoms, energy, force, atoms.calc.get_hessian(atoms))
 
 
 class Stored:
     """Hessians that are in the file already."""
 
     calculator = None
+
+    def load(self) -> None:
+        """Nothing computes."""
 
     def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
         """Raises DataError if the frame lacks a full Hessian or an energy."""
@@ -244,10 +198,8 @@ def source_of_hessians(
     """Where Hessians come from: computed if there is a model or an engine, else those in the files.
 
     Raises:
-        OptionsError: to be optimised without anything that computes; and what `make_calculator` and
-            `check_optimiser` raise.
+        OptionsError: to be optimised without anything that computes; and what `check_optimiser` raises.
     """
-    from hint_plugin.cli.potential_options import make_calculator
     from hint_plugin.errors import OptionsError
     from hint_plugin.science.molecules.optimization import check_optimiser
 
@@ -257,7 +209,7 @@ def source_of_hessians(
         return Stored()
     if relax:
         check_optimiser()
-    return Computed(make_calculator(model, engine, *options), relax, saddle, fmax)
+    return Computed(Potential((model, engine, *options)), relax, saddle, fmax)
 
 
 def not_stationary(result: dict[str, Any]) -> str:

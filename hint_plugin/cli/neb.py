@@ -1,11 +1,16 @@
 """`hint neb R.xyz P.xyz -o DIR`: a climbing-image nudged elastic band."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hint_plugin.cli.app import EXIT_SOME_FAILED
+from hint_plugin.cli.batch import identity, options_of
+from hint_plugin.cli.molecules import Potential, relaxed, wrong_kind
 from hint_plugin.cli.potential_options import (
     Charge,
     Device,
@@ -17,11 +22,12 @@ from hint_plugin.cli.potential_options import (
     Product,
     Reactant,
     Spin,
-    make_calculator,
 )
+from hint_plugin.cli.run_options import Restart
 
 
 def neb(
+    context: typer.Context,
     reactant: Reactant,
     product: Product,
     output: Folder = Path("neb"),
@@ -35,7 +41,7 @@ def neb(
     climb: Annotated[bool, typer.Option("--climb/--no-climb", help="The highest image climbs.")] = True,
     verify: Annotated[
         bool,
-        typer.Option("--verify/--no-verify", help="Follow the reaction path from the top to both sides."),
+        typer.Option("--verify/--no-verify", help="Follow the path from the top to both sides."),
     ] = True,
     fmax: Annotated[
         float, typer.Option(min=0, help="Largest force across the band at the end, eV/A.")
@@ -44,6 +50,7 @@ def neb(
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
+    restart: Restart = False,
     json_: Json = False,
 ) -> None:
     """Relax a path between two molecules; its top is the transition state, nearly.
@@ -54,7 +61,7 @@ def neb(
     itself, usually in less time.
 
     Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not: what there is, is
-    written, and said; 2 nothing could be done.
+    written, and said; 2 nothing could be done; 130 stopped.
     """
     import json
 
@@ -70,19 +77,20 @@ def neb(
     from hint_plugin.science.reactions.report import irc_of, write_path
     from hint_plugin.science.reactions.settings import ReactionSettings
 
-    ends, files = read_ends(reactant, product), (reactant, product)
-    collapsed = False
+    start, files = read_ends(reactant, product), (reactant, product)
     verify = verify and climb  # without climbing there is no saddle at the top
     if optimize or verify:
         check_optimiser()
-    calculator = make_calculator(model, engine, engine_option, device, charge, spin)
-    with Console(stderr=True).status("") as status:
-        if optimize:
-            ends = [
-                _relaxed(atoms, path.stem, calculator, status)
-                for atoms, path in zip(ends, files, strict=True)
-            ]
-            collapsed = match(*ends) and not match(*read_ends(reactant, product))
+    potential = Potential((model, engine, engine_option, device, charge, spin))
+    calculator = potential.calculator()
+    origin = run_provenance(files, model, calculator)
+    written = False
+    with (
+        Console(stderr=True).status("") as status,
+        _stopped_says(lambda: written, output),
+        _relaxed_ends(context, files, start, potential, origin, output, restart, status) as ends,
+    ):
+        collapsed = optimize and match(*ends) and not match(*start)
         band = elastic_band(
             ends[0],
             ends[1],
@@ -93,13 +101,12 @@ def neb(
             steps=steps,
             report=lambda step, top, force: status.update(f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"),
         )
-        output.mkdir(parents=True, exist_ok=True)
-        result = {**band.as_dict(), "collapsed": collapsed}
-        result["provenance"] = run_provenance(files, model, calculator)
+        result = {**band.as_dict(), "collapsed": collapsed, "provenance": origin}
         for name in ("irc.xyz", "transition_state.xyz"):
             (output / name).unlink(missing_ok=True)  # of an earlier band
         write_path(output / "path.xyz", band.images, band.energies.tolist())
         write_json(output / "neb.json", result)
+        written = True
         if verify and band.converged:
             found = follow_top(band, calculator, ReactionSettings(), status.update)
             result["connection"] = connection(found)
@@ -166,12 +173,90 @@ def _joins(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _relaxed(atoms: Any, name: str, calculator: Any, status: Any) -> Any:
-    from hint_plugin.cli.molecules import relaxed, wrong_kind
-    from hint_plugin.errors import EngineError
+@contextmanager
+def _stopped_says(written: Callable[[], bool], output: Path) -> Iterator[None]:
+    """A run that is stopped says what there is of the band, too: it cannot go on in the middle of one."""
+    from hint_plugin.errors import InterruptedRunError
 
-    atoms.calc = calculator
-    found = relaxed(atoms, False, 0.01, 300, lambda text: status.update(f"{name}: {text}"))
-    if error := wrong_kind(found, False):
-        raise EngineError(f"{name}: {error}", "geometry")
-    return found.atoms
+    try:
+        yield
+    except InterruptedRunError as stop:
+        if not written():
+            raise
+        raise InterruptedRunError(
+            f"{stop}. The band is in {output}; where its top leads is not known"
+        ) from None
+
+
+@dataclass(frozen=True)
+class End:
+    """The work on one end; it stays where it is if it is not to be optimised."""
+
+    potential: Potential
+    optimize: bool
+
+    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+        """Nothing is to be set up."""
+        return self._work
+
+    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        from hint_plugin.errors import EngineError
+
+        if not self.optimize:
+            return {}, {"positions": atoms.positions}
+        atoms.calc = self.potential.calculator()
+        found = relaxed(atoms, False, 0.01, 300, say)
+        if error := wrong_kind(found, False):
+            raise EngineError(error, "geometry")
+        return {}, {"positions": found.atoms.positions}
+
+
+@contextmanager
+def _relaxed_ends(
+    context: typer.Context,
+    files: tuple[Path, Path],
+    ends: list[Any],
+    potential: Potential,
+    origin: dict[str, Any],
+    output: Path,
+    restart: bool,
+    status: Any,
+) -> Iterator[list[Any]]:
+    """The ends where the options want them, kept until the block ends.
+
+    Raises:
+        EngineError: an end has no minimum.
+        And what `parallel.go_over` raises.
+    """
+    from hint_plugin.errors import EngineError, HintError
+    from hint_plugin.parallel import Spread, go_over, journal_of
+
+    class Status:
+        say = staticmethod(status.update)
+
+        def __call__(self, done: int, failed: int, total: int) -> None:
+            status.update("")
+
+    optimize = context.params["optimize"]
+    options = options_of(context)
+    of_ends = {name: options[name] for name in ("engine", "engine-option", "device", "charge", "spin")}
+    run = {"verb": "neb", "optimize": optimize, **of_ends, **identity(origin)}
+    journal, new = journal_of(output, "neb"), not output.exists()
+    todo = [(path.stem, end) for path, end in zip(files, ends, strict=True)]
+    output.mkdir(parents=True, exist_ok=True)
+    work, spread = End(potential, optimize), Spread(restart=restart)
+    with go_over(todo, work, journal, run, spread, Status(), "ends") as records:
+        try:
+            found = []
+            for (name, end), record in zip(todo, records, strict=True):
+                if "error" in record:
+                    raise EngineError(f"{name}: {record['error']}", record["kind"])
+                found.append(end.copy())
+                found[-1].positions = record["kept"]["positions"]
+            yield found
+        except HintError:  # there is nothing to go on with
+            journal.unlink()
+            with suppress(OSError):
+                if new:
+                    output.rmdir()
+            raise

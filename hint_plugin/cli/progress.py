@@ -1,7 +1,9 @@
-"""How far a long command is, where no bar can say it."""
+"""How far a long command is: a bar where it is known how much there is, else a line."""
 
 import time
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 
@@ -40,3 +42,107 @@ class StatusLine:
         if not self._terminal and time.monotonic() - self._spoke > EVERY:
             self._spoke = time.monotonic()
             typer.echo(text, err=True)
+
+
+class Bar:
+    """A bar with rate and time left on a terminal; a line every half minute elsewhere.
+
+    On a cluster results come back in bursts, and none come while jobs wait in the queue: the rate is that of
+    the last minutes, and rich's own estimate of the time left, made for a steady flow, is not used.
+
+    Args:
+        doing: what the bar is of: "labelling".
+        what: the things that are counted.
+        clock: for tests.
+    """
+
+    _WINDOW = 180.0  # s
+
+    def __init__(self, doing: str, what: str = "frames", clock: Callable[[], float] | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self._what = what
+        self._clock = clock or time.monotonic
+        self._terminal = console.is_terminal
+        self._bar = Progress(
+            TextColumn(doing),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[failed]}"),
+            TextColumn("{task.fields[now]}", markup=False),
+            console=console,
+            transient=True,
+            disable=not self._terminal,
+        )
+        self._task: Any = None
+        self._spoke = 0.0
+        self._seen: deque[tuple[float, int]] = deque()  # (when, how many were done)
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._terminal:
+            self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """What is being done now, beside the bar."""
+        if self._task is None:
+            return
+        self._bar.update(self._task, now=text)
+        if not self._terminal and self._clock() - self._spoke > EVERY:
+            self._spoke = self._clock()
+            done, total = self._bar.tasks[0].completed, self._bar.tasks[0].total or 0
+            typer.echo(f"{done:.0f}/{total:.0f} {self._what}; {text}", err=True)
+
+    def __call__(self, done: int, failed: int, total: int) -> None:
+        """So many are done, of all."""
+        now = self._clock()
+        if self._task is None:
+            self._task = self._bar.add_task(
+                "", total=total, completed=done, rate="", left="", failed="", now=""
+            )
+            self._spoke = now
+            self._seen.append((now, done))
+            return
+        rate = self._rate(now, done)
+        failures = f"{failed} failed" if failed else ""
+        left = f"{_duration((total - done) / rate)} left"
+        self._bar.update(
+            self._task, completed=done, rate=_in_words(rate, self._what), left=left, failed=failures
+        )
+        if not self._terminal and now - self._spoke > EVERY:
+            self._spoke = now
+            speed = _in_words(rate, "")
+            typer.echo(f"{done}/{total} {self._what}, {speed}, {left} {failures}".rstrip(), err=True)
+
+    def _rate(self, now: float, done: int) -> float:
+        """Done per second since the last point that is older than the window, or since the start."""
+        while len(self._seen) > 1 and self._seen[1][0] < now - self._WINDOW:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        if now - self._seen[-1][0] > 1:
+            self._seen.append((now, done))
+        return (done - before) / max(now - then, 1e-9)
+
+
+def _in_words(rate: float, what: str) -> str:
+    """A rate of which there is something to read: per second, or per hour of what is slow."""
+    number, unit = (rate, "s") if rate >= 0.1 else (3600 * rate, "h")
+    return f"{number:.2f} {what}/{unit}" if what else f"{number:.2f}/{unit}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

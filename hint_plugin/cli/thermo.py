@@ -1,5 +1,7 @@
 """`hint thermo IN... -o DIR`: enthalpies, entropies and Gibbs energies of molecules."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from hint_plugin.cli.potential_options import (
     Spin,
     Temperature,
 )
+from hint_plugin.cli.run_options import Jobs, Parsl, Restart
 
 COLUMNS = (
     "name formula kind symmetry_number multiplicity energy zero_point_energy enthalpy entropy gibbs_energy "
@@ -29,6 +32,7 @@ COLUMNS = (
 
 
 def thermo(
+    context: typer.Context,
     inputs: Inputs,
     output: Folder = Path("thermo"),
     model: Model = None,
@@ -48,6 +52,9 @@ def thermo(
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
+    jobs: Jobs = 1,
+    parsl: Parsl = None,
+    restart: Restart = False,
     json_: Json = False,
 ) -> None:
     """Gibbs energies of molecules in the gas: rigid rotor, harmonic oscillators, quasi-RRHO entropy.
@@ -56,39 +63,28 @@ def thermo(
     is refused, and with --optimize one is already too many. Without model and engine, energies, forces and
     Hessians are those in the files. Writes thermo.json and thermo.csv.
 
-    Exit status: 0 all done, 3 some failed, 2 nothing could be done.
+    A run that is stopped goes on where it was when the same command is given again.
+
+    Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
-    from hint_plugin.cli.molecules import each_molecule, not_stationary, source_of_hessians
-    from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.batch import each_molecule
+    from hint_plugin.cli.molecules import not_stationary, source_of_hessians
     from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_csv, write_json
     from hint_plugin.data.patterns import expand
-    from hint_plugin.labelling.structures import charge_and_multiplicity
-    from hint_plugin.science.molecules import normal_modes, thermochemistry
+    from hint_plugin.parallel import Spread
 
     inputs = expand(inputs)
     source = source_of_hessians(
         model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle, fmax=fmax
     )
 
-    def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
-        found = source(atoms, say)
-        modes = normal_modes(found.atoms, found.hessian)
-        result = thermochemistry(
-            modes,
-            found.energy,
-            temperature=temperature,
-            pressure=pressure,
-            symmetry_number=symmetry_number,
-            multiplicity=charge_and_multiplicity(atoms, charge, spin)[1],
-            cutoff=cutoff,
-        )
-        return {"largest_force": found.largest_force, **result.as_dict()}
-
-    batch = each_molecule(inputs, source.calculator, work, output)
-    about = {"provenance": run_provenance(inputs, model, source.calculator)}
-    write_json(output / "thermo.json", about | batch.as_dict())
-    write_csv(output / "thermo.csv", batch.results, COLUMNS.split())
+    gas: dict[str, Any] = {"temperature": temperature, "pressure": pressure, "cutoff": cutoff}
+    gas["symmetry_number"] = symmetry_number
+    work, spread = Gas(source, charge, spin, gas), Spread(jobs, parsl, restart)
+    with each_molecule(context, inputs, work, output, spread, source.calculator, model) as batch:
+        write_json(output / "thermo.json", batch.about | batch.as_dict())
+        write_csv(output / "thermo.csv", batch.results, COLUMNS.split())
     if not json_ and batch.results:
         rows = [
             (
@@ -109,7 +105,38 @@ def thermo(
             if left_out := _left_out(row):
                 typer.echo(f"{row['name']}: {left_out}")
         typer.echo(f"written to {output}")
-    batch.finish(json_, about)
+    batch.finish(json_)
+
+
+@dataclass(frozen=True)
+class Gas:
+    """The work on one molecule; it travels to worker processes.
+
+    Attributes:
+        source: of energies and Hessians.
+        charge, spin: of molecules that state none.
+        options: of `thermochemistry`.
+    """
+
+    source: Any
+    charge: int
+    spin: int | None
+    options: dict[str, Any]
+
+    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+        """Set up a process: load what computes."""
+        self.source.load()
+        return self._work
+
+    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        from hint_plugin.labelling.structures import charge_and_multiplicity
+        from hint_plugin.science.molecules import normal_modes, thermochemistry
+
+        found = self.source(atoms, say)
+        multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
+        modes = normal_modes(found.atoms, found.hessian)
+        result = thermochemistry(modes, found.energy, multiplicity=multiplicity, **self.options)
+        return {"largest_force": found.largest_force, **result.as_dict()}, {}
 
 
 def _left_out(row: dict[str, Any]) -> str:

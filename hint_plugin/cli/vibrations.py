@@ -1,7 +1,7 @@
 """`hint vibrations IN... -o DIR`: frequencies, modes, infrared intensities and spectra of molecules."""
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +21,11 @@ from hint_plugin.cli.potential_options import (
     Saddle,
     Spin,
 )
+from hint_plugin.cli.run_options import Jobs, Parsl, Restart
 
 
 def vibrations(
+    context: typer.Context,
     inputs: Inputs,
     output: Folder = Path("vibrations"),
     model: Model = None,
@@ -34,7 +36,7 @@ def vibrations(
     fmax: Fmax = 0.01,
     infrared: Annotated[
         bool,
-        typer.Option("--ir/--no-ir", help="Intensities, where there are dipoles: 6N evaluations."),
+        typer.Option("--ir/--no-ir", help="Intensities from dipoles, 6N evaluations."),
     ] = True,
     width: Annotated[float, typer.Option(min=0.1, help="Of a line in the figure, cm^-1.")] = 10.0,
     md: Annotated[
@@ -46,6 +48,9 @@ def vibrations(
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
+    jobs: Jobs = 1,
+    parsl: Parsl = None,
+    restart: Restart = False,
     json_: Json = False,
 ) -> None:
     """Vibrations of molecules: translations and rotations projected out, 3N - 6 modes (linear: 3N - 5).
@@ -54,53 +59,28 @@ def vibrations(
     NAME.png; with --md NAME.md.png. Without model and engine, energies, forces and Hessians are those in the
     files.
 
-    Exit status: 0 all done, 3 some failed, 2 nothing could be done.
+    A run that is stopped goes on where it was when the same command is given again.
+
+    Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
-    from hint_plugin.cli.molecules import each_molecule, source_of_hessians
-    from hint_plugin.cli.provenance import run_provenance
+    from hint_plugin.cli.batch import each_molecule
+    from hint_plugin.cli.molecules import source_of_hessians
     from hint_plugin.cli.tables import show
     from hint_plugin.data.files import write_json
     from hint_plugin.data.patterns import expand
-    from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
-    from hint_plugin.science.molecules.files import write_molden, write_movies
-    from hint_plugin.science.molecules.infrared import has_dipole
-    from hint_plugin.science.molecules.spectrum import plot_density, plot_spectrum
+    from hint_plugin.parallel import Spread
 
     inputs = expand(inputs)
     source = source_of_hessians(
         model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle, fmax=fmax
     )
 
-    pictures: list[Callable[[], bool]] = []
-
-    def work(name: str, atoms: Any, say: Any) -> dict[str, Any]:
-        found = source(atoms, say)
-        modes, intensities = normal_modes(found.atoms, found.hessian), None
-        if infrared and has_dipole(found.atoms):
-            say("dipole moments")
-            intensities = infrared_intensities(modes, dipole_derivatives(found.atoms))
-        write_molden(output / f"{name}.molden", modes, intensities)
-        write_movies(output / f"{name}.modes.xyz", modes)
-        pictures.append(partial(plot_spectrum, output / f"{name}.png", modes, intensities, width))
-        result = {
-            "energy": found.energy,
-            "largest_force": found.largest_force,
-            "kind": modes.kind,
-            **modes.as_dict(),
-        }
-        if md:
-            density = _dynamics(modes, md, temperature, say)
-            pictures.append(partial(plot_density, output / f"{name}.md.png", modes, density, width))
-            result["density_of_states"] = _as_dict(density)
-        if intensities is not None:
-            result["infrared_intensities"] = intensities.tolist()
-        return result
-
-    batch = each_molecule(inputs, source.calculator, work, output)
-    about = {"provenance": run_provenance(inputs, model, source.calculator)}
-    write_json(output / "vibrations.json", about | batch.as_dict())
-    for draw in pictures:  # after all results: a picture that fails costs none
-        draw()
+    work = Vibrations(source, output.absolute(), infrared, md, temperature)
+    spread = Spread(jobs, parsl, restart)
+    with each_molecule(context, inputs, work, output, spread, source.calculator, model) as batch:
+        write_json(output / "vibrations.json", batch.about | batch.as_dict())
+        for atoms, row, kept in batch.done:  # after all results: a picture that fails costs none
+            _draw(output, atoms, row, kept, width)
     if not json_:
         for row in batch.results:
             strengths = row.get("infrared_intensities")
@@ -114,7 +94,74 @@ def vibrations(
             show(columns, rows, left=0, title=f"{row['name']} ({row['formula']})")
             typer.echo(_in_words(row))
         typer.echo(f"written to {output}")
-    batch.finish(json_, about)
+    batch.finish(json_)
+
+
+@dataclass(frozen=True)
+class Vibrations:
+    """The work on one molecule; it travels to worker processes.
+
+    Attributes:
+        source: of energies and Hessians.
+        output: the folder.
+        infrared: whether intensities are wanted.
+        md: length of the dynamics, ps; 0 for none.
+        temperature: of the dynamics, K.
+    """
+
+    source: Any
+    output: Path
+    infrared: bool
+    md: float
+    temperature: float
+
+    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+        """Set up a process: load what computes."""
+        self.source.load()
+        return self._work
+
+    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
+        from hint_plugin.science.molecules.files import write_molden, write_movies
+        from hint_plugin.science.molecules.infrared import has_dipole
+
+        found = self.source(atoms, say)
+        modes, intensities = normal_modes(found.atoms, found.hessian), None
+        if self.infrared and has_dipole(found.atoms):
+            say("dipole moments")
+            intensities = infrared_intensities(modes, dipole_derivatives(found.atoms))
+        write_molden(self.output / f"{name}.molden", modes, intensities)
+        write_movies(self.output / f"{name}.modes.xyz", modes)
+        row = {
+            "energy": found.energy,
+            "largest_force": found.largest_force,
+            "kind": modes.kind,
+            **modes.as_dict(),
+        }
+        kept = {}
+        if self.md:
+            density = _dynamics(modes, self.md, self.temperature, say)
+            row["density_of_states"] = _as_dict(density)
+            kept = {"wavenumbers": density.wavenumbers, "density": density.density}
+        if intensities is not None:
+            row["infrared_intensities"] = intensities.tolist()
+        return row, kept
+
+
+def _draw(output: Path, atoms: Any, row: dict[str, Any], kept: dict[str, Any], width: float) -> None:
+    """NAME.png, and NAME.md.png of dynamics."""
+    import numpy as np
+
+    from hint_plugin.science.molecules.dynamics import DensityOfStates
+    from hint_plugin.science.molecules.spectrum import Lines, plot_density, plot_spectrum
+
+    lines, strengths = Lines(atoms, np.array(row["frequencies"])), row.get("infrared_intensities")
+    intensities = None if strengths is None else np.array(strengths)
+    plot_spectrum(output / f"{row['name']}.png", lines, intensities, width)
+    if kept:
+        temperature = row["density_of_states"]["temperature"]
+        density = DensityOfStates(kept["wavenumbers"], kept["density"], temperature)
+        plot_density(output / f"{row['name']}.md.png", lines, density, width)
 
 
 def _dynamics(modes: Any, md: float, temperature: float, say: Any) -> Any:

@@ -28,14 +28,15 @@ class Journal:
     Args:
         path: the file; made if it is missing.
         header: what this run is. An existing journal of another run is refused.
+        writer: the command that keeps it, for errors.
 
     Raises:
         OptionsError: the journal belongs to other inputs or settings, or another process writes to it.
         DataError: the file is no journal.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, header: Mapping[str, Any], writer: str = "hint label") -> None:
+        self.path, self._writer = path, writer
         self._where: dict[int, tuple[int, int]] = {}
         self._handle = open(path, "a+b")  # noqa: SIM115 - held open for the life of the run
         try:
@@ -78,7 +79,7 @@ class Journal:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise OptionsError(
-                f"{self.path}: another hint label is writing this output. Wait for it"
+                f"{self.path}: another {self._writer} is writing this output. Wait for it"
             ) from error
 
     def _load(self, header: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +97,9 @@ class Journal:
         except json.JSONDecodeError:
             is_journal = False
         if not is_journal:
-            raise DataError(f"{self.path}: no journal of hint label. Move it away, or choose another output")
+            raise DataError(
+                f"{self.path}: no journal of {self._writer}. Move it away, or choose another output"
+            )
         changed = _differences(found.get("run", {}), wanted["run"])
         if found["journal"] != VERSION or changed:
             raise OptionsError(

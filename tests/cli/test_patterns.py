@@ -8,7 +8,7 @@ import pytest
 from ase.build import molecule
 
 from hint_plugin.cli import app
-from hint_plugin.cli.molecules import _frames
+from hint_plugin.cli.molecules import named_frames
 from hint_plugin.data import HessianLabel, LabelKeys, iter_frames, read_frames, write_frames, write_label
 from hint_plugin.data.patterns import expand, is_pattern, matching, natural
 from hint_plugin.data.shards import all_files, shard_paths
@@ -158,4 +158,4 @@ def test_results_of_equal_names_are_kept_apart(folder):
         (["two.xyz", "two-0.xyz"], ["two-0", "two-1", "two-0_"]),
         (["a/opt.xyz", "a/opt.xyz"], ["opt", "opt_"]),
     ):
-        assert [name for name, _ in _frames([folder / name for name in names])] == wanted
+        assert [name for name, _ in named_frames([folder / name for name in names])] == wanted

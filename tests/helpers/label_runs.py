@@ -38,18 +38,25 @@ def numbers(path: Path) -> list[int]:
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen:
-    """`hint label in.xyz -o out.xyz`, in a session of its own: all that it starts stays in it."""
-    code = "from hint_plugin.cli.app import main; import sys; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "label", "in.xyz", "-o", "out.xyz", *options]
+    """`hint label in.xyz -o out.xyz`, in a session of its own."""
+    return start_hint(folder, "label", "in.xyz", "-o", "out.xyz", *options)
+
+
+def start_hint(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen:
+    """`hint ARGUMENTS` in a session of its own: all that it starts stays in it."""
+    code = (
+        # a shell's background job ignores SIGINT, and so would all its children
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from hint_plugin.cli.app import main; main(sys.argv[1:])"
+    )
     return subprocess.Popen(
-        command,
+        [sys.executable, "-c", code, *map(str, arguments)],
         cwd=folder,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # a shell's background job ignores SIGINT, and so would all its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

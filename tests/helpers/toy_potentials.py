@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +22,7 @@ class Diatomic(Calculator):
     def calculate(self, atoms=None, properties=("energy",), system_changes=()):
         super().calculate(atoms, properties, system_changes)
         self.calls += 1
+        time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
         bond = self.atoms.positions[1] - self.atoms.positions[0]
         r, h = np.linalg.norm(bond), 1e-5
         pull = (self._energy(r + h) - self._energy(r - h)) / (2 * h) * bond / r
@@ -46,3 +49,8 @@ def two_barriers() -> Diatomic:
             + 2 * max(r - 3, 0) ** 2
         )
     )
+
+
+def two_wells() -> Diatomic:
+    """Minima of 0 eV at 1 and 2 A, a barrier of 1 eV between them."""
+    return Diatomic(lambda r: np.sin(np.pi * (r - 1)) ** 2 + 4 * min(r - 1, 0) ** 2 + 4 * max(r - 2, 0) ** 2)

@@ -34,7 +34,7 @@ from label_runs import (
 from worker_setups import setup_broken, setup_dead, setup_fragile
 
 import hint_plugin
-from hint_plugin.cli.label import _Progress
+from hint_plugin.cli.progress import Bar
 from hint_plugin.data import read_frames
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
 from hint_plugin.labelling import run_labelling
@@ -202,7 +202,7 @@ def test_a_worker_keeps_its_engine_and_wants_the_same_version():
 def test_rate_and_time_left_of_bursts(capsys):
     """20 frames come at once every 10 s, after an hour in the queue: 2 frames/s, whenever it is looked at."""
     clock = [0.0]
-    progress = _Progress(lambda: clock[0])
+    progress = Bar("labelling", clock=lambda: clock[0])
     progress(100, 0, 2000)  # from an interrupted run
     done, clock[0] = 100, 3600.0
     while done < 1500:
@@ -211,7 +211,7 @@ def test_rate_and_time_left_of_bursts(capsys):
             done += 1
             progress(done, 1, 2000)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("101/2000 frames, 0.00/s")  # nothing yet to tell a rate from
+    assert lines[0].startswith("101/2000 frames, 1.00/h")  # the one that came
     frames, rest = lines[-1].split(" frames, ")
     count = int(frames.split("/")[0])
     assert rest.endswith("left 1 failed") and abs(float(rest.split("/s")[0]) - 2) < 0.2

@@ -151,7 +151,7 @@ def test_what_stays_on_a_saddle_is_a_failure(tmp_path, monkeypatch, capfd):
     pair = Atoms("H2", [(0, 0, 0), (0, 0, 1.1)])
     pair.info["REF_hessian"] = np.eye(6)
     write_frames(tmp_path / "in.xyz", [pair])
-    monkeypatch.setattr("hint_plugin.cli.optimize.make_calculator", lambda *a: Engineless())
+    monkeypatch.setattr("hint_plugin.cli.potential_options.make_calculator", lambda *a: Engineless())
     code, text = hint(capfd, "optimize", tmp_path / "in.xyz", "-o", tmp_path / "out.xyz", "--engine", "x")
     assert code == 3 and "ended in a transition state (imaginary modes: -" in text
     assert "wanted a minimum" in text and "--fmax" in text

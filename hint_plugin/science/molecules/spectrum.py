@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.figures import picture
@@ -14,6 +16,14 @@ from hint_plugin.science.molecules.modes import NormalModes
 
 WIDTH = 10.0
 """cm^-1, full width at half maximum: what lines of small molecules in the gas look like at low resolution."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a figure needs of `NormalModes`: the molecule, for its formula, and `frequencies` [M] in cm^-1."""
+
+    atoms: Atoms
+    frequencies: NDArray
 
 
 def broadened(frequencies: NDArray, heights: NDArray, grid: NDArray, width: float = WIDTH) -> NDArray:
@@ -28,7 +38,7 @@ def broadened(frequencies: NDArray, heights: NDArray, grid: NDArray, width: floa
 
 @picture
 def plot_spectrum(
-    path: Path, modes: NormalModes, intensities: NDArray | None = None, width: float = WIDTH
+    path: Path, modes: NormalModes | Lines, intensities: NDArray | None = None, width: float = WIDTH
 ) -> bool:
     """Infrared spectrum, or the density of vibrational states where there are no intensities.
 
@@ -57,7 +67,9 @@ def plot_spectrum(
 
 
 @picture
-def plot_density(path: Path, modes: NormalModes, found: DensityOfStates, width: float = WIDTH) -> bool:
+def plot_density(
+    path: Path, modes: NormalModes | Lines, found: DensityOfStates, width: float = WIDTH
+) -> bool:
     """The density of states of dynamics above the harmonic lines.
 
     Returns False, and writes nothing, without matplotlib.

@@ -1,0 +1,14 @@
+"""How verbs that go over many structures share them out and go on after a stop, asked for in one way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each if several.")]
+Parsl = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="On a cluster as this file says, not --jobs.")
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Drop what an interrupted run has left.")]

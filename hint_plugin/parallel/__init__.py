@@ -1,0 +1,9 @@
+"""Work on many structures: in this process, in several, or on a cluster; and kept when it is stopped.
+
+Importing this loads no quantum chemistry.
+"""
+
+from hint_plugin.parallel.spread import Spread
+from hint_plugin.parallel.structures import Display, Say, StructureWork, go_over, journal_of
+
+__all__ = ["Display", "Say", "Spread", "StructureWork", "go_over", "journal_of"]
