@@ -42,7 +42,7 @@ GROUPS = {
     ),
     "gate": (
         [f"hint_plugin/data/{name}.py" for name in ("gate", "physics", "checks", "units")],
-        ["tests/unit/test_gate.py", "tests/unit/test_label.py"],
+        ["tests/unit/test_physics.py", "tests/unit/test_gate.py", "tests/unit/test_label.py"],
     ),
     "mace": (["hint_plugin/mace/loss.py"], ["tests/mace/test_loss.py"]),
     "anharmonic": (

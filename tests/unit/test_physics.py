@@ -9,7 +9,7 @@ from ase.build import bulk
 
 from hint_plugin.data import HessianLabel, Thresholds, physics
 from hint_plugin.data.checks import asymmetry, pair_areas, remarks
-from hint_plugin.data.gate import UNITS, _broken, examine
+from hint_plugin.data.gate import UNITS, _advice, _broken, examine
 from hint_plugin.data.physics import Measured
 from hint_plugin.data.units import bond_force_constants
 
@@ -60,6 +60,7 @@ def test_badgers_rule(symbols, length, offset):
         ("H2", 0.85, 2),  # hydrogen counts as 0.37 A
         ("H2", 0.86, 0),
         ("NaCl", 2.00, 0),
+        ("LiCl", 1.16, 0),  # within the reach of Cl alone
         ("LiC", 1.80, 0),
         ("FNe", 1.10, 0),
     ],
@@ -209,8 +210,12 @@ def test_products_of_rademacher_probes():
         HessianLabel.projected(np.concatenate([v, v]), twice), atoms
     ) == pytest.approx(0.3)
     assert physics.product_ratio(HessianLabel.projected(v, 0 * hv), atoms) is None
-    v[0, 0, 0] = 1.001
-    assert physics.product_ratio(HessianLabel.projected(v, hv), atoms) is None
+    far = dimer("CC", 5.0)
+    assert physics.product_ratio(HessianLabel.projected(v, hv), far) is None
+    assert physics.bond_ratio(HessianLabel.projected(v, hv), far) is None
+    for size, seen in ((1 + 0.9e-6, True), (1 + 1.1e-6, False)):
+        v[0, 0, 0] = size
+        assert (physics.product_ratio(HessianLabel.projected(v, hv), atoms) is not None) == seen
     assert physics.product_ratio(HessianLabel.full(np.eye(6)), atoms) is None
 
 
@@ -332,7 +337,8 @@ def test_zeros_are_a_placeholder_where_something_moves():
     assert not physics.is_placeholder(HessianLabel.rows(np.zeros((3, 9)), [2], 3), mixed)
     assert physics.is_placeholder(HessianLabel.full(np.zeros((9, 9))), mixed)
     together, apart = np.ones((1, 2, 3)), np.array([[[0.0, 0, 1], [0, 0, 0]]])
-    assert not physics.is_placeholder(HessianLabel.projected(together, 0 * together), near)
+    for v in (together, np.array([[[0.0, 0, 1], [0, 0, 1]]])):
+        assert not physics.is_placeholder(HessianLabel.projected(v, 0 * v), near)
     assert physics.is_placeholder(HessianLabel.projected(apart, 0 * apart), near)
 
 
@@ -384,3 +390,10 @@ def test_symmetry_is_wanted_to_a_half_and_a_fiftieth(planted, right):
     matrix[0, 1], matrix[1, 0] = planted / 2, -planted / 2
     problems = examine(HessianLabel.full(matrix), dimer()).problems
     assert problems == [] if right else "is not symmetric" in problems[0]
+
+
+def test_units_far_from_usual_bonds_are_not_named():
+    """Bonds 5.9 times too stiff in hartree/bohr^2; Ry/bohr^2 makes it 2.9 and mdyn/A 0.38, of usually 0.8."""
+    label = HessianLabel.full(spring(dimer(), 5.9 * badger(1.40, 1.085)) / UNITS["hartree/bohr^2"])
+    advice = _advice(label, dimer(), None, Thresholds())
+    assert advice.startswith("It looks like Ry/bohr^2: multiply it by 48.5868; or it looks like eV/bohr^2")
