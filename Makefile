@@ -21,7 +21,6 @@ NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
-MUTATION_ARGS ?=
 
 # A C++ compiler for the MD plug-ins, xtb as an independent program to test the labels against, and what
 # CellConstructor and python-sscha are built with (two minutes: they come as sources).
@@ -117,10 +116,10 @@ test-nequip: ## The tests of the NequIP adapter, in .venv-nequip
 	@$(NEQUIP) env
 	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) tests/nequip $(PYTEST_ARGS)
 
-mutation: env ## Plant faults into the mathematics, and see whether a test fails (two hours; goes on where it stopped)
+mutation: env ## Plant faults into the mathematics, and see whether a test fails (hours; it goes on where it was stopped)
 	@$(NEQUIP) env
-	@$(ONE_THREAD) $(BIN)/python tests/tools/mutation.py $(MUTATION_ARGS)
-	@$(ONE_THREAD) .venv-nequip/bin/python tests/tools/mutation.py nequip $(MUTATION_ARGS)
+	@$(ONE_THREAD) $(BIN)/python tests/tools/mutation.py
+	@$(ONE_THREAD) .venv-nequip/bin/python tests/tools/mutation.py nequip
 
 lint: env ## Style, types, import contracts
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }
