@@ -36,7 +36,7 @@ NEQUIP := $(MAKE) --no-print-directory VENV=.venv-nequip EXTRAS=$(NEQUIP_EXTRAS)
 # One thread a process: small-molecule quantum chemistry is several times slower with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help env system demo demo-nequip pdh test test-all test-mace test-nequip lint format bench docs clean
+.PHONY: help env system demo demo-nequip pdh test test-all test-mace test-nequip mutation lint format bench docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -120,6 +120,11 @@ test-mace: env ## The tests of everything but NequIP
 test-nequip: ## The tests of the NequIP adapter, in .venv-nequip
 	@$(NEQUIP) env
 	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) -m "$(TESTS)" tests/nequip $(PYTEST_ARGS)
+
+mutation: env ## Plant faults into the mathematics, and see whether a test fails (hours; it goes on where it was stopped)
+	@$(NEQUIP) env
+	@$(ONE_THREAD) $(BIN)/python tests/tools/mutation.py
+	@$(ONE_THREAD) .venv-nequip/bin/python tests/tools/mutation.py nequip
 
 lint: env ## Style, types, import contracts
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }

@@ -12,7 +12,7 @@ from ase.build import bulk, molecule
 from ase.io import read
 
 from hint_plugin.data import HessianLabel, Thresholds, check_frames, read_label
-from hint_plugin.data.gate import UNITS, examine
+from hint_plugin.data.gate import UNITS, _corrections, examine
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "labels"
 
@@ -46,7 +46,7 @@ def test_the_right_label_passes(methanol):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("zeros", "every element of the Hessian is zero"),
+        ("zeros", "every element of the Hessian is zero.*placeholder. Remove the label"),
         ("minus", "Its sign is wrong"),
         ("permuted", "atoms in another order"),
         ("xxx_yyy_zzz", "sorted by axis"),
@@ -170,3 +170,65 @@ def test_ions_and_dimers_far_apart_are_left_alone():
     atoms = molecule("NaCl")
     atoms.positions[1] += 5
     assert examine(HessianLabel.full(np.zeros((6, 6))), atoms).problems == []
+
+
+def corrected(label: HessianLabel, atoms: Atoms, said: str) -> tuple[HessianLabel, np.ndarray]:
+    found = [
+        (other, forces)
+        for text, other, forces in _corrections(label, atoms, atoms.arrays["REF_forces"])
+        if text.startswith(said)
+    ]
+    (one,) = found
+    return one
+
+
+def same(found: HessianLabel, matrix: np.ndarray) -> bool:
+    """Whether a corrected label is that of the matrix."""
+    if found.hessian is not None:
+        rows = slice(None) if found.atoms is None else slice(0, 6)
+        return np.allclose(found.hessian, matrix[rows], rtol=1e-6)
+    v, hv = (x.reshape(len(x), -1) for x in (found.probes, found.hvp))
+    return np.allclose(hv, v @ matrix, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["full", "rows", "projected"])
+@pytest.mark.parametrize(
+    ("unit", "factor", "also"),
+    [
+        ("eV/A^2 over amu", 1.0, ""),
+        ("eV/A^2 over electron masses", 1822.888486, " and by 1822.89"),
+        ("hartree/bohr^2 over amu", 97.173625, " and by 97.1736"),
+        ("hartree/bohr^2 over electron masses", 177136.68, " and by 177137"),
+    ],
+)
+def test_masses_are_taken_out(methanol, kind, unit, factor, also):
+    matrix, masses = hessian_of(methanol), np.repeat(methanol.get_masses(), 3)
+    weighted = matrix / np.sqrt(np.outer(masses, masses)) / factor
+    said = f"It is mass-weighted ({unit}): multiply each element by sqrt(m_a m_b){also}"
+    found, forces = corrected(as_kind(weighted, kind), methanol, said)
+    assert same(found, matrix) and forces is methanol.arrays["REF_forces"]
+
+
+@pytest.mark.parametrize("kind", ["full", "rows", "projected"])
+def test_sign_is_turned_round(methanol, kind):
+    matrix = hessian_of(methanol)
+    found, _ = corrected(
+        as_kind(-matrix, kind), methanol, "Its sign is wrong: the label is -H. Multiply it by -1"
+    )
+    assert same(found, matrix)
+    kept, forces = corrected(as_kind(matrix, kind), methanol, "The forces have the sign of the gradient")
+    assert same(kept, matrix) and np.array_equal(forces, -methanol.arrays["REF_forces"])
+
+
+def test_axes_are_sorted_by_atom(methanol):
+    matrix = hessian_of(methanol)
+    order = np.concatenate([np.arange(axis, len(matrix), 3) for axis in range(3)])
+    label = HessianLabel.full(matrix[np.ix_(order, order)])
+    assert same(corrected(label, methanol, "Its rows are sorted by axis")[0], matrix)
+
+
+def test_without_forces_two_units_that_are_near_are_both_named(methanol):
+    label = HessianLabel.full(hessian_of(methanol) / UNITS["hartree/bohr^2"])
+    (problem,) = examine(label, methanol).problems
+    assert re.search(r"looks like (Ry|hartree)/bohr\^2: .*; or it looks like (Ry|hartree)/bohr\^2: ", problem)
+    assert "97.1736" in problem and "48.5868" in problem and problem.count("; or ") == 1
