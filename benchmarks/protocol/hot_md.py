@@ -16,13 +16,13 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from scipy.sparse.csgraph import connected_components
 
 from hint_plugin.data import read_frames
 from hint_plugin.data.files import write_json
 from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.labelling import EngineCalculator, make_engine
+from hint_plugin.science.molecules.dynamics import thermalise
 
 TOO_NEAR, APART = 0.6, 1.8
 STEP, CHECK = 0.5, 20  # fs; steps
@@ -44,7 +44,7 @@ def lasted(atoms: Atoms, calculator: Calculator, ps: float, temperature: float, 
     rng = np.random.default_rng(seed)
     atoms = Atoms(atoms.symbols, atoms.positions)
     atoms.calc = calculator
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+    thermalise(atoms, temperature, rng)
     run = Langevin(atoms, STEP * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng)
     for check in range(round(1000 * ps / STEP / CHECK)):
         run.run(CHECK)

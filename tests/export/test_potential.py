@@ -9,7 +9,6 @@ from artifacts import NUMBERS, structures
 from ase import units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from mace.calculators import MACECalculator
 
@@ -17,6 +16,7 @@ from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.potential import Potential
 from hint_plugin.mace.predictor import MacePredictor
+from hint_plugin.science.molecules.dynamics import thermalise
 
 FORCES = {"float64": 1e-9, "float32": 5e-5}
 
@@ -140,7 +140,7 @@ class TestDerivatives:
         atoms = bulk("Si", cubic=True).repeat((2, 1, 1))
         atoms.calc = HintCalculator(artifact, skin=0.7)
         fresh = Potential(artifact)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=3000, rng=np.random.default_rng(0))
+        thermalise(atoms, 3000, np.random.default_rng(0))
         edges = set()
         for _ in range(20):
             VelocityVerlet(atoms, timestep=2 * units.fs).run(3)

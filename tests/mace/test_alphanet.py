@@ -103,7 +103,7 @@ def test_the_literal_command_and_its_compiled_model(tmp_path):
     torch.set_default_dtype(torch.float64)
     energy = compiled(predictor._batch([atoms]))["energy"]
     (expected,) = predictor.predict([atoms])
-    assert float(energy) == pytest.approx(expected.energy, abs=1e-9)
+    assert float(energy.detach()) == pytest.approx(expected.energy, abs=1e-9)
 
 
 def test_restart_goes_on(tmp_path):

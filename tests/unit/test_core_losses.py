@@ -127,7 +127,7 @@ def test_clip_bounds_the_gradient_and_changes_nothing_below(size):
         """d loss / d s at an RMS residual s = size."""
         value = loss.per_structure(scale * product, torch.zeros_like(product), v, owner, 1)[0]
         (gradient,) = torch.autograd.grad(value, scale)
-        return float(value), float(gradient) / size
+        return float(value.detach()), float(gradient) / size
 
     clipped, free = slope(HessianLoss(clip=100.0)), slope(HessianLoss(clip=None))
     if size < 100:

@@ -71,7 +71,7 @@ def vibrational_density(
         OptionsError: times or temperatures that are not positive, or fewer than 200 steps.
         EngineError: the molecule flies apart. Whatever the calculator raises.
     """
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+    from ase.md.velocitydistribution import Stationary, ZeroRotation
     from ase.md.verlet import VelocityVerlet
 
     steps = int(1000 * time / timestep) if timestep > 0 else 0
@@ -81,7 +81,7 @@ def vibrational_density(
         )
     moving = atoms.copy()
     moving.calc = atoms.calc
-    MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=np.random.default_rng(seed))
+    thermalise(moving, 2 * temperature, np.random.default_rng(seed))
     Stationary(moving)
     ZeroRotation(moving)
     motion = VelocityVerlet(moving, timestep * units.fs)
@@ -108,3 +108,12 @@ def _vibrations(atoms: Atoms) -> int:
         return 0
     moments = atoms.get_moments_of_inertia()
     return 3 * len(atoms) - (5 if moments.min() < 1e-6 * moments.max() else 6)
+
+
+def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> None:
+    """Give the atoms momenta of a Maxwell-Boltzmann distribution at a temperature, K."""
+    from ase.md import velocitydistribution
+
+    old = "MaxwellBoltzmannDistribution"  # the name before ASE 3.29
+    draw = getattr(velocitydistribution, "thermalize_momenta", None) or getattr(velocitydistribution, old)
+    draw(atoms, temperature_K=temperature, rng=rng)
