@@ -92,8 +92,8 @@ def run(group: str, options: argparse.Namespace, end: float) -> None:
     """Try what has not been tried."""
     journal = options.journal / f"{group}.jsonl"
     verdicts, skipped = read_journal(journal), read_equivalent()
-    if options.again:
-        verdicts = {key: v for key, v in verdicts.items() if v["verdict"] not in ("survived", "not reached")}
+    again = ("undecided", "survived", "not reached") if options.again else ("undecided",)
+    verdicts = {key: v for key, v in verdicts.items() if v["verdict"] not in again}
     todo = [m for m in all_mutants(group, options.fraction) if m.key not in verdicts and m.key not in skipped]
     if not todo:
         return
@@ -114,7 +114,7 @@ def run(group: str, options: argparse.Namespace, end: float) -> None:
 
 
 def try_one(mutant: Mutant, reach: dict[str, Any]) -> dict[str, Any]:
-    """Verdict on a mutant: killed, timeout, survived, not reached."""
+    """Verdict on a mutant: killed, timeout, survived, not reached; undecided where no test ran to an end."""
     own, total, chosen = range(mutant.lines[0], mutant.lines[1] + 1), 0.0, []
     for test in sorted(reach["seconds"], key=reach["seconds"].__getitem__):
         lines = reach["lines"][test].get(mutant.path, [])
@@ -128,8 +128,10 @@ def try_one(mutant: Mutant, reach: dict[str, Any]) -> dict[str, Any]:
     if not chosen:
         return {"verdict": "not reached", "seconds": 0.0, "tests": 0}
     start = time.monotonic()
-    code = in_child(lambda folder: run_tests(chosen, folder, mutant), timeout=20 + 6 * sum(seconds))
-    verdict = {0: "survived", 5: "error", None: "timeout"}.get(code, "killed")
+    code = in_child(lambda folder: run_tests(chosen, folder, mutant), seconds=20 + 6 * sum(seconds))
+    verdict = {0: "survived", 5: "undecided", None: "undecided", -signal.SIGXCPU: "timeout"}.get(
+        code, "killed"
+    )
     return {"verdict": verdict, "seconds": round(time.monotonic() - start, 2), "tests": len(chosen)}
 
 
@@ -150,7 +152,7 @@ def reached(group: str, folder: Path) -> dict[str, Any]:
         kept.write_text(json.dumps({"digest": digest, **plugin.found()}))
         return 0
 
-    in_child(work, timeout=3600)
+    in_child(work, seconds=3600)
     found = json.loads(kept.read_text())
     print(f"{group}: {len(found['seconds'])} tests in {sum(found['seconds'].values()):.0f} s", flush=True)
     if found["failed"]:
@@ -187,6 +189,7 @@ def report(group: str, options: argparse.Namespace) -> None:
     for path in [*sorted({m.path for m in everything}), ""]:
         of = [m for m in everything if m.path.startswith(path)]
         tried = [verdicts[m.key]["verdict"] for m in of if m.key in verdicts and m.key not in skipped]
+        tried = [verdict for verdict in tried if verdict != "undecided"]
         killed = sum(verdict in ("killed", "timeout") for verdict in tried)
         equal = sum(m.key in skipped for m in of)
         score = f"{100 * killed / len(tried):.1f} %" if tried else "-"

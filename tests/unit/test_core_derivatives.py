@@ -69,3 +69,19 @@ def test_nothing_to_compare_is_no_agreement():
     zero = torch.zeros(2, 2, 3)
     assert product_deviation(zero, zero) is None
     assert force_deviation(lambda x: (x.sum() * 0, x * 0), X, torch.float64) is None
+
+
+def test_what_a_precision_may_show():
+    for precision, allowed in ((torch.float64, 1e-4), (torch.float32, 5e-2)):
+        assert Deviation(0.99 * allowed).agrees(precision) and not Deviation(1.01 * allowed).agrees(precision)
+        assert Deviation(allowed + 0.029, rounding=0.01).agrees(precision)  # three roundings are forgiven
+        assert not Deviation(allowed + 0.031, rounding=0.01).agrees(precision)
+
+
+def test_small_products_are_measured_against_a_floor():
+    """A thousandth of an eV/A^2 in each of twelve components, whatever there is less."""
+    wanted = torch.full((2, 2, 3), 1e-6, dtype=torch.float64)
+    found = product_deviation(3 * wanted, wanted)
+    assert found is not None and found.relative == pytest.approx(2e-6 / 1e-3)
+    alone = product_deviation(1e-3 + 0 * wanted, 0 * wanted)  # where nothing was wanted
+    assert alone is not None and alone.relative == pytest.approx(1.0)

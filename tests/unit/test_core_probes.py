@@ -76,6 +76,19 @@ def test_mixed_seeds_are_legal(parts):
     torch.Generator().manual_seed(mix_seed(*parts))
 
 
+@pytest.mark.parametrize(
+    ("parts", "seed"),
+    [
+        ((0, 0, 0), 8400846795866429669),
+        ((1, 2, 3), 3940840001693470721),
+        ((3, -1, 2**40), 3677871571590640678),
+    ],
+)
+def test_streams_are_those_of_earlier_versions(parts, seed):
+    """A training that goes on under a newer HINT sees the probes that it would have seen."""
+    assert mix_seed(*parts) == seed
+
+
 def test_mixed_seeds_do_not_collide():
     grid = [(seed, step, key) for seed in range(10) for step in range(-1, 40) for key in range(20)]
     assert len({mix_seed(*parts) for parts in grid}) == len(grid)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import textwrap
+import time
 
 import mutant_child
 import mutation
@@ -83,6 +85,22 @@ def test_a_fault_is_found_by_a_test_that_can_see_it(tmp_path, monkeypatch, test)
     assert verdicts["(x * 2)"] == ("killed" if "1.0" in test else "survived")
     assert verdicts["3"] == ("survived" if "1.0" in test else "killed")
     assert verdicts["return None"] in ("killed", "not reached") and verdicts["1"] == "not reached"
+
+
+def spin(folder: str) -> int:
+    while True:
+        pass
+
+
+def test_only_processor_time_counts():
+    assert mutant_child.in_child(lambda folder: 4, seconds=5) == 4
+    assert mutant_child.in_child(spin, seconds=0.5) in (
+        -signal.SIGXCPU,
+        None,
+    )  # None where it hardly got to run
+    start = time.monotonic()
+    assert mutant_child.in_child(lambda folder: time.sleep(60) or 0, seconds=0.1) is None
+    assert time.monotonic() - start < 50
 
 
 def test_equivalent_mutants_are_still_there():
