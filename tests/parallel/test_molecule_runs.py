@@ -77,7 +77,7 @@ def test_killed_and_resumed(verb, inputs, monkeypatch, capfd):
     process = start_hint(place, *arguments, TOY_PAUSE="0.05")
     wait_for_results(journal, 1)
     process.send_signal(stop)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "of 5 molecules are done and kept in" in errors and "same command" in errors
     assert "Traceback" not in errors
@@ -99,7 +99,7 @@ def test_processes_end_with_the_run(inputs):
     )
     wait_for_results(place / "out" / "vibrations.partial.jsonl", 1)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "of 5 molecules" in errors and "Traceback" not in errors
     assert wait_until_gone(process.pid, 10) == []
 
@@ -192,7 +192,7 @@ def test_neb_keeps_its_ends_and_says_so(inputs, monkeypatch, capfd):
     process = start_hint(place, *arguments, TOY_PAUSE="0.005")
     wait_for_results(place / "out" / "neb.partial.jsonl", 2)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "2 of 2 ends are done and kept in out/neb.partial.jsonl" in errors and "Traceback" not in errors
     monkeypatch.chdir(place)
