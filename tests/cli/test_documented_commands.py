@@ -36,7 +36,11 @@ OF_OTHER_PROGRAMS = set(
         *("--hess", "--acc"),  # xtb
     ]
 )
-SCRIPTS = [path.read_text() for folder in ("benchmarks", "examples") for path in ROOT.glob(f"{folder}/*.py")]
+SCRIPTS = [
+    path.read_text()
+    for folder in ("benchmarks", "examples", "tests/tools")
+    for path in ROOT.glob(f"{folder}/*.py")
+]
 LONG = {"anharmonic": 80, "phonons": 50}
 """Lines of `--help` at 100 columns, where 48 are not enough."""
 

@@ -58,10 +58,12 @@ def test_of_calculators():
         (False, [1.0], False),
     ],
 )
-def test_a_stress_is_learnt_where_loss_and_data_have_it(loss_has_it, weights, wanted):
+def test_a_stress_is_learnt_where_loss_and_data_have_it(monkeypatch, loss_has_it, weights, wanted):
     """MACE gives structures without a stress the weight 0."""
+    from hint_plugin.mace.session import session
     from hint_plugin.mace.trained_on import trained_on as of_mace
 
+    monkeypatch.setattr(session, "options", None)  # of a training that another test has made
     dataset = [SimpleNamespace(stress_weight=weight, virials_weight=0.0) for weight in weights]
     found = of_mace({"energy": True, "forces": True, "stress": loss_has_it}, SimpleNamespace(dataset=dataset))
     assert found == {"energies": True, "forces": True, "stress": wanted, "hessians": False}
