@@ -91,7 +91,8 @@ def audit_in_words(found: Audit, respects: Sequence[str], show: int | None) -> s
             f"  {test}: {count} labels, since {reason}" for (test, reason), count in found.untested.items()
         ]
     leaks = any(any(found.leakage.get(respect, {}).values()) for respect in respects)
-    lines.append("nothing is wrong" if not (found.problems or found.duplicates or leaks) else "not clean")
+    clean = "nothing is wrong, but see the remarks" if found.remarks else "nothing is wrong"
+    lines.append(clean if not (found.problems or found.duplicates or leaks) else "not clean")
     return "\n".join(lines)
 
 

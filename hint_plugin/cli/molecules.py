@@ -213,8 +213,10 @@ def source_of_hessians(
 
 
 def not_stationary(result: dict[str, Any]) -> str:
-    """A warning if a Hessian was taken far from a stationary point, else nothing."""
+    """A warning if a Hessian was taken far from a stationary point, or nobody knows; else nothing."""
     force = result["largest_force"]
-    if force is None or force <= _STATIONARY:
+    if force is None:
+        return "the label has no forces, so that nobody knows whether this is a stationary point"
+    if force <= _STATIONARY:
         return ""
     return f"not stationary: {force:.2f} eV/A on an atom; --optimize or --saddle goes on"

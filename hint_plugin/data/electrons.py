@@ -30,6 +30,7 @@ def stated_electrons(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
     Raises:
         DataError: a value is no whole number, or two keys contradict each other.
     """
+    _refuse_other_cases(info)
     return _stated(info, CHARGE_KEYS, "charge"), _stated(info, MULTIPLICITY_KEYS, "multiplicity (2S + 1)")
 
 
@@ -51,7 +52,7 @@ def refuse_unknown_electrons(atoms: Atoms, name: str, knows: Sequence[str] = ())
     Raises:
         DataError: the structure states another charge or multiplicity, or contradicts itself.
     """
-    if not any(key in atoms.info for key in ELECTRON_KEYS):
+    if not any(str(key).lower() in ELECTRON_KEYS for key in atoms.info):
         return
     try:
         charge, multiplicity = stated_electrons(atoms.info)
@@ -100,8 +101,16 @@ def whole_number(value: Any, what: str) -> int:
     except (TypeError, ValueError):
         number = float("nan")
     if not np.isfinite(number) or number != round(number):
-        raise DataError(f"{what} is {value!r}; wanted a whole number")
+        shown = value.item() if isinstance(value, np.generic) else value
+        raise DataError(f"{what} is {shown!r}; wanted a whole number")
     return int(number)
+
+
+def _refuse_other_cases(info: Mapping[str, Any]) -> None:
+    """`Charge=1` is no key, and would be passed over as if the structure were neutral."""
+    for name in info:
+        if isinstance(name, str) and name not in ELECTRON_KEYS and name.lower() in ELECTRON_KEYS:
+            raise DataError(f"{name!r} is not read; wanted {name.lower()!r}. Rename it, or remove it")
 
 
 def _given(info: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

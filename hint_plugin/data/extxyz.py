@@ -14,7 +14,7 @@ from ase import Atoms
 from hint_plugin.data.checks import Thresholds, remarks
 from hint_plugin.data.frame_labels import drop_ase_labels, frame_labels, malformed
 from hint_plugin.data.gate import examine
-from hint_plugin.data.keys import LabelKeys, near_misses
+from hint_plugin.data.keys import LabelKeys, near_misses, near_names
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.errors import LabelError, LabelWarning
 
@@ -188,6 +188,7 @@ def _examine(
         found += [f"{_main_key(label, keys)}: {text}" for text in verdict.problems]
         untested |= verdict.untested
     notes = [f"{_main_key(label, keys)}: {text}" for label in labels for text in remarks(label, limits)]
+    notes += near_names(atoms, keys)
     if not labels:
         notes += near_misses(atoms, keys)
     return (labels[0] if labels else None), found, notes, untested

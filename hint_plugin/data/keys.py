@@ -89,5 +89,24 @@ def near_misses(atoms: Atoms, keys: LabelKeys) -> list[str]:
     return found
 
 
+def near_names(atoms: Atoms, keys: LabelKeys) -> list[str]:
+    """Names that differ from those of energy, forces or stress by case, a plural or a sign only: sentences.
+
+    Looked for where a frame does not have the label itself.
+    """
+    found = []
+    for name, store in ((keys.energy, atoms.info), (keys.forces, atoms.arrays), (keys.stress, atoms.info)):
+        if name in store:
+            continue
+        for other in (*atoms.info, *atoms.arrays):
+            if isinstance(other, str) and other != name and _bare(other) == _bare(name):
+                found.append(f"no {name}; {other!r} is there and is ignored. Rename it if it is the same")
+    return found
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower()).rstrip("s")
+
+
 def _is_numbers(value: Any) -> bool:
     return isinstance(value, np.ndarray | list | tuple) and np.asarray(value).dtype.kind in "fi"

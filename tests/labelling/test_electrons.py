@@ -42,6 +42,14 @@ def test_what_is_stated(info, found):
     assert stated_electrons(info) == found
 
 
+def test_a_key_in_another_case_is_no_neutral_molecule():
+    for info in ({"Charge": 1}, {"SPIN": 3, "charge": 0}):
+        with pytest.raises(DataError, match="is not read; wanted '(charge|spin)'"):
+            stated_electrons(info)
+    with pytest.raises(DataError, match="charge is 0.5; wanted a whole number"):
+        stated_electrons({"charge": np.float64(0.5)})
+
+
 @pytest.mark.parametrize(
     ("info", "said"),
     [

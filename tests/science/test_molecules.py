@@ -273,3 +273,11 @@ def test_density_of_states_of_a_harmonic_molecule():
     assert found.density[elsewhere].max() < 0.02 * found.density.max()
     with pytest.raises(OptionsError, match="200 steps"):
         vibrational_density(atoms, time=0.01)
+
+
+def test_without_forces_nobody_knows_whether_a_point_is_stationary():
+    from hint_plugin.cli.molecules import not_stationary
+
+    assert "nobody knows" in not_stationary({"largest_force": None})
+    assert "not stationary: 0.30" in not_stationary({"largest_force": 0.3})
+    assert not_stationary({"largest_force": 0.01}) == ""

@@ -67,6 +67,16 @@ def test_a_key_that_nearly_fits_is_named():
     assert "REF_Hessian" in remark.message and "atoms.info['REF_hessian']" in remark.message
 
 
+def test_names_of_energy_and_forces_that_nearly_fit_are_told(methanol):
+    other = methanol.copy()
+    other.info["Ref_Energy"] = other.info.pop("REF_energy")
+    other.arrays["REF_force"] = other.arrays["REF_forces"]
+    del other.arrays["REF_forces"]
+    found = [remark.message for remark in check_frames([other]).remarks]
+    assert len(found) == 2 and "'Ref_Energy'" in found[0] and "'REF_force'" in found[1]
+    assert check_frames([methanol]).remarks == []
+
+
 def test_a_hessian_in_the_wrong_place_is_named(methanol):
     n = len(methanol)
     moved = methanol.copy()
