@@ -81,6 +81,14 @@ class Thresholds:
         return self.asymmetry + self.relative_asymmetry * largest
 
 
+def largest(label: HessianLabel) -> float:
+    """Size of the elements of H: max |H|, or max |Hv| in units of the root mean square of v; eV/A^2."""
+    if label.hessian is not None:
+        return float(np.abs(label.hessian).max())
+    v, hv = flat_pairs(label)
+    return float((np.abs(hv).max(axis=1) / np.sqrt((v**2).mean(axis=1))).max())
+
+
 def asymmetry(label: HessianLabel) -> tuple[float, float]:
     """Largest disagreement between H and its transpose, as far as the label can tell, and the size of H.
 
@@ -91,13 +99,13 @@ def asymmetry(label: HessianLabel) -> tuple[float, float]:
     Returns:
         (asymmetry, max |H|), eV/A^2; the first is 0 where nothing can be compared.
     """
+    scale = largest(label)
     if label.hessian is not None:
         block = label.hessian
         if label.atoms is not None:
             block = block[:, (3 * label.atoms[:, None] + np.arange(3)).reshape(-1)]
-        return float(np.abs(block - block.T).max()), float(np.abs(label.hessian).max())
+        return float(np.abs(block - block.T).max()), scale
     v, hv = flat_pairs(label)
-    scale = float((np.abs(hv).max(axis=1) / np.sqrt((v**2).mean(axis=1))).max())
     area = pair_areas(v)
     first, second = np.triu_indices(len(v), 1)
     product = v @ hv.T

@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from hint_plugin.data.checks import flat_pairs
+from hint_plugin.data.checks import flat_pairs, largest
 from hint_plugin.data.label import HessianLabel
 from hint_plugin.data.units import bond_force_constants
 
@@ -74,14 +74,6 @@ def measure(label: HessianLabel, atoms: Atoms, forces: NDArray | None) -> Measur
     )
 
 
-def largest(label: HessianLabel) -> float:
-    """Size of the elements of H: max |H|, or max |Hv| in units of the root mean square of v; eV/A^2."""
-    if label.hessian is not None:
-        return float(np.abs(label.hessian).max())
-    v, hv = flat_pairs(label)
-    return float((np.abs(hv).max(axis=1) / np.sqrt((v**2).mean(axis=1))).max())
-
-
 def translation_residual(label: HessianLabel) -> float:
     """Largest |sum_b H_ab|, eV/A^2; of pairs, largest |sum_a (Hv)_a| / |v|, which is of the same size for
     independent errors."""
@@ -127,9 +119,8 @@ def bond_ratio(label: HessianLabel, atoms: Atoms) -> float | None:
     """Stiffness of the covalent bonds between light non-metals, in units of what Badger's rule expects:
     about 1.
 
-    full, rows: the median over bonds of -u.H_ij u / k. pairs: sum_k v.Hv / sum_k sum_bonds k (u.(v_j -
-        v_i))^2, which asks for probes
-    that stretch bonds.
+    full, rows: the median over bonds of -u.H_ij u / k. pairs: sum_k v.Hv over
+    sum_k sum_bonds k (u.(v_j - v_i))^2, which asks for probes that stretch bonds.
     """
     i, j, unit, k = bond_force_constants(atoms)
     if i.size == 0:
@@ -158,13 +149,13 @@ def product_ratio(label: HessianLabel, atoms: Atoms) -> float | None:
     """Size of the products of pairs (v, Hv), in units of what Badger's rule expects: median over atoms.
 
     The root mean square over probes of |(Hv)_a|, over that of k u.(v_j - v_a) for the strongest bond of a.
-    None
-    of other labels, and where the entries of a probe are not of one size (as those of Rademacher probes
-    are): a
-    smooth probe, such as a low mode, has small products in any unit.
+    None of other labels, and where the entries of a probe are not of one size (as those of Rademacher probes
+    are): a smooth probe, such as a low mode, has small products in any unit.
     """
+    if label.probes is None or label.hvp is None or not _is_rademacher(label.probes):
+        return None
     i, j, unit, k = bond_force_constants(atoms)
-    if label.probes is None or label.hvp is None or i.size == 0 or not _is_rademacher(label.probes):
+    if i.size == 0:
         return None
     stretch = np.einsum("kba,ba->kb", label.probes[:, j] - label.probes[:, i], unit)
     expected = np.zeros(len(atoms))

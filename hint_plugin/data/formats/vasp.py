@@ -41,29 +41,53 @@ def read(path: Path) -> Iterator[Atoms]:
     from ase.io.vasp import read_vasp_xml
 
     hessian = _hessian(path)
-    number = 0
     with opened(path, "rb") as handle:
         steps = iter(read_vasp_xml(handle, slice(None)))
-        while True:
-            with reading(path, number, "a step of vasprun.xml"):
-                atoms = next(steps, None)
-                if atoms is None:
-                    break
-                results = dict(atoms.calc.results) if atoms.calc is not None else {}
-                frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-                if "energy" in results:
-                    frame.info["energy_sigma0"] = float(results["energy"])
-                labelled(
-                    frame,
-                    "vasp-xml",
-                    energy=results.get("free_energy"),
-                    forces=results.get("forces"),
-                    stress=results.get("stress"),
-                    hessian=hessian if number == 0 else None,
-                    engine="vasp",
-                )
-            number += 1
-            yield frame
+        yield from frames_of(path, steps, "vasp-xml", "a step of vasprun.xml", hessian)
+
+
+def frames_of(
+    path: Path,
+    steps: Iterator[Atoms],
+    source_format: str,
+    what: str,
+    hessian: Any,
+    also: tuple[type[Exception], ...] = (),
+) -> Iterator[Atoms]:
+    """What ASE reads of VASP's steps, as labelled frames; the first one gets the Hessian.
+
+    Args:
+        path: of the file, for messages.
+        steps: of ASE's reader.
+        source_format: our name of the format.
+        what: a step is, for messages.
+        hessian: [3N, 3N], eV/A^2, or None.
+        also: what ASE's reader raises besides the usual.
+
+    Raises:
+        DataError: truncated, or no finished step.
+    """
+    number = 0
+    while True:
+        with reading(path, number, what, *also):
+            atoms = next(steps, None)
+            if atoms is None:
+                break
+            results = dict(atoms.calc.results) if atoms.calc is not None else {}
+            frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+            if "energy" in results:
+                frame.info["energy_sigma0"] = float(results["energy"])
+            labelled(
+                frame,
+                source_format,
+                energy=results.get("free_energy"),
+                forces=results.get("forces"),
+                stress=results.get("stress"),
+                hessian=hessian if number == 0 else None,
+                engine="vasp",
+            )
+        number += 1
+        yield frame
     if number == 0:
         raise DataError(f"{path}: no finished step. Is the run broken off?")
 

@@ -16,8 +16,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.files import DAMAGED, opened
-from hint_plugin.data.formats.common import labelled, reading
-from hint_plugin.errors import DataError
+from hint_plugin.data.formats.common import reading
+from hint_plugin.data.formats.vasp import frames_of
 
 
 def recognise(path: Path) -> bool:
@@ -39,32 +39,10 @@ def read(path: Path) -> Iterator[Atoms]:
     from ase.io.vasp import read_vasp_out
 
     hessian = _hessian(path)
-    number = 0
     with opened(path) as handle:
         with reading(path, 0, "a finished step of OUTCAR", ParseError):
             steps = iter(read_vasp_out(handle, slice(None)))
-        while True:
-            with reading(path, number, "a step of OUTCAR", ParseError):
-                atoms = next(steps, None)
-                if atoms is None:
-                    break
-                results = dict(atoms.calc.results) if atoms.calc is not None else {}
-                frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-                if "energy" in results:
-                    frame.info["energy_sigma0"] = float(results["energy"])
-                labelled(
-                    frame,
-                    "vasp-outcar",
-                    energy=results.get("free_energy"),
-                    forces=results.get("forces"),
-                    stress=results.get("stress"),
-                    hessian=hessian if number == 0 else None,
-                    engine="vasp",
-                )
-            number += 1
-            yield frame
-    if number == 0:
-        raise DataError(f"{path}: no finished step. Is the run broken off?")
+        yield from frames_of(path, steps, "vasp-outcar", "a step of OUTCAR", hessian, (ParseError,))
 
 
 def _hessian(path: Path) -> NDArray[np.float64] | None:
