@@ -43,7 +43,7 @@ EXACT = {
 
 @dataclass
 class _Sums:
-    """Of one validation set; the sizes are those of the references, beside which the errors are read."""
+    """Of one validation set, with the sizes of the references, beside which the errors are read."""
 
     loss: float = 0.0
     structures: int = 0
@@ -54,7 +54,6 @@ class _Sums:
     force_squares: float = 0.0
     force_components: int = 0
     exact: HessianMetrics = field(default_factory=HessianMetrics)
-    sizes: HessianMetrics = field(default_factory=HessianMetrics)
 
     def add_forces(self, data: dict[str, Any]) -> None:
         """The reference forces of a batch; a structure that has none does not count."""
@@ -165,8 +164,6 @@ def _add_exact(
         assert rows is not None
         reference, positions = rows.cpu().double(), part["positions"][atoms].detach().cpu().double()
         sums.exact.update_hessian(hessian.cpu().double(), reference, positions, masses, periodic)
-        # the errors of a model without any curvature are the sizes of the reference
-        sums.sizes.update_hessian(torch.zeros_like(reference), reference, positions, masses, periodic)
 
 
 def _atomic_numbers(model: torch.nn.Module, batch: dict[str, Any]) -> Tensor:
@@ -182,17 +179,13 @@ def _summary(sums: _Sums, loss: HintLoss, device: torch.device) -> dict[str, flo
         ],
         dtype=torch.float64,
     )
-    exact, sizes = sums.exact, sums.sizes
+    exact = sums.exact
     if distributed():
         totals = totals.to(device, widest_float(device))  # NCCL sums nothing that is on the CPU
         torch.distributed.all_reduce(totals)
-        found: list[tuple[HessianMetrics, HessianMetrics]] = [
-            (exact, sizes)
-        ] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(found, (exact, sizes))
-        exact, sizes = (
-            functools.reduce(HessianMetrics.merge, several) for several in zip(*found, strict=True)
-        )
+        found = [exact] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, exact)
+        exact = functools.reduce(HessianMetrics.merge, found)
     term, structures, squares, size_squares, labelled, forces, force_squares, components = totals.tolist()
     if not labelled:
         return {}
@@ -205,10 +198,11 @@ def _summary(sums: _Sums, loss: HintLoss, device: torch.device) -> dict[str, flo
     if components:
         out |= {"mean_forces": forces / components, "rms_forces": math.sqrt(force_squares / components)}
     if exact.n_full:
-        errors, of = exact.result(), sizes.result()
+        errors = exact.result()
         for name, (source, _) in EXACT.items():
             if source in errors:
-                out[name], out[size_of(name)] = errors[source], of[source]
+                out[name] = errors[source]
+                out[size_of(name)] = errors[source.removesuffix("_mae") + "_size"]
         out["hessian_exact"] = float(exact.n_full)
     return out
 
