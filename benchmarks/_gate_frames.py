@@ -18,10 +18,11 @@ from ase.optimize import BFGS
 from scipy.spatial.transform import Rotation
 
 from hint_plugin.data import HessianLabel, Thresholds, read_frames, read_label
-from hint_plugin.data.frame_labels import frame_labels
+from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.errors import EngineError
-from hint_plugin.labelling import differences, make_engine, make_labels
-from hint_plugin.labelling.calculator import EngineCalculator
+from hint_plugin.labelling import make_engine, make_labels
+from hint_plugin.potentials import differences
+from hint_plugin.potentials.engine_calculator import EngineCalculator
 
 Labelled = tuple[Atoms, HessianLabel]
 

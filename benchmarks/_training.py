@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hint_plugin.data import iter_frames
-from hint_plugin.data.statistics import Compositions, makeup_of
+from hint_plugin.data.sets.statistics import Compositions, makeup_of
 
 #: Options of ``mace_run_train``: a small one of each.
 MODELS = {

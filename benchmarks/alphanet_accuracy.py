@@ -35,9 +35,9 @@ from _mace import make_mace
 from alphanet_speed import CUTOFF, HORM, make_public, public_energies
 from torch import Tensor, nn
 
+from hint_plugin.allocator import keep_freed_memory
 from hint_plugin.core.hvp import hessians_from_forces, hvp_from_forces
 from hint_plugin.core.losses import HessianLoss
-from hint_plugin.core.memory import keep_freed_memory
 from hint_plugin.core.metrics import HessianMetrics
 from hint_plugin.data import LabelKeys, read_frames
 from hint_plugin.mace import kernels

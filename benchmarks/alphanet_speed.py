@@ -17,7 +17,7 @@ full Hessian       3N products with unit vectors; molecule only
 Seconds: CPU time with one thread, which other processes disturb less, wall time with more; median over the
 repeats and, after +-, half the distance of the quartiles. The models take turns within a row, so that a
 change of the machine's speed meets all of them. All have HINT's setting of the allocator
-(`hint_plugin.core.memory`). Memory: peak of a process of its own that makes the step
+(`hint_plugin.allocator`). Memory: peak of a process of its own that makes the step
 twice, less what it held before (VmHWM; ru_maxrss would count the parent's). A model that needs more than 16
 GB or 2 minutes for a step is left out of that row, with a note.
 
@@ -51,7 +51,7 @@ import torch
 from _mace import make_mace
 from torch import Tensor, nn
 
-from hint_plugin.core.memory import keep_freed_memory
+from hint_plugin.allocator import keep_freed_memory
 
 warnings.filterwarnings("ignore", category=UserWarning)  # of the models compared
 

@@ -27,10 +27,10 @@ from ase.build import bulk
 from rich.console import Console
 from rich.table import Table
 
-from hint_plugin.core.colouring import colour
 from hint_plugin.export.checkpoint import export
-from hint_plugin.export.potential import Potential
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
+from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.colouring import colour
 
 
 def make_potential(folder: Path, hops: int) -> Potential:

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from hint_plugin.core import hvp
 from hint_plugin.export.checkpoint import export
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
 
 
 def cluster(count: int) -> Atoms:

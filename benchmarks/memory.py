@@ -1,4 +1,4 @@
-"""What it is worth that freed memory stays with the process (`hint_plugin.core.memory`).
+"""What it is worth that freed memory stays with the process (`hint_plugin.allocator`).
 
     python benchmarks/memory.py [--rounds 3] [--out results.json]
 
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from alphanet_speed import make_energy, make_graph, make_step
 
-from hint_plugin.core.memory import keep_freed_memory
+from hint_plugin.allocator import keep_freed_memory
 
 MODELS = ("MACE 128x0e+128x1o", "ours, medium", "ours, small")
 GRAPHS = ("molecule", "cluster")

@@ -31,7 +31,7 @@ from _reaction_set import write_candidates
 from ase import Atoms
 
 from hint_plugin.data import read_frames, write_frames
-from hint_plugin.data.single_points import energy_of
+from hint_plugin.data.labels.single_points import energy_of
 from hint_plugin.science.reactions.matching import match
 from hint_plugin.science.reactions.report import KCAL
 from hint_plugin.science.reactions.sets import read_set

@@ -27,7 +27,7 @@ from _commands import run, study_parser, together
 from _training import MODELS, lone_atoms
 
 from hint_plugin.data import iter_frames, write_frames
-from hint_plugin.data.geometries import REACTIONS, shaken
+from hint_plugin.data.structures.geometries import REACTIONS, shaken
 
 COMMON = ("CH3OH", "CH3CHO", "H2O", "C2H6")
 RARE = ("HCOOH", "H3CNH2", "CH3CN", "C2H2", *REACTIONS)

@@ -34,7 +34,7 @@ PDH = ROOT / "tests" / "data" / "formats" / "qe" / "pdh.dyn"
 def calculator(model: Path | None) -> Any:
     """The exported model, or palladium hydride by LAMMPS."""
     if model is not None:
-        from hint_plugin.export.calculator import HintCalculator
+        from hint_plugin.potentials.calculator import HintCalculator
 
         return HintCalculator(model)
     sys.path.insert(0, str(ROOT / "examples" / "pdh"))

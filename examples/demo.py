@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hint_plugin.data import read_frames, write_frames
-from hint_plugin.data.geometries import HELD_OUT, MOLECULES, REACTIONS, shaken
+from hint_plugin.data.structures.geometries import HELD_OUT, MOLECULES, REACTIONS, shaken
 
 BIN = Path(sys.executable).parent
 console = Console()

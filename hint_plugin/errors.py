@@ -28,7 +28,7 @@ class EngineError(HintError):
 
     Args:
         message: what was got, what was wanted, what to do.
-        kind: why, for counting: a name in `hint_plugin.labelling.failures.FAILURE_KINDS`.
+        kind: why, for counting: a name in `hint_plugin.parallel.failures.FAILURE_KINDS`.
     """
 
     def __init__(self, message: str = "", kind: str = "other") -> None:

@@ -18,7 +18,7 @@ from ipi.utils.io import read_file
 from ipi.utils.units import unit_to_user
 
 from hint_plugin.errors import DataError
-from hint_plugin.export.potential import Neighbours, check_cell
+from hint_plugin.potentials.artifact_potential import Neighbours, check_cell
 
 BOHR = float(unit_to_user("length", "angstrom", 1.0))
 _CELL = re.compile(r"CELL[(\[{](abcABC|H|GENH)[)\]}]")

@@ -94,7 +94,7 @@ std::string checked_metadata(PyTorchStreamReader &reader, const Memory &bytes) {
   return text;
 }
 
-// As content_hash in hint_plugin/export/metadata.py: all entries but the metadata and torch's random
+// As content_hash in hint_plugin/artifact/metadata.py: all entries but the metadata and torch's random
 // identifier.
 
 std::string content_hash(PyTorchStreamReader &reader, std::vector<std::string> names) {

@@ -1,5 +1,5 @@
 /* ----------------------------------------------------------------------
-   The file of `hint export`, checked as hint_plugin/export/metadata.py does before torch sees it.
+   The file of `hint export`, checked as hint_plugin/artifact/metadata.py does before torch sees it.
 ------------------------------------------------------------------------- */
 
 #ifndef HINT_ARTIFACT_H
@@ -25,7 +25,7 @@ struct ArtifactError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// What the model was trained on: see hint_plugin/export/domain.py.
+// What the model was trained on: see hint_plugin/artifact/domain.py.
 
 struct Domain {
   bool known = false;

@@ -64,7 +64,7 @@ namespace {
 const char *const AGAIN = "export it again with 'hint export'";
 
 // Outside of the training is a distance below 0.95 of the shortest, or a force above 1.05 of the largest, as
-// in hint_plugin/export/domain.py.
+// in hint_plugin/artifact/domain.py.
 
 constexpr double NEARER = 0.95, STRONGER = 1.05;
 
@@ -93,7 +93,7 @@ struct Reach : Comm {
 };
 
 // Let freed memory be used again, rather than be given back and asked for anew: see
-// hint_plugin/core/memory.py.
+// hint_plugin/allocator.py.
 
 void keep_freed_memory() {
 #ifdef __GLIBC__

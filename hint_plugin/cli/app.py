@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from hint_plugin import __version__
-from hint_plugin.cli.provenance import remember
+from hint_plugin.cli.support.provenance import remember
 from hint_plugin.errors import HintError, InterruptedRunError
 
 EXIT_PROBLEMS = 1  # what a verb was to look for has been found: dataset check, doctor
@@ -76,92 +76,104 @@ _DATA, _MODELS, _MOLECULES, _CRYSTALS = "Data", "Models", "Molecules and reactio
 
 VERBS = {
     "label": Verb(
-        "hint_plugin.cli.label:label", "Label structures with energies, forces and Hessians.", _DATA
+        "hint_plugin.cli.verbs.label:label", "Label structures with energies, forces and Hessians.", _DATA
     ),
     "sample": Verb(
-        "hint_plugin.cli.sample:app",
+        "hint_plugin.cli.verbs.sample:app",
         "Choose frames to label and to train on, and say why.",
         _DATA,
         group=True,
     ),
     "dataset": Verb(
-        "hint_plugin.cli.dataset:dataset",
+        "hint_plugin.cli.verbs.dataset:dataset",
         "Convert, merge, split, describe and check data sets.",
         _DATA,
         group=True,
     ),
     "mace-train": Verb(
-        "hint_plugin.cli.mace_train:mace_train",
+        "hint_plugin.cli.verbs.mace_train:mace_train",
         "Run mace_run_train with HINT's losses; takes all of its options.",
         _MODELS,
         passthrough=True,
     ),
     "evaluate": Verb(
-        "hint_plugin.cli.evaluate:evaluate", "Measure a model's errors on labelled structures.", _MODELS
+        "hint_plugin.cli.verbs.evaluate:evaluate", "Measure a model's errors on labelled structures.", _MODELS
     ),
     "export": Verb(
-        "hint_plugin.cli.export:export",
+        "hint_plugin.cli.verbs.export:export",
         "Write a trained model as one file for LAMMPS, i-PI and ASE.",
         _MODELS,
     ),
     "model": Verb(
-        "hint_plugin.cli.model:app", "List the trained models that come with HINT.", _MODELS, group=True
+        "hint_plugin.cli.verbs.model:app", "List the trained models that come with HINT.", _MODELS, group=True
     ),
-    "inspect": Verb("hint_plugin.cli.inspect:inspect", "Say what an exported file is.", _MODELS),
-    "lammps": Verb("hint_plugin.cli.lammps:lammps", "Build pair_style hint for LAMMPS.", _MODELS),
+    "inspect": Verb("hint_plugin.cli.verbs.inspect:inspect", "Say what an exported file is.", _MODELS),
+    "lammps": Verb("hint_plugin.cli.verbs.lammps:lammps", "Build pair_style hint for LAMMPS.", _MODELS),
     "ipi": Verb(
-        "hint_plugin.cli.ipi:ipi", "Run an exported model in i-PI: path integrals, phonons.", _MODELS
+        "hint_plugin.cli.verbs.ipi:ipi", "Run an exported model in i-PI: path integrals, phonons.", _MODELS
     ),
     "doctor": Verb(
-        "hint_plugin.cli.doctor:doctor", "Say what is installed and active, or what to do.", _MODELS
+        "hint_plugin.cli.verbs.doctor:doctor", "Say what is installed and active, or what to do.", _MODELS
     ),
     "optimize": Verb(
-        "hint_plugin.cli.optimize:optimize", "Find minima and transition states of molecules.", _MOLECULES
+        "hint_plugin.cli.verbs.optimize:optimize",
+        "Find minima and transition states of molecules.",
+        _MOLECULES,
     ),
-    "hessian": Verb("hint_plugin.cli.hessian:hessian", "Compute exact Hessians of molecules.", _MOLECULES),
+    "hessian": Verb(
+        "hint_plugin.cli.verbs.hessian:hessian", "Compute exact Hessians of molecules.", _MOLECULES
+    ),
     "vibrations": Verb(
-        "hint_plugin.cli.vibrations:vibrations",
+        "hint_plugin.cli.verbs.vibrations:vibrations",
         "Frequencies, modes and infrared spectra of molecules.",
         _MOLECULES,
     ),
     "thermo": Verb(
-        "hint_plugin.cli.thermo:thermo", "Enthalpies, entropies and Gibbs energies of molecules.", _MOLECULES
+        "hint_plugin.cli.verbs.thermo:thermo",
+        "Enthalpies, entropies and Gibbs energies of molecules.",
+        _MOLECULES,
     ),
     "compare-thermo": Verb(
-        "hint_plugin.cli.compare_thermo:compare_thermo",
+        "hint_plugin.cli.verbs.compare_thermo:compare_thermo",
         "Gibbs corrections of a model against a reference.",
         _MOLECULES,
     ),
     "reaction": Verb(
-        "hint_plugin.cli.reaction:reaction",
+        "hint_plugin.cli.verbs.reaction:reaction",
         "Find the transition state between two molecules, and barriers.",
         _MOLECULES,
     ),
     "neb": Verb(
-        "hint_plugin.cli.neb:neb", "Relax a path between two molecules (nudged elastic band).", _MOLECULES
+        "hint_plugin.cli.verbs.neb:neb",
+        "Relax a path between two molecules (nudged elastic band).",
+        _MOLECULES,
     ),
     "reactions": Verb(
-        "hint_plugin.cli.reactions:reactions",
+        "hint_plugin.cli.verbs.reactions:reactions",
         "Look for the transition states of a set of reactions, and count.",
         _MOLECULES,
     ),
     "phonons": Verb(
-        "hint_plugin.cli.phonons:phonons", "Phonons of a crystal: bands, densities of states.", _CRYSTALS
+        "hint_plugin.cli.verbs.phonons:phonons",
+        "Phonons of a crystal: bands, densities of states.",
+        _CRYSTALS,
     ),
     "double-well": Verb(
-        "hint_plugin.cli.double_well:double_well",
+        "hint_plugin.cli.verbs.double_well:double_well",
         "Energies along a mode or a displacement of a crystal.",
         _CRYSTALS,
     ),
     "anharmonic": Verb(
-        "hint_plugin.cli.anharmonic:anharmonic",
+        "hint_plugin.cli.verbs.anharmonic:anharmonic",
         "Write the inputs of DFT for anharmonic phonons and Tc.",
         _CRYSTALS,
     ),
     "sscha": Verb(
-        "hint_plugin.cli.sscha:sscha", "Anharmonic phonons of crystals, with quantum nuclei.", _CRYSTALS
+        "hint_plugin.cli.verbs.sscha:sscha", "Anharmonic phonons of crystals, with quantum nuclei.", _CRYSTALS
     ),
-    "tc": Verb("hint_plugin.cli.tc:tc", "Superconducting Tc from the electron-phonon coupling.", _CRYSTALS),
+    "tc": Verb(
+        "hint_plugin.cli.verbs.tc:tc", "Superconducting Tc from the electron-phonon coupling.", _CRYSTALS
+    ),
 }
 
 
@@ -183,7 +195,7 @@ class LazyGroup(TyperGroup):
 
 
 def _real_command(name: str) -> Any:
-    from hint_plugin.cli.help_texts import dress
+    from hint_plugin.cli.support.help_texts import dress
 
     verb = VERBS[name]
     if verb.group:

@@ -1,7 +1,7 @@
 """Labels and files of labelled frames: what a Hessian label is, and how extxyz and HDF5 keep it."""
 
-from hint_plugin.data.checks import Thresholds
-from hint_plugin.data.extxyz import (
+from hint_plugin.data.labels.checks import Thresholds
+from hint_plugin.data.labels.extxyz import (
     FrameProblem,
     FrameReport,
     check_frames,
@@ -9,13 +9,13 @@ from hint_plugin.data.extxyz import (
     read_label,
     write_label,
 )
-from hint_plugin.data.frames import iter_frames, read_frames, write_frames
-from hint_plugin.data.hdf5 import FrameStore
-from hint_plugin.data.keys import LabelKeys
-from hint_plugin.data.label import HessianLabel, rademacher
-from hint_plugin.data.merging import merge
-from hint_plugin.data.sampling_plan import Choice, SamplingPlan, Source
-from hint_plugin.data.shards import ShardedStore, write_shards
+from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label import HessianLabel, rademacher
+from hint_plugin.data.sets.frames import iter_frames, read_frames, write_frames
+from hint_plugin.data.sets.merging import merge
+from hint_plugin.data.sets.sampling_plan import Choice, SamplingPlan, Source
+from hint_plugin.data.stores.hdf5 import FrameStore
+from hint_plugin.data.stores.shards import ShardedStore, write_shards
 
 __all__ = [
     "Choice",

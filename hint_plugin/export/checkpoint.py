@@ -12,20 +12,20 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from hint_plugin import pretrained
+from hint_plugin.artifact.compiled import write_compiled
+from hint_plugin.artifact.contract import EdgeContract
+from hint_plugin.artifact.domain import TrainingDomain, TrainingDomainWarning
+from hint_plugin.artifact.metadata import Metadata, read_metadata
+from hint_plugin.artifact.scripted import write_artifact
+from hint_plugin.artifact.trained_on import of_training
 from hint_plugin.data import iter_frames
-from hint_plugin.data.frame_labels import frame_labels
+from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.data.provenance import provenance
-from hint_plugin.data.trained_on import of_training
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.export.artifact import write_artifact
-from hint_plugin.export.compiled import write_compiled
-from hint_plugin.export.contract import EdgeContract
-from hint_plugin.export.domain import TrainingDomain, TrainingDomainWarning
 from hint_plugin.export.frames import check_frames
 from hint_plugin.export.hops import measure_hops
-from hint_plugin.export.metadata import Metadata, read_metadata
-from hint_plugin.export.potential import Potential
-from hint_plugin.export.predictors import load_checkpoint
+from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.predictors import load_checkpoint
 
 TOLERANCE = {"float64": 1e-10, "float32": 5e-6}
 """Differences that are rounding, relative to 10 eV/A + the largest force (and likewise for the others)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from hint_plugin.artifact.contract import EdgeContract
 from hint_plugin.errors import DataError
-from hint_plugin.export.contract import EdgeContract
 
 #: More rounds of messages than any known potential has.
 LIMIT = 12

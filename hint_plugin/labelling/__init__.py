@@ -3,11 +3,11 @@
 Importing this loads no quantum chemistry.
 """
 
-from hint_plugin.labelling.calculator import EngineCalculator
-from hint_plugin.labelling.engine import Engine, Labels, Prepared, SinglePoint, make_labels
-from hint_plugin.labelling.registry import ENGINES, EngineEntry, list_engines, make_engine
 from hint_plugin.labelling.runner import LabelSummary, run_labelling
 from hint_plugin.labelling.settings import LabelSettings
+from hint_plugin.potentials.engine import Engine, Labels, Prepared, SinglePoint, make_labels
+from hint_plugin.potentials.engine_calculator import EngineCalculator
+from hint_plugin.potentials.registry import ENGINES, EngineEntry, list_engines, make_engine
 
 __all__ = [
     "ENGINES",

@@ -22,12 +22,9 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_label
-from hint_plugin.data.frames import file_kind
-from hint_plugin.data.levels import without_hessian
+from hint_plugin.data.labels.levels import without_hessian
+from hint_plugin.data.sets.frames import file_kind
 from hint_plugin.errors import EngineError, InterruptedRunError, OptionsError
-from hint_plugin.labelling.engine import Labels, make_labels, refuse_unphysical
-from hint_plugin.labelling.failures import FrameFailure, count_kinds, failure_kind
-from hint_plugin.labelling.journal import Journal
 from hint_plugin.labelling.plan import (
     KEYS,
     REASON_KEY,
@@ -37,10 +34,13 @@ from hint_plugin.labelling.plan import (
     identity,
     make_plan,
 )
-from hint_plugin.labelling.pool import Failure, Work, run_tasks, terminate_as_interrupt
-from hint_plugin.labelling.registry import closing_note, make_engine
 from hint_plugin.labelling.settings import LabelSettings
-from hint_plugin.labelling.structures import select_atoms
+from hint_plugin.parallel.failures import FrameFailure, count_kinds, failure_kind
+from hint_plugin.parallel.journal import Journal
+from hint_plugin.parallel.pool import Failure, Work, run_tasks, terminate_as_interrupt
+from hint_plugin.potentials.engine import Labels, make_labels, refuse_unphysical
+from hint_plugin.potentials.registry import closing_note, make_engine
+from hint_plugin.potentials.structures import select_atoms
 
 
 @dataclass
@@ -157,8 +157,8 @@ def _local(jobs: int) -> RunTasks:
 
 
 def _on_parsl(file: str | Path, target: Path) -> RunTasks:
-    from hint_plugin.labelling.parsl_config import read_parsl_file
-    from hint_plugin.labelling.parsl_pool import run_tasks_on_parsl
+    from hint_plugin.parallel.parsl_config import read_parsl_file
+    from hint_plugin.parallel.parsl_pool import run_tasks_on_parsl
 
     where = read_parsl_file(file, _parsl_folder(target))
     return lambda tasks, setup, count: run_tasks_on_parsl(tasks, setup, where, count)

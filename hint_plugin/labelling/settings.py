@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hint_plugin.errors import OptionsError
-from hint_plugin.labelling.engine import HessianMode
-from hint_plugin.labelling.registry import check_engine
+from hint_plugin.potentials.engine import HessianMode
+from hint_plugin.potentials.registry import check_engine
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""MACE models, and AlphaNet in MACE's place, by the edge contract of `hint_plugin.export.contract`."""
+"""MACE models, and AlphaNet in MACE's place, by the edge contract of `hint_plugin.artifact.contract`."""
 
 import warnings
 from typing import Any

@@ -1,7 +1,7 @@
 """Hessian labels on their way through MACE's data pipeline, and parts of its batches.
 
 MACE passes unknown properties of a `Configuration` on to the batch: the arrays of
-`hint_plugin.data.batch_labels`.
+`hint_plugin.data.labels.batch_labels`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hint_plugin.core.labels import StructureLabel
-from hint_plugin.data.batch_labels import KEYS, BatchLabels, label_arrays
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels, label_arrays
+from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.errors import DataError
 
 

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
 from hint_plugin.core.labels import StructureLabel, draw_batch, merge_parts
 from hint_plugin.core.losses import HessianLoss, LossMode
-from hint_plugin.data.batch_labels import BatchLabels
+from hint_plugin.data.labels.batch_labels import BatchLabels
 from hint_plugin.mace.labels import batch_labels, labelled_part, sub_batch
 from hint_plugin.mace.options import HintOptions
 

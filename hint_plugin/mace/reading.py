@@ -13,7 +13,7 @@ from ase.io import iread
 
 from hint_plugin.data import LabelKeys, Thresholds, check_frames, iter_frames, read_label
 from hint_plugin.data.formats.xyz import check_as_ase_reads
-from hint_plugin.data.frame_labels import rename_line
+from hint_plugin.data.labels.frame_labels import rename_line
 from hint_plugin.errors import DataError, LabelError
 from hint_plugin.mace.labels import attach, is_labelled
 from hint_plugin.mace.session import session

@@ -35,7 +35,7 @@ from types import ModuleType
 from typing import Any
 
 from hint_plugin import __version__
-from hint_plugin.core.memory import keep_freed_memory
+from hint_plugin.allocator import keep_freed_memory
 from hint_plugin.errors import HintError, OptionsError
 from hint_plugin.mace.hook import TARGETS
 from hint_plugin.mace.session import session

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from hint_plugin.data import LabelKeys
 from hint_plugin.data.files import write_json
-from hint_plugin.data.statistics import Compositions, makeup_of
+from hint_plugin.data.sets.statistics import Compositions, makeup_of
 from hint_plugin.errors import DataError, OptionsError
 
 

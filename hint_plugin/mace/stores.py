@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import ConcatDataset, Dataset
 
 from hint_plugin.data import LabelKeys
-from hint_plugin.data.hdf5 import SUFFIXES, FrameStore, is_store
+from hint_plugin.data.stores.hdf5 import SUFFIXES, FrameStore, is_store
 from hint_plugin.errors import DataError, LabelError
 from hint_plugin.mace.reading import ase_names, refuse_ase_names
 

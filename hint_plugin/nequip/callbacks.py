@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hint_plugin.core.metrics import ErrorSum, HessianMetrics
 from hint_plugin.core.schedule import WeightSchedule
-from hint_plugin.data.batch_labels import KEYS, BatchLabels
+from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip.batches import offsets
 from hint_plugin.nequip.checks import HessianChecks

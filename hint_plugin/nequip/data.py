@@ -16,13 +16,13 @@ from nequip.utils.global_dtype import _GLOBAL_DTYPE
 from torch import Tensor
 
 from hint_plugin.core.devices import default_dtype
-from hint_plugin.data.checks import Thresholds
-from hint_plugin.data.extxyz import read_label
-from hint_plugin.data.frame_labels import rename_line
-from hint_plugin.data.frames import read_frames
-from hint_plugin.data.hdf5 import FrameStore, is_store
-from hint_plugin.data.keys import LabelKeys
-from hint_plugin.data.shards import ShardedStore, is_sharded
+from hint_plugin.data.labels.checks import Thresholds
+from hint_plugin.data.labels.extxyz import read_label
+from hint_plugin.data.labels.frame_labels import rename_line
+from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.sets.frames import read_frames
+from hint_plugin.data.stores.hdf5 import FrameStore, is_store
+from hint_plugin.data.stores.shards import ShardedStore, is_sharded
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.nequip.checks import HessianChecks
 from hint_plugin.nequip.fields import STEP

@@ -1,4 +1,4 @@
-"""NequIP's models by the edge contract of `hint_plugin.export.contract`."""
+"""NequIP's models by the edge contract of `hint_plugin.artifact.contract`."""
 
 from __future__ import annotations
 

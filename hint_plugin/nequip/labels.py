@@ -11,11 +11,11 @@ from ase import Atoms
 from nequip.scripts._workflow_utils import get_workflow_state
 from torch import Tensor
 
-from hint_plugin.data.batch_labels import label_arrays
-from hint_plugin.data.checks import Thresholds
-from hint_plugin.data.extxyz import read_label
-from hint_plugin.data.keys import LabelKeys
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.batch_labels import label_arrays
+from hint_plugin.data.labels.checks import Thresholds
+from hint_plugin.data.labels.extxyz import read_label
+from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip import fields  # noqa: F401  (registers them)
 

@@ -17,7 +17,7 @@ from hint_plugin.core.hvp import DIFFERENCE_STEP, difference_scale, hessians_fro
 from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch, merge_parts
 from hint_plugin.core.losses import LossMode
 from hint_plugin.core.operator import HessianOperator
-from hint_plugin.data.batch_labels import KEYS, BatchLabels
+from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip.batches import offsets, owners, select
 from hint_plugin.nequip.fields import HVP, PROBES, PRODUCTS, STEP, Products

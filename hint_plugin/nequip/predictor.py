@@ -19,8 +19,8 @@ from torch import Tensor
 from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
-from hint_plugin.data.batches import HESSIAN_BUDGET, batches
-from hint_plugin.data.electrons import refuse_unknown_electrons
+from hint_plugin.data.sets.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.nequip import versions
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hint_plugin.errors import HintError
-from hint_plugin.labelling.pool import Failure, Work, run_tasks
+from hint_plugin.parallel.pool import Failure, Work, run_tasks
 
 Tasks = Iterator[tuple[int, Any]]
 Results = Generator[tuple[int, Any], None, None]
@@ -43,8 +43,8 @@ class Spread:
                 cannot be used.
         """
         if self.parsl is not None:
-            from hint_plugin.labelling.parsl_config import read_parsl_file
-            from hint_plugin.labelling.parsl_pool import run_tasks_on_parsl
+            from hint_plugin.parallel.parsl_config import read_parsl_file
+            from hint_plugin.parallel.parsl_pool import run_tasks_on_parsl
 
             return run_tasks_on_parsl(tasks, setup, read_parsl_file(self.parsl, scratch), count)
         jobs = min(self.jobs, count)

@@ -23,9 +23,9 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from hint_plugin.errors import EngineError, HintError, InterruptedRunError, MissingDependencyError
-from hint_plugin.labelling.failures import failure_kind
-from hint_plugin.labelling.journal import Journal
-from hint_plugin.labelling.pool import Failure, Work, terminate_as_interrupt
+from hint_plugin.parallel.failures import failure_kind
+from hint_plugin.parallel.journal import Journal
+from hint_plugin.parallel.pool import Failure, Work, terminate_as_interrupt
 from hint_plugin.parallel.spread import Spread
 
 JOURNAL = ".partial.jsonl"

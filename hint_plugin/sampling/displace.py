@@ -12,8 +12,8 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from hint_plugin.data import Choice, SamplingPlan, Source, iter_frames, write_frames
-from hint_plugin.data.sampling_plan import Wanted
-from hint_plugin.data.supercells import supercell
+from hint_plugin.data.sets.sampling_plan import Wanted
+from hint_plugin.data.structures.supercells import supercell
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.sampling.budget import hessian_count
 from hint_plugin.sampling.density import random_order

@@ -11,8 +11,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data import Choice, LabelKeys, Source, iter_frames
-from hint_plugin.data.frame_labels import frame_labels
-from hint_plugin.data.sampling_plan import Wanted
+from hint_plugin.data.labels.frame_labels import frame_labels
+from hint_plugin.data.sets.sampling_plan import Wanted
 from hint_plugin.errors import DataError, LabelError, OptionsError
 
 Report = Callable[[str, int, int], None]

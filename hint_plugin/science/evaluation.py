@@ -16,11 +16,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from hint_plugin.core.metrics import HessianMetrics, Prediction
-from hint_plugin.data.electrons import refuse_unknown_electrons
 from hint_plugin.data.files import replacing, write_json
-from hint_plugin.data.keys import LabelKeys
-from hint_plugin.data.label import HessianLabel
-from hint_plugin.data.levels import LevelCount
+from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.labels.levels import LevelCount
+from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.energy_shift import EnergyPairs, EnergyShift
 from hint_plugin.science.levels import compare_levels

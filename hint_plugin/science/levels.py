@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hint_plugin import pretrained
-from hint_plugin.data.levels import UNKNOWN, LevelCount
+from hint_plugin.data.labels.levels import UNKNOWN, LevelCount
 
 
 def model_level(predictor: Any) -> list[str]:

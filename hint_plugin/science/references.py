@@ -11,11 +11,11 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.extxyz import read_label
-from hint_plugin.data.frame_labels import frame_labels
-from hint_plugin.data.frames import iter_frames
-from hint_plugin.data.keys import LabelKeys
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.extxyz import read_label
+from hint_plugin.data.labels.frame_labels import frame_labels
+from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.sets.frames import iter_frames
 
 GROUP_KEYS = ("group", "config_type")
 """Info keys that name a frame's group; the first one present counts."""

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from hint_plugin.cli import app
-from hint_plugin.cli.examples import EXAMPLES
+from hint_plugin.cli.support.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

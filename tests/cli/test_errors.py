@@ -215,7 +215,7 @@ def test_a_full_disk_is_no_bug(folder, capfd, monkeypatch, debug):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "new.h5")
 
-    monkeypatch.setattr("hint_plugin.data.conversion.write_frames", full)
+    monkeypatch.setattr("hint_plugin.data.sets.conversion.write_frames", full)
     if debug:
         monkeypatch.setenv("HINT_DEBUG", "1")
         with pytest.raises(OSError):

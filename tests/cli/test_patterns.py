@@ -8,10 +8,10 @@ import pytest
 from ase.build import molecule
 
 from hint_plugin.cli import app
-from hint_plugin.cli.molecules import named_frames
+from hint_plugin.cli.support.molecules import named_frames
 from hint_plugin.data import HessianLabel, LabelKeys, iter_frames, read_frames, write_frames, write_label
-from hint_plugin.data.patterns import expand, is_pattern, matching, natural
-from hint_plugin.data.shards import all_files, shard_paths
+from hint_plugin.data.sets.patterns import expand, is_pattern, matching, natural
+from hint_plugin.data.stores.shards import all_files, shard_paths
 from hint_plugin.errors import DataError
 
 SEVERAL = {

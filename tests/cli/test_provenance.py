@@ -12,7 +12,7 @@ import pytest
 from ase import Atoms
 
 from hint_plugin.cli import app
-from hint_plugin.cli.provenance import remember, run_provenance
+from hint_plugin.cli.support.provenance import remember, run_provenance
 from hint_plugin.data import HessianLabel, LabelKeys, SamplingPlan, write_frames, write_label
 from hint_plugin.data.files import file_sha256
 

@@ -52,8 +52,8 @@ def mace_side(folder: Path) -> None:
 
     from hint_plugin.data import read_frames, write_frames
     from hint_plugin.export.checkpoint import export
-    from hint_plugin.export.potential import Potential
     from hint_plugin.mace.predictor import MacePredictor
+    from hint_plugin.potentials.artifact_potential import Potential
     from lammps_pair.mliap import write_mliap
     from mace_runs import train_hint
 

@@ -11,11 +11,11 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
-from hint_plugin.cli.dataset import dataset
+from hint_plugin.cli.verbs.dataset import dataset
 from hint_plugin.data import LabelKeys, clear_labels, read_frames, write_frames
-from hint_plugin.data.audit import audit
-from hint_plugin.data.frame_labels import frame_labels, rename_line
-from hint_plugin.data.statistics import gather
+from hint_plugin.data.labels.frame_labels import frame_labels, rename_line
+from hint_plugin.data.sets.audit import audit
+from hint_plugin.data.sets.statistics import gather
 from hint_plugin.errors import LabelError
 from hint_plugin.sampling.population import survey
 from hint_plugin.science.references import read_reference

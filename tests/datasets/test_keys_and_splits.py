@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from hint_plugin.data import iter_frames, read_frames, write_frames, write_shards
-from hint_plugin.data.geometries import reaction_path, shaken
-from hint_plugin.data.splits import Overlap, assign, groups_of, split
-from hint_plugin.data.structure_keys import molecule_key, nearest_distance, structure_keys
+from hint_plugin.data.sets.splits import Overlap, assign, groups_of, split
+from hint_plugin.data.structures.geometries import reaction_path, shaken
+from hint_plugin.data.structures.structure_keys import molecule_key, nearest_distance, structure_keys
 from hint_plugin.errors import DataError
 
 

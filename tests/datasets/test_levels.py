@@ -8,8 +8,8 @@ from ase.build import molecule
 
 from hint_plugin.cli import app
 from hint_plugin.data import Choice, SamplingPlan, Source, merge, read_frames, write_frames
-from hint_plugin.data.conversion import convert
-from hint_plugin.data.levels import UNKNOWN, LevelCount
+from hint_plugin.data.labels.levels import UNKNOWN, LevelCount
+from hint_plugin.data.sets.conversion import convert
 from hint_plugin.errors import DataError
 from hint_plugin.sampling import extract
 from hint_plugin.science.levels import compare_levels
@@ -73,7 +73,7 @@ def test_merge_refuses_two_methods(tmp_path, suffix, monkeypatch):
     write_frames(two, frames("wB97X/6-31G(d)", source_format="horm"))
     with monkeypatch.context() as patch:
         if suffix == "h5":  # levels are told by the layouts: no frame is unpacked
-            patch.setattr("hint_plugin.data.hdf5_v2.unpack", None)
+            patch.setattr("hint_plugin.data.stores.hdf5_v2.unpack", None)
         with pytest.raises(DataError, match=r"2 frames of GFN2-xTB \(first in .*one.*wB97X.*--mixed"):
             merge([one, two], tmp_path / "all.h5")
         assert not (tmp_path / "all.h5").exists()
@@ -87,7 +87,7 @@ def test_merge_refuses_two_methods(tmp_path, suffix, monkeypatch):
 
 
 def test_merge_reads_frames_whose_layout_does_not_say_the_method(tmp_path, monkeypatch):
-    monkeypatch.setattr("hint_plugin.data.records.CONSTANTS", 0)
+    monkeypatch.setattr("hint_plugin.data.stores.records.CONSTANTS", 0)
     for name in ("A", "B"):
         write_frames(tmp_path / f"{name}.h5", frames(name))
     with pytest.raises(DataError, match="2 frames of A .*2 frames of B"):

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from hint_plugin.data import read_frames
-from hint_plugin.data.single_points import energy_of, with_energy
+from hint_plugin.data.labels.single_points import energy_of, with_energy
 from hint_plugin.science.reactions.report import write_path
 
 

@@ -10,9 +10,9 @@ from ase.build import molecule
 from frame_sets import frames_of
 
 from hint_plugin.data import clear_labels, write_frames, write_shards
-from hint_plugin.data.audit import audit
-from hint_plugin.data.statistics import Magnitudes, gather
-from hint_plugin.data.statistics_plots import plot_statistics
+from hint_plugin.data.sets.audit import audit
+from hint_plugin.data.sets.statistics import Magnitudes, gather
+from hint_plugin.data.sets.statistics_plots import plot_statistics
 
 
 def test_statistics_are_those_of_numpy():

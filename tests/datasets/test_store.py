@@ -28,7 +28,7 @@ from hint_plugin.data import (
     write_label,
     write_shards,
 )
-from hint_plugin.data.hdf5_v2 import RECORD_CHUNK
+from hint_plugin.data.stores.hdf5_v2 import RECORD_CHUNK
 from hint_plugin.errors import DataError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -154,7 +154,7 @@ def test_without_checksums_the_same_flip_goes_unnoticed(tmp_path):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
-import hint_plugin.data.hdf5_v2 as v2
+import hint_plugin.data.stores.hdf5_v2 as v2
 v2.LARGEST_WRITE = 1 << 16
 from hint_plugin.data import FrameStore
 from frame_sets import frames_of
@@ -296,7 +296,7 @@ def test_merged_stores_are_the_frames_of_all(tmp_path, compression, monkeypatch)
     for number, part in enumerate(parts):
         write_frames(tmp_path / f"{number}.h5", part, compression=compression)
     with monkeypatch.context() as patch:  # chunks are copied: no frame is unpacked
-        patch.setattr("hint_plugin.data.hdf5_v2.unpack", None)
+        patch.setattr("hint_plugin.data.stores.hdf5_v2.unpack", None)
         counts = merge([tmp_path / f"{n}.h5" for n in range(3)], tmp_path / "all.h5")
     assert list(counts.values()) == [40, 40, 40]
     with FrameStore.open(tmp_path / "all.h5", "a") as store:
@@ -328,7 +328,7 @@ def test_merge_of_different_files(tmp_path):
 
 
 def test_frames_larger_than_a_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("hint_plugin.data.hdf5_v2.LARGEST_READ", 3000)
+    monkeypatch.setattr("hint_plugin.data.stores.hdf5_v2.LARGEST_READ", 3000)
     frames = frames_of(60)
     write_frames(tmp_path / "a.h5", frames)
     assert (tmp_path / "a.h5").stat().st_size > RECORD_CHUNK

@@ -21,14 +21,14 @@ from ase.build import molecule
 from small_mace import small_mace
 from typer.testing import CliRunner
 
+from hint_plugin.artifact.metadata import ENTRY, content_hash, is_artifact, read_metadata, read_whole
+from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.cli.app import build_app
 from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError, OptionsError, UnknownVersionError
 from hint_plugin.export import checkpoint as exporting
-from hint_plugin.export.artifact import load_artifact
-from hint_plugin.export.metadata import ENTRY, content_hash, is_artifact, read_metadata, read_whole
-from hint_plugin.export.potential import Potential
 from hint_plugin.mace import edges
+from hint_plugin.potentials.artifact_potential import Potential
 
 PAIR = Path(__file__).parents[1] / "data" / "pair.hint.pt"
 """A pair potential as `pair_artifact.write_pair` wrote it with torch 2.13; it stays as it is."""
@@ -65,9 +65,9 @@ def test_metadata(alphanet_artifact):
 def test_reading_needs_torch_alone(alphanet_artifact):
     """No framework is imported, neither for the metadata (not even torch) nor for a calculation."""
     script = (
-        "import sys; from hint_plugin.export.metadata import read_metadata; read_metadata(sys.argv[1]);"
+        "import sys; from hint_plugin.artifact.metadata import read_metadata; read_metadata(sys.argv[1]);"
         "assert 'torch' not in sys.modules;"
-        "from hint_plugin.export.calculator import HintCalculator; from ase.build import molecule;"
+        "from hint_plugin.potentials.calculator import HintCalculator; from ase.build import molecule;"
         "a = molecule('H2O'); a.calc = HintCalculator(sys.argv[1]); print(a.get_potential_energy());"
         "assert not {'mace', 'e3nn', 'nequip', 'hint_plugin.models'} & set(sys.modules), sys.modules.keys()"
     )

@@ -13,13 +13,13 @@ import pytest
 import torch
 from artifacts import changed, make_checkpoint, structures
 
+from hint_plugin.artifact import compiled as compiling
+from hint_plugin.artifact.metadata import read_metadata
+from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
-from hint_plugin.export import compiled as compiling
-from hint_plugin.export.artifact import load_artifact
-from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.checkpoint import compiled_path, export
-from hint_plugin.export.metadata import read_metadata
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.calculator import HintCalculator
 
 #: eV/A, to the artifact of the same checkpoint.
 FORCES = {"float64": 1e-12, "float32": 5e-5}
@@ -78,7 +78,7 @@ def test_reading_needs_torch_alone(models):
     code = f"""
 import sys
 from ase.build import molecule
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
 print(Potential({str(models["mace float32 compiled"])!r}, trust=True).evaluate([molecule("H2O")])[0].energy)
 assert not {{"mace", "e3nn"}} & set(sys.modules), sorted(sys.modules)
 """

@@ -15,13 +15,13 @@ from ase.io import write
 from pair_artifact import write_pair
 
 from hint_plugin import pretrained
+from hint_plugin.artifact.domain import TrainingDomain, TrainingDomainWarning
+from hint_plugin.artifact.metadata import read_metadata
+from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.errors import DataError
-from hint_plugin.export.artifact import load_artifact
-from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.checkpoint import _domain
-from hint_plugin.export.domain import TrainingDomain, TrainingDomainWarning
-from hint_plugin.export.metadata import read_metadata
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.calculator import HintCalculator
 
 DOMAIN = TrainingDomain(("Al", "Cu"), {"Al-Al": 2.6, "Al-Cu": 2.3, "Cu-Cu": 2.6}, 0.1, 12)
 

@@ -13,9 +13,9 @@ from ase.md.verlet import VelocityVerlet
 from mace.calculators import MACECalculator
 
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.export.calculator import HintCalculator
-from hint_plugin.export.potential import Potential
 from hint_plugin.mace.predictor import MacePredictor
+from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.calculator import HintCalculator
 from hint_plugin.science.molecules.dynamics import thermalise
 
 FORCES = {"float64": 1e-9, "float32": 5e-5}
@@ -67,7 +67,7 @@ def test_many_at_once_are_one_by_one(potential, dtype):
 def test_many_atoms_come_in_several_calls(potential, monkeypatch):
     frames = [molecule("CH3CH2OH") for _ in range(7)]
     wanted = [found.energy for found in potential.evaluate(frames)]
-    monkeypatch.setattr("hint_plugin.export.potential.ATOMS_AT_ONCE", 20)
+    monkeypatch.setattr("hint_plugin.potentials.artifact_potential.ATOMS_AT_ONCE", 20)
     np.testing.assert_allclose([found.energy for found in potential.evaluate(frames)], wanted, rtol=1e-6)
 
 

@@ -10,14 +10,14 @@ from artifacts import changed, rewritten
 from pair_artifact import Morse, write_pair
 from planted import OnCall, OnLoading, Reduced, planted, scripted
 
+from hint_plugin.artifact import scripted as loading
+from hint_plugin.artifact.contract import EdgeContract
+from hint_plugin.artifact.metadata import Metadata
+from hint_plugin.artifact.operators import OTHERS, PRIM, TENSORS, is_allowed
+from hint_plugin.artifact.scripted import read_checked, write_artifact
 from hint_plugin.errors import DataError
-from hint_plugin.export import artifact as loading
-from hint_plugin.export.artifact import read_checked, write_artifact
-from hint_plugin.export.calculator import HintCalculator
-from hint_plugin.export.contract import EdgeContract
-from hint_plugin.export.metadata import Metadata
-from hint_plugin.export.operators import OTHERS, PRIM, TENSORS, is_allowed
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.calculator import HintCalculator
 
 
 def test_the_weapons_work(tmp_path):
@@ -66,7 +66,7 @@ def test_notes_for_debuggers_are_not_read(tmp_path):
     import pickle
 
     poisoned = rewritten(base, tmp_path / "a.pt", {".debug_pkl": pickle.dumps(Reduced(canary))})
-    from hint_plugin.export.metadata import content_hash
+    from hint_plugin.artifact.metadata import content_hash
 
     Potential(changed(poisoned, tmp_path / "b.hint.pt", content=content_hash(poisoned)))
     assert not canary.exists()

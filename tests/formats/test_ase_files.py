@@ -12,10 +12,10 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
-from hint_plugin.cli.sample import app
+from hint_plugin.cli.verbs.sample import app
 from hint_plugin.data import iter_frames, read_frames, write_frames
 from hint_plugin.data.formats import recognise
-from hint_plugin.data.frame_labels import frame_labels
+from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.errors import DataError
 
 MOLECULE, CRYSTAL = molecule("CH3OH"), bulk("NaCl", "rocksalt", 5.64, cubic=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hint_plugin.cli.dataset import dataset
-from hint_plugin.cli.provenance import run_provenance
+from hint_plugin.cli.support.provenance import run_provenance
+from hint_plugin.cli.verbs.dataset import dataset
 from hint_plugin.data import read_frames, read_label
 from hint_plugin.data.formats.qe_set import dyn_set, is_dyn, is_stem
 from hint_plugin.errors import DataError

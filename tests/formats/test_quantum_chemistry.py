@@ -14,7 +14,7 @@ from ase.units import Bohr, Hartree, _amu, _c, _e
 from hint_plugin.data import read_frames, read_label
 from hint_plugin.data.formats import files_read, recognise
 from hint_plugin.data.formats.gaussian_archive import last_archive
-from hint_plugin.data.frame_labels import frame_labels
+from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.errors import DataError, LabelWarning
 
 pytest.importorskip("cclib")

@@ -13,8 +13,8 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from small_mace import small_mace
 
+from hint_plugin.artifact.metadata import ENTRY, read_metadata
 from hint_plugin.core.devices import DTYPES
-from hint_plugin.export.metadata import ENTRY, read_metadata
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
 
 NUMBERS = [1, 6, 8, 14, 29]

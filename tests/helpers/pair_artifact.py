@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hint_plugin.export.artifact import write_artifact
-from hint_plugin.export.contract import EdgeContract
-from hint_plugin.export.metadata import Metadata
+from hint_plugin.artifact.contract import EdgeContract
+from hint_plugin.artifact.metadata import Metadata
+from hint_plugin.artifact.scripted import write_artifact
 
 
 class Morse(nn.Module):

@@ -12,8 +12,8 @@ from artifacts import changed, rewritten
 from pair_artifact import Morse
 from torch import Tensor, nn
 
-from hint_plugin.export.contract import EdgeContract
-from hint_plugin.export.metadata import ENTRY, Metadata, content_hash
+from hint_plugin.artifact.contract import EdgeContract
+from hint_plugin.artifact.metadata import ENTRY, Metadata, content_hash
 
 SOURCE = "code/__torch__/pair_artifact.py"
 LINE = "    r = torch.sqrt("  # of the source, before which lines are put

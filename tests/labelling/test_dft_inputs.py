@@ -18,14 +18,14 @@ from ase.build import bulk, make_supercell
 from ase.io import read, write
 
 from hint_plugin.cli import app
-from hint_plugin.cli.anharmonic import anharmonic
-from hint_plugin.cli.anharmonic_steps import steps
 from hint_plugin.cli.app import main
+from hint_plugin.cli.support.anharmonic_steps import steps
+from hint_plugin.cli.verbs.anharmonic import anharmonic
 from hint_plugin.data.formats.qe_lattice import lattice
+from hint_plugin.dft.dft_inputs import DftSettings, dft_inputs, k_spacing, prefix_of
+from hint_plugin.dft.primitive import primitive_cell
+from hint_plugin.dft.upf import check_elements, choose_cutoffs, read_upf_header
 from hint_plugin.errors import DataError, EngineError, MissingDependencyError, OptionsError
-from hint_plugin.labelling.dft_inputs import DftSettings, dft_inputs, k_spacing, prefix_of
-from hint_plugin.labelling.primitive import primitive_cell
-from hint_plugin.labelling.upf import check_elements, choose_cutoffs, read_upf_header
 from hint_plugin.sampling import DisplaceSettings, displaced_copies
 
 pytest.importorskip("spglib", reason="needs spglib: pip install 'hint-mlip[phonons]'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hint_plugin.labelling.differences import hessian_noise, pair_noise, rows_from_products, step_noise
+from hint_plugin.potentials.differences import hessian_noise, pair_noise, rows_from_products, step_noise
 
 
 def test_two_probes_in_closed_form():

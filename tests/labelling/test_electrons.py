@@ -11,11 +11,11 @@ from ase.build import molecule
 
 from hint_plugin.cli import app
 from hint_plugin.data import read_frames, write_frames
-from hint_plugin.data.electrons import refuse_unknown_electrons, stated_electrons
+from hint_plugin.data.structures.electrons import refuse_unknown_electrons, stated_electrons
 from hint_plugin.errors import DataError, EngineError, OptionsError
-from hint_plugin.export.potential import Potential
 from hint_plugin.labelling import EngineCalculator, make_engine
-from hint_plugin.labelling.structures import charge_and_multiplicity
+from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.structures import charge_and_multiplicity
 
 MODEL = "alphanet-gfn2"
 

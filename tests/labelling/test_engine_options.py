@@ -13,8 +13,8 @@ import pytest
 
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.labelling import ENGINES, list_engines
-from hint_plugin.labelling.options import option, parse_options, parse_pairs, read_options
-from hint_plugin.labelling.registry import check_engine
+from hint_plugin.potentials.registry import check_engine
+from hint_plugin.settings import option, parse_options, parse_pairs, read_options
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from physical_labels import pair_label
 
 from hint_plugin.cli import app
 from hint_plugin.data import HessianLabel, read_frames, read_label, write_frames, write_label
-from hint_plugin.data.levels import level_differences, recorded
-from hint_plugin.data.sampling_plan import Choice, SamplingPlan, Source
+from hint_plugin.data.labels.levels import level_differences, recorded
+from hint_plugin.data.sets.sampling_plan import Choice, SamplingPlan, Source
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling import LabelSettings, run_labelling
 from hint_plugin.labelling.existing import ExistingLabels, Verdict
-from hint_plugin.labelling.journal import Journal
 from hint_plugin.labelling.plan import Inputs, identity, make_plan
+from hint_plugin.parallel.journal import Journal
 
 E_FORCES = LabelSettings(hessian="none")
 
@@ -185,13 +185,13 @@ def test_a_journal_of_another_method_or_version_is_not_continued(tmp_path, monke
     Journal(path, {"out_existed": False, "run": identity(sources, LabelSettings())}).close()
     with pytest.raises(OptionsError, match="made by: .*GFN2-xTB.* then, .*GFN1-xTB.* now"):
         Journal(path, {"out_existed": False, "run": identity(sources, LabelSettings("gfn1-xtb"))})
-    monkeypatch.setattr("hint_plugin.labelling.engines.xtb.version", lambda name: "9.9")
+    monkeypatch.setattr("hint_plugin.potentials.engines.xtb.version", lambda name: "9.9")
     with pytest.raises(OptionsError, match=r"tblite 9\.9.* now"):
         Journal(path, {"out_existed": False, "run": identity(sources, LabelSettings())})
 
 
 def test_a_model_is_known_by_its_hash_and_nothing_is_loaded():
-    from hint_plugin.labelling.registry import settings_of
+    from hint_plugin.potentials.registry import settings_of
 
     asked = settings_of("model", {"model": "alphanet-gfn2"}, "full")
     found = asked | {"dtype": "float64", "head": "Default", "label_noise": 0.0}

@@ -17,7 +17,8 @@ pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label
 
 from hint_plugin.data import read_label, write_label
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
-from hint_plugin.labelling import differences, make_engine, make_labels
+from hint_plugin.labelling import make_engine, make_labels
+from hint_plugin.potentials import differences
 
 XTB = shutil.which("xtb")
 

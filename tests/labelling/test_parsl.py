@@ -34,15 +34,15 @@ from label_runs import (
 from worker_setups import setup_broken, setup_dead, setup_fragile
 
 import hint_plugin
-from hint_plugin.cli.progress import Bar
+from hint_plugin.cli.support.progress import Bar
 from hint_plugin.data import read_frames
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
 from hint_plugin.labelling import run_labelling
-from hint_plugin.labelling.cluster_settings import ClusterSettings, read_settings
-from hint_plugin.labelling.parsl_config import FailedJobs, make_config, read_parsl_file
-from hint_plugin.labelling.parsl_pool import ChunkSizes, run_tasks_on_parsl
-from hint_plugin.labelling.parsl_worker import work_on
-from hint_plugin.labelling.pool import Failure
+from hint_plugin.parallel.cluster_settings import ClusterSettings, read_settings
+from hint_plugin.parallel.parsl_config import FailedJobs, make_config, read_parsl_file
+from hint_plugin.parallel.parsl_pool import ChunkSizes, run_tasks_on_parsl
+from hint_plugin.parallel.parsl_worker import work_on
+from hint_plugin.parallel.pool import Failure
 
 CONFIGS = Path(hint_plugin.__file__).parents[1] / "configs" / "label"
 

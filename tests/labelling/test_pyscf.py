@@ -13,8 +13,8 @@ pytest.importorskip("pyscf", reason="needs PySCF: pip install 'hint-mlip[dft]'")
 
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling import make_engine, make_labels
-from hint_plugin.labelling.engines.pyscf import PySCF, PySCFOptions, is_analytic
-from hint_plugin.labelling.options import parse_options
+from hint_plugin.potentials.engines.pyscf import PySCF, PySCFOptions, is_analytic
+from hint_plugin.settings import parse_options
 
 SMALL = {"xc": "hf", "basis": "sto-3g"}
 

@@ -12,11 +12,11 @@ from ase.build import bulk, molecule
 from ase.io.espresso import read_espresso_in, read_fortran_namelist
 from ase.units import Bohr, Rydberg
 
+from hint_plugin.dft.qe_input import QEOptions, ph_input, pw_input, read_pw
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling import make_engine, make_labels
-from hint_plugin.labelling.engines.qe import QuantumEspresso
-from hint_plugin.labelling.engines.qe_input import QEOptions, ph_input, pw_input, read_pw
-from hint_plugin.labelling.options import parse_options
+from hint_plugin.potentials.engines.qe import QuantumEspresso
+from hint_plugin.settings import parse_options
 
 DATA = Path(__file__).parents[1] / "data" / "qe"
 PSEUDO = Path("/usr/share/espresso/pseudo")  # where Debian's quantum-espresso-data puts them

@@ -15,11 +15,11 @@ from ase.build import molecule
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
 
 from hint_plugin.data import read_frames, read_label, write_frames
-from hint_plugin.data.sampling_plan import Choice, SamplingPlan, Source
+from hint_plugin.data.sets.sampling_plan import Choice, SamplingPlan, Source
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, make_engine, make_labels, run_labelling
-from hint_plugin.labelling.differences import rows_from_products, translation_noise
-from hint_plugin.labelling.structures import select_atoms
+from hint_plugin.potentials.differences import rows_from_products, translation_noise
+from hint_plugin.potentials.structures import select_atoms
 
 
 def hint(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -19,7 +19,7 @@ from worker_setups import setup_broken, setup_dead, setup_fragile
 from hint_plugin.data import read_frames, read_label, write_frames
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, run_labelling
-from hint_plugin.labelling.pool import Failure, run_tasks
+from hint_plugin.parallel.pool import Failure, run_tasks
 
 
 @pytest.mark.parametrize("suffix", ["xyz", "h5"])

@@ -18,9 +18,9 @@ from ase import Atoms
 from lammps_runs import energies, header, run_lmp, write_data
 
 import lammps_pair
+from hint_plugin.artifact.metadata import content_hash, read_metadata, read_whole
 from hint_plugin.errors import HintError
-from hint_plugin.export.metadata import content_hash, read_metadata, read_whole
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
 
 TYPES = ["C", "H", "O"]
 

@@ -11,9 +11,9 @@ from ase import Atoms
 from lammps_runs import header, run_lmp, write_data
 from torch import Tensor
 
-from hint_plugin.export.artifact import write_artifact
-from hint_plugin.export.contract import EdgeContract
-from hint_plugin.export.metadata import read_metadata
+from hint_plugin.artifact.contract import EdgeContract
+from hint_plugin.artifact.metadata import read_metadata
+from hint_plugin.artifact.scripted import write_artifact
 
 TYPES = ["C", "H", "O"]
 FIRST = "group some type 1 2\natom_modify first some\n"

@@ -14,7 +14,7 @@ from artifacts import structures
 from ase import Atoms
 from lammps_runs import SINGLE_POINT, energies, header, read_single_point, run_lmp, write_data
 
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
 
 TYPES = ["C", "Cu", "H", "O"]
 EACH = "thermo_style custom step pe\nthermo_modify format float %.16g\nrun 0\n"

@@ -19,7 +19,7 @@ from ase import Atoms
 
 from hint_plugin.errors import OptionsError
 from hint_plugin.export.checkpoint import export
-from hint_plugin.export.potential import Neighbours, Potential
+from hint_plugin.potentials.artifact_potential import Neighbours, Potential
 from lammps_pair.mliap import HintMLIAP, write_mliap
 
 

@@ -22,7 +22,7 @@ from lammps_runs import (
     write_data,
 )
 
-from hint_plugin.export.potential import Potential
+from hint_plugin.potentials.artifact_potential import Potential
 
 FORCES = {"float64": 1e-9, "float32": 5e-5}
 UNIT = 3e-7  # relative: LAMMPS's constants of pressure are rounded
@@ -361,7 +361,7 @@ import lammps_pair; lammps_pair.preload()
 import numpy as np
 from ase.io import read
 from ase.calculators.lammpslib import LAMMPSlib
-from hint_plugin.export.calculator import HintCalculator
+from hint_plugin.potentials.calculator import HintCalculator
 
 atoms = read("atoms.xyz")
 wanted = HintCalculator({str(models["alphanet float64"])!r}).potential.evaluate([atoms])[0]

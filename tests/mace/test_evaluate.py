@@ -21,9 +21,9 @@ pytest.importorskip("mace")
 from small_mace import small_mace
 
 from hint_plugin.core.metrics import Prediction
-from hint_plugin.data import label as labels
-from hint_plugin.data.batches import batches
-from hint_plugin.data.extxyz import write_label
+from hint_plugin.data.labels import label as labels
+from hint_plugin.data.labels.extxyz import write_label
+from hint_plugin.data.sets.batches import batches
 from hint_plugin.errors import DataError, LabelError, OptionsError
 from hint_plugin.mace.predictor import MacePredictor
 from hint_plugin.science.evaluation import evaluate

@@ -17,7 +17,7 @@ from label_runs import start_hint, wait_for_results, wait_until_gone
 from pair_artifact import write_pair
 from reaction_runs import hint
 
-import hint_plugin.cli.progress
+import hint_plugin.cli.support.progress
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.parallel import Spread
 
@@ -174,7 +174,7 @@ def test_results_are_in_the_order_of_the_input(inputs, monkeypatch, capfd):
 
 def test_how_far_it_is_without_a_terminal(inputs, monkeypatch, capfd):
     monkeypatch.chdir(inputs / "whole")
-    monkeypatch.setattr(hint_plugin.cli.progress, "EVERY", 0.0)
+    monkeypatch.setattr(hint_plugin.cli.support.progress, "EVERY", 0.0)
     _, text = hint(capfd, "hessian", "in.xyz", "-o", "out.xyz", *TOY)
     assert "0/5 molecules; in-0: Hessian" in text
     line = next(line for line in text.splitlines() if line.startswith("4/5 molecules, "))
@@ -196,7 +196,7 @@ def test_neb_keeps_its_ends_and_says_so(inputs, monkeypatch, capfd):
     assert process.returncode == 130, errors
     assert "2 of 2 ends are done and kept in out/neb.partial.jsonl" in errors and "Traceback" not in errors
     monkeypatch.chdir(place)
-    monkeypatch.setattr("hint_plugin.cli.neb.relaxed", None)  # no end is optimised again
+    monkeypatch.setattr("hint_plugin.cli.verbs.neb.relaxed", None)  # no end is optimised again
     code, text = hint(capfd, *arguments)
     assert code == 0 and json.loads(Path("out/neb.json").read_text())["converged"], text
     assert not Path("out/neb.partial.jsonl").exists()
@@ -210,7 +210,9 @@ def test_evaluate_says_that_it_was_stopped(inputs, monkeypatch, capfd):
         atoms.info["REF_energy"] = -1.0
     write_frames("labelled.xyz", frames)
     monkeypatch.setattr(
-        hint_plugin.cli.progress.StatusLine, "say", lambda self, text: signal.raise_signal(signal.SIGTERM)
+        hint_plugin.cli.support.progress.StatusLine,
+        "say",
+        lambda self, text: signal.raise_signal(signal.SIGTERM),
     )
     code, text = hint(capfd, "evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out")
     assert code == 130 and "stopped after" in text and "nothing is kept" in text

@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from hint_plugin.data import write_frames
-from hint_plugin.data.geometries import MOLECULES, shaken
+from hint_plugin.data.structures.geometries import MOLECULES, shaken
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.sampling import FeatureSettings, SoapFeatures, SoapSettings, features_of, survey
 from hint_plugin.sampling.cache import BLOCK, feature_matrix

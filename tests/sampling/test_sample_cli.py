@@ -12,7 +12,7 @@ from ase import Atoms
 
 from hint_plugin.cli import app
 from hint_plugin.data import HessianLabel, LabelKeys, SamplingPlan, read_frames, write_frames, write_label
-from hint_plugin.data.geometries import MOLECULES, shaken
+from hint_plugin.data.structures.geometries import MOLECULES, shaken
 from hint_plugin.errors import OptionsError
 from hint_plugin.sampling import chosen_count, hessian_count
 

@@ -17,7 +17,7 @@ import phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
 from hint_plugin.data import read_frames
-from hint_plugin.data.supercells import dressed, kinds, per_atom, supercell
+from hint_plugin.data.structures.supercells import dressed, kinds, per_atom, supercell
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.anharmonic import SschaSettings, from_phonopy, to_phonopy
 from hint_plugin.science.anharmonic.campaign import fingerprint, run

@@ -11,16 +11,16 @@ from ase import Atoms
 from ase.build import bulk
 from scipy import sparse
 
-from hint_plugin.core.colouring import colour, hessian_pattern, shared
+from hint_plugin.potentials.colouring import colour, hessian_pattern, shared
 
 pytest.importorskip("mace", reason="needs MACE, by way of which models are exported")
 
 from hint_plugin.errors import DataError
-from hint_plugin.export.calculator import HintCalculator
 from hint_plugin.export.checkpoint import export
-from hint_plugin.export.potential import Neighbours, Potential
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
+from hint_plugin.potentials.artifact_potential import Neighbours, Potential
+from hint_plugin.potentials.calculator import HintCalculator
 
 
 def edges(atoms: Atoms, cutoff: float) -> np.ndarray:

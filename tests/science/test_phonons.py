@@ -198,7 +198,7 @@ def test_group_velocities(springs):
 
 def test_a_model_agrees_with_phonopys_displacements(models):
     """phonopy's own workflow for the same potential: 0.1 cm^-1, imaginary modes included."""
-    from hint_plugin.export.calculator import HintCalculator
+    from hint_plugin.potentials.calculator import HintCalculator
 
     atoms, calculator = bulk("Si"), HintCalculator(models["alphanet float64"])
     mine = harmonic_phonons(atoms, calculator, 2, force_tolerance=None)

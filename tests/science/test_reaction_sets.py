@@ -70,7 +70,7 @@ def test_a_folder_of_files_is_a_set_as_reactbench_has_them(tmp_path):
 
 def test_words_of_a_comment_are_no_charge():
     """ASE reads "charge 0, multiplicity 1" as two flags that are true."""
-    from hint_plugin.labelling.structures import charge_and_multiplicity
+    from hint_plugin.potentials.structures import charge_and_multiplicity
 
     atoms = molecule("H2O")
     atoms.info |= {"charge": True, "multiplicity": True}

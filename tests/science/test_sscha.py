@@ -464,7 +464,7 @@ def test_a_calculator_that_fails_is_heard():
 
 def test_a_model_and_what_it_does_not_know(models):
     """Structures together are as structures one by one; of an unknown element the configuration is told."""
-    from hint_plugin.export.calculator import HintCalculator
+    from hint_plugin.potentials.calculator import HintCalculator
 
     calculator = HintCalculator(models["alphanet float64"])
     known = bulk("Si").repeat((2, 2, 2))

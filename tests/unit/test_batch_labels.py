@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hint_plugin.data.batch_labels import BatchLabels, label_arrays
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.batch_labels import BatchLabels, label_arrays
+from hint_plugin.data.labels.label import HessianLabel
 
 NUMBERS, POSITIONS = np.array([8, 1]), np.array([[0.0, 0, 0], [0, 0, 0.97]])
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs
 #: Page faults of fifty times two 40 MB blocks that are written and freed in turn.
 FAULTS = """
 import ctypes, resource
-from hint_plugin.core.memory import keep_freed_memory
+from hint_plugin.allocator import keep_freed_memory
 print(keep_freed_memory() if {keep} else None)
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p

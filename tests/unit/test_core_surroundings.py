@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hint_plugin.core.devices import default_dtype, usable_device, widest_float
-from hint_plugin.core.threads import THREAD_VARIABLES, one_thread_each
 from hint_plugin.errors import OptionsError
+from hint_plugin.parallel.threads import THREAD_VARIABLES, one_thread_each
 
 
 def test_a_device_that_is_there():

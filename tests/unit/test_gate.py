@@ -12,7 +12,7 @@ from ase.build import bulk, molecule
 from ase.io import read
 
 from hint_plugin.data import HessianLabel, Thresholds, check_frames, read_label
-from hint_plugin.data.gate import UNITS, _corrections, examine
+from hint_plugin.data.labels.gate import UNITS, _corrections, examine
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "labels"
 

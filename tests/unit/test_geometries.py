@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hint_plugin.data.geometries import HELD_OUT, MOLECULES, REACTIONS, reaction_ends, reaction_path, shaken
+from hint_plugin.data.structures.geometries import (
+    HELD_OUT,
+    MOLECULES,
+    REACTIONS,
+    reaction_ends,
+    reaction_path,
+    shaken,
+)
 
 
 @pytest.mark.parametrize("name", REACTIONS)

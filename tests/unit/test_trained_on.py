@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hint_plugin.data.trained_on import of_losses, of_training, trained_on
+from hint_plugin.artifact.trained_on import of_losses, of_training, trained_on
 
 HINT = "mace_run_train --name model --loss hint_hutchinson"
 

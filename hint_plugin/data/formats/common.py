@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from hint_plugin.data.extxyz import DEFAULT_KEYS, write_label
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.extxyz import DEFAULT_KEYS, write_label
+from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.errors import DataError, LabelError
 
 # what parsers raise on a damaged file, depending on where it breaks off

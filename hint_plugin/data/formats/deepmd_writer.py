@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from hint_plugin.data.extxyz import DEFAULT_KEYS, read_label
+from hint_plugin.data.labels.extxyz import DEFAULT_KEYS, read_label
 from hint_plugin.errors import DataError
 
 _BYTES_AT_ONCE = 64 * 2**20

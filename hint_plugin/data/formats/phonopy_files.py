@@ -28,7 +28,7 @@ from ase import Atoms
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.phonopy_search import Sources, find_sources, recognise
 from hint_plugin.data.formats.phonopy_writer import write
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 

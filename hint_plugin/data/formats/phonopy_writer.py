@@ -12,9 +12,9 @@ from typing import Any
 
 from ase import Atoms
 
-from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.files import replacing
 from hint_plugin.data.formats.common import reading
+from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 

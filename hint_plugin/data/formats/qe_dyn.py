@@ -27,7 +27,7 @@ from ase.units import Bohr, Rydberg
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.qe_lattice import lattice
 from hint_plugin.data.formats.qe_set import dyn_set
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.errors import DataError
 
 RY_PER_BOHR2 = Rydberg / Bohr**2  # 48.59 eV/A^2

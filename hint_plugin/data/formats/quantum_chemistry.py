@@ -26,7 +26,6 @@ from ase import Atoms
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
-from hint_plugin.data.extxyz import DEFAULT_KEYS, write_label
 from hint_plugin.data.files import DAMAGED, PACKED, opened
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.gaussian_archive import Archive, last_archive
@@ -34,7 +33,8 @@ from hint_plugin.data.formats.orca import SAME_GEOMETRY
 from hint_plugin.data.formats.orca import read as read_hess
 from hint_plugin.data.formats.orca_output import read_steps
 from hint_plugin.data.formats.qc_steps import Steps, by_cclib
-from hint_plugin.data.label import HessianLabel
+from hint_plugin.data.labels.extxyz import DEFAULT_KEYS, write_label
+from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.errors import DataError, LabelWarning
 
 UNIT = Hartree / Bohr**2

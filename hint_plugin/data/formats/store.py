@@ -11,7 +11,7 @@ import h5py
 from ase import Atoms
 
 from hint_plugin.data.files import replacing
-from hint_plugin.data.hdf5 import FORMAT, FrameStore
+from hint_plugin.data.stores.hdf5 import FORMAT, FrameStore
 from hint_plugin.errors import DataError
 
 

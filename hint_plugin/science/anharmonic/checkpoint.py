@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.files import replacing
-from hint_plugin.data.supercells import per_atom
+from hint_plugin.data.structures.supercells import per_atom
 from hint_plugin.errors import DataError, UnknownVersionError
 from hint_plugin.science.anharmonic.evaluation import Evaluated
 from hint_plugin.science.anharmonic.force_constants import ForceConstants

@@ -22,7 +22,7 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
-from hint_plugin.data.supercells import supercell
+from hint_plugin.data.structures.supercells import supercell
 from hint_plugin.errors import DataError
 from hint_plugin.science.units import CM_PER_EV, HBAR
 
@@ -34,7 +34,7 @@ class ForceConstants:
     """A crystal at rest (or the centroids of its atoms) and what binds it.
 
     Attributes:
-        atoms: the primitive cell, with masses (amu), moments, charges, ... (`hint_plugin.data.supercells`).
+        atoms: the primitive cell, with masses (amu), moments, charges, ... (`hint_plugin.data.structures.supercells`).
         blocks: see the table above; n1, n2, n3 is the supercell.
     """
 

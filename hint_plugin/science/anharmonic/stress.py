@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hint_plugin.data.trained_on import trained_on
+from hint_plugin.artifact.trained_on import trained_on
 from hint_plugin.errors import OptionsError
 
 HOW = (

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.supercells import kinds, per_atom
+from hint_plugin.data.structures.supercells import kinds, per_atom
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 from hint_plugin.science.anharmonic.force_constants import AXES, ForceConstants

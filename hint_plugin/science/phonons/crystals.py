@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from hint_plugin.data.supercells import dressed
+from hint_plugin.data.structures.supercells import dressed
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import load
 from hint_plugin.science.phonons.properties import lowering, moments

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data import LabelKeys
 from hint_plugin.data.figures import picture
-from hint_plugin.data.supercells import supercell
+from hint_plugin.data.structures.supercells import supercell
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.phonons.band_figure import COLOURS
@@ -97,7 +97,7 @@ def along_mode(phonon: Any, q: Sequence[float], branch: int, crystal: Atoms | No
         phonon: with force constants.
         q: fractional coordinates of the primitive cell's reciprocal lattice.
         branch: 1 is the lowest.
-        crystal: whose atoms carry moments, charges, ... (`hint_plugin.data.supercells`).
+        crystal: whose atoms carry moments, charges, ... (`hint_plugin.data.structures.supercells`).
 
     Raises:
         OptionsError: no such branch, or a q that fits into no small cell.

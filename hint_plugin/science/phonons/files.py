@@ -9,12 +9,12 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import read_frames
-from hint_plugin.data.electrons import refuse_electrons_of_a_cell
 from hint_plugin.data.files import replacing
 from hint_plugin.data.formats import qe_dyn
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.occupancy import check_occupancy
 from hint_plugin.data.formats.qe_set import dyn_set, is_dyn, is_stem
+from hint_plugin.data.structures.electrons import refuse_electrons_of_a_cell
 from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.crystals import (
     check_crystal,

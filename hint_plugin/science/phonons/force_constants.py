@@ -9,7 +9,7 @@ to three vectors d for each atom that symmetry tells apart (Si: 1, NaCl: 2), fro
 rest. -H d is handed to phonopy as the forces of such a displacement. Unlike those of a finite one they are
 exactly linear: no step to choose, no second displacement of the opposite sign.
 
-Displaced atoms that no atom feels both of share a product (`hint_plugin.core.colouring`).
+Displaced atoms that no atom feels both of share a product (`hint_plugin.potentials.colouring`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.core.colouring import shared
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.potentials.colouring import shared
 from hint_plugin.science.phonons.crystals import Supercell, in_a_box, new_phonopy, quiet, to_ase
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.supercells import kinds, per_atom
+from hint_plugin.data.structures.supercells import kinds, per_atom
 from hint_plugin.optional import load
 
 MOMENTS = "initial_magmoms"

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.data.extxyz import read_label
 from hint_plugin.data.formats import describe, get_format, is_there, phonopy_files, recognise
 from hint_plugin.data.formats.phonopy_search import find_sources
 from hint_plugin.data.formats.qe_set import is_dyn
-from hint_plugin.data.frames import iter_frames
+from hint_plugin.data.labels.extxyz import read_label
+from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.bands import BandPath, Bands, band_path, band_structure, frequencies_at
 from hint_plugin.science.phonons.born import with_stored_born

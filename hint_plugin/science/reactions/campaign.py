@@ -15,7 +15,7 @@ import numpy as np
 
 from hint_plugin.data.figures import picture
 from hint_plugin.data.files import write_json
-from hint_plugin.data.single_points import OF_THE_MOLECULE
+from hint_plugin.data.labels.single_points import OF_THE_MOLECULE
 from hint_plugin.errors import DataError, HintError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.alignment import rmsd

@@ -16,7 +16,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.figures import picture
-from hint_plugin.data.single_points import with_energy
+from hint_plugin.data.labels.single_points import with_energy
 from hint_plugin.errors import OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.modes import largest_force

@@ -12,7 +12,7 @@ from ase import Atoms
 from hint_plugin.data import write_frames
 from hint_plugin.data.figures import picture
 from hint_plugin.data.files import write_json
-from hint_plugin.data.single_points import with_energy
+from hint_plugin.data.labels.single_points import with_energy
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.reactions.pages import KCAL, PATHS, STRUCTURES, write_reaction_page
 from hint_plugin.science.reactions.settings import ReactionSettings

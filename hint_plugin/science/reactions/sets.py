@@ -18,7 +18,7 @@ from pathlib import Path
 from ase import Atoms
 
 from hint_plugin.data import read_frames
-from hint_plugin.data.patterns import natural
+from hint_plugin.data.sets.patterns import natural
 from hint_plugin.errors import DataError
 
 _NAMES = (("reactant.xyz", "product.xyz"), ("R.xyz", "P.xyz"), ("r.xyz", "p.xyz"))

@@ -1,0 +1,99 @@
+"""What computes energies and Hessians for the verbs of `hint_plugin.science`, asked for in one way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.support.outputs import a_folder
+
+
+def a_model(model: Path | None) -> Path | None:
+    """Callback of options for models: the file of one that comes with HINT, where its name is given."""
+    from hint_plugin.pretrained import or_path
+
+    return None if model is None else or_path(model)
+
+
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        callback=a_model,
+        help="Of `hint export` or `hint model list`; a pickle of MACE, NequIP: only if trusted.",
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option("--engine", help="In its place: gfn2-xtb, pyscf, ...; see hint label."),
+]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
+]
+Device = Annotated[str, typer.Option(help="Where a model runs: cpu, cuda.")]
+Charge = Annotated[int, typer.Option(help="Charge where info has no 'charge'; not with a model.")]
+Spin = Annotated[
+    int | None,
+    typer.Option(min=1, help="Multiplicity where info has no 'spin'; not with a model."),
+]
+Inputs = Annotated[
+    list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .h5, 'runs/*.xyz', ...")
+]
+Optimize = Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")]
+Saddle = Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")]
+Temperature = Annotated[float, typer.Option("--temperature", "-T", min=0, help="K.")]
+Cutoff = Annotated[
+    float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
+]
+Reactant = Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule (or several, apart).")]
+Product = Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")]
+Fmax = Annotated[float, typer.Option(min=0, help="Largest force on an atom at the end, eV/A.")]
+Steps = Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")]
+SearchMethod = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="sella; reactbench or paper: those of pysisyphus.",
+    ),
+]
+Folder = Annotated[Path, typer.Option("--output", "-o", callback=a_folder, help="Folder of the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+
+
+def make_calculator(
+    model: Path | None,
+    engine: str | None,
+    options: list[str] | None,
+    device: str = "cpu",
+    charge: int = 0,
+    spin: int | None = None,
+) -> Any:
+    """An ASE calculator with `get_hessian`.
+
+    Raises:
+        OptionsError: neither model nor engine, or both, or options that do not fit: a charge or multiplicity
+            for a model, which knows neither.
+        Whatever `make_engine` raises.
+    """
+    from hint_plugin.errors import OptionsError
+    from hint_plugin.labelling import EngineCalculator, make_engine
+    from hint_plugin.settings import parse_pairs
+
+    if (model is None) == (engine is None):
+        got = "neither" if model is None else "both"
+        raise OptionsError(f"got {got} of --model FILE and --engine NAME; wanted one (--engine gfn2-xtb)")
+    if model is not None and options:
+        raise OptionsError("--engine-option goes with --engine")
+    found: dict[str, Any] = dict(parse_pairs(options or []))
+    if model is not None:
+        engine, found = "model", {"model": str(model), "device": device}
+    if charge:  # the engine `model` refuses both
+        found.setdefault("charge", charge)
+    if spin is not None:
+        found.setdefault("multiplicity", spin)
+    return EngineCalculator(make_engine(str(engine), **found))

@@ -1,0 +1,102 @@
+"""`hint export CHECKPOINT -o model.hint.pt`: one file for LAMMPS, i-PI and ASE."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hint_plugin.cli.support.outputs import a_file
+
+
+def export(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="Of MACE (.model) or NequIP (.ckpt, .nequip.zip), a pickle: only if you trust it; "
+            "or a name of `hint model list`."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=a_file,
+            help="The artifact. [default: CHECKPOINT's name .hint.pt]",
+        ),
+    ] = None,
+    head: Annotated[str | None, typer.Option(help="Head of a multihead model.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; the checkpoint's own if not given.")
+    ] = None,
+    aoti: Annotated[
+        bool,
+        typer.Option(
+            help="Also compile it for this processor and torch: OUTPUT with .pt2. Needs g++, minutes."
+        ),
+    ] = False,
+    mliap: Annotated[
+        bool,
+        typer.Option(
+            help="Also write it for LAMMPS's ML-IAP (KOKKOS, several GPUs): NAME.mliap. AlphaNet only."
+        ),
+    ] = False,
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(help="Compare artifact and checkpoint on these structures, too; repeatable."),
+    ] = None,
+    training_set: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--training-set",
+            help="What it was trained on: its users are told when a structure is outside; repeatable.",
+        ),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print what is written as JSON.")] = False,
+) -> None:
+    """Write a trained potential as one file that LAMMPS, i-PI and ASE run.
+
+    The file is compared with the checkpoint before it is kept: energies, forces, stresses.
+    """
+    import json
+
+    from hint_plugin import pretrained
+    from hint_plugin.data import read_frames
+    from hint_plugin.data.sets.patterns import expand
+    from hint_plugin.export.checkpoint import compiled_path
+    from hint_plugin.export.checkpoint import export as run
+
+    output = output or checkpoint.with_suffix(".hint.pt")  # of a model's name: in this folder
+    frames = [atoms for path in expand(check or []) for atoms in read_frames(path)]
+    unified = output.with_name(output.name.removesuffix(".pt").removesuffix(".hint") + ".mliap")
+    if mliap:  # first: it refuses what is no AlphaNet
+        from lammps_pair.mliap import write_mliap
+
+        write_mliap(pretrained.or_path(checkpoint, pretrained.CHECKPOINT), unified, dtype)
+    sets = expand(training_set or [])
+    metadata = run(checkpoint, output, head=head, dtype=dtype, frames=frames, aoti=aoti, training_set=sets)
+    found = metadata.verification
+    if json_:
+        files = [output, *([unified] if mliap else []), *([compiled_path(output)] if aoti else [])]
+        content = json.loads(metadata.to_json())
+        typer.echo(json.dumps({"files": [str(path) for path in files], "metadata": content}, indent=2))
+        return
+    typer.echo(
+        f"written: {output} ({metadata.architecture}, {metadata.parameters:,} parameters, {metadata.dtype}; "
+        f"{' '.join(metadata.species)}; cutoff {metadata.cutoff:g} A, {metadata.hops} hops)\n"
+        f"against the checkpoint on {found['frames']} structures: energy {found['energy_per_atom']:.1e} "
+        f"eV/atom, forces {found['forces']:.1e} eV/A, stress {found['stress']:.1e} eV/A^3"
+    )
+    if metadata.domain:
+        typer.echo(f"trained on: {metadata.domain}")
+    else:
+        typer.echo(
+            "it does not know what it was trained on: --training-set FILE lets it warn outside of that"
+        )
+    if mliap:
+        typer.echo(f"written: {unified}, for pair_style mliap unified")
+    if aoti:
+        typer.echo(
+            f"written: {compiled_path(output)}, the same compiled for this processor and torch; it is "
+            "machine code, which is loaded where you say that you trust it"
+        )

@@ -1,0 +1,262 @@
+"""`hint neb R.xyz P.xyz -o DIR`: a climbing-image nudged elastic band."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.app import EXIT_SOME_FAILED
+from hint_plugin.cli.support.batch import identity, options_of
+from hint_plugin.cli.support.molecules import Potential, relaxed, wrong_kind
+from hint_plugin.cli.support.potential_options import (
+    Charge,
+    Device,
+    Engine,
+    EngineOption,
+    Folder,
+    Json,
+    Model,
+    Product,
+    Reactant,
+    Spin,
+)
+from hint_plugin.cli.support.run_options import Restart
+
+
+def neb(
+    context: typer.Context,
+    reactant: Reactant,
+    product: Product,
+    output: Folder = Path("neb"),
+    model: Model = None,
+    engine: Engine = None,
+    engine_option: EngineOption = None,
+    optimize: Annotated[
+        bool, typer.Option("--optimize/--no-optimize", help="Go to the minima at both ends first.")
+    ] = True,
+    images: Annotated[int, typer.Option(min=3, help="Ends included; more come where it is steep.")] = 9,
+    climb: Annotated[bool, typer.Option("--climb/--no-climb", help="The highest image climbs.")] = True,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify/--no-verify", help="Follow the path from the top to both sides."),
+    ] = True,
+    fmax: Annotated[
+        float, typer.Option(min=0, help="Largest force across the band at the end, eV/A.")
+    ] = 0.05,
+    steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
+    device: Device = "cpu",
+    charge: Charge = 0,
+    spin: Spin = None,
+    restart: Restart = False,
+    json_: Json = False,
+) -> None:
+    """Relax a path between two molecules; its top is the transition state, nearly.
+
+    Starts from a geodesic path. Images are added where the energy between two of them is not what they say.
+    From the top the reaction path is followed to both sides, to see whether it joins the two ends. Writes
+    neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png. `hint reaction` finds the saddle
+    itself, usually in less time.
+
+    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not: what there is, is
+    written, and said; 2 nothing could be done; 130 stopped.
+    """
+    import json
+
+    from rich.console import Console
+
+    from hint_plugin.cli.support.molecules import read_ends
+    from hint_plugin.cli.support.provenance import run_provenance
+    from hint_plugin.data.files import write_json
+    from hint_plugin.science.molecules.optimization import check_optimiser
+    from hint_plugin.science.reactions.junction import connection, follow_top
+    from hint_plugin.science.reactions.matching import match
+    from hint_plugin.science.reactions.neb import elastic_band, plot_band
+    from hint_plugin.science.reactions.report import irc_of, write_path
+    from hint_plugin.science.reactions.settings import ReactionSettings
+
+    start, files = read_ends(reactant, product), (reactant, product)
+    verify = verify and climb  # without climbing there is no saddle at the top
+    if optimize or verify:
+        check_optimiser()
+    potential = Potential((model, engine, engine_option, device, charge, spin))
+    calculator = potential.calculator()
+    origin = run_provenance(files, model, calculator)
+    written = False
+    with (
+        Console(stderr=True).status("") as status,
+        _stopped_says(lambda: written, output),
+        _relaxed_ends(context, files, start, potential, origin, output, restart, status) as ends,
+    ):
+        collapsed = optimize and match(*ends) and not match(*start)
+        band = elastic_band(
+            ends[0],
+            ends[1],
+            calculator,
+            images=images,
+            climb=climb,
+            fmax=fmax,
+            steps=steps,
+            report=lambda step, top, force: status.update(f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"),
+        )
+        result = {**band.as_dict(), "collapsed": collapsed, "provenance": origin}
+        for name in ("irc.xyz", "transition_state.xyz"):
+            (output / name).unlink(missing_ok=True)  # of an earlier band
+        write_path(output / "path.xyz", band.images, band.energies.tolist())
+        write_json(output / "neb.json", result)
+        written = True
+        if verify and band.converged:
+            found = follow_top(band, calculator, ReactionSettings(), status.update)
+            result["connection"] = connection(found)
+            write_json(output / "neb.json", result)
+            if found.saddle is not None:
+                write_path(output / "transition_state.xyz", [found.saddle.atoms], [found.saddle.energy])
+            if found.ends is not None:
+                write_path(output / "irc.xyz", *irc_of(found))
+    plot_band(output / "profile.png", band, f"{reactant.stem} to {product.stem}")
+    if json_:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        typer.echo("\n".join(_in_words(result, verify)))
+        typer.echo(f"written to {output}")
+    if collapsed or not (band.converged and band.between.resolved):
+        raise typer.Exit(EXIT_SOME_FAILED)
+    if verify and not result["connection"]["joins"]:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
+    """What a person has to know of a band, the doubts included."""
+    from hint_plugin.science.reactions.report import KCAL
+
+    state = "converged" if result["converged"] else "not converged"
+    added = f", {result['images_added']} added where it is steep" if result["images_added"] else ""
+    between = result["interpolation"]
+    lines = [
+        f"{state} after {result['steps']} steps, {result['largest_force']:.3f} eV/A; highest image "
+        f"{result['highest_image']} of {result['images']}{added}",
+        "energy, kcal/mol: "
+        + ", ".join(f"{name} {KCAL * value:+.2f}" for name, value in result["barriers"].items()),
+    ]
+    if result["collapsed"]:
+        lines.append("optimising has given both ends the same bonds: this potential has no such reaction")
+    if not result["resolved"]:
+        a, b = between["between_images"]
+        lines.append(
+            f"the barrier is not resolved: between images {a} and {b} the energy is "
+            f"{KCAL * between['error']:.1f} kcal/mol off what they say. Give more --images or more --steps"
+        )
+    if "connection" in result:
+        lines += _joins(result["connection"])
+    elif verify:
+        lines.append("not verified whether the top joins the two ends: the band has not converged")
+    else:
+        lines.append("not verified whether the top joins the two ends")
+    return lines
+
+
+def _joins(found: dict[str, Any]) -> list[str]:
+    from hint_plugin.science.reactions.report import KCAL
+
+    if found["joins"]:
+        return ["the reaction path from the top leads to both ends"]
+    if "ends" not in found:
+        return [f"whether the top joins the two ends could not be verified: {found['failure']}"]
+    lines = ["the reaction path from the top does not lead to both ends: look for what lies between"]
+    for name, end in zip(("reactant", "product"), found["ends"], strict=True):
+        lines.append(
+            f"  {name}: {KCAL * end['energy_of_the_band']:+.2f} kcal/mol; the path ends at "
+            f"{KCAL * end['energy']:+.2f} kcal/mol, {end['rmsd']:.2f} A from it"
+        )
+    return lines
+
+
+@contextmanager
+def _stopped_says(written: Callable[[], bool], output: Path) -> Iterator[None]:
+    """A run that is stopped says what there is of the band, too: it cannot go on in the middle of one."""
+    from hint_plugin.errors import InterruptedRunError
+
+    try:
+        yield
+    except InterruptedRunError as stop:
+        if not written():
+            raise
+        raise InterruptedRunError(
+            f"{stop}. The band is in {output}; where its top leads is not known"
+        ) from None
+
+
+@dataclass(frozen=True)
+class End:
+    """The work on one end; it stays where it is if it is not to be optimised."""
+
+    potential: Potential
+    optimize: bool
+
+    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+        """Nothing is to be set up."""
+        return self._work
+
+    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        from hint_plugin.errors import EngineError
+
+        if not self.optimize:
+            return {}, {"positions": atoms.positions}
+        atoms.calc = self.potential.calculator()
+        found = relaxed(atoms, False, 0.01, 300, say)
+        if error := wrong_kind(found, False):
+            raise EngineError(error, "geometry")
+        return {}, {"positions": found.atoms.positions}
+
+
+@contextmanager
+def _relaxed_ends(
+    context: typer.Context,
+    files: tuple[Path, Path],
+    ends: list[Any],
+    potential: Potential,
+    origin: dict[str, Any],
+    output: Path,
+    restart: bool,
+    status: Any,
+) -> Iterator[list[Any]]:
+    """The ends where the options want them, kept until the block ends.
+
+    Raises:
+        EngineError: an end has no minimum.
+        And what `parallel.go_over` raises.
+    """
+    from hint_plugin.errors import EngineError, HintError
+    from hint_plugin.parallel import Spread, go_over, journal_of
+
+    class Status:
+        say = staticmethod(status.update)
+
+        def __call__(self, done: int, failed: int, total: int) -> None:
+            status.update("")
+
+    optimize = context.params["optimize"]
+    options = options_of(context)
+    of_ends = {name: options[name] for name in ("engine", "engine-option", "device", "charge", "spin")}
+    run = {"verb": "neb", "optimize": optimize, **of_ends, **identity(origin)}
+    journal, new = journal_of(output, "neb"), not output.exists()
+    todo = [(path.stem, end) for path, end in zip(files, ends, strict=True)]
+    output.mkdir(parents=True, exist_ok=True)
+    work, spread = End(potential, optimize), Spread(restart=restart)
+    with go_over(todo, work, journal, run, spread, Status(), "ends") as records:
+        try:
+            found = []
+            for (name, end), record in zip(todo, records, strict=True):
+                if "error" in record:
+                    raise EngineError(f"{name}: {record['error']}", record["kind"])
+                found.append(end.copy())
+                found[-1].positions = record["kept"]["positions"]
+            yield found
+        except HintError:  # there is nothing to go on with
+            journal.unlink()
+            with suppress(OSError):
+                if new:
+                    output.rmdir()
+            raise

@@ -1,0 +1,100 @@
+"""`hint reaction R.xyz P.xyz -o DIR`: a transition state, what it connects, barriers."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hint_plugin.cli.app import EXIT_SOME_FAILED
+from hint_plugin.cli.support.potential_options import (
+    Charge,
+    Device,
+    Engine,
+    EngineOption,
+    Fmax,
+    Folder,
+    Json,
+    Model,
+    Product,
+    Reactant,
+    SearchMethod,
+    Spin,
+    Steps,
+    Temperature,
+    make_calculator,
+)
+
+
+def reaction(
+    reactant: Reactant,
+    product: Product,
+    output: Folder = Path("reaction"),
+    model: Model = None,
+    engine: Engine = None,
+    engine_option: EngineOption = None,
+    method: SearchMethod = "sella",
+    fmax: Fmax = 0.01,
+    steps: Steps = 300,
+    images: Annotated[int, typer.Option(min=5, help="Of the first path (sella).")] = 17,
+    guesses: Annotated[int, typer.Option(min=1, help="Tops of the first path that are tried (sella).")] = 3,
+    temperature: Temperature = 298.15,
+    device: Device = "cpu",
+    charge: Charge = 0,
+    spin: Spin = None,
+    json_: Json = False,
+) -> None:
+    """Find the transition state between a reactant and a product.
+
+    Both ends are optimised; a geodesic path without energies gives a guess; Sella goes from there to a saddle
+    with exact Hessians; the intrinsic reaction coordinate is followed to both sides; its ends are optimised.
+    The verdict compares their bonds with those of the optimised reactant and product.
+
+    Writes reaction.json, report.html, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz, profile.png.
+
+    Exit status: 0 the path connects both, 3 it does not or there is none, 2 nothing could be done.
+    """
+    import json
+
+    from rich.console import Console
+
+    from hint_plugin.cli.support.molecules import read_ends
+    from hint_plugin.cli.support.provenance import run_provenance
+    from hint_plugin.science.reactions import ReactionSettings, find_reaction
+    from hint_plugin.science.reactions.report import write_report
+
+    ends = read_ends(reactant, product)
+    calculator = make_calculator(model, engine, engine_option, device, charge, spin)
+    settings = ReactionSettings(fmax, steps, images, guesses, temperature=temperature, method=method)
+    with Console(stderr=True).status("") as status:
+        found = find_reaction(ends[0], ends[1], calculator, settings, say=status.update)
+    about = {"provenance": run_provenance([reactant, product], model, calculator)}
+    result = write_report(output, found, settings, f"{reactant.stem} to {product.stem}:", about)
+    typer.echo(json.dumps(result, indent=2) if json_ else _in_words(result))
+    if not json_:
+        typer.echo(f"written to {output}")
+    if found.verdict != "intended":
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    from hint_plugin.science.reactions.report import KCAL
+
+    lines = [f"verdict: {result['verdict']}"]
+    if result["failure"]:
+        lines.append(f"stopped at: {result['stage']} ({result['failure']})")
+    for name, kept in zip(("reactant", "product"), result["relaxed_ends_keep_bonds"], strict=True):
+        if not kept:
+            lines.append(
+                f"the {name} changed its bonds when it was optimised: this potential has another minimum"
+            )
+    for name, kind in zip(("reactant", "product"), result["ends_are"], strict=True):
+        if result["barriers"] and kind != "minimum":
+            lines.append(f"the {name} is no minimum ({kind}): barriers from it mean little")
+    if result.get("imaginary"):
+        lines.append(f"imaginary mode: {result['imaginary'][0]:.0f} cm^-1")
+    for title, key in (("energy", "barriers"), ("Gibbs energy", "gibbs")):
+        if result[key]:
+            numbers = ", ".join(f"{name} {KCAL * value:+.2f}" for name, value in result[key].items())
+            where = f" at {result['temperature']:g} K" if key == "gibbs" else ""
+            lines.append(f"{title}{where}, kcal/mol: {numbers}")
+    return "\n".join(lines)

@@ -1,1 +1,0 @@
-"""One file an engine; `hint_plugin.labelling.registry` knows them by name."""

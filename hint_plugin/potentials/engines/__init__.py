@@ -1,0 +1,1 @@
+"""One file an engine; `hint_plugin.potentials.registry` knows them by name."""
