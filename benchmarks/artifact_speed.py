@@ -156,9 +156,9 @@ def measure(path: Path, options: argparse.Namespace, folder: Path) -> dict[str, 
         warnings.simplefilter("ignore")
         from mace.calculators import MACECalculator
 
-        from hint_plugin.export.checkpoint import compiled_path, export
+        from hint_plugin.export.checkpoint_to_artifact import compiled_path, export
         from hint_plugin.mace.predictor import MacePredictor
-        from hint_plugin.potentials.calculator import HintCalculator
+        from hint_plugin.potentials.hint_calculator import HintCalculator
 
         artifact = folder / f"{path.stem}.hint.pt"
         metadata = export(path, artifact, aoti=options.compiled)

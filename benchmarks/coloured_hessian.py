@@ -27,7 +27,7 @@ from ase.build import bulk
 from rich.console import Console
 from rich.table import Table
 
-from hint_plugin.export.checkpoint import export
+from hint_plugin.export.checkpoint_to_artifact import export
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
 from hint_plugin.potentials.artifact_potential import Potential
 from hint_plugin.potentials.colouring import colour

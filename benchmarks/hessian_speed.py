@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hint_plugin.core import hvp
-from hint_plugin.export.checkpoint import export
+from hint_plugin.export.checkpoint_to_artifact import export
 from hint_plugin.potentials.artifact_potential import Potential
 
 

@@ -28,8 +28,8 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from hint_plugin.data import HessianLabel, Thresholds
-from hint_plugin.data.labels.checks import asymmetry
 from hint_plugin.data.labels.gate import UNITS, broken_laws
+from hint_plugin.data.labels.thresholds import asymmetry
 
 #: Part of all frames; salts and DFT are dear, and there are few different one-atom cells.
 SHARES = {

@@ -36,7 +36,7 @@ from protocol.training import train
 from protocol.untrained import untrained
 
 from hint_plugin.data import iter_frames
-from hint_plugin.data.files import write_json
+from hint_plugin.data.file_io import write_json
 
 
 @dataclass(frozen=True)

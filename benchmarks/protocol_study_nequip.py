@@ -20,7 +20,7 @@ from _training import lone_atoms
 from protocol.runs import BATCH, METRICS
 
 from hint_plugin.data import iter_frames
-from hint_plugin.data.files import write_json
+from hint_plugin.data.file_io import write_json
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "nequip"
 KINDS = {"E/F": "plain.yaml", "Hutchinson": "hessian.yaml"}

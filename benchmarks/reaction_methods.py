@@ -25,11 +25,11 @@ from typing import Any
 
 from ase.build import molecule
 
-from hint_plugin.data.files import write_json
+from hint_plugin.data.file_io import write_json
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions import METHODS, ReactionSettings, find_reaction
-from hint_plugin.science.reactions.report import KCAL
+from hint_plugin.science.reactions.reaction_files import KCAL
 from hint_plugin.science.reactions.sets import Pair, read_set
 
 SAME_BARRIER, SAME_SADDLE = 0.03 / KCAL, 0.2  # eV, A

@@ -31,11 +31,11 @@ from _reaction_set import write_candidates
 from ase import Atoms
 
 from hint_plugin.data import read_frames, write_frames
-from hint_plugin.data.labels.single_points import energy_of
+from hint_plugin.data.labels.ase_energies import energy_of
 from hint_plugin.science.reactions.matching import match
-from hint_plugin.science.reactions.report import KCAL
+from hint_plugin.science.reactions.reaction_files import KCAL
 from hint_plugin.science.reactions.sets import read_set
-from hint_plugin.science.reactions.statistics import mcnemar, wilson
+from hint_plugin.science.reactions.success_rates import mcnemar, wilson
 
 BATCH = 8
 TRAINING = (

@@ -37,7 +37,7 @@ from protocol.training import train
 from hint_plugin import pretrained
 from hint_plugin.cli.verbs.model import as_text
 from hint_plugin.data import iter_frames, write_frames
-from hint_plugin.data.files import file_sha256, write_json
+from hint_plugin.data.file_io import file_sha256, write_json
 from hint_plugin.data.provenance import provenance
 
 NAME = "alphanet-gfn2"

@@ -37,7 +37,7 @@ from hint_plugin.science.anharmonic import (
     from_phonopy,
     relax,
 )
-from hint_plugin.science.anharmonic.symmetry import SpaceGroup
+from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
 from hint_plugin.science.phonons import harmonic_phonons
 from ipi_driver.phonons import start_text, upright
 

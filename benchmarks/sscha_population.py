@@ -34,7 +34,7 @@ PDH = ROOT / "tests" / "data" / "formats" / "qe" / "pdh.dyn"
 def calculator(model: Path | None) -> Any:
     """The exported model, or palladium hydride by LAMMPS."""
     if model is not None:
-        from hint_plugin.potentials.calculator import HintCalculator
+        from hint_plugin.potentials.hint_calculator import HintCalculator
 
         return HintCalculator(model)
     sys.path.insert(0, str(ROOT / "examples" / "pdh"))
@@ -46,8 +46,8 @@ def calculator(model: Path | None) -> Any:
 def start(size: int) -> Any:
     """Positive force constants of PdH on size x size x size cells."""
     from hint_plugin.science.anharmonic import read_dynamical_matrices
-    from hint_plugin.science.anharmonic.start import interpolated, positive
-    from hint_plugin.science.anharmonic.symmetry import SpaceGroup
+    from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
+    from hint_plugin.science.anharmonic.initial_force_constants import interpolated, positive
 
     found = interpolated(read_dynamical_matrices(PDH), (size, size, size))
     return positive(found, SpaceGroup(found.atoms, found.repeats))
@@ -56,9 +56,9 @@ def start(size: int) -> Any:
 def with_hint(size: int, model: Path | None, configs: int, steps: int) -> dict[str, float]:
     """Seconds of each part."""
     from hint_plugin.science.anharmonic import Evaluator
+    from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
+    from hint_plugin.science.anharmonic.ensemble import Population, draw, frames
     from hint_plugin.science.anharmonic.minimisation import minimise
-    from hint_plugin.science.anharmonic.sampling import Population, draw, frames
-    from hint_plugin.science.anharmonic.symmetry import SpaceGroup
 
     constants, engine = start(size), Evaluator(calculator(model))
     engine(frames(constants, draw(constants, 0.0, 2, np.random.default_rng(1))))
@@ -81,7 +81,7 @@ def with_library(size: int, model: Path | None, configs: int, steps: int) -> dic
     import sscha.Ensemble
     import sscha.SchaMinimizer
 
-    from hint_plugin.science.anharmonic.library import quiet, to_cellconstructor
+    from hint_plugin.science.anharmonic.python_sscha import quiet, to_cellconstructor
 
     dyn, engine = to_cellconstructor(start(size)), calculator(model)
     with quiet():

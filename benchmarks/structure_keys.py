@@ -18,7 +18,7 @@ from ase.build import bulk, graphene, molecule
 from ase.spacegroup import crystal
 from scipy.spatial.transform import Rotation
 
-from hint_plugin.data.structures.structure_keys import structure_keys
+from hint_plugin.data.structures.identity import structure_keys
 
 STEP = 0.01
 

@@ -8,10 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.errors import DataError
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 from ipi_driver.template import pbc_note
 
 ISOLATED = 99.0

@@ -19,7 +19,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from hint_plugin.core.devices import DTYPES
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.errors import OptionsError
 from hint_plugin.models.alphanet import AlphaNet
 

@@ -35,7 +35,7 @@ class Models:
         import filelock
         from artifacts import make_checkpoint
 
-        from hint_plugin.export.checkpoint import compiled_path, export
+        from hint_plugin.export.checkpoint_to_artifact import compiled_path, export
 
         kind, dtype, *more = name.split()
         path = self.folder / f"{kind}_{dtype}{'_'.join(['', *more])}.hint.pt"

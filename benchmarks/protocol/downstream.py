@@ -14,7 +14,7 @@ import numpy as np
 from _commands import run_warm
 
 from hint_plugin.data import iter_frames, write_frames
-from hint_plugin.data.files import write_json
+from hint_plugin.data.file_io import write_json
 from protocol.molecules import turned
 
 

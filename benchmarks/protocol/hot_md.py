@@ -19,9 +19,9 @@ from ase.md.langevin import Langevin
 from scipy.sparse.csgraph import connected_components
 
 from hint_plugin.data import read_frames
-from hint_plugin.data.files import write_json
+from hint_plugin.data.file_io import write_json
 from hint_plugin.labelling import EngineCalculator, make_engine
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.science.molecules.dynamics import thermalise
 
 TOO_NEAR, APART = 0.6, 1.8

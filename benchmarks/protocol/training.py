@@ -12,7 +12,7 @@ from _commands import run_warm
 from _training import MODELS, lone_atoms
 
 from hint_plugin.data import iter_frames, read_label
-from hint_plugin.data.files import write_json
+from hint_plugin.data.file_io import write_json
 from protocol.data import change_labels
 from protocol.runs import BATCH, COMMON, DECAY, METRICS, TUNING_RATE, Training
 

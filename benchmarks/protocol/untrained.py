@@ -13,7 +13,7 @@ from ase import Atoms
 
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data import iter_frames
-from hint_plugin.data.files import write_json
+from hint_plugin.data.file_io import write_json
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.evaluation import evaluate
 from protocol.runs import METRICS

@@ -27,7 +27,7 @@ from torch import Tensor
 from hint_plugin.artifact.contract import EdgeContract
 from hint_plugin.artifact.metadata import ENTRY, Metadata, content_hash
 from hint_plugin.core.devices import DTYPES
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 
 AGAIN = "export the checkpoint again with --aoti"

@@ -16,7 +16,7 @@ from hint_plugin.artifact.compiled import CompiledContract
 from hint_plugin.artifact.contract import EdgeContract
 from hint_plugin.artifact.metadata import ENTRY, Metadata, content_hash, read_whole
 from hint_plugin.core.devices import DTYPES, usable_device
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.errors import DataError, OptionsError
 
 UNTRUSTED = (

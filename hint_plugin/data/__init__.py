@@ -1,6 +1,5 @@
 """Labels and files of labelled frames: what a Hessian label is, and how extxyz and HDF5 keep it."""
 
-from hint_plugin.data.labels.checks import Thresholds
 from hint_plugin.data.labels.extxyz import (
     FrameProblem,
     FrameReport,
@@ -9,8 +8,9 @@ from hint_plugin.data.labels.extxyz import (
     read_label,
     write_label,
 )
-from hint_plugin.data.labels.keys import LabelKeys
 from hint_plugin.data.labels.label import HessianLabel, rademacher
+from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.data.sets.frames import iter_frames, read_frames, write_frames
 from hint_plugin.data.sets.merging import merge
 from hint_plugin.data.sets.sampling_plan import Choice, SamplingPlan, Source

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hint_plugin.data.files import file_sha256
+from hint_plugin.data.file_io import file_sha256
 
 PACKAGES = (
     *("hint-mlip", "torch", "numpy", "scipy", "ase", "mace-torch", "nequip", "tblite", "pyscf"),

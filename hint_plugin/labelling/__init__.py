@@ -3,8 +3,8 @@
 Importing this loads no quantum chemistry.
 """
 
+from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.labelling.runner import LabelSummary, run_labelling
-from hint_plugin.labelling.settings import LabelSettings
 from hint_plugin.potentials.engine import Engine, Labels, Prepared, SinglePoint, make_labels
 from hint_plugin.potentials.engine_calculator import EngineCalculator
 from hint_plugin.potentials.registry import ENGINES, EngineEntry, list_engines, make_engine

@@ -19,9 +19,9 @@ from ase import Atoms
 from hint_plugin.data import LabelKeys
 from hint_plugin.data.labels.levels import UNKNOWN, has_hessian, level_differences, recorded
 from hint_plugin.errors import EngineError, OptionsError
-from hint_plugin.labelling.settings import LabelSettings
+from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.potentials.registry import of_structure, settings_of
-from hint_plugin.potentials.structures import select_atoms
+from hint_plugin.potentials.structure_checks import select_atoms
 
 KEYS = LabelKeys()
 _SHOWN = 3

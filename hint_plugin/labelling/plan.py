@@ -12,10 +12,10 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames
-from hint_plugin.data.files import file_sha256
+from hint_plugin.data.file_io import file_sha256
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling.existing import ExistingLabels, Verdict
-from hint_plugin.labelling.settings import LabelSettings
+from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.potentials.registry import check_engine, settings_of
 
 KEYS = LabelKeys()

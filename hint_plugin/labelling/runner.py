@@ -25,6 +25,7 @@ from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_lab
 from hint_plugin.data.labels.levels import without_hessian
 from hint_plugin.data.sets.frames import file_kind
 from hint_plugin.errors import EngineError, InterruptedRunError, OptionsError
+from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.labelling.plan import (
     KEYS,
     REASON_KEY,
@@ -34,13 +35,12 @@ from hint_plugin.labelling.plan import (
     identity,
     make_plan,
 )
-from hint_plugin.labelling.settings import LabelSettings
 from hint_plugin.parallel.failures import FrameFailure, count_kinds, failure_kind
 from hint_plugin.parallel.journal import Journal
 from hint_plugin.parallel.pool import Failure, Work, run_tasks, terminate_as_interrupt
 from hint_plugin.potentials.engine import Labels, make_labels, refuse_unphysical
 from hint_plugin.potentials.registry import closing_note, make_engine
-from hint_plugin.potentials.structures import select_atoms
+from hint_plugin.potentials.structure_checks import select_atoms
 
 
 @dataclass

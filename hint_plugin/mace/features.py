@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from hint_plugin.core.devices import default_dtype
-from hint_plugin.data.files import file_sha256
+from hint_plugin.data.file_io import file_sha256
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.mace.predictor import MacePredictor
 

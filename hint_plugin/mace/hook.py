@@ -2,7 +2,7 @@
 
 torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on
 ``sys.meta_path`` that wraps eleven modules of mace-torch as they load (`TARGETS`); what is put around their
-functions is in `hint_plugin.mace.seam`. Without a HINT option on the command line every wrapper hands over to
+functions is in `hint_plugin.mace.patches`. Without a HINT option on the command line every wrapper hands over to
 MACE's own function.
 
 This module runs in every process that imports torch: it imports nothing, and no error may leave it.
@@ -67,10 +67,10 @@ def apply(module: Any) -> None:
     The exception is a command line that asks for HINT while MACE's parser cannot be taught HINT's options: it
     ends here, since all that the parser could say is that it does not know them.
     """
-    from hint_plugin.mace.session import session
+    from hint_plugin.mace.active_options import session
 
     try:
-        from hint_plugin.mace import seam
+        from hint_plugin.mace import patches as seam
 
         seam.patch(module)
         session.wrapped.add(module.__name__)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from hint_plugin.core.devices import SINGLE_PRECISION
 from hint_plugin.core.schedule import WeightSchedule
-from hint_plugin.data.labels.checks import Thresholds
-from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import OptionsError
 
 #: Values that ``--loss`` gains.

@@ -19,7 +19,7 @@ from torch import Tensor
 from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
-from hint_plugin.data.sets.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons, stated_electrons
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.mace import kernels
@@ -96,14 +96,14 @@ class MacePredictor:
         return json.loads(found) if found else None
 
     def plain_edges(self) -> torch.nn.Module:
-        """The model by its edges, see `hint_plugin.mace.edges`."""
-        from hint_plugin.mace.edges import plain_edges  # e3nn must come after MACE
+        """The model by its edges, see `hint_plugin.mace.edge_contract`."""
+        from hint_plugin.mace.edge_contract import plain_edges  # e3nn must come after MACE
 
         return plain_edges(self.model, self.head)
 
     def scripted_edges(self) -> torch.jit.ScriptModule:
         """The same by TorchScript; changes parts of the model."""
-        from hint_plugin.mace.edges import scripted_edges
+        from hint_plugin.mace.edge_contract import scripted_edges
 
         return scripted_edges(self.model, self.head)
 

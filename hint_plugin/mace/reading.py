@@ -15,8 +15,8 @@ from hint_plugin.data import LabelKeys, Thresholds, check_frames, iter_frames, r
 from hint_plugin.data.formats.xyz import check_as_ase_reads
 from hint_plugin.data.labels.frame_labels import rename_line
 from hint_plugin.errors import DataError, LabelError
+from hint_plugin.mace.active_options import session
 from hint_plugin.mace.labels import attach, is_labelled
-from hint_plugin.mace.session import session
 
 
 def config_from_atoms(original: Callable[..., Any], atoms: Atoms, *args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hint_plugin.mace.session import session
+from hint_plugin.mace.active_options import session
 
 LOOKED_AT = 200
 """Structures of the training set in which stresses are looked for."""

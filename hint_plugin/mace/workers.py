@@ -16,8 +16,8 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.mace import hook
+from hint_plugin.mace.active_options import session
 from hint_plugin.mace.options import HintOptions
-from hint_plugin.mace.session import session
 
 
 class CarriedDataset(Dataset):

@@ -9,7 +9,7 @@ from nequip.data.dataset import AtomicDataset
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
-from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.nequip.labels import HessianLabels
 
 #: Labelled frames among which the one with most edges is looked for: those with most atoms.

@@ -16,10 +16,10 @@ from nequip.utils.global_dtype import _GLOBAL_DTYPE
 from torch import Tensor
 
 from hint_plugin.core.devices import default_dtype
-from hint_plugin.data.labels.checks import Thresholds
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.labels.frame_labels import rename_line
-from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.data.sets.frames import read_frames
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
 from hint_plugin.data.stores.shards import ShardedStore, is_sharded

@@ -12,10 +12,10 @@ from nequip.scripts._workflow_utils import get_workflow_state
 from torch import Tensor
 
 from hint_plugin.data.labels.batch_labels import label_arrays
-from hint_plugin.data.labels.checks import Thresholds
 from hint_plugin.data.labels.extxyz import read_label
-from hint_plugin.data.labels.keys import LabelKeys
 from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip import fields  # noqa: F401  (registers them)
 

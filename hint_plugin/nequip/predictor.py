@@ -19,7 +19,7 @@ from torch import Tensor
 from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
-from hint_plugin.data.sets.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.nequip import versions
@@ -93,14 +93,14 @@ class NequipPredictor:
     fixed_dtype = True
 
     def plain_edges(self) -> torch.nn.Module:
-        """The model by its edges, see `hint_plugin.nequip.edges`."""
-        from hint_plugin.nequip.edges import plain_edges
+        """The model by its edges, see `hint_plugin.nequip.edge_contract`."""
+        from hint_plugin.nequip.edge_contract import plain_edges
 
         return plain_edges(self.model)
 
     def scripted_edges(self) -> torch.jit.ScriptModule:
         """The same by TorchScript."""
-        from hint_plugin.nequip.edges import scripted_edges
+        from hint_plugin.nequip.edge_contract import scripted_edges
 
         return scripted_edges(self.model)
 

@@ -3,7 +3,7 @@
 Importing this loads no quantum chemistry.
 """
 
+from hint_plugin.parallel.over_structures import Display, Say, StructureWork, go_over, journal_of
 from hint_plugin.parallel.spread import Spread
-from hint_plugin.parallel.structures import Display, Say, StructureWork, go_over, journal_of
 
 __all__ = ["Display", "Say", "Spread", "StructureWork", "go_over", "journal_of"]

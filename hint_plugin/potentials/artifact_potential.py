@@ -21,7 +21,7 @@ from hint_plugin.core.devices import DTYPES
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
-from hint_plugin.data.sets.batches import HESSIAN_BUDGET, batches
+from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.potentials.colouring import colour, hessian_pattern

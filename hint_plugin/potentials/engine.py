@@ -15,9 +15,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.labels.checks import Thresholds
 from hint_plugin.data.labels.gate import examine
 from hint_plugin.data.labels.label import HessianLabel, rademacher
+from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.potentials import differences
 

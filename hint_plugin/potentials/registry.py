@@ -50,7 +50,7 @@ ENGINES = {
     "model": EngineEntry(
         f"{_ENGINES}.model:Model",
         "a trained potential as teacher; exact Hessians and products",
-        {"load": "hint_plugin.potentials.predictors:load_predictor"},
+        {"load": "hint_plugin.potentials.checkpoints:load_predictor"},
     ),
 }
 

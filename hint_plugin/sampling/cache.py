@@ -30,7 +30,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.errors import DataError, InterruptedRunError, OptionsError
 from hint_plugin.parallel.threads import one_thread_each
 from hint_plugin.sampling.population import Population, Report

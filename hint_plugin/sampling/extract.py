@@ -9,7 +9,7 @@ from pathlib import Path
 from ase import Atoms
 
 from hint_plugin.data import LabelKeys, SamplingPlan, write_frames
-from hint_plugin.data.files import file_sha256
+from hint_plugin.data.file_io import file_sha256
 from hint_plugin.data.labels.levels import LevelCount, has_hessian, without_hessian
 from hint_plugin.data.sets.frames import file_kind, iter_frames
 from hint_plugin.errors import DataError, OptionsError

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.data.figures import picture
-from hint_plugin.data.files import replacing, write_json
+from hint_plugin.data.drawing import picture
+from hint_plugin.data.file_io import replacing, write_json
 from hint_plugin.errors import OptionsError
 from hint_plugin.optional import check
 from hint_plugin.sampling.methods import Sample

@@ -16,16 +16,16 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from hint_plugin.core.metrics import HessianMetrics, Prediction
-from hint_plugin.data.files import replacing, write_json
-from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.file_io import replacing, write_json
 from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.levels import LevelCount
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.energy_shift import EnergyPairs, EnergyShift
+from hint_plugin.science.evaluation_report import UNITS, ParitySample, notes, plot_parity, write_parity_data
+from hint_plugin.science.labelled_frames import FrameFile, Reference, read_references
 from hint_plugin.science.levels import compare_levels
-from hint_plugin.science.references import FrameFile, Reference, read_references
-from hint_plugin.science.report import UNITS, ParitySample, notes, plot_parity, write_parity_data
 
 FORMAT = {"format": "hint-evaluation", "format_version": 1}
 _COMPARED = ("forces", "stress", "hessian", "eigenvalues", "frequencies")

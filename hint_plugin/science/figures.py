@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 
 
 def new_figure(width: float, height: float) -> Any:

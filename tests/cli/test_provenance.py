@@ -14,7 +14,7 @@ from ase import Atoms
 from hint_plugin.cli import app
 from hint_plugin.cli.support.provenance import remember, run_provenance
 from hint_plugin.data import HessianLabel, LabelKeys, SamplingPlan, write_frames, write_label
-from hint_plugin.data.files import file_sha256
+from hint_plugin.data.file_io import file_sha256
 
 
 def test_files_folders_and_sets_have_hashes(tmp_path):

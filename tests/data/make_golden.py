@@ -51,7 +51,7 @@ def mace_side(folder: Path) -> None:
     from label_runs import make_input
 
     from hint_plugin.data import read_frames, write_frames
-    from hint_plugin.export.checkpoint import export
+    from hint_plugin.export.checkpoint_to_artifact import export
     from hint_plugin.mace.predictor import MacePredictor
     from hint_plugin.potentials.artifact_potential import Potential
     from lammps_pair.mliap import write_mliap

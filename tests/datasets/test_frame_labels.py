@@ -18,7 +18,7 @@ from hint_plugin.data.sets.audit import audit
 from hint_plugin.data.sets.statistics import gather
 from hint_plugin.errors import LabelError
 from hint_plugin.sampling.population import survey
-from hint_plugin.science.references import read_reference
+from hint_plugin.science.labelled_frames import read_reference
 
 CASE = Path(__file__).parents[1] / "data" / "cases" / "files" / "ase_keys.xyz"
 

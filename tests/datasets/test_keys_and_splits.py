@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from hint_plugin.data import iter_frames, read_frames, write_frames, write_shards
 from hint_plugin.data.sets.splits import Overlap, assign, groups_of, split
 from hint_plugin.data.structures.geometries import reaction_path, shaken
-from hint_plugin.data.structures.structure_keys import molecule_key, nearest_distance, structure_keys
+from hint_plugin.data.structures.identity import molecule_key, nearest_distance, structure_keys
 from hint_plugin.errors import DataError
 
 

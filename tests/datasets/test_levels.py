@@ -87,7 +87,7 @@ def test_merge_refuses_two_methods(tmp_path, suffix, monkeypatch):
 
 
 def test_merge_reads_frames_whose_layout_does_not_say_the_method(tmp_path, monkeypatch):
-    monkeypatch.setattr("hint_plugin.data.stores.records.CONSTANTS", 0)
+    monkeypatch.setattr("hint_plugin.data.stores.frame_bytes.CONSTANTS", 0)
     for name in ("A", "B"):
         write_frames(tmp_path / f"{name}.h5", frames(name))
     with pytest.raises(DataError, match="2 frames of A .*2 frames of B"):

@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.build import molecule
 
 from hint_plugin.data import read_frames
-from hint_plugin.data.labels.single_points import energy_of, with_energy
-from hint_plugin.science.reactions.report import write_path
+from hint_plugin.data.labels.ase_energies import energy_of, with_energy
+from hint_plugin.science.reactions.reaction_files import write_path
 
 
 def test_a_path_as_ase_reads_it(tmp_path):

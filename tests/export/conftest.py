@@ -10,7 +10,7 @@ pytest.importorskip("mace")
 
 from artifacts import make_checkpoint
 
-from hint_plugin.export.checkpoint import export
+from hint_plugin.export.checkpoint_to_artifact import export
 
 
 @pytest.fixture(scope="session", params=["mace", "alphanet"])

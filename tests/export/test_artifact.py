@@ -26,8 +26,8 @@ from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.cli.app import build_app
 from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError, OptionsError, UnknownVersionError
-from hint_plugin.export import checkpoint as exporting
-from hint_plugin.mace import edges
+from hint_plugin.export import checkpoint_to_artifact as exporting
+from hint_plugin.mace import edge_contract as edges
 from hint_plugin.potentials.artifact_potential import Potential
 
 PAIR = Path(__file__).parents[1] / "data" / "pair.hint.pt"
@@ -67,7 +67,7 @@ def test_reading_needs_torch_alone(alphanet_artifact):
     script = (
         "import sys; from hint_plugin.artifact.metadata import read_metadata; read_metadata(sys.argv[1]);"
         "assert 'torch' not in sys.modules;"
-        "from hint_plugin.potentials.calculator import HintCalculator; from ase.build import molecule;"
+        "from hint_plugin.potentials.hint_calculator import HintCalculator; from ase.build import molecule;"
         "a = molecule('H2O'); a.calc = HintCalculator(sys.argv[1]); print(a.get_potential_energy());"
         "assert not {'mace', 'e3nn', 'nequip', 'hint_plugin.models'} & set(sys.modules), sys.modules.keys()"
     )

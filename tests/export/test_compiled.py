@@ -17,9 +17,9 @@ from hint_plugin.artifact import compiled as compiling
 from hint_plugin.artifact.metadata import read_metadata
 from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
-from hint_plugin.export.checkpoint import compiled_path, export
+from hint_plugin.export.checkpoint_to_artifact import compiled_path, export
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 #: eV/A, to the artifact of the same checkpoint.
 FORCES = {"float64": 1e-12, "float32": 5e-5}

@@ -19,9 +19,9 @@ from hint_plugin.artifact.domain import TrainingDomain, TrainingDomainWarning
 from hint_plugin.artifact.metadata import read_metadata
 from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.errors import DataError
-from hint_plugin.export.checkpoint import _domain
+from hint_plugin.export.checkpoint_to_artifact import _domain
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 DOMAIN = TrainingDomain(("Al", "Cu"), {"Al-Al": 2.6, "Al-Cu": 2.3, "Cu-Cu": 2.6}, 0.1, 12)
 

@@ -15,7 +15,7 @@ from mace.calculators import MACECalculator
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.mace.predictor import MacePredictor
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.science.molecules.dynamics import thermalise
 
 FORCES = {"float64": 1e-9, "float32": 5e-5}

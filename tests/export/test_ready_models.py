@@ -15,12 +15,12 @@ from hint_plugin import pretrained
 from hint_plugin.artifact.metadata import read_metadata
 from hint_plugin.cli import app
 from hint_plugin.data import write_frames
-from hint_plugin.data.files import file_sha256
+from hint_plugin.data.file_io import file_sha256
 from hint_plugin.errors import OptionsError
-from hint_plugin.export import checkpoint as exporting
+from hint_plugin.export import checkpoint_to_artifact as exporting
 from hint_plugin.labelling import make_engine
-from hint_plugin.potentials.calculator import HintCalculator
-from hint_plugin.potentials.predictors import load_checkpoint
+from hint_plugin.potentials.checkpoints import load_checkpoint
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = pretrained.names()

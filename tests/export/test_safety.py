@@ -17,7 +17,7 @@ from hint_plugin.artifact.operators import OTHERS, PRIM, TENSORS, is_allowed
 from hint_plugin.artifact.scripted import read_checked, write_artifact
 from hint_plugin.errors import DataError
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 
 def test_the_weapons_work(tmp_path):

@@ -195,7 +195,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 def test_every_format_with_a_hessian_is_a_reference(tmp_path: Path) -> None:
     """One list for `hint dataset convert` and `hint phonons --reference`."""
-    from hint_plugin.science.phonons.reference import read_reference
+    from hint_plugin.science.phonons.reference_phonons import read_reference
 
     qe = FILES.parent / "qe" / "nacl"
     [large] = read_frames(qe / "nacl.dyn0")

@@ -201,7 +201,7 @@ def test_vasp_hessian_sign_masses_and_units(tmp_path: Path, unit: str) -> None:
 def test_vasprun_is_a_reference_and_may_be_numbered(tmp_path: Path) -> None:
     """vasprun.xml of perturbation theory; vasprun.xml-001, as users of phonopy name them."""
     pytest.importorskip("phonopy")
-    from hint_plugin.science.phonons.reference import read_reference
+    from hint_plugin.science.phonons.reference_phonons import read_reference
 
     spring = np.diag([1.8, 1.8, 2.0])
     text = vasprun(np.block([[spring, -spring], [-spring, spring]]), "THz^2")

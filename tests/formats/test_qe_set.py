@@ -52,8 +52,8 @@ def test_the_verbs_print_what_they_read_and_can_read_one_file(tmp_path: Path) ->
 
 
 def test_all_readers_give_the_same_matrices() -> None:
-    from hint_plugin.science.phonons.files import read_crystal
-    from hint_plugin.science.superconductivity.qe_elph import read_force_constants
+    from hint_plugin.science.phonons.phonon_files import read_crystal
+    from hint_plugin.science.superconductivity.ph_x_files import read_force_constants
 
     for name in ("pdh.dyn", *NAMES):
         atoms, _, constants = read_force_constants(QE / name, [[0.0, 0.0, 0.0], [0.5, -0.5, 0.5]])

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.io import write
 
 from hint_plugin.mace import hook
-from hint_plugin.mace.session import session
+from hint_plugin.mace.active_options import session
 
 DATA = Path(__file__).parents[1] / "data"
 MOLECULES = DATA / "molecules.xyz"

@@ -35,7 +35,7 @@ import ipi_driver
 from hint_plugin.artifact.domain import TrainingDomain, TrainingDomainWarning
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.science.anharmonic import Evaluator, SschaSettings, from_phonopy, relax
 from hint_plugin.science.anharmonic import begin as begin_sscha
 from hint_plugin.science.phonons import harmonic_phonons

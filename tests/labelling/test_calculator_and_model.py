@@ -102,7 +102,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pytest.importorskip("mace", reason="needs MACE: pip install 'hint-mlip[mace]'")
     from artifacts import make_checkpoint
 
-    from hint_plugin.export.checkpoint import export
+    from hint_plugin.export.checkpoint_to_artifact import export
 
     folder = tmp_path_factory.mktemp("models")
     model = make_checkpoint("mace", "float64", folder)

@@ -15,7 +15,7 @@ from hint_plugin.data.structures.electrons import refuse_unknown_electrons, stat
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.structures import charge_and_multiplicity
+from hint_plugin.potentials.structure_checks import charge_and_multiplicity
 
 MODEL = "alphanet-gfn2"
 

@@ -19,7 +19,7 @@ from hint_plugin.data.sets.sampling_plan import Choice, SamplingPlan, Source
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, make_engine, make_labels, run_labelling
 from hint_plugin.potentials.differences import rows_from_products, translation_noise
-from hint_plugin.potentials.structures import select_atoms
+from hint_plugin.potentials.structure_checks import select_atoms
 
 
 def hint(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

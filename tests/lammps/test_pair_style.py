@@ -361,7 +361,7 @@ import lammps_pair; lammps_pair.preload()
 import numpy as np
 from ase.io import read
 from ase.calculators.lammpslib import LAMMPSlib
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 atoms = read("atoms.xyz")
 wanted = HintCalculator({str(models["alphanet float64"])!r}).potential.evaluate([atoms])[0]

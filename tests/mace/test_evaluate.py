@@ -23,11 +23,11 @@ from small_mace import small_mace
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.labels import label as labels
 from hint_plugin.data.labels.extxyz import write_label
-from hint_plugin.data.sets.batches import batches
+from hint_plugin.data.sets.bounded_batches import batches
 from hint_plugin.errors import DataError, LabelError, OptionsError
 from hint_plugin.mace.predictor import MacePredictor
 from hint_plugin.science.evaluation import evaluate
-from hint_plugin.science.references import FrameFile
+from hint_plugin.science.labelled_frames import FrameFile
 
 
 def small_model(heads: tuple[str, ...] = ("Default",)) -> torch.nn.Module:

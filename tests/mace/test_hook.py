@@ -19,10 +19,11 @@ import torch
 
 from hint_plugin.cli import app
 from hint_plugin.errors import MissingDependencyError
-from hint_plugin.mace import hook, status
+from hint_plugin.mace import hook
+from hint_plugin.mace import installation as status
+from hint_plugin.mace.active_options import session
 from hint_plugin.mace.command import run_train
 from hint_plugin.mace.options import LOSSES
-from hint_plugin.mace.session import session
 from mace_runs import HINT, SMALL, Run, arguments, command, run_command, write_frames
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from ase.io import read
 from hint_plugin.data import HessianLabel, LabelKeys, read_frames, write_frames
 from hint_plugin.errors import DataError
 from hint_plugin.mace import averages, reading
+from hint_plugin.mace.active_options import session
 from hint_plugin.mace.labels import attach, is_labelled
-from hint_plugin.mace.session import session
 from hint_plugin.mace.stores import StoreDataset
 from mace_runs import DATA, MOLECULES, train_hint
 

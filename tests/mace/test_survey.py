@@ -10,8 +10,8 @@ import torch
 
 from hint_plugin.errors import HintError
 from hint_plugin.mace.options import HintOptions
-from hint_plugin.mace.steps import _report_labels
 from hint_plugin.mace.survey import survey
+from hint_plugin.mace.wrappers import _report_labels
 
 
 def structures(size: int, labelled: tuple[int, ...] = ()) -> list[SimpleNamespace]:

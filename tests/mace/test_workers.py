@@ -13,8 +13,8 @@ import torch
 
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.mace import hook
+from hint_plugin.mace.active_options import session
 from hint_plugin.mace.options import HintOptions
-from hint_plugin.mace.session import session
 from hint_plugin.mace.workers import CarriedDataset, carried
 from mace_runs import MOLECULES
 

@@ -18,11 +18,11 @@ from nequip.scripts._workflow_utils import get_workflow_state
 from nequip_runs import BUILDERS, model_config, train
 
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
-from hint_plugin.export.checkpoint import export
+from hint_plugin.export.checkpoint_to_artifact import export
 from hint_plugin.nequip.predictor import NequipPredictor
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
-from hint_plugin.potentials.predictors import load_predictor
+from hint_plugin.potentials.checkpoints import load_predictor
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 KINDS = list(BUILDERS)
 

@@ -31,7 +31,7 @@ from potential_contract import (
 )
 from torch import Tensor, nn
 
-from hint_plugin.nequip.edges import NequipEdges
+from hint_plugin.nequip.edge_contract import NequipEdges
 
 CUTOFF = 4.0
 OPTIONS = {"type_names": SYMBOLS, "r_max": CUTOFF, "per_type_energy_shifts": 0.0}

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from hint_plugin.artifact.metadata import read_metadata
 from hint_plugin.cli.app import build_app
 from hint_plugin.errors import OptionsError
-from hint_plugin.export.checkpoint import export
+from hint_plugin.export.checkpoint_to_artifact import export
 from hint_plugin.nequip.predictor import NequipPredictor
 from hint_plugin.potentials.artifact_potential import Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 #: Layers of the models of `BUILDERS`: how far an atom sees. Allegro is strictly local.
 HOPS = {"NequIP": 2, "Allegro": 1, "AlphaNet": 3}
@@ -94,7 +94,7 @@ def test_hessians_are_differences_of_forces(artifact):
 
 def test_reading_needs_torch_alone(artifact):
     script = (
-        "import sys; from hint_plugin.potentials.calculator import HintCalculator;"
+        "import sys; from hint_plugin.potentials.hint_calculator import HintCalculator;"
         "from ase.build import molecule; a = molecule('H2O'); a.calc = HintCalculator(sys.argv[1]);"
         "print(a.get_potential_energy());"
         "assert not {'e3nn', 'nequip', 'lightning', 'hint_plugin.models'} & set(sys.modules)"

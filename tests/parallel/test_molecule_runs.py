@@ -117,7 +117,7 @@ def test_restart_and_what_is_no_journal(inputs, monkeypatch, capfd):
 
 def test_what_cannot_be_written_ends_the_run(inputs, monkeypatch, capfd):
     """A full disk is no property of a molecule: the run ends, and what was done before is kept."""
-    from hint_plugin.science.molecules import files as writers
+    from hint_plugin.science.molecules import mode_files as writers
 
     monkeypatch.chdir(inputs / "whole")
     write = writers.write_molden

@@ -20,16 +20,16 @@ from hint_plugin.data import read_frames
 from hint_plugin.data.structures.supercells import dressed, kinds, per_atom, supercell
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.anharmonic import SschaSettings, from_phonopy, to_phonopy
-from hint_plugin.science.anharmonic.campaign import fingerprint, run
 from hint_plugin.science.anharmonic.checkpoint import read_state
-from hint_plugin.science.anharmonic.sampling import frames
-from hint_plugin.science.anharmonic.symmetry import SpaceGroup
+from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
+from hint_plugin.science.anharmonic.ensemble import frames
+from hint_plugin.science.anharmonic.run_folder import fingerprint, run
 from hint_plugin.science.phonons import harmonic_phonons
 from hint_plugin.science.phonons.bands import frequencies_at
+from hint_plugin.science.phonons.carried_properties import lowering, magnetism_lowers, space_group
+from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import new_phonopy, to_ase
 from hint_plugin.science.phonons.double_well import along_mode
-from hint_plugin.science.phonons.properties import lowering, magnetism_lowers, space_group
-from hint_plugin.science.phonons.relaxation import relax_crystal
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "crystals"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -215,7 +215,7 @@ def test_phonopys_files_keep_moments(tmp_path, spin):
     _, nickel = spin
     phonon = new_phonopy(nickel, 2)
     phonon.save(tmp_path / "phonopy.yaml")
-    from hint_plugin.science.phonons.files import read_crystal
+    from hint_plugin.science.phonons.phonon_files import read_crystal
 
     assert read_crystal(tmp_path / "phonopy.yaml").get_initial_magnetic_moments().tolist() == [2.0, -2.0]
     assert to_ase(phonon.supercell).get_initial_magnetic_moments().sum() == 0

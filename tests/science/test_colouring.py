@@ -16,11 +16,11 @@ from hint_plugin.potentials.colouring import colour, hessian_pattern, shared
 pytest.importorskip("mace", reason="needs MACE, by way of which models are exported")
 
 from hint_plugin.errors import DataError
-from hint_plugin.export.checkpoint import export
+from hint_plugin.export.checkpoint_to_artifact import export
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
 from hint_plugin.potentials.artifact_potential import Neighbours, Potential
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 
 
 def edges(atoms: Atoms, cutoff: float) -> np.ndarray:

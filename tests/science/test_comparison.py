@@ -13,7 +13,7 @@ pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactio
 
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.molecules import optimize
-from hint_plugin.science.molecules.comparison import compare_thermochemistry, mean_errors
+from hint_plugin.science.molecules.thermo_comparison import compare_thermochemistry, mean_errors
 
 
 def minimum(name: str, engine: str):
@@ -45,7 +45,7 @@ def test_a_method_against_itself_and_against_another():
 
 def test_another_molecule_is_no_minimum_of_the_model(monkeypatch):
     """A minimum nearby that has other bonds is not compared."""
-    from hint_plugin.science.molecules import comparison
+    from hint_plugin.science.molecules import thermo_comparison as comparison
 
     there = minimum("H2O", "gfn2-xtb")
     broken = there.atoms.copy()

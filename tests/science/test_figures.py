@@ -18,7 +18,7 @@ from reaction_runs import hint
 
 import hint_plugin
 from hint_plugin.data import HessianLabel, write_frames, write_label
-from hint_plugin.data.figures import harmless, picture
+from hint_plugin.data.drawing import harmless, picture
 
 EMT = ("--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT")
 TOY = ("--engine", "calculator", "-e", "calculator=toy_potentials:two_barriers")

@@ -19,7 +19,7 @@ pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 
 from reaction_runs import hcn, hint
 
 from hint_plugin.data import write_frames
-from hint_plugin.potentials.calculator import HintCalculator
+from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.science.molecules import normal_modes, optimize, thermochemistry
 
 

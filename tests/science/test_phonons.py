@@ -25,9 +25,11 @@ import phonopy
 from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.science.lattice_units import CM_PER_EV, HBAR
 from hint_plugin.science.phonons import band_structure, harmonic_phonons, plot_bands
 from hint_plugin.science.phonons.bands import band_path, frequencies_at, path_between
 from hint_plugin.science.phonons.born import crystal_born, share_born
+from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import (
     in_a_box,
     new_phonopy,
@@ -44,18 +46,16 @@ from hint_plugin.science.phonons.double_well import (
     profile,
     stored_profile,
 )
-from hint_plugin.science.phonons.files import default_supercell, read_crystal, write_phonopy
 from hint_plugin.science.phonons.force_constants import forces_at_rest
+from hint_plugin.science.phonons.phonon_files import default_supercell, read_crystal, write_phonopy
 from hint_plugin.science.phonons.qe import write_dyn
-from hint_plugin.science.phonons.reference import (
+from hint_plugin.science.phonons.reference_phonons import (
     add_born,
     compare,
     compare_table,
     read_reference,
     with_sum_rule,
 )
-from hint_plugin.science.phonons.relaxation import relax_crystal
-from hint_plugin.science.units import CM_PER_EV, HBAR
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
 FORMATS = Path(__file__).parents[1] / "data" / "formats"
@@ -198,7 +198,7 @@ def test_group_velocities(springs):
 
 def test_a_model_agrees_with_phonopys_displacements(models):
     """phonopy's own workflow for the same potential: 0.1 cm^-1, imaginary modes included."""
-    from hint_plugin.potentials.calculator import HintCalculator
+    from hint_plugin.potentials.hint_calculator import HintCalculator
 
     atoms, calculator = bulk("Si"), HintCalculator(models["alphanet float64"])
     mine = harmonic_phonons(atoms, calculator, 2, force_tolerance=None)

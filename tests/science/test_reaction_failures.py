@@ -21,8 +21,8 @@ from reaction_runs import hcn, hint
 from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError
 from hint_plugin.science.reactions import ReactionSettings, find_reaction
-from hint_plugin.science.reactions.report import write_report
-from hint_plugin.science.reactions.statistics import passed
+from hint_plugin.science.reactions.reaction_files import write_report
+from hint_plugin.science.reactions.success_rates import passed
 
 
 class Broken(Calculator):

@@ -19,11 +19,11 @@ from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.molecules import Stationary
 from hint_plugin.science.reactions import Reaction, ReactionSettings
-from hint_plugin.science.reactions.campaign import plot_funnel, prepare, summary, write_index
-from hint_plugin.science.reactions.comparison import compare
-from hint_plugin.science.reactions.report import write_report
+from hint_plugin.science.reactions.many_reactions import plot_funnel, prepare, summary, write_index
+from hint_plugin.science.reactions.model_comparison import compare
+from hint_plugin.science.reactions.reaction_files import write_report
 from hint_plugin.science.reactions.sets import read_set
-from hint_plugin.science.reactions.statistics import funnel, mcnemar, passed, wilson
+from hint_plugin.science.reactions.success_rates import funnel, mcnemar, passed, wilson
 
 
 def result(verdict="intended", stage="done", barrier=1.0, kept=(True, True)) -> dict:
@@ -70,7 +70,7 @@ def test_a_folder_of_files_is_a_set_as_reactbench_has_them(tmp_path):
 
 def test_words_of_a_comment_are_no_charge():
     """ASE reads "charge 0, multiplicity 1" as two flags that are true."""
-    from hint_plugin.potentials.structures import charge_and_multiplicity
+    from hint_plugin.potentials.structure_checks import charge_and_multiplicity
 
     atoms = molecule("H2O")
     atoms.info |= {"charge": True, "multiplicity": True}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from crystal_potentials import QuarticWells, heavy_lattice
 
+from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
+from hint_plugin.science.anharmonic.ensemble import Population, draw, frames, weighted_mean
 from hint_plugin.science.anharmonic.minimisation import minimise
-from hint_plugin.science.anharmonic.sampling import Population, draw, frames, weighted_mean
-from hint_plugin.science.anharmonic.symmetry import SpaceGroup
 
 
 def population(lattice, engine, count: int, seed: int = 0) -> Population:

@@ -34,16 +34,16 @@ from hint_plugin.science.anharmonic import (
     with_masses,
     write_dynamical_matrices,
 )
-from hint_plugin.science.anharmonic.campaign import run, write_results
 from hint_plugin.science.anharmonic.checkpoint import read_state
-from hint_plugin.science.anharmonic.force_constants import from_q, to_q
-from hint_plugin.science.anharmonic.library import from_matrices
+from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
+from hint_plugin.science.anharmonic.ensemble import Population, draw, frames
+from hint_plugin.science.anharmonic.initial_force_constants import interpolated, positive
 from hint_plugin.science.anharmonic.minimisation import minimise
-from hint_plugin.science.anharmonic.sampling import Population, draw, frames
-from hint_plugin.science.anharmonic.start import interpolated, positive
+from hint_plugin.science.anharmonic.python_sscha import from_matrices
+from hint_plugin.science.anharmonic.run_folder import run, write_results
 from hint_plugin.science.anharmonic.stress import choose_stress
-from hint_plugin.science.anharmonic.symmetry import SpaceGroup
-from hint_plugin.science.units import CM_PER_EV
+from hint_plugin.science.anharmonic.supercell_force_constants import from_q, to_q
+from hint_plugin.science.lattice_units import CM_PER_EV
 
 PDH = Path(__file__).parents[1] / "data" / "formats" / "qe" / "pdh.dyn"
 QUICK = SschaSettings(configurations=100, populations=10)
@@ -149,7 +149,7 @@ def test_transforms():
 
 
 def test_symmetry_is_that_of_cellconstructor(pdh, library):
-    from hint_plugin.science.anharmonic.library import from_cellconstructor, quiet, to_cellconstructor
+    from hint_plugin.science.anharmonic.python_sscha import from_cellconstructor, quiet, to_cellconstructor
 
     noise = 0.1 * np.random.default_rng(0).standard_normal(pdh.blocks.shape)
     noisy = pdh.with_blocks(pdh.blocks + noise)
@@ -227,7 +227,7 @@ def test_isotopes_differ_as_their_wells_want():
 
 def library_population(pdh, temperature, count=60):
     """A population of an anharmonic PdH, and the same as an ensemble of python-sscha."""
-    from hint_plugin.science.anharmonic.hessian import library_ensemble
+    from hint_plugin.science.anharmonic.free_energy_hessian import library_ensemble
 
     start = positive(pdh, SpaceGroup(pdh.atoms, pdh.repeats))
     displacements = draw(start, temperature, count, np.random.default_rng(1))
@@ -238,7 +238,7 @@ def library_population(pdh, temperature, count=60):
 
 @pytest.mark.parametrize("temperature", [0.0, 300.0])
 def test_gradient_is_that_of_python_sscha(pdh, library, temperature):
-    from hint_plugin.science.anharmonic.library import from_cellconstructor, quiet
+    from hint_plugin.science.anharmonic.python_sscha import from_cellconstructor, quiet
 
     start, population, ensemble = library_population(pdh, temperature)
     # its Boltzmann constant is 6.336857e-6 Ry/K in this place; CODATA's is 6.333624e-6
@@ -256,7 +256,7 @@ def test_gradient_is_that_of_python_sscha(pdh, library, temperature):
 
 
 def test_weights_and_free_energy_are_those_of_python_sscha(pdh, library):
-    from hint_plugin.science.anharmonic.library import quiet, to_cellconstructor
+    from hint_plugin.science.anharmonic.python_sscha import quiet, to_cellconstructor
 
     start, population, ensemble = library_population(pdh, 0.0)
     other = start.with_blocks(1.05 * start.blocks)
@@ -277,7 +277,7 @@ def test_weights_and_free_energy_are_those_of_python_sscha(pdh, library):
 
 def test_minimisation_is_that_of_python_sscha(pdh, library):
     """Step by step: free energies, gradients, sample sizes, and the matrices at the end."""
-    from hint_plugin.science.anharmonic.library import from_cellconstructor, quiet
+    from hint_plugin.science.anharmonic.python_sscha import from_cellconstructor, quiet
 
     _, sscha = library
     start, population, ensemble = library_population(pdh, 0.0, 100)
@@ -300,7 +300,7 @@ def test_minimisation_is_that_of_python_sscha(pdh, library):
 
 def test_evaluator_is_a_cluster_for_python_sscha(pdh, library):
     """Energies, forces and stresses in its units and signs, against its own loop over the ASE calculator."""
-    from hint_plugin.science.anharmonic.library import quiet, to_cellconstructor
+    from hint_plugin.science.anharmonic.python_sscha import quiet, to_cellconstructor
 
     _, sscha = library
     start = positive(pdh, SpaceGroup(pdh.atoms, pdh.repeats))
@@ -322,7 +322,7 @@ def test_evaluator_is_a_cluster_for_python_sscha(pdh, library):
 
 @pytest.mark.parametrize("fourth_order", [False, True])
 def test_hessian_of_a_harmonic_free_energy(pdh, library, fourth_order):
-    from hint_plugin.science.anharmonic.hessian import free_energy_hessian
+    from hint_plugin.science.anharmonic.free_energy_hessian import free_energy_hessian
 
     small = from_matrices(pdh.atoms, np.zeros((1, 3)), pdh.at_q()[0, 0, 0][None])
     springs = positive(small, SpaceGroup(small.atoms, small.repeats))
@@ -334,7 +334,7 @@ def test_hessian_of_a_harmonic_free_energy(pdh, library, fourth_order):
 
 def test_ensemble_of_a_crystal_whose_atoms_have_moved(pdh, library):
     """The order of the atoms is found where the population was drawn, not where its minimum lies."""
-    from hint_plugin.science.anharmonic.hessian import library_ensemble
+    from hint_plugin.science.anharmonic.free_energy_hessian import library_ensemble
 
     springs = positive(pdh, SpaceGroup(pdh.atoms, pdh.repeats))
     displacements = draw(springs, 0.0, 4, np.random.default_rng(0))
@@ -348,7 +348,7 @@ def test_ensemble_of_a_crystal_whose_atoms_have_moved(pdh, library):
 
 
 def test_fourth_order_of_too_many_atoms(library):
-    from hint_plugin.science.anharmonic.hessian import free_energy_hessian
+    from hint_plugin.science.anharmonic.free_energy_hessian import free_energy_hessian
 
     lattice = heavy_lattice(1.0, (4, 4, 4), 1.0)
     displacements = draw(lattice, 0.0, 2, np.random.default_rng(0))
@@ -464,7 +464,7 @@ def test_a_calculator_that_fails_is_heard():
 
 def test_a_model_and_what_it_does_not_know(models):
     """Structures together are as structures one by one; of an unknown element the configuration is told."""
-    from hint_plugin.potentials.calculator import HintCalculator
+    from hint_plugin.potentials.hint_calculator import HintCalculator
 
     calculator = HintCalculator(models["alphanet float64"])
     known = bulk("Si").repeat((2, 2, 2))
@@ -773,7 +773,7 @@ def test_a_calculator_without_stress(library, tmp_path, capsys, monkeypatch):
 
 def test_matrices_beside_a_yaml_are_its_own(pdh, tmp_path, monkeypatch):
     """phonopy would take FORCE_CONSTANTS of the working folder, whatever crystal they are of."""
-    from hint_plugin.science.phonons.files import write_phonopy
+    from hint_plugin.science.phonons.phonon_files import write_phonopy
 
     own, other = tmp_path / "own", tmp_path / "other"
     for folder, factor in ((own, 1.0), (other, 2.0)):

@@ -16,15 +16,15 @@ from hint_plugin.science.superconductivity import (
     isotope_exponent,
     rescale,
 )
-from hint_plugin.science.superconductivity.real_axis import Pade
-from hint_plugin.science.superconductivity.units import EV, parse_energy
-from hint_plugin.science.superconductivity.workflow import (
+from hint_plugin.science.superconductivity.critical_temperature import (
     Coulomb,
     critical_temperatures,
     equations,
     gap_ratio,
     gap_table,
 )
+from hint_plugin.science.superconductivity.energy_units import EV, parse_energy
+from hint_plugin.science.superconductivity.real_axis import Pade
 
 OMEGA = 0.020  # eV
 

@@ -14,9 +14,9 @@ from pdh_springs import DYN, write_pdh_with_springs
 from hint_plugin.cli.app import main
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.superconductivity import Spectrum, read_a2f
-from hint_plugin.science.superconductivity.qe_couplings import is_lambda_input, read_lambda_input
+from hint_plugin.science.superconductivity.energy_units import EV, parse_energy, unit_in_ev
+from hint_plugin.science.superconductivity.lambda_x_files import is_lambda_input, read_lambda_input
 from hint_plugin.science.superconductivity.tables import number
-from hint_plugin.science.superconductivity.units import EV, parse_energy, unit_in_ev
 
 PDH = Path(__file__).parents[1] / "data" / "pdh_elph"
 CASES = Path(__file__).parents[1] / "data" / "cases" / "crystals"

@@ -22,11 +22,11 @@ from hint_plugin.science.superconductivity import (
     read_force_constants,
     read_matrices,
 )
+from hint_plugin.science.superconductivity.energy_units import EV
 from hint_plugin.science.superconductivity.interpolation import dense_grid, interpolate, on_grid
 from hint_plugin.science.superconductivity.isotopes import Isotope
-from hint_plugin.science.superconductivity.qe_couplings import read_mode_file
+from hint_plugin.science.superconductivity.lambda_x_files import read_mode_file
 from hint_plugin.science.superconductivity.sources import SourceOptions, read_cases
-from hint_plugin.science.superconductivity.units import EV
 
 DATA = Path(__file__).parents[1] / "data"
 ELPH = DATA / "pdh_elph" / "elph_dir"
@@ -76,7 +76,7 @@ def test_files_in_units_of_another_lattice_constant(tmp_path):
     """CellConstructor's unit is the length of a primitive vector; q points are the same."""
     pytest.importorskip("cellconstructor", reason="needs CellConstructor: pip install 'hint-mlip[sscha]'")
     from hint_plugin.science.anharmonic import read_dynamical_matrices
-    from hint_plugin.science.anharmonic.files import write_dynamical_matrices
+    from hint_plugin.science.anharmonic.dynamical_matrix_files import write_dynamical_matrices
 
     matrices, _, alat, constants = pdh(spring=0.0)
     write_dynamical_matrices(tmp_path / "other.dyn", read_dynamical_matrices(DYN))

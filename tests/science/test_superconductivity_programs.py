@@ -25,7 +25,7 @@ from hint_plugin.science.superconductivity import (
     read_matrices,
     spectrum_tc,
 )
-from hint_plugin.science.superconductivity.qe_couplings import read_lambda_input
+from hint_plugin.science.superconductivity.lambda_x_files import read_lambda_input
 
 PDH = Path(__file__).parents[1] / "data" / "pdh_elph"
 SPECIES = Path("/usr/share/elk-lapw/species")
@@ -183,7 +183,7 @@ def test_force_constants_of_q2r_and_of_the_files(tmp_path):
     )
     text = (tmp_path / "freq").read_text().split("/", 1)[1]
     theirs = np.array(text.split(), dtype=float).reshape(len(points), 9)[:, 3:]
-    from hint_plugin.science.superconductivity.electron_phonon import mode_couplings
+    from hint_plugin.science.superconductivity.coupling_matrices import mode_couplings
     from hint_plugin.science.superconductivity.interpolation import interpolate, on_grid, without_translations
 
     matrices = read_matrices(PDH / "elph_dir")

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from hint_plugin.data import HessianLabel, LabelKeys, Thresholds, check_frames, read_label, write_label
-from hint_plugin.data.labels.units import HARTREE_PER_BOHR2
+from hint_plugin.data.labels.bond_stiffness import HARTREE_PER_BOHR2
 from hint_plugin.errors import LabelError, LabelWarning
 
 

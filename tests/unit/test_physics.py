@@ -9,10 +9,10 @@ from ase.build import bulk
 
 from hint_plugin.data import HessianLabel, Thresholds
 from hint_plugin.data.labels import physics
-from hint_plugin.data.labels.checks import asymmetry, pair_areas, remarks
+from hint_plugin.data.labels.bond_stiffness import bond_force_constants
 from hint_plugin.data.labels.gate import UNITS, _advice, _broken, examine
 from hint_plugin.data.labels.physics import Measured
-from hint_plugin.data.labels.units import bond_force_constants
+from hint_plugin.data.labels.thresholds import asymmetry, pair_areas, remarks
 
 HARTREE, BOHR = 27.211386024, 0.529177210  # eV, A
 

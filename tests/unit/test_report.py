@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hint_plugin.data.files import file_sha256, replacing
+from hint_plugin.data.file_io import file_sha256, replacing
 from hint_plugin.data.provenance import provenance
-from hint_plugin.science.report import (
+from hint_plugin.science.evaluation_report import (
     PART_COLUMNS,
     RELATIVE_COLUMNS,
     ROWS,

@@ -60,7 +60,7 @@ def test_of_calculators():
 )
 def test_a_stress_is_learnt_where_loss_and_data_have_it(monkeypatch, loss_has_it, weights, wanted):
     """MACE gives structures without a stress the weight 0."""
-    from hint_plugin.mace.session import session
+    from hint_plugin.mace.active_options import session
     from hint_plugin.mace.trained_on import trained_on as of_mace
 
     monkeypatch.setattr(session, "options", None)  # of a training that another test has made

@@ -65,7 +65,7 @@ def check_file(output: Path, inputs: Sequence[Path] = ()) -> None:
 
 def record(output: Path, verb: str, content: Mapping[str, Any]) -> Path:
     """Write what a verb has done, with its provenance: NAME.json beside a file, VERB.json in a folder."""
-    from hint_plugin.data.files import write_json
+    from hint_plugin.data.file_io import write_json
 
     path = output / f"{verb}.json" if output.is_dir() else output.with_name(f"{output.name}.json")
     write_json(path, content)

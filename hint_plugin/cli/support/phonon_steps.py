@@ -23,7 +23,7 @@ def relaxed(
     """
     from hint_plugin.artifact.trained_on import trained_on
     from hint_plugin.data import write_frames
-    from hint_plugin.science.phonons.relaxation import relax_crystal
+    from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 
     if how == "no":
         return atoms
@@ -62,7 +62,7 @@ def with_born(
         reference: of `read_reference`, from `path`; both None without one.
     """
     from hint_plugin.science.phonons.born import crystal_born, share_born, unread_born
-    from hint_plugin.science.phonons.reference import Table, add_born
+    from hint_plugin.science.phonons.reference_phonons import Table, add_born
 
     if born is not None:
         add_born(phonon, born)
@@ -80,8 +80,8 @@ def with_born(
 
 def described(phonon: Any, bands: Any, atoms: Any) -> dict[str, Any]:
     """Of the crystal and its bands, for JSON. `atoms`: the unit cell, with what its atoms carry."""
+    from hint_plugin.science.phonons.carried_properties import lowering, space_group
     from hint_plugin.science.phonons.crystals import to_ase
-    from hint_plugin.science.phonons.properties import lowering, space_group
 
     return {
         "space_group": space_group(to_ase(phonon.unitcell), phonon.symmetry.tolerance),
@@ -102,11 +102,11 @@ def sums_and_files(
     """Densities of states, thermal properties, and the files of all; the density, and what could not be."""
     import numpy as np
 
-    from hint_plugin.data.files import write_csv
+    from hint_plugin.data.file_io import write_csv
     from hint_plugin.errors import DataError
     from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
-    from hint_plugin.science.phonons.files import write_phonopy
     from hint_plugin.science.phonons.force_constants import FORCE_TOLERANCE
+    from hint_plugin.science.phonons.phonon_files import write_phonopy
     from hint_plugin.science.phonons.qe import write_dyn
 
     density = density_of_states(phonon, mesh)
@@ -148,7 +148,7 @@ def with_reference(
 ) -> Callable[[], bool]:
     """The errors against the reference, into `result`; what is returned draws both, once all is written."""
     from hint_plugin.science.phonons.band_figure import plot_bands
-    from hint_plugin.science.phonons.reference import Table, along_path, compare, compare_table
+    from hint_plugin.science.phonons.reference_phonons import Table, along_path, compare, compare_table
 
     series, points = [("this work" if reference is not None else "", bands)], []
     if isinstance(reference, Table):

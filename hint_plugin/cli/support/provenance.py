@@ -69,7 +69,7 @@ def _folder(path: Path) -> dict[str, Any]:
     """The hash of the lines `sha256  name` of all files, sorted by name."""
     import hashlib
 
-    from hint_plugin.data.files import file_sha256
+    from hint_plugin.data.file_io import file_sha256
 
     files = sorted(file for file in path.rglob("*") if file.is_file())
     lines = "".join(f"{file_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)

@@ -74,11 +74,11 @@ def compare_thermo(
     from hint_plugin.cli.support.batch import each_molecule
     from hint_plugin.cli.support.molecules import source_of_hessians
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.files import write_csv, write_json
+    from hint_plugin.data.file_io import write_csv, write_json
     from hint_plugin.data.sets.patterns import expand
     from hint_plugin.parallel import Spread
-    from hint_plugin.science.molecules.comparison import mean_errors
     from hint_plugin.science.molecules.optimization import check_optimiser
+    from hint_plugin.science.molecules.thermo_comparison import mean_errors
 
     inputs = expand(inputs)
     check_optimiser()
@@ -145,8 +145,8 @@ class Comparison:
         return self._work
 
     def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        from hint_plugin.potentials.structures import charge_and_multiplicity
-        from hint_plugin.science.molecules.comparison import compare_thermochemistry
+        from hint_plugin.potentials.structure_checks import charge_and_multiplicity
+        from hint_plugin.science.molecules.thermo_comparison import compare_thermochemistry
 
         found = self.source(atoms, say)
         multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]

@@ -266,7 +266,7 @@ def stats(
     inputs = expand(inputs)
     for_mace: Any = None
     if mace_statistics is not None:
-        from hint_plugin.mace.statistics import MaceStatistics
+        from hint_plugin.mace.statistics_file import MaceStatistics
 
         for_mace = MaceStatistics(r_max)
     if plots is not None:

@@ -21,7 +21,7 @@ def doctor(
     import warnings
     from dataclasses import asdict
 
-    from hint_plugin.mace import status
+    from hint_plugin.mace import installation as status
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")  # MACE's imports talk

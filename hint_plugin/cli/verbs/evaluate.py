@@ -47,10 +47,10 @@ def evaluate(
     from hint_plugin.data.sets.patterns import expand
     from hint_plugin.errors import InterruptedRunError
     from hint_plugin.parallel.pool import terminate_as_interrupt
-    from hint_plugin.potentials.predictors import load_predictor
+    from hint_plugin.potentials.checkpoints import load_predictor
     from hint_plugin.science.evaluation import evaluate as run
-    from hint_plugin.science.references import FrameFile
-    from hint_plugin.science.report import summary_tables
+    from hint_plugin.science.evaluation_report import summary_tables
+    from hint_plugin.science.labelled_frames import FrameFile
 
     data = expand(data)
     keep_freed_memory()

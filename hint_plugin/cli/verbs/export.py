@@ -63,8 +63,8 @@ def export(
     from hint_plugin import pretrained
     from hint_plugin.data import read_frames
     from hint_plugin.data.sets.patterns import expand
-    from hint_plugin.export.checkpoint import compiled_path
-    from hint_plugin.export.checkpoint import export as run
+    from hint_plugin.export.checkpoint_to_artifact import compiled_path
+    from hint_plugin.export.checkpoint_to_artifact import export as run
 
     output = output or checkpoint.with_suffix(".hint.pt")  # of a model's name: in this folder
     frames = [atoms for path in expand(check or []) for atoms in read_frames(path)]

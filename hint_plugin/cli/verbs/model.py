@@ -55,7 +55,7 @@ def as_text(card: dict[str, Any]) -> str:
 
 
 def _lines(content: dict[str, Any], indent: str = "") -> list[str]:
-    from hint_plugin.science.report import UNITS
+    from hint_plugin.science.evaluation_report import UNITS
 
     lines = []
     for key, value in content.items():

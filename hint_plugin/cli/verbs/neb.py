@@ -69,13 +69,13 @@ def neb(
 
     from hint_plugin.cli.support.molecules import read_ends
     from hint_plugin.cli.support.provenance import run_provenance
-    from hint_plugin.data.files import write_json
+    from hint_plugin.data.file_io import write_json
     from hint_plugin.science.molecules.optimization import check_optimiser
     from hint_plugin.science.reactions.junction import connection, follow_top
     from hint_plugin.science.reactions.matching import match
     from hint_plugin.science.reactions.neb import elastic_band, plot_band
-    from hint_plugin.science.reactions.report import irc_of, write_path
-    from hint_plugin.science.reactions.settings import ReactionSettings
+    from hint_plugin.science.reactions.reaction_files import irc_of, write_path
+    from hint_plugin.science.reactions.reaction_settings import ReactionSettings
 
     start, files = read_ends(reactant, product), (reactant, product)
     verify = verify and climb  # without climbing there is no saddle at the top
@@ -129,7 +129,7 @@ def neb(
 
 def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
     """What a person has to know of a band, the doubts included."""
-    from hint_plugin.science.reactions.report import KCAL
+    from hint_plugin.science.reactions.reaction_files import KCAL
 
     state = "converged" if result["converged"] else "not converged"
     added = f", {result['images_added']} added where it is steep" if result["images_added"] else ""
@@ -158,7 +158,7 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
 
 
 def _joins(found: dict[str, Any]) -> list[str]:
-    from hint_plugin.science.reactions.report import KCAL
+    from hint_plugin.science.reactions.reaction_files import KCAL
 
     if found["joins"]:
         return ["the reaction path from the top leads to both ends"]

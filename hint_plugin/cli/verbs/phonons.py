@@ -37,7 +37,7 @@ def supercell_of(words: tuple[str, str, str] | None, atoms: Any) -> Any:
     """
     from hint_plugin.errors import OptionsError
     from hint_plugin.science.phonons.crystals import supercell_matrix
-    from hint_plugin.science.phonons.files import default_supercell
+    from hint_plugin.science.phonons.phonon_files import default_supercell
 
     if words is None:
         return supercell_matrix(default_supercell(atoms))
@@ -117,12 +117,12 @@ def phonons(
     )
     from hint_plugin.cli.support.provenance import run_provenance, say_what_is_read
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.files import write_json
+    from hint_plugin.data.file_io import write_json
     from hint_plugin.science.phonons.bands import band_path, band_structure
     from hint_plugin.science.phonons.crystals import check_crystal, in_a_box, layer_axis, quiet
-    from hint_plugin.science.phonons.files import read_crystal
     from hint_plugin.science.phonons.force_constants import forces_at_rest, harmonic_phonons
-    from hint_plugin.science.phonons.reference import Table, read_reference
+    from hint_plugin.science.phonons.phonon_files import read_crystal
+    from hint_plugin.science.phonons.reference_phonons import Table, read_reference
     from hint_plugin.science.phonons.same_crystal import check_reference
 
     atoms = read_crystal(structure, layers=True)

@@ -60,7 +60,7 @@ def reaction(
     from hint_plugin.cli.support.molecules import read_ends
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.science.reactions import ReactionSettings, find_reaction
-    from hint_plugin.science.reactions.report import write_report
+    from hint_plugin.science.reactions.reaction_files import write_report
 
     ends = read_ends(reactant, product)
     calculator = make_calculator(model, engine, engine_option, device, charge, spin)
@@ -77,7 +77,7 @@ def reaction(
 
 
 def _in_words(result: dict[str, Any]) -> str:
-    from hint_plugin.science.reactions.report import KCAL
+    from hint_plugin.science.reactions.reaction_files import KCAL
 
     lines = [f"verdict: {result['verdict']}"]
     if result["failure"]:

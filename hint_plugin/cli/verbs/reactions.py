@@ -67,19 +67,19 @@ def reactions(
     from dataclasses import asdict
 
     from hint_plugin.cli.support.provenance import run_provenance
-    from hint_plugin.data.files import write_json
+    from hint_plugin.data.file_io import write_json
     from hint_plugin.errors import InterruptedRunError
     from hint_plugin.parallel.pool import terminate_as_interrupt
     from hint_plugin.science.reactions import ReactionSettings
-    from hint_plugin.science.reactions.campaign import (
+    from hint_plugin.science.reactions.many_reactions import (
         Worker,
         prepare,
         results_of,
         summary,
         write_index,
     )
-    from hint_plugin.science.reactions.comparison import compare
     from hint_plugin.science.reactions.methods import method_of
+    from hint_plugin.science.reactions.model_comparison import compare
     from hint_plugin.science.reactions.sets import read_set
 
     pairs = read_set(reaction_set)
@@ -140,7 +140,7 @@ def _run(worker: Any, todo: list[Any], jobs: int, parsl: Path | None, output: Pa
 
 def _keep_failure(worker: Any, pair: Any, message: str) -> None:
     from hint_plugin.science.reactions import Reaction
-    from hint_plugin.science.reactions.report import write_report
+    from hint_plugin.science.reactions.reaction_files import write_report
 
     lost = Reaction()
     lost.fail(message)
@@ -149,7 +149,7 @@ def _keep_failure(worker: Any, pair: Any, message: str) -> None:
 
 def _print(found: dict[str, Any], against: Path | None) -> None:
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.science.reactions.report import KCAL
+    from hint_plugin.science.reactions.reaction_files import KCAL
 
     rows = [
         (

@@ -82,10 +82,10 @@ def sscha(
     import json
 
     from hint_plugin.cli.support.provenance import run_provenance, say_what_is_read
-    from hint_plugin.data.files import write_json
+    from hint_plugin.data.file_io import write_json
     from hint_plugin.science.anharmonic import Evaluator, SschaSettings
-    from hint_plugin.science.anharmonic.campaign import run, write_results
-    from hint_plugin.science.anharmonic.library import cellconstructor
+    from hint_plugin.science.anharmonic.python_sscha import cellconstructor
+    from hint_plugin.science.anharmonic.run_folder import run, write_results
     from hint_plugin.science.anharmonic.sockets import clients_at
     from hint_plugin.science.anharmonic.stress import choose_stress
 
@@ -133,7 +133,7 @@ def _calculator(model: Path | None, engine: str | None, options: list[str] | Non
     """An exported model evaluates structures together; anything else does one by one."""
     from hint_plugin.artifact.metadata import is_artifact
     from hint_plugin.cli.support.potential_options import make_calculator
-    from hint_plugin.potentials.calculator import HintCalculator
+    from hint_plugin.potentials.hint_calculator import HintCalculator
 
     if model is not None and engine is None and not options and model.is_file() and is_artifact(model):
         return HintCalculator(model, device=device)
@@ -165,7 +165,7 @@ def _start(
         read_phonopy,
         with_masses,
     )
-    from hint_plugin.science.anharmonic.start import interpolated
+    from hint_plugin.science.anharmonic.initial_force_constants import interpolated
 
     if supercell is not None and min(supercell) < 1:
         raise OptionsError(f"--supercell {' '.join(map(str, supercell))}; wanted three numbers above 0")
@@ -177,7 +177,7 @@ def _start(
     else:
         from hint_plugin.science.phonons import harmonic_phonons
         from hint_plugin.science.phonons.crystals import new_phonopy, to_ase
-        from hint_plugin.science.phonons.files import read_crystal
+        from hint_plugin.science.phonons.phonon_files import read_crystal
 
         if supercell is None:
             raise OptionsError(f"{path} is a structure: say which supercell, as --supercell 2 2 2")
@@ -213,7 +213,7 @@ def _masses(given: list[str] | None) -> dict[str, float]:
 def _show(state: Any, named: Any) -> None:
     from rich.console import Console
 
-    from hint_plugin.science.anharmonic.report import frequencies_table, populations_table
+    from hint_plugin.science.anharmonic.sscha_report import frequencies_table, populations_table
 
     console = Console()
     console.print(populations_table(state.records))

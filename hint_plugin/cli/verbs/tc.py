@@ -91,8 +91,8 @@ def tc(
 
     from hint_plugin.cli.support.provenance import run_provenance, say_what_is_read
     from hint_plugin.science.superconductivity.isotopes import Isotope
-    from hint_plugin.science.superconductivity.report import TcOptions, run
     from hint_plugin.science.superconductivity.sources import SourceOptions
+    from hint_plugin.science.superconductivity.tc_report import TcOptions, run
 
     dyns = tuple(dyn or ())
     where = SourceOptions(

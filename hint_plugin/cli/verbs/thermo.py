@@ -70,7 +70,7 @@ def thermo(
     from hint_plugin.cli.support.batch import each_molecule
     from hint_plugin.cli.support.molecules import not_stationary, source_of_hessians
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.files import write_csv, write_json
+    from hint_plugin.data.file_io import write_csv, write_json
     from hint_plugin.data.sets.patterns import expand
     from hint_plugin.parallel import Spread
 
@@ -129,7 +129,7 @@ class Gas:
         return self._work
 
     def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        from hint_plugin.potentials.structures import charge_and_multiplicity
+        from hint_plugin.potentials.structure_checks import charge_and_multiplicity
         from hint_plugin.science.molecules import normal_modes, thermochemistry
 
         found = self.source(atoms, say)

@@ -66,7 +66,7 @@ def vibrations(
     from hint_plugin.cli.support.batch import each_molecule
     from hint_plugin.cli.support.molecules import source_of_hessians
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.files import write_json
+    from hint_plugin.data.file_io import write_json
     from hint_plugin.data.sets.patterns import expand
     from hint_plugin.parallel import Spread
 
@@ -122,8 +122,8 @@ class Vibrations:
 
     def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         from hint_plugin.science.molecules import dipole_derivatives, infrared_intensities, normal_modes
-        from hint_plugin.science.molecules.files import write_molden, write_movies
         from hint_plugin.science.molecules.infrared import has_dipole
+        from hint_plugin.science.molecules.mode_files import write_molden, write_movies
 
         found = self.source(atoms, say)
         modes, intensities = normal_modes(found.atoms, found.hessian), None

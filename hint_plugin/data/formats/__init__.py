@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hint_plugin.data.files import bare_name
+from hint_plugin.data.file_io import bare_name
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 
 

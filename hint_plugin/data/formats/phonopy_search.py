@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hint_plugin.data.files import opened
+from hint_plugin.data.file_io import opened
 from hint_plugin.data.formats.common import reading
 from hint_plugin.errors import DataError
 

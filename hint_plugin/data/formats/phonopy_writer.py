@@ -12,7 +12,7 @@ from typing import Any
 
 from ase import Atoms
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.errors import DataError

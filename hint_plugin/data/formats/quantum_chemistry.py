@@ -26,7 +26,7 @@ from ase import Atoms
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import DAMAGED, PACKED, opened
+from hint_plugin.data.file_io import DAMAGED, PACKED, opened
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.gaussian_archive import Archive, last_archive
 from hint_plugin.data.formats.orca import SAME_GEOMETRY

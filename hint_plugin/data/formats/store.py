@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 from ase import Atoms
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.data.stores.hdf5 import FORMAT, FrameStore
 from hint_plugin.errors import DataError
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ase import Atoms
 
-from hint_plugin.data.files import opened
+from hint_plugin.data.file_io import opened
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load

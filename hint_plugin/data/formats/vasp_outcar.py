@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import DAMAGED, opened
+from hint_plugin.data.file_io import DAMAGED, opened
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.vasp import frames_of
 

@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 
 from ase import Atoms
 
-from hint_plugin.data.files import DAMAGED, opened, replacing
+from hint_plugin.data.file_io import DAMAGED, opened, replacing
 from hint_plugin.errors import DataError
 
 # what ASE's reader raises on a damaged file, depending on where it breaks off

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.labels.checks import Thresholds, remarks
 from hint_plugin.data.labels.frame_labels import drop_ase_labels, frame_labels, malformed
 from hint_plugin.data.labels.gate import examine
-from hint_plugin.data.labels.keys import LabelKeys, near_misses, near_names
 from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.labels.label_keys import LabelKeys, near_misses, near_names
+from hint_plugin.data.labels.thresholds import Thresholds, remarks
 from hint_plugin.errors import LabelError, LabelWarning
 
 DEFAULT_KEYS = LabelKeys()

@@ -20,8 +20,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import bare_name
-from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.file_io import bare_name
+from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.errors import LabelError
 
 ASE_NAMES = ("energy", "forces", "stress")

@@ -17,8 +17,8 @@ from ase.units import Bohr, Hartree, Rydberg, kcal, kJ, mol
 from numpy.typing import NDArray
 
 from hint_plugin.data.labels import physics
-from hint_plugin.data.labels.checks import Thresholds, asymmetry, flat_pairs
 from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.labels.thresholds import Thresholds, asymmetry, flat_pairs
 
 TESTS = ("sum rule", "rotation", "bonds", "stability", "locality")
 

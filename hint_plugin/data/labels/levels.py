@@ -23,7 +23,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.labels.extxyz import write_label
-from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.errors import DataError
 
 DEFAULT_KEYS = LabelKeys()

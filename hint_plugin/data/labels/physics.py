@@ -25,9 +25,9 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from hint_plugin.data.labels.checks import flat_pairs, largest
+from hint_plugin.data.labels.bond_stiffness import bond_force_constants
 from hint_plugin.data.labels.label import HessianLabel
-from hint_plugin.data.labels.units import bond_force_constants
+from hint_plugin.data.labels.thresholds import flat_pairs, largest
 
 #: Atoms at less than this multiple of the sum of their covalent radii are held by a bond of some kind.
 _NEAR = 1.25

@@ -13,7 +13,7 @@ from ase import Atoms
 from hint_plugin.data.formats import for_writing, get_format
 from hint_plugin.data.labels.extxyz import read_label, write_label
 from hint_plugin.data.labels.frame_labels import rename_ase_labels
-from hint_plugin.data.labels.keys import LabelKeys
+from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.levels import LevelCount
 from hint_plugin.data.sets.frames import iter_frames, write_frames
 from hint_plugin.data.stores.shards import write_shards

@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.data.labels.levels import LevelCount, has_label, is_of_the_level, refuse_mixture
 from hint_plugin.data.sets.frames import iter_frames
+from hint_plugin.data.stores.frame_bytes import Layout
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
 from hint_plugin.data.stores.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
-from hint_plugin.data.stores.records import Layout
 from hint_plugin.data.stores.shards import files_of
 from hint_plugin.errors import DataError
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from hint_plugin.data.files import file_sha256, write_json
+from hint_plugin.data.file_io import file_sha256, write_json
 from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.errors import DataError, UnknownVersionError
 

@@ -19,7 +19,7 @@ from ase import Atoms
 
 from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.data.stores.part_files import write_parts
-from hint_plugin.data.structures.structure_keys import KEYS, formula_key, molecule_key, structure_keys
+from hint_plugin.data.structures.identity import KEYS, formula_key, molecule_key, structure_keys
 from hint_plugin.errors import DataError
 
 NAMES = ("train", "valid", "test")

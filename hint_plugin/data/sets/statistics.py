@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.labels.frame_labels import FrameLabels, frame_labels
-from hint_plugin.data.labels.keys import LabelKeys
-from hint_plugin.data.structures.structure_keys import nearest_distance
+from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.structures.identity import nearest_distance
 from hint_plugin.errors import LabelError
 
 _BINS_PER_DECADE = 20

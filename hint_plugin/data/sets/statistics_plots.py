@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hint_plugin.data.figures import picture
-from hint_plugin.data.files import replacing
+from hint_plugin.data.drawing import picture
+from hint_plugin.data.file_io import replacing
 from hint_plugin.data.sets.statistics import Magnitudes, Statistics
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load

@@ -1,7 +1,7 @@
 """Version 2 of the store: four data sets, and a layout written once for all frames that share it.
 
     /                    attributes: format = "hint-frames", version = 2, frames, hessian_dtype, compression
-    /layouts   [L]       JSON, see `hint_plugin.data.stores.records`
+    /layouts   [L]       JSON, see `hint_plugin.data.stores.frame_bytes`
     /index     [n, 5]    layout, atoms, record (where it begins), size (in bytes), hessian (where it begins)
     /records   [bytes]   what the frames have of their own, each from a multiple of 8 on
     /hessians  [values]  lower triangles, in `hessian_dtype`
@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.stores.records import Layout, Packed, Packer, unpack
+from hint_plugin.data.stores.frame_bytes import Layout, Packed, Packer, unpack
 
 LAYOUT, ATOMS, RECORD, SIZE, HESSIAN = range(
     5

@@ -9,7 +9,7 @@ from typing import Any
 
 from ase import Atoms
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.data.sets.frames import file_kind
 from hint_plugin.data.stores.hdf5 import FrameStore
 from hint_plugin.errors import DataError

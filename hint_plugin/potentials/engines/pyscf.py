@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from hint_plugin.errors import EngineError
 from hint_plugin.optional import check
 from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
-from hint_plugin.potentials.structures import charge_and_multiplicity, check_structure
+from hint_plugin.potentials.structure_checks import charge_and_multiplicity, check_structure
 from hint_plugin.settings import option
 
 PRESETS = {"transition1x": ("wb97x", "6-31g(d)")}

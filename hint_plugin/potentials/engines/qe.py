@@ -34,7 +34,7 @@ from hint_plugin.dft.qe_input import (
 )
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
 from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
-from hint_plugin.potentials.structures import charge_and_multiplicity, check_structure, moved
+from hint_plugin.potentials.structure_checks import charge_and_multiplicity, check_structure, moved
 
 
 class QuantumEspresso:

@@ -19,7 +19,7 @@ from ase import Atoms
 from hint_plugin.errors import EngineError
 from hint_plugin.optional import check
 from hint_plugin.potentials.engine import HessianMode, Prepared
-from hint_plugin.potentials.structures import charge_and_multiplicity, check_structure
+from hint_plugin.potentials.structure_checks import charge_and_multiplicity, check_structure
 from hint_plugin.settings import option
 
 LARGEST_NUMBER = 86  # both methods are parametrised up to radon

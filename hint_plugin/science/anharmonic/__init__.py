@@ -1,16 +1,16 @@
 """Anharmonic phonons: the stochastic self-consistent harmonic approximation on exact, batched forces."""
 
-from hint_plugin.science.anharmonic.evaluation import Evaluated, Evaluator
-from hint_plugin.science.anharmonic.files import (
+from hint_plugin.science.anharmonic.batched_forces import Evaluated, Evaluator
+from hint_plugin.science.anharmonic.dynamical_matrix_files import (
     from_phonopy,
     read_dynamical_matrices,
     read_phonopy,
     to_phonopy,
     write_dynamical_matrices,
 )
-from hint_plugin.science.anharmonic.force_constants import ForceConstants, from_hessian
-from hint_plugin.science.anharmonic.relaxation import SschaSettings, SschaState, Watcher, begin, relax
-from hint_plugin.science.anharmonic.start import with_masses
+from hint_plugin.science.anharmonic.initial_force_constants import with_masses
+from hint_plugin.science.anharmonic.self_consistency import SschaSettings, SschaState, Watcher, begin, relax
+from hint_plugin.science.anharmonic.supercell_force_constants import ForceConstants, from_hessian
 
 __all__ = [
     "Evaluated",

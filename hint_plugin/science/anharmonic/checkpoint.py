@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.data.structures.supercells import per_atom
 from hint_plugin.errors import DataError, UnknownVersionError
-from hint_plugin.science.anharmonic.evaluation import Evaluated
-from hint_plugin.science.anharmonic.force_constants import ForceConstants
+from hint_plugin.science.anharmonic.batched_forces import Evaluated
+from hint_plugin.science.anharmonic.ensemble import Population
 from hint_plugin.science.anharmonic.minimisation import Step
-from hint_plugin.science.anharmonic.relaxation import PopulationRecord, SschaState
-from hint_plugin.science.anharmonic.sampling import Population
+from hint_plugin.science.anharmonic.self_consistency import PopulationRecord, SschaState
+from hint_plugin.science.anharmonic.supercell_force_constants import ForceConstants
 
 VERSION = 1
 _CARRIED = "carried_"

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.science.anharmonic.force_constants import AXES, ForceConstants
-from hint_plugin.science.anharmonic.sampling import Averages, Population
-from hint_plugin.science.anharmonic.symmetry import SpaceGroup
+from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
+from hint_plugin.science.anharmonic.ensemble import Averages, Population
+from hint_plugin.science.anharmonic.supercell_force_constants import AXES, ForceConstants
 
 GROW, SHRINK = 1.5, 0.87358046475
 SAMPLE_LOSS = 0.9

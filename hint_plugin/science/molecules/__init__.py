@@ -7,7 +7,7 @@ checkpoint, GFN2-xTB, DFT. None of it knows which.
 from hint_plugin.science.molecules.infrared import dipole_derivatives, infrared_intensities
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.optimization import Stationary, optimize
-from hint_plugin.science.molecules.symmetry import symmetry_number
+from hint_plugin.science.molecules.rotational_symmetry import symmetry_number
 from hint_plugin.science.molecules.thermochemistry import Thermochemistry, thermochemistry
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.figures import picture
+from hint_plugin.data.drawing import picture
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.dynamics import DensityOfStates
 from hint_plugin.science.molecules.modes import NormalModes

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.molecules.modes import NormalModes
-from hint_plugin.science.molecules.symmetry import symmetry_number as find_symmetry_number
+from hint_plugin.science.molecules.rotational_symmetry import symmetry_number as find_symmetry_number
 
 Geometry = Literal["monatomic", "linear", "nonlinear"]
 TEMPERATURE = 298.15

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.data.figures import picture
+from hint_plugin.data.drawing import picture
 from hint_plugin.errors import DataError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.phonons.bands import BandPath, Bands

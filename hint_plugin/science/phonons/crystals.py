@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hint_plugin.data.structures.supercells import dressed
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import load
-from hint_plugin.science.phonons.properties import lowering, moments
+from hint_plugin.science.phonons.carried_properties import lowering, moments
 
 if TYPE_CHECKING:
     from phonopy import Phonopy

@@ -16,7 +16,7 @@ import numpy as np
 from ase.units import Bohr
 from numpy.typing import NDArray
 
-from hint_plugin.data.files import replacing
+from hint_plugin.data.file_io import replacing
 from hint_plugin.data.formats.qe_dyn import AMU_RY, RY_PER_BOHR2
 from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.crystals import CM_PER_THZ, supercell_repeats

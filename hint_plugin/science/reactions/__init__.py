@@ -3,9 +3,9 @@
 from hint_plugin.science.reactions.irc import Path, follow
 from hint_plugin.science.reactions.matching import bonds, match, same_atoms
 from hint_plugin.science.reactions.methods import METHODS
+from hint_plugin.science.reactions.one_reaction import Reaction, find_reaction
 from hint_plugin.science.reactions.paths import interpolate
-from hint_plugin.science.reactions.settings import ReactionSettings
-from hint_plugin.science.reactions.workflow import Reaction, find_reaction
+from hint_plugin.science.reactions.reaction_settings import ReactionSettings
 
 __all__ = [
     "METHODS",

@@ -14,8 +14,8 @@ from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS
 from hint_plugin.science.reactions.methods.sella import Sella
 from hint_plugin.science.reactions.neb import Band
-from hint_plugin.science.reactions.settings import ReactionSettings, Say
-from hint_plugin.science.reactions.workflow import Reaction, connect
+from hint_plugin.science.reactions.one_reaction import Reaction, connect
+from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Say
 
 _NEAR, _NEAR_ENERGY = 0.3, 0.05  # A, eV: how far the saddle may be from the highest image
 

@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.figures import picture
-from hint_plugin.data.labels.single_points import with_energy
+from hint_plugin.data.drawing import picture
+from hint_plugin.data.labels.ase_energies import with_energy
 from hint_plugin.errors import OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.modes import largest_force
@@ -249,7 +249,7 @@ def _recorded() -> type:
 @picture
 def plot_band(path: Path, band: Band, title: str = "") -> bool:
     """Energies along the band, kcal/mol. Returns False, and writes nothing, without matplotlib."""
-    from hint_plugin.science.reactions.report import KCAL
+    from hint_plugin.science.reactions.reaction_files import KCAL
 
     moves = [
         np.linalg.norm(b.positions - a.positions) for a, b in zip(band.images, band.images[1:], strict=False)

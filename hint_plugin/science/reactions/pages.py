@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hint_plugin.data.figures import harmless
-from hint_plugin.data.files import replacing
+from hint_plugin.data.drawing import harmless
+from hint_plugin.data.file_io import replacing
 
 KCAL = 23.060548
 """kcal/mol in one eV."""

@@ -12,12 +12,12 @@ Energies are in eV, temperatures in K, masses in amu.
 """
 
 from hint_plugin.science.superconductivity.allen_dynes import FormulaTc, formula_tc, spectrum_tc
-from hint_plugin.science.superconductivity.couplings import ModeCouplings, UnstableError
-from hint_plugin.science.superconductivity.electron_phonon import ElectronPhononMatrices, mode_couplings
+from hint_plugin.science.superconductivity.coupling_matrices import ElectronPhononMatrices, mode_couplings
 from hint_plugin.science.superconductivity.eliashberg import Eliashberg, Gap, NotConvergedError
 from hint_plugin.science.superconductivity.isotopes import isotope_exponent
+from hint_plugin.science.superconductivity.mode_couplings import ModeCouplings, UnstableError
 from hint_plugin.science.superconductivity.mu_star import rescale
-from hint_plugin.science.superconductivity.qe_elph import broadenings, read_force_constants, read_matrices
+from hint_plugin.science.superconductivity.ph_x_files import broadenings, read_force_constants, read_matrices
 from hint_plugin.science.superconductivity.readers import read_a2f
 from hint_plugin.science.superconductivity.real_axis import continue_gap, gap_edge
 from hint_plugin.science.superconductivity.several import rows_of, spreads

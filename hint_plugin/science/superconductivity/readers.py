@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.formats.common import reading
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.science.superconductivity.energy_units import unit_in_ev
 from hint_plugin.science.superconductivity.spectral import Spectrum
 from hint_plugin.science.superconductivity.tables import read_numbers
-from hint_plugin.science.superconductivity.units import unit_in_ev
 
 UNITS = {"matdyn": "Ry", "lambda": "THz", "tetra": "Ry", "elk": "Ha", "epw": "meV", "hint": "meV"}
 FORMATS = (*UNITS, "table")

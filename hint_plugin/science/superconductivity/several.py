@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hint_plugin.science.superconductivity.couplings import UnstableError
+from hint_plugin.science.superconductivity.critical_temperature import (
+    Coulomb,
+    critical_temperatures,
+    describe,
+)
 from hint_plugin.science.superconductivity.isotopes import isotope_exponent
+from hint_plugin.science.superconductivity.mode_couplings import UnstableError
 from hint_plugin.science.superconductivity.sources import Source
 from hint_plugin.science.superconductivity.spread import moved_by, spread_of
-from hint_plugin.science.superconductivity.workflow import Coulomb, critical_temperatures, describe
 
 QUANTITIES = ("eliashberg", "allen_dynes", "mcmillan", "lambda", "omega_log", "isotope_exponent")
 """Of which a spread is given: Tc in K, lambda, omega_log in eV, alpha."""

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.formats.qe_set import dyn_set
 from hint_plugin.errors import OptionsError
-from hint_plugin.science.superconductivity.couplings import UnstableError
-from hint_plugin.science.superconductivity.electron_phonon import ElectronPhononMatrices
+from hint_plugin.science.superconductivity.coupling_matrices import ElectronPhononMatrices
 from hint_plugin.science.superconductivity.isotopes import Isotope
-from hint_plugin.science.superconductivity.qe_couplings import is_lambda_input, read_lambda_input
-from hint_plugin.science.superconductivity.qe_elph import read_force_constants, read_matrices
+from hint_plugin.science.superconductivity.lambda_x_files import is_lambda_input, read_lambda_input
+from hint_plugin.science.superconductivity.mode_couplings import UnstableError
+from hint_plugin.science.superconductivity.ph_x_files import read_force_constants, read_matrices
 from hint_plugin.science.superconductivity.readers import read_a2f
-from hint_plugin.science.superconductivity.same_crystal import check_crystals, check_sources
+from hint_plugin.science.superconductivity.same_crystals import check_crystals, check_sources
 from hint_plugin.science.superconductivity.spectral import Spectrum
 
 Grid = tuple[int, int, int]

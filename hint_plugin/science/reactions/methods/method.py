@@ -10,7 +10,7 @@ from ase import Atoms
 
 from hint_plugin.science.molecules import Stationary
 from hint_plugin.science.reactions.irc import Path
-from hint_plugin.science.reactions.settings import ReactionSettings, Say
+from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Say
 
 
 @dataclass(frozen=True)

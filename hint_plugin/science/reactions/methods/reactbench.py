@@ -22,7 +22,7 @@ from hint_plugin.science.molecules.modes import largest_force, normal_modes
 from hint_plugin.science.reactions.irc import Path
 from hint_plugin.science.reactions.methods.conversation import Program
 from hint_plugin.science.reactions.methods.method import Guess
-from hint_plugin.science.reactions.settings import ReactionSettings, Say
+from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Say
 
 NODES, STRING_CYCLES, SADDLE_CYCLES = 9, 50, 50
 _PROGRAM = FilePath(__file__).parents[1] / "programs" / "pysisyphus_program.py"

@@ -18,7 +18,7 @@ from hint_plugin.science.reactions.irc import Path, follow
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS
 from hint_plugin.science.reactions.methods.method import Guess
 from hint_plugin.science.reactions.paths import interpolate
-from hint_plugin.science.reactions.settings import ReactionSettings, Say
+from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Say
 
 
 class Sella:

@@ -1,0 +1,193 @@
+"""Any ASE calculator by its import path; Hessians by differences, or its own where it has `get_hessian`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculatorError, PropertyNotImplementedError
+from numpy.typing import NDArray
+
+from hint_plugin.errors import EngineError, HintError, MissingDependencyError, OptionsError
+from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
+from hint_plugin.potentials.structure_checks import check_structure
+from hint_plugin.settings import option
+
+SCRATCH = "{scratch}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalculatorOptions:
+    """Options of `calculator`."""
+
+    calculator: str = option("import path module:factory, for instance ase.calculators.emt:EMT")
+    arguments: dict[str, Any] = option("of the factory; {scratch} in a word is a folder of this process", {})
+    step: float = option("length of a displacement for differences, A", 1e-3)
+    translation_invariant: bool = option("no grid fixed in space: the last atom need not be moved", False)
+    analytic: bool = option("take the calculator's get_hessian, if it has one, for full labels", True)
+
+
+class AseCalculator:
+    """The engine `calculator`. It imports and runs the code that the user names, and nothing else.
+
+    Charge and spin are the calculator's business: give them in `arguments`. Frames arrive with their `info`,
+    arrays, initial charges and magnetic moments.
+    """
+
+    Options = CalculatorOptions
+    name = "calculator"
+
+    def __init__(self, options: CalculatorOptions) -> None:
+        self.options, self.step = options, options.step
+        self.translation_invariant = options.translation_invariant
+        self.method = options.calculator
+        factory = _factory(options.calculator)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        arguments = self._with_scratch(options.arguments)
+        try:
+            self._calculator = factory(**arguments)
+        except TypeError as error:
+            accepted = inspect.signature(factory)
+            raise OptionsError(f"{options.calculator}{accepted} cannot be made: {error}") from error
+        except Exception as error:  # the code is somebody else's, and may raise anything
+            raise EngineError(f"{options.calculator} cannot be made: {_words(error)}", "program") from error
+
+    @classmethod
+    def check(cls, options: CalculatorOptions) -> None:
+        """Raises OptionsError or MissingDependencyError if the factory is not there."""
+        _factory(options.calculator)
+
+    @classmethod
+    def settings(cls, options: CalculatorOptions, hessian: HessianMode = "none") -> dict[str, Any]:
+        """The import path, its package's version, the arguments, the step; a `get_hessian` shows later."""
+        package = options.calculator.partition(":")[0].partition(".")[0]
+        version = getattr(importlib.import_module(package), "__version__", "unknown")
+        arguments = ", ".join(f"{key}={value}" for key, value in sorted(options.arguments.items()))
+        found = {
+            "engine": cls.name,
+            "method": f"{options.calculator}({arguments})",
+            "engine_version": f"{package} {version}",
+            "step": options.step,
+        }
+        return found | ({"derivatives": None} if options.analytic and hessian == "full" else {})
+
+    @classmethod
+    def of_structure(cls, options: CalculatorOptions, atoms: Atoms) -> dict[str, Any]:
+        """Nothing: charge and spin are the calculator's business."""
+        return {}
+
+    def provenance(self) -> dict[str, Any]:
+        """The settings."""
+        return self.settings(self.options)
+
+    def prepare(self, atoms: Atoms) -> PreparedCalculator:
+        """One structure. Raises EngineError for no atoms or positions that are not finite."""
+        check_structure(atoms)
+        if hasattr(self._calculator, "reset"):
+            self._calculator.reset()
+        return PreparedCalculator(self._calculator, atoms, self.options.analytic)
+
+    def _with_scratch(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._with_scratch(item) for key, item in value.items()}
+        if isinstance(value, str) and SCRATCH in value:
+            if self._scratch is None:
+                self._scratch = tempfile.TemporaryDirectory(prefix="hint-calculator-")
+            return value.replace(SCRATCH, self._scratch.name)
+        return value
+
+
+class PreparedCalculator(ByDifferences):
+    """One structure. Whether the calculator starts from what it had is its own choice."""
+
+    def __init__(self, calculator: Any, atoms: Atoms, analytic: bool) -> None:
+        self._atoms = atoms.copy()
+        self._atoms.set_constraint()
+        self._atoms.calc = calculator
+        self._analytic = analytic
+        self.provenance: dict[str, Any] = {}
+
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
+        """Energy (the one whose gradient the forces are, where the calculator tells them apart), forces,
+        stress, dipole. Raises EngineError."""
+        if positions is not None:
+            self._atoms.positions = positions
+        calculator = self._atoms.calc
+        known = getattr(calculator, "implemented_properties", ())
+        forces = self._call(self._atoms.get_forces)
+        energy = self._call(lambda: self._atoms.get_potential_energy(force_consistent="free_energy" in known))
+        stress = dipole = None
+        if self._atoms.pbc.all() and "stress" in known:
+            stress = self._if_there(self._atoms.get_stress)
+        if "dipole" in known and not self._atoms.pbc.any():
+            dipole = self._if_there(self._atoms.get_dipole_moment)
+        return SinglePoint(float(energy), np.array(forces, dtype=float), stress, dipole)
+
+    def forces_at(self, positions: NDArray) -> NDArray:
+        """Forces [N, 3] in eV/A. Raises EngineError."""
+        self._atoms.positions = positions
+        return np.array(self._call(self._atoms.get_forces), dtype=float)
+
+    def analytic_hessian(self) -> NDArray | None:
+        """[3N, 3N] of the calculator's `get_hessian(atoms)`, None if it has none."""
+        own = getattr(self._atoms.calc, "get_hessian", None)
+        if own is None or not self._analytic:
+            return None
+        n = 3 * len(self._atoms)
+        return np.asarray(self._call(lambda: own(self._atoms)), dtype=float).reshape(n, n)
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        try:
+            found = function()
+        except HintError:
+            raise
+        except (PropertyNotImplementedError, NotImplementedError) as error:
+            raise EngineError(
+                f"the calculator cannot treat this structure ({_words(error)})", "program"
+            ) from error
+        except CalculatorError as error:
+            kind = "scf" if type(error).__name__ in ("SCFError", "ConvergenceError") else "program"
+            raise EngineError(f"the calculator failed ({_words(error)})", kind) from error
+        except (
+            Exception
+        ) as error:  # the code is somebody else's, and may raise anything; it is told, never hidden
+            raise EngineError(f"the calculator failed ({_words(error)})", "program") from error
+        if not np.isfinite(found).all():
+            raise EngineError("the calculator returns NaN or infinity", "program")
+        return found
+
+    def _if_there(self, get: Callable[[], Any]) -> NDArray | None:
+        """A property that a calculator may have announced and not have for this structure."""
+        try:
+            return np.array(self._call(get), dtype=float)
+        except EngineError as error:
+            if isinstance(error.__cause__, (PropertyNotImplementedError, NotImplementedError)):
+                return None
+            raise
+
+
+def _words(error: BaseException) -> str:
+    """The name of an exception, its words, and the line of code that raised it."""
+    steps = traceback.extract_tb(error.__traceback__)
+    place = f", {Path(steps[-1].filename).name}, line {steps[-1].lineno}" if steps else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _factory(path: str) -> Any:
+    module, colon, name = path.partition(":")
+    if not colon or not name:
+        raise OptionsError(f"calculator '{path}'; wanted module:factory, as in ase.calculators.emt:EMT")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise MissingDependencyError(f"calculator '{path}' cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise OptionsError(f"the module {module} has no '{name}'") from error

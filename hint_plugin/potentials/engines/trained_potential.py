@@ -1,0 +1,180 @@
+"""A trained potential as teacher: an artifact of `hint export`, or a MACE `.model` file. For distillation.
+
+Hessians are exact second derivatives, not differences, and so are products Hv with an artifact. What loads
+the file belongs to a higher layer; it is handed over by the registry (`EngineEntry.parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+from scipy.sparse import bsr_matrix, csr_matrix
+
+from hint_plugin.core.metrics import Prediction
+from hint_plugin.data.file_io import file_sha256
+from hint_plugin.data.structures.electrons import refuse_unknown_electrons
+from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.potentials.engine import HessianMode, SinglePoint
+from hint_plugin.potentials.structure_checks import check_structure, moved
+from hint_plugin.pretrained import or_path
+from hint_plugin.settings import option
+
+
+class Predictor(Protocol):
+    """What a trained potential has to offer; `hvp(atoms, v)` as well if it has exact products."""
+
+    def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
+        """One `Prediction` for each frame; with `hessian=True` each has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Options of `model`."""
+
+    model: Path = option(
+        "of hint export or hint model list; or a MACE .model (a pickle: only if you trust it)"
+    )
+    device: str = option("of torch: cpu, cuda", "cpu")
+    dtype: Literal["float32", "float64"] | None = option("the model's own if none", "float64")
+    head: str | None = option("of a multihead model", None)
+    step: float = option("length of a displacement, A, where differences are asked for", 1e-3)
+
+
+class Model:
+    """The engine `model`.
+
+    Attributes:
+        refused: options that it will never have -> why, for the error (`registry.check_engine`).
+
+    Args:
+        options: the file and where it runs.
+        load: called with the path and `device`, `dtype`, `head`; returns a `Predictor`.
+    """
+
+    Options = ModelOptions
+    refused = dict.fromkeys(
+        ("charge", "multiplicity"),
+        "a trained potential sees elements and positions alone: it would answer with the energy of the "
+        "neutral molecule in its lowest multiplicity. Take an engine, as in --engine gfn2-xtb",
+    )
+    name = "model"
+    translation_invariant = True
+
+    def __init__(self, options: ModelOptions, load: Callable[..., Predictor]) -> None:
+        self.options, self.step = options, options.step
+        path = or_path(options.model)
+        self.method = path.name
+        self._hash = file_sha256(path)
+        self._predictor = load(
+            path, device=options.device, dtype=options.dtype, head=options.head, batch_size=1
+        )
+
+    @classmethod
+    def check(cls, options: ModelOptions) -> None:
+        """Raises OptionsError if the file does not exist."""
+        if not or_path(options.model).is_file():
+            raise OptionsError(f"model {options.model}: no such file")
+
+    @classmethod
+    def settings(cls, options: ModelOptions, hessian: HessianMode = "none") -> dict[str, Any]:
+        """The file, its hash; precision and head where they are options, else the model has its own."""
+        path = or_path(options.model)
+        found: dict[str, Any] = {"engine": cls.name, "method": path.name}
+        found["model_sha256"] = file_sha256(path)
+        found |= {"dtype": options.dtype, "head": options.head}
+        return found | ({"derivatives": "analytic"} if hessian != "none" else {})
+
+    @classmethod
+    def of_structure(cls, options: ModelOptions, atoms: Atoms) -> dict[str, Any]:
+        """Nothing: what a structure says of its electrons is refused, or a matter of the model."""
+        return {}
+
+    def provenance(self) -> dict[str, Any]:
+        """The file, its hash, the precision."""
+        found: dict[str, Any] = {
+            "engine": self.name,
+            "method": self.method,
+            "model_sha256": self._hash,
+            "dtype": str(getattr(self._predictor, "dtype", self.options.dtype)).removeprefix("torch."),
+        }
+        head = getattr(self._predictor, "head", None)
+        return {**found, "head": head} if head else found
+
+    def prepare(self, atoms: Atoms) -> PreparedModel:
+        """One structure.
+
+        Raises:
+            EngineError: no atoms, positions that are not finite, or a charge or multiplicity that the model
+                does not know.
+        """
+        check_structure(atoms)
+        try:
+            refuse_unknown_electrons(
+                atoms, atoms.get_chemical_formula(), getattr(self._predictor, "electrons", ())
+            )
+        except DataError as error:
+            raise EngineError(str(error), "electrons") from error
+        return PreparedModel(self._predictor, atoms)
+
+
+class PreparedModel:
+    """One structure, whose exact Hessian is kept once it is known."""
+
+    def __init__(self, predictor: Predictor, atoms: Atoms) -> None:
+        self._predictor, self._atoms = predictor, atoms
+        self._hessian: NDArray | None = None
+        self.provenance: dict[str, Any] = {}
+
+    def single_point(self, positions: NDArray | None = None) -> SinglePoint:
+        """Energy, forces, stress where periodic. Raises EngineError for elements the model does not know."""
+        found = self._predict(self._atoms if positions is None else moved(self._atoms, positions))
+        stress = None if found.stress is None else full_3x3_to_voigt_6_stress(_array(found.stress))
+        return SinglePoint(float(found.energy), _array(found.forces), stress)
+
+    def forces_at(self, positions: NDArray) -> NDArray:
+        """Forces [N, 3] in eV/A."""
+        return _array(self._predict(moved(self._atoms, positions)).forces)
+
+    def analytic_hessian(self) -> NDArray:
+        """[3N, 3N] in eV/A^2 by automatic differentiation."""
+        if self._hessian is None:
+            self._hessian = _array(self._predict(self._atoms, hessian=True).hessian)
+        return self._hessian
+
+    def products(self, probes: NDArray) -> NDArray:
+        """Exact H v for v [K, N, 3]; by way of the Hessian where the potential has no product of its own."""
+        own = getattr(self._predictor, "hvp", None)
+        if own is not None:
+            return np.asarray(own(self._atoms, probes), dtype=float)
+        matrix = self.analytic_hessian()
+        return (probes.reshape(len(probes), -1) @ matrix.T).reshape(probes.shape)
+
+    def hessian_pattern(self) -> csr_matrix | None:
+        """Which blocks of the Hessian can differ from zero, where the potential knows."""
+        own = getattr(self._predictor, "hessian_pattern", None)
+        return None if own is None else own(self._atoms)
+
+    def sparse_hessian(self) -> bsr_matrix | None:
+        """The Hessian in blocks, where the potential has it in few products."""
+        own = getattr(self._predictor, "sparse_hessian", None)
+        return None if own is None else own(self._atoms)
+
+    def _predict(self, atoms: Atoms, hessian: bool = False) -> Any:
+        try:
+            (found,) = self._predictor.predict([atoms], hessian=hessian)
+        except DataError as error:
+            raise EngineError(str(error), "element") from error
+        if not np.isfinite(found.energy) or not np.isfinite(_array(found.forces)).all():
+            raise EngineError("the model predicts NaN or infinity", "program")
+        return found
+
+
+def _array(values: Any) -> NDArray:
+    return np.asarray(values, dtype=float)

@@ -1,0 +1,135 @@
+"""Energies, forces and stresses of many structures from one potential, several at once where it can.
+
+An ASE calculator with `evaluate(frames)` (an exported model has it) gets the structures in blocks; any other
+one by one. Nothing is tried again and nothing is hidden: an error names the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from numpy.typing import NDArray
+
+from hint_plugin.errors import EngineError, HintError
+
+BLOCK = 50
+"""Structures between two reports of progress, and in a call of `evaluate`."""
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Of K structures: `energies` [K] eV, `forces` [K, M, 3] eV/A, `stresses` [K, 3, 3] eV/A^3 (sign as in
+    ASE) or None."""
+
+    energies: NDArray
+    forces: NDArray
+    stresses: NDArray | None
+
+
+class Evaluator:
+    """A potential for populations. It is also what python-sscha takes as `cluster=`.
+
+        evaluator = Evaluator(HintCalculator("model.hint.pt"))
+        sscha.Relax.SSCHA(minimizer, None, N_configs=500, cluster=evaluator).relax(get_stress=True)
+
+    Args:
+        calculator: of ASE.
+        stress: compute stresses as well.
+        block: structures in a call of `evaluate`.
+    """
+
+    def __init__(self, calculator: Any, stress: bool = True, block: int = BLOCK) -> None:
+        self.calculator, self.stress, self.block = calculator, stress, block
+
+    def __call__(self, frames: Sequence[Atoms], report: Report | None = None) -> Evaluated:
+        """Of `frames`, all with the same number of atoms.
+
+        Raises:
+            EngineError: the potential failed, or gave NaN; the message names the configuration (from 1).
+        """
+        results: list[tuple[float, NDArray, NDArray | None]] = []
+        for start in range(0, len(frames), self.block):
+            block = list(frames[start : start + self.block])
+            if hasattr(self.calculator, "evaluate"):
+                results += self._together(block, start, len(frames))
+            else:
+                results += [self._single(frame, start + k, len(frames)) for k, frame in enumerate(block)]
+            if report is not None:
+                report(len(results), len(frames))
+        for number, result in enumerate(results):
+            _check(result, frames[number], number, len(frames))
+        energies, forces, stresses = zip(*results, strict=True)
+        return Evaluated(np.array(energies), np.array(forces), np.array(stresses) if self.stress else None)
+
+    def compute_ensemble(self, ensemble: Any, calculator: Any = None, get_stress: bool = True) -> None:
+        """Fill a `sscha.Ensemble.Ensemble`: what python-sscha asks of a cluster; `calculator` is not used.
+
+        Raises:
+            EngineError: see `__call__`.
+        """
+        from hint_plugin.science.anharmonic.python_sscha import cellconstructor
+
+        units = cellconstructor().Units
+        frames = [structure.get_ase_atoms() for structure in ensemble.structures]
+        found = Evaluator(self.calculator, bool(get_stress), self.block)(frames)
+        ensemble.energies = found.energies / units.RY_TO_EV
+        ensemble.forces = found.forces / units.RY_TO_EV
+        ensemble.force_computed = np.ones(len(frames), dtype=bool)
+        if found.stresses is not None:
+            ensemble.stresses = -found.stresses / units.RY_PER_BOHR3_TO_EV_PER_A3
+            ensemble.stress_computed = np.ones(len(frames), dtype=bool)
+
+    def _together(
+        self, block: list[Atoms], start: int, count: int
+    ) -> list[tuple[float, NDArray, NDArray | None]]:
+        try:
+            found = self.calculator.evaluate(block)
+        except HintError as error:
+            if len(block) == 1:
+                raise EngineError(f"configuration {start + 1} of {count}: {error}") from error
+            for k, frame in enumerate(block):  # which one it is
+                self._together([frame], start + k, count)
+            raise EngineError(
+                f"configurations {start + 1} to {start + len(block)} of {count}: {error}"
+            ) from error
+        return [
+            (float(one.energy), np.asarray(one.forces, dtype=float), one.stress if self.stress else None)
+            for one in found
+        ]
+
+    def _single(self, frame: Atoms, number: int, count: int) -> tuple[float, NDArray, NDArray | None]:
+        frame = frame.copy()
+        frame.calc = self.calculator
+        try:
+            stress = frame.get_stress(voigt=False) if self.stress else None
+            return float(frame.get_potential_energy()), np.array(frame.get_forces(), dtype=float), stress
+        except (
+            Exception
+        ) as error:  # a calculator of somebody else may raise anything; it is told, never hidden
+            name = f"configuration {number + 1} of {count} ({frame.get_chemical_formula()})"
+            lacking = self.stress and isinstance(error, (PropertyNotImplementedError, NotImplementedError))
+            how = (
+                ". Where only the stress is missing, --no-stress goes on without a pressure"
+                if lacking
+                else ""
+            )
+            raise EngineError(f"{name}: {type(error).__name__}: {error}{how}") from error
+
+
+def _check(result: tuple[float, NDArray, NDArray | None], frame: Atoms, number: int, count: int) -> None:
+    energy, forces, stress = result
+    name = f"configuration {number + 1} of {count} ({frame.get_chemical_formula()})"
+    if forces.shape != (len(frame), 3):
+        raise EngineError(f"{name}: forces of shape {forces.shape}; wanted {(len(frame), 3)}")
+    for what, values in (("energy", energy), ("forces", forces), ("stress", stress)):
+        if values is not None and not np.isfinite(values).all():
+            raise EngineError(
+                f"{name}: NaN or infinity in the {what}; is it far from what the model has learnt?"
+            )

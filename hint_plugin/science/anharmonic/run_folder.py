@@ -1,0 +1,134 @@
+"""A run in a folder: begun, or gone on with where it was stopped, and its results written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hint_plugin.data.file_io import write_json
+from hint_plugin.errors import OptionsError
+from hint_plugin.science.anharmonic.checkpoint import carried, read_state, write_state
+from hint_plugin.science.anharmonic.crystal_symmetry import symmetrised
+from hint_plugin.science.anharmonic.free_energy_hessian import free_energy_hessian
+from hint_plugin.science.anharmonic.self_consistency import (
+    Engine,
+    Silence,
+    SschaSettings,
+    SschaState,
+    Watcher,
+    begin,
+    relax,
+)
+from hint_plugin.science.anharmonic.sscha_report import plot_convergence, summary, write_bands, write_matrices
+from hint_plugin.science.anharmonic.supercell_force_constants import ForceConstants
+from hint_plugin.science.same_structure import compare_crystals
+
+STATE = "state.npz"
+_FREE = ("populations",)
+
+
+class _Keeper:
+    """Writes every valid state, and tells another watcher everything."""
+
+    def __init__(self, path: Path, about: dict[str, Any], other: Watcher) -> None:
+        self._path, self._about, self._other = path, about, other
+        self.evaluated, self.stepped = other.evaluated, other.stepped
+
+    def finished_population(self, state: SschaState) -> None:
+        write_state(self._path, state, self._about)
+        self._other.finished_population(state)
+
+
+def run(
+    folder: Path,
+    start: ForceConstants,
+    engine: Engine,
+    settings: SschaSettings,
+    watcher: Watcher | None = None,
+) -> SschaState:
+    """`relax` with its state kept in `folder`; a folder with the state of the same run is gone on with.
+
+    Raises:
+        OptionsError: the folder holds a run from another start or with other settings. More populations are
+            not another setting. Otherwise as `relax`.
+    """
+    path, about = folder / STATE, {"start": fingerprint(start), "settings": settings.as_dict()}
+    if path.exists():
+        state, before = read_state(path)
+        _same(path, before, about, compare_crystals(start.atoms, state.constants.atoms).difference)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = begin(start, settings)
+    return relax(state, engine, settings, _Keeper(path, about, watcher or Silence()))
+
+
+def write_results(
+    folder: Path,
+    start: ForceConstants,
+    state: SschaState,
+    settings: SschaSettings,
+    hessian: str = "none",
+    say: Callable[[str], None] = lambda text: None,
+    **about: Any,
+) -> tuple[dict[str, Any], dict[str, ForceConstants]]:
+    """sscha.json, matrices for Quantum ESPRESSO and phonopy, bands.png, convergence.png.
+
+    Args:
+        folder: of the results.
+        start: harmonic; its imaginary modes are shown as they are.
+        state: at the end.
+        settings: of the run.
+        hessian: of the free energy: "none", "v3", or "v4" (with the fourth order).
+        say: told what is being done.
+        about: goes into sscha.json.
+
+    Returns:
+        What sscha.json holds, and the force constants by name.
+    """
+    named = {"harmonic": symmetrised(start, settings.precision), "sscha": state.constants}
+    if hessian != "none":
+        if state.population is None:
+            raise OptionsError("no population to take the Hessian of the free energy from")
+        say(f"Hessian of the free energy ({hessian})")
+        named["hessian"] = free_energy_hessian(state.population, state.constants, hessian == "v4")
+    result = summary(state, settings, named) | about
+    say("writing")
+    write_matrices(folder, named)
+    write_json(folder / "sscha.json", result)
+    write_bands(folder / "bands.png", dict(reversed(list(named.items()))))
+    plot_convergence(folder / "convergence.png", state.records)
+    return result, named
+
+
+def fingerprint(constants: ForceConstants) -> str:
+    """A hash of the crystal and its force constants, to ten digits."""
+    digest = hashlib.sha256()
+    atoms = constants.atoms
+    for values in (atoms.numbers, atoms.cell.array, atoms.positions, atoms.get_masses(), constants.blocks):
+        digest.update(np.round(np.asarray(values, dtype=float) + 0.0, 6).tobytes())
+    for name, array in sorted(carried(atoms).items()):
+        digest.update(name.encode() + np.asarray(array).astype(str).tobytes())
+    return digest.hexdigest()
+
+
+def _same(path: Path, before: dict[str, Any], now: dict[str, Any], difference: str) -> None:
+    """Refuse to go on with another run; `difference` of its crystal, in words, "" for none."""
+    if before["start"] != now["start"]:
+        words = f" ({difference})" if difference else ""
+        raise OptionsError(
+            f"{path} is of a run from other force constants or masses{words}; remove it, or name another "
+            "folder"
+        )
+    other = [
+        f"{key} {before['settings'].get(key)} (now {value})"
+        for key, value in now["settings"].items()
+        if key not in _FREE and before["settings"].get(key) != value
+    ]
+    if other:
+        raise OptionsError(
+            f"{path} is of a run with {', '.join(other)}; go on with the same, or name another folder"
+        )
