@@ -26,8 +26,9 @@ from ase.io import write
 from ipi.pes.dummy import Dummy_driver
 from ipi.utils.units import unit_to_user
 
+from hint_plugin.data.structures.neighbour_lists import Neighbours
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.potentials.artifact_potential import Evaluation, Neighbours, Potential
+from hint_plugin.potentials.artifact_potential import Evaluation, Potential
 from ipi_driver.template import BOHR, check_images, periodicity, read_template
 
 __DRIVER_NAME__ = "hint"

@@ -17,8 +17,9 @@ from ase.io import read
 from ipi.utils.io import read_file
 from ipi.utils.units import unit_to_user
 
+from hint_plugin.data.structures.neighbour_lists import Neighbours
 from hint_plugin.errors import DataError
-from hint_plugin.potentials.artifact_potential import Neighbours, check_cell
+from hint_plugin.potentials.artifact_potential import check_cell
 
 BOHR = float(unit_to_user("length", "angstrom", 1.0))
 _CELL = re.compile(r"CELL[(\[{](abcABC|H|GENH)[)\]}]")

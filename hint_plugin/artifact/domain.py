@@ -15,6 +15,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
+from hint_plugin.data.structures.neighbour_lists import Neighbours
+
 NEARER, STRONGER = 0.95, 1.05
 """Outside is a distance below 0.95 of the shortest, or a force above 1.05 of the largest in training."""
 
@@ -44,10 +46,6 @@ class TrainingDomain:
     @classmethod
     def of(cls, frames: Iterable[tuple[Atoms, np.ndarray | None]], cutoff: float) -> TrainingDomain:
         """Of structures and their forces [N, 3] in eV/A (None where there are none)."""
-        from hint_plugin.potentials.artifact_potential import (
-            Neighbours,  # torch, which metadata alone do not need
-        )
-
         lists, count = Neighbours(cutoff), 0
         numbers: set[int] = set()
         nearest: dict[tuple[int, int], float] = {}

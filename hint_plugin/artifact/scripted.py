@@ -64,7 +64,7 @@ def load_artifact(
     """The contract on a device, and its metadata.
 
     The source and the pickles of a ``.hint.pt`` are checked before torch reads them
-    (`hint_plugin.artifact.allowed`), so that a file of a stranger can compute wrong numbers and can do nothing
+    (`artifact.allowed`), so that a file of a stranger can compute wrong numbers and can do nothing
     else. A ``.hint.pt2`` is machine code, of which nobody can say this: it is loaded if `trust` says so.
 
     Args:

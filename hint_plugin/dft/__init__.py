@@ -1,0 +1,1 @@
+"""Inputs and folders of DFT programs: Quantum ESPRESSO, pseudopotentials, primitive cells."""

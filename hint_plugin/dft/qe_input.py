@@ -16,8 +16,8 @@ import numpy as np
 from ase import Atoms
 from ase.io.espresso import write_espresso_in, write_fortran_namelist
 
+from hint_plugin.data.labels.single_point import SinglePoint
 from hint_plugin.errors import DataError, EngineError
-from hint_plugin.potentials.engine import SinglePoint
 from hint_plugin.settings import option
 
 PREFIX = "hint"

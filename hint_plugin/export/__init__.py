@@ -1,1 +1,1 @@
-"""The artifact: a trained potential as one file, that torch alone reads, and what runs it."""
+"""From a trained checkpoint to an artifact that was compared with it."""

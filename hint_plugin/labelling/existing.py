@@ -1,8 +1,8 @@
 """What becomes of the labels that frames bring with them: kept, cut to the budget, replaced, or refused.
 
 A label is kept where it is the one that is asked for: of the same method and settings
-(`data.levels.level_differences`), with a Hessian of the kind that is asked for. A Hessian that nobody asks
-for is left out of the output.
+(`levels.level_differences`), with a Hessian of the kind that is asked for. A Hessian that nobody asks for is
+left out of the output.
 """
 
 from __future__ import annotations

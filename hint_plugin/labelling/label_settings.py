@@ -23,7 +23,7 @@ class LabelSettings:
         atoms: the atoms of "rows": 0-3,7 or tag=1 or the name of a boolean array (`select_atoms`).
         n_probes: K of projected labels.
         seed: of the probes and of the random choice of frames; each frame has its own stream.
-        charge: total charge, e, for frames that state none (`data.electrons`).
+        charge: total charge, e, for frames that state none (`data.structures.electrons`).
         multiplicity: 2S + 1 for frames that state none; None is the lowest possible.
         hessian_every: a Hessian for frames 0, n, 2n ... only; energy and forces for all.
         hessian_fraction: a Hessian for this fraction of the frames, chosen at random. Not with

@@ -1,7 +1,7 @@
 """AlphaNet in MACE's place: `mace_run_train --model AlphaNet`, `mace_eval_configs`, `MACECalculator`.
 
 `AlphaNetForMACE` wraps the plain model (`hint_plugin.models.alphanet`) in the attributes and the ``forward``
-that MACE expects of a model; the functions below are what `hint_plugin.mace.patches` puts in the place of MACE's
+that MACE expects of a model; the functions below are what `mace.patches` puts in the place of MACE's
 own when ``--model AlphaNet`` is asked for.
 """
 

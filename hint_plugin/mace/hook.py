@@ -2,7 +2,7 @@
 
 torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on
 ``sys.meta_path`` that wraps eleven modules of mace-torch as they load (`TARGETS`); what is put around their
-functions is in `hint_plugin.mace.patches`. Without a HINT option on the command line every wrapper hands over to
+functions is in `mace.patches`. Without a HINT option on the command line every wrapper hands over to
 MACE's own function.
 
 This module runs in every process that imports torch: it imports nothing, and no error may leave it.
@@ -70,9 +70,9 @@ def apply(module: Any) -> None:
     from hint_plugin.mace.active_options import session
 
     try:
-        from hint_plugin.mace import patches as seam
+        from hint_plugin.mace import patches
 
-        seam.patch(module)
+        patches.patch(module)
         session.wrapped.add(module.__name__)
     except Exception as error:  # an error here must not break MACE for those who do not use HINT
         session.problems.append(f"{module.__name__}: {error}")

@@ -292,29 +292,29 @@ def _with_hessians(base: Any) -> Any:
 
 
 def _patch_train(module: ModuleType) -> None:
-    from hint_plugin.mace import wrappers as steps
+    from hint_plugin.mace import wrappers
 
     for name in ("train", "train_one_epoch", "take_step", "take_step_lbfgs", "valid_err_log"):
-        _wrap(module, name, _bound(steps, name))
+        _wrap(module, name, _bound(wrappers, name))
     frozen = module.preserve_grad_state
-    _wrap(module, "evaluate", lambda original, *a, **k: steps.evaluate(original, frozen, *a, **k))
+    _wrap(module, "evaluate", lambda original, *a, **k: wrappers.evaluate(original, frozen, *a, **k))
 
 
 def _patch_tables_utils(module: ModuleType) -> None:
-    from hint_plugin.mace import wrappers as steps
+    from hint_plugin.mace import wrappers
 
-    _wrap(module, "create_error_table", steps.create_error_table)
+    _wrap(module, "create_error_table", wrappers.create_error_table)
 
 
-def _bound(steps: ModuleType, name: str) -> Callable[..., Any]:
-    """Call ``steps.<name>(original, arguments by name)``, or the original when the loss is not HINT's."""
+def _bound(wrappers: ModuleType, name: str) -> Callable[..., Any]:
+    """Call ``wrappers.<name>(original, arguments by name)``, or the original when the loss is not HINT's."""
 
     def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if session.options is None and not (session.kernels and name == "train"):
             return original(*args, **kwargs)
         bound = inspect.signature(original).bind(*args, **kwargs)
         bound.apply_defaults()
-        return getattr(steps, name)(original, dict(bound.arguments))
+        return getattr(wrappers, name)(original, dict(bound.arguments))
 
     return call
 

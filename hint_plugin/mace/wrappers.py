@@ -1,4 +1,4 @@
-"""What HINT does around MACE's training functions, once a HINT loss is in use (see `hint_plugin.mace.patches`).
+"""What HINT does around MACE's training functions, once a HINT loss is in use (see `mace.patches`).
 
 Functions take MACE's original and its arguments by name.
 """

@@ -20,7 +20,7 @@ class Spread:
 
     Attributes:
         jobs: processes on this machine, one thread each; 1 is this process, with the threads that it has.
-        parsl: a file that says where workers run (`labelling.parsl_config`), in place of `jobs`.
+        parsl: a file that says where workers run (`parallel.parsl_config`), in place of `jobs`.
         restart: drop what an interrupted run has left.
     """
 

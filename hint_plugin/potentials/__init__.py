@@ -1,0 +1,1 @@
+"""What answers at a geometry, models and engines alike: energies, forces, stresses, Hessians, H v."""

@@ -23,6 +23,7 @@ from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
+from hint_plugin.data.structures.neighbour_lists import Neighbours
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.potentials.colouring import colour, hessian_pattern
 from hint_plugin.pretrained import or_path
@@ -64,23 +65,6 @@ class Evaluation:
     def energy(self) -> float:
         """Sum of `energies`."""
         return float(self.energies.sum())
-
-
-class Neighbours:
-    """Neighbour lists by vesin; with a skin, lists are kept until an atom has moved by half of it."""
-
-    def __init__(self, cutoff: float, skin: float = 0.0) -> None:
-        from vesin import NeighborList
-
-        self._lists = NeighborList(cutoff=cutoff, full_list=True, skin=skin)
-
-    def __call__(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """i, j [E], S @ cell [E, 3] and r_ij [E, 3]."""
-        cell = atoms.cell.complete().array
-        i, j, s, d = self._lists.compute(
-            points=atoms.positions, box=cell, periodic=atoms.pbc.tolist(), quantities="ijSD"
-        )
-        return i, j, s @ cell, d
 
 
 class Potential:
@@ -199,7 +183,7 @@ class Potential:
     def sparse_hessian(self, atoms: Atoms, *, substitution: bool | None = None) -> bsr_matrix:
         """The exact Hessian [3N, 3N] of a big system, eV/A^2, symmetric, as scipy's blocks of 3 x 3.
 
-        Atoms too far apart to be felt by a third one share their probes (`hint_plugin.potentials.colouring`), so
+        Atoms too far apart to be felt by a third one share their probes (`potentials.colouring`), so
         the number of products does not grow with the system; `.toarray()` is the dense matrix.
 
         Args:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.labels.gate import examine
 from hint_plugin.data.labels.label import HessianLabel, rademacher
+from hint_plugin.data.labels.single_point import SinglePoint
 from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.potentials import differences
@@ -24,17 +25,6 @@ from hint_plugin.potentials import differences
 HessianMode = Literal["full", "rows", "projected", "none"]
 
 _PROBES_FOR_PAIR_NOISE = 4  # six pairs; fewer can agree by chance
-
-
-@dataclass(frozen=True)
-class SinglePoint:
-    """Energy (eV), forces [N, 3] (eV/A), stress [6] (eV/A^3, ASE's order and sign) for 3D-periodic cells, and
-    the dipole moment [3] (e A) of a molecule where the engine has one."""
-
-    energy: float
-    forces: NDArray
-    stress: NDArray | None = None
-    dipole: NDArray | None = None
 
 
 class Prepared(Protocol):

@@ -26,8 +26,8 @@ class EngineCalculator(Calculator):
         atoms.calc.get_hessian(atoms)
 
     Charge and multiplicity come from `atoms.info["charge"]` and `atoms.info["spin"]` (2S + 1), and from other
-    keys for the same (`data.electrons`), else from the engine's options. While only positions change, the
-    engine starts from the density of the point before.
+    keys for the same (`data.structures.electrons`), else from the engine's options. While only positions
+    change, the engine starts from the density of the point before.
 
     Args:
         engine: of `make_engine`.

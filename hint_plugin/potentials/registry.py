@@ -46,9 +46,9 @@ ENGINES = {
     "qe": EngineEntry(
         f"{_ENGINES}.qe:QuantumEspresso", "plane-wave DFT by pw.x; differences, or ph.x beside"
     ),
-    "calculator": EngineEntry(f"{_ENGINES}.calculator:AseCalculator", "any ASE calculator; differences"),
+    "calculator": EngineEntry(f"{_ENGINES}.ase_calculator:AseCalculator", "any ASE calculator; differences"),
     "model": EngineEntry(
-        f"{_ENGINES}.model:Model",
+        f"{_ENGINES}.trained_potential:Model",
         "a trained potential as teacher; exact Hessians and products",
         {"load": "hint_plugin.potentials.checkpoints:load_predictor"},
     ),

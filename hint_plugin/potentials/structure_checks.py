@@ -21,7 +21,7 @@ def check_structure(atoms: Atoms) -> None:
 def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None) -> tuple[int, int]:
     """Total charge (e) and multiplicity 2S + 1 of a structure.
 
-    What `atoms.info` states (`data.electrons`: charge, total_charge; multiplicity, spin, total_spin) comes
+    What `atoms.info` states (`electrons`: charge, total_charge; multiplicity, spin, total_spin) comes
     before the arguments; the multiplicity is the lowest that the number of electrons allows if nobody says.
 
     Raises:

@@ -79,7 +79,7 @@ class Reference:
 def read_reference(atoms: Atoms, keys: LabelKeys, source: str, frame: int) -> Reference:
     """Energy, forces, stress and Hessian label of a structure; stress only if all directions are periodic.
 
-    All but the Hessian are what `data.frame_labels` says: those of ASE's own names count if there are none
+    All but the Hessian are what `frame_labels` says: those of ASE's own names count if there are none
     under `keys`. Raises LabelError, with source and frame, if a label is malformed.
     """
     label = read_label(atoms, keys, source=source, frame=frame)

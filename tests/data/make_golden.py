@@ -1,8 +1,8 @@
-"""How the files of `golden/` were made, once: ``python tests/data/make_golden.py`` in `.venv`, then in `.venv-nequip`.
+"""How the files of `golden/` were made, once, with HINT 0.1: this script in `.venv`, then in `.venv-nequip`.
 
-They hold what today's files name: classes in pickles, targets of hydra, fields of stores and journals. They are not
-to be made again; a later HINT has to read them (`tests/golden`). `expected.json` has what they gave when they were
-made.
+They hold what files name: classes in pickles, targets of hydra, fields of stores and journals. They are not
+to be made again; a later HINT has to read them (`tests/golden`, `tests/nequip/test_golden.py`). What they gave
+then is in `expected.json`.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def mace_side(folder: Path) -> None:
     from label_runs import make_input
 
     from hint_plugin.data import read_frames, write_frames
-    from hint_plugin.export.checkpoint_to_artifact import export
+    from hint_plugin.export.checkpoint import export
+    from hint_plugin.export.potential import Potential
     from hint_plugin.mace.predictor import MacePredictor
-    from hint_plugin.potentials.artifact_potential import Potential
     from lammps_pair.mliap import write_mliap
     from mace_runs import train_hint
 
@@ -78,7 +78,7 @@ def mace_side(folder: Path) -> None:
 
 
 def half_done(folder: Path) -> None:
-    """The journal of `hint label journal.xyz -o labelled.xyz`, as a kill after three of six frames leaves it."""
+    """The journal of `hint label journal.xyz -o labelled.xyz`, as a kill after three frames leaves it."""
     import signal
 
     from label_runs import start_hint, wait_for_results

@@ -27,7 +27,7 @@ from hint_plugin.cli.app import build_app
 from hint_plugin.data import write_frames
 from hint_plugin.errors import DataError, OptionsError, UnknownVersionError
 from hint_plugin.export import checkpoint_to_artifact as exporting
-from hint_plugin.mace import edge_contract as edges
+from hint_plugin.mace import edge_contract
 from hint_plugin.potentials.artifact_potential import Potential
 
 PAIR = Path(__file__).parents[1] / "data" / "pair.hint.pt"
@@ -258,14 +258,14 @@ def test_an_artifact_that_differs_is_not_written(tmp_path, monkeypatch):
     source = make_checkpoint("alphanet", "float64", tmp_path)
     target = tmp_path / "model.hint.pt"
     target.write_text("old")
-    make = edges.scripted_edges
+    make = edge_contract.scripted_edges
 
     def wrong(model: torch.nn.Module, head: str) -> torch.jit.ScriptModule:
         model = copy.deepcopy(model)
         model.potential.scale.mul_(1 + 1e-6)
         return make(model, head)
 
-    monkeypatch.setattr(edges, "scripted_edges", wrong)
+    monkeypatch.setattr(edge_contract, "scripted_edges", wrong)
     with pytest.raises(DataError, match="the artifact differs from the checkpoint: .* Nothing was written"):
         exporting.export(source, target)
     assert target.read_text() == "old"

@@ -17,9 +17,10 @@ import torch
 from artifacts import make_checkpoint, structures
 from ase import Atoms
 
+from hint_plugin.data.structures.neighbour_lists import Neighbours
 from hint_plugin.errors import OptionsError
 from hint_plugin.export.checkpoint_to_artifact import export
-from hint_plugin.potentials.artifact_potential import Neighbours, Potential
+from hint_plugin.potentials.artifact_potential import Potential
 from lammps_pair.mliap import HintMLIAP, write_mliap
 
 

@@ -19,8 +19,7 @@ import torch
 
 from hint_plugin.cli import app
 from hint_plugin.errors import MissingDependencyError
-from hint_plugin.mace import hook
-from hint_plugin.mace import installation as status
+from hint_plugin.mace import hook, installation
 from hint_plugin.mace.active_options import session
 from hint_plugin.mace.command import run_train
 from hint_plugin.mace.options import LOSSES
@@ -308,11 +307,11 @@ def test_doctor_says_what_to_do(tmp_path):
 def test_doctor_knows_a_mace_that_it_cannot_wrap(fresh_session):
     fresh_session.wrapped.discard("mace.tools.train")
     fresh_session.problems.append("mace.tools.train: take_step lacks batch: unknown to HINT")
-    found = {check.name: check for check in status.checks()}
+    found = {check.name: check for check in installation.checks()}
     assert found["mace.tools.train"].ok is False
     assert "take_step lacks batch" in found["mace.tools.train"].found
     assert "mace-torch==" in found["mace.tools.train"].advice
-    assert not status.ready(list(found.values()))
+    assert not installation.ready(list(found.values()))
 
 
 def test_tested_versions_are_those_of_the_constraints():
@@ -323,7 +322,7 @@ def test_tested_versions_are_those_of_the_constraints():
     newest |= dict(
         r.split("==") for r in importlib.metadata.requires("mace-torch") or [] if r.startswith("e3nn==")
     )
-    assert {name: newest[name] for name in status.TESTED} == status.TESTED
+    assert {name: newest[name] for name in installation.TESTED} == installation.TESTED
 
 
 def test_losses_are_offered_and_shown_in_a_group_of_their_own():

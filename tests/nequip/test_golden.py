@@ -1,4 +1,4 @@
-"""Checkpoints and packages that an earlier HINT wrote still load, and give what they gave (`make_golden.py`)."""
+"""Checkpoints and packages that an earlier HINT wrote load, and give what they gave (`make_golden.py`)."""
 
 from __future__ import annotations
 

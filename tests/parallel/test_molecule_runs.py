@@ -117,22 +117,22 @@ def test_restart_and_what_is_no_journal(inputs, monkeypatch, capfd):
 
 def test_what_cannot_be_written_ends_the_run(inputs, monkeypatch, capfd):
     """A full disk is no property of a molecule: the run ends, and what was done before is kept."""
-    from hint_plugin.science.molecules import mode_files as writers
+    from hint_plugin.science.molecules import mode_files
 
     monkeypatch.chdir(inputs / "whole")
-    write = writers.write_molden
+    write = mode_files.write_molden
 
     def full(path, *more):
         if "in-1" in path.name:
             raise OSError(28, "No space left on device", str(path))
         write(path, *more)
 
-    monkeypatch.setattr(writers, "write_molden", full)
+    monkeypatch.setattr(mode_files, "write_molden", full)
     arguments = ("vibrations", "in.xyz", "-o", "out", *TOY)
     code, text = hint(capfd, *arguments)
     assert code == 2 and "No space left" in text
     assert Path("out/vibrations.partial.jsonl").read_bytes().count(b"\n") == 2
-    monkeypatch.setattr(writers, "write_molden", write)
+    monkeypatch.setattr(mode_files, "write_molden", write)
     code, text = hint(capfd, *arguments)
     assert code == 3 and len(json.loads(Path("out/vibrations.json").read_text())["results"]) == 4
 

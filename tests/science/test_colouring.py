@@ -15,11 +15,12 @@ from hint_plugin.potentials.colouring import colour, hessian_pattern, shared
 
 pytest.importorskip("mace", reason="needs MACE, by way of which models are exported")
 
+from hint_plugin.data.structures.neighbour_lists import Neighbours
 from hint_plugin.errors import DataError
 from hint_plugin.export.checkpoint_to_artifact import export
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
-from hint_plugin.potentials.artifact_potential import Neighbours, Potential
+from hint_plugin.potentials.artifact_potential import Potential
 from hint_plugin.potentials.hint_calculator import HintCalculator
 
 

@@ -45,12 +45,12 @@ def test_a_method_against_itself_and_against_another():
 
 def test_another_molecule_is_no_minimum_of_the_model(monkeypatch):
     """A minimum nearby that has other bonds is not compared."""
-    from hint_plugin.science.molecules import thermo_comparison as comparison
+    from hint_plugin.science.molecules import thermo_comparison
 
     there = minimum("H2O", "gfn2-xtb")
     broken = there.atoms.copy()
     broken.positions[1] += 2 * (broken.positions[1] - broken.positions[0])
-    monkeypatch.setattr(comparison, "optimize", lambda *_, **__: replace(there, atoms=broken))
+    monkeypatch.setattr(thermo_comparison, "optimize", lambda *_, **__: replace(there, atoms=broken))
     found = compare_thermochemistry(there.atoms, there.hessian, there.atoms.calc)
     assert "another molecule: its bonds differ: O0-H1 broken" in found["own_geometry"]["failure"]
 

@@ -41,12 +41,12 @@ GROUPS = {
          "tests/science/test_colouring.py"],
     ),
     "gate": (
-        [f"hint_plugin/data/{name}.py" for name in ("gate", "physics", "checks", "units")],
+        [f"hint_plugin/data/labels/{x}.py" for x in ("gate", "physics", "thresholds", "bond_stiffness")],
         ["tests/unit/test_physics.py", "tests/unit/test_gate.py", "tests/unit/test_label.py"],
     ),
     "mace": (["hint_plugin/mace/loss.py"], ["tests/mace/test_loss.py"]),
     "anharmonic": (
-        [f"hint_plugin/science/anharmonic/{name}.py" for name in ("minimisation", "sampling")],
+        [f"hint_plugin/science/anharmonic/{name}.py" for name in ("minimisation", "ensemble")],
         ["tests/science/test_sscha.py"],
     ),
     "sampling": (["hint_plugin/sampling/[a-z]*.py"], ["tests/sampling/test_*.py"]),

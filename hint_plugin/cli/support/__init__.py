@@ -1,0 +1,1 @@
+"""What verbs share: options, progress, tables, what is written beside the results."""

@@ -21,14 +21,14 @@ def doctor(
     import warnings
     from dataclasses import asdict
 
-    from hint_plugin.mace import installation as status
+    from hint_plugin.mace import installation
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")  # MACE's imports talk
-        with_nequip = not status.installed("mace-torch") and status.installed("nequip")
-        found = _nequip(status) if with_nequip else status.checks()
-    ready = status.ready(found)
-    found += [_lammps(status.Check), _ipi(status.Check)]
+        with_nequip = not installation.installed("mace-torch") and installation.installed("nequip")
+        found = _nequip(installation) if with_nequip else installation.checks()
+    ready = installation.ready(found)
+    found += [_lammps(installation.Check), _ipi(installation.Check)]
     if json_:
         typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in found]}, indent=2))
     else:
@@ -38,19 +38,19 @@ def doctor(
     raise typer.Exit(0 if ready else EXIT_PROBLEMS)
 
 
-def _nequip(status: Any) -> list:
+def _nequip(installation: Any) -> list:
     """An environment with NequIP, which cannot hold MACE."""
     from hint_plugin.errors import OptionsError
     from hint_plugin.nequip import versions
 
     names = ("torch", "numpy", "ase", "tblite")
-    found = [check for check in status.checks() if check.name in ("hint", "python", *names)]
+    found = [check for check in installation.checks() if check.name in ("hint", "python", *names)]
     try:
         versions.check()
-        found.append(status.Check("nequip", status.installed("nequip")))
+        found.append(installation.Check("nequip", installation.installed("nequip")))
     except OptionsError as error:
-        found.append(status.Check("nequip", status.installed("nequip"), False, str(error)))
-    return [*found, status.command_on_path("nequip-train")]
+        found.append(installation.Check("nequip", installation.installed("nequip"), False, str(error)))
+    return [*found, installation.command_on_path("nequip-train")]
 
 
 def _lammps(check: Any) -> Any:

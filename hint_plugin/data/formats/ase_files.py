@@ -1,7 +1,7 @@
 """Whatever else ASE reads: CIF, POSCAR, .traj, .db, .pdb, .gen, inputs and outputs of programs.
 
 ASE tells the format from name and content. Energies, forces and stress that a file has stay under ASE's own
-names, in the frame's calculator (`data.frame_labels`): only the file's author knows which method they are of.
+names, in the frame's calculator (`frame_labels`): only the file's author knows which method they are of.
 """
 
 from __future__ import annotations

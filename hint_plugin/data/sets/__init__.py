@@ -1,0 +1,1 @@
+"""Sets of frames: read, converted, merged, split, counted, checked."""

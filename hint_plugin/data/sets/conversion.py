@@ -63,7 +63,7 @@ def convert(
     **options: Any,
 ) -> Conversion:
     """Write the frames of all inputs, in order, in constant memory. Energy, forces and stress under ASE's own
-    names get those of `keys`, which trainers read (`data.frame_labels`).
+    names get those of `keys`, which trainers read (`data.labels.frame_labels`).
 
     Args:
         inputs: anything that `iter_frames` reads.

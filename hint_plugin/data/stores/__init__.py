@@ -1,0 +1,1 @@
+"""`FrameStore`: many labelled frames in HDF5 files, one or several."""

@@ -1,6 +1,6 @@
 """`FrameStore`: many labelled frames in one HDF5 file, with random access, appending and constant memory.
 
-Files are written in version 2 (`hint_plugin.data.stores.hdf5_v2` tells the layout) and read in versions 1 and 2.
+Files are written in version 2 (`hdf5_v2` tells the layout) and read in versions 1 and 2.
 """
 
 from __future__ import annotations

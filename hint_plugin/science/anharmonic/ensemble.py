@@ -12,7 +12,7 @@ far away, by weights (importance sampling; Monacelli et al., J. Phys.: Condens. 
 | <df>, the force on the centroids | `forces` [N, 3] |
 | sigma = <sigma_E + f u / V>, sign as in ASE | `stress` [3, 3] |
 
-All of it is sums over q of small dense products (`hint_plugin.science.anharmonic.supercell_force_constants`), where
+All of it is sums over q of small dense products (`supercell_force_constants`), where
 python-sscha without Julia works on matrices of the supercell and pairs of its atoms.
 """
 

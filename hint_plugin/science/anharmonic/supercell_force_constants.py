@@ -34,7 +34,7 @@ class ForceConstants:
     """A crystal at rest (or the centroids of its atoms) and what binds it.
 
     Attributes:
-        atoms: the primitive cell, with masses (amu), moments, charges, ... (`hint_plugin.data.structures.supercells`).
+        atoms: the primitive cell, with masses (amu), moments, charges, ... (`data.structures.supercells`).
         blocks: see the table above; n1, n2, n3 is the supercell.
     """
 
