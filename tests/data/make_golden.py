@@ -1,7 +1,7 @@
 """How the files of `golden/` were made, once, with HINT 0.1: this script in `.venv`, then in `.venv-nequip`.
 
 They hold what files name: classes in pickles, targets of hydra, fields of stores and journals. They are not
-to be made again; a later HINT has to read them (`tests/golden`, `tests/nequip/test_golden.py`). What they gave
+to be made again; a later HINT has to read them (`tests/golden`, `tests/nequip`). What they gave
 then is in `expected.json`.
 """
 
