@@ -22,7 +22,7 @@ from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling import make_engine, make_labels
 from hint_plugin.potentials import differences
-from hint_plugin.potentials.engine_calculator import EngineCalculator
+from hint_plugin.potentials.hint_calculator import EngineCalculator
 
 Labelled = tuple[Atoms, HessianLabel]
 

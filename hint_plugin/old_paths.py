@@ -67,7 +67,7 @@ MOVED = {
     "export.potential": "potentials.artifact_potential",
     "export.predictors": "potentials.checkpoints",
     "export.script_pickle": "artifact.script_pickle",
-    "labelling.calculator": "potentials.engine_calculator",
+    "labelling.calculator": "potentials.hint_calculator",
     "labelling.cluster_settings": "parallel.cluster_settings",
     "labelling.dft_folder": "dft.dft_folder",
     "labelling.dft_inputs": "dft.dft_inputs",

@@ -91,6 +91,8 @@ class NequipPredictor:
 
     #: Whether the model is of one dtype for good.
     fixed_dtype = True
+    #: Which of "charge" and "multiplicity" the model takes into account.
+    electrons: tuple[str, ...] = ()
 
     def plain_edges(self) -> torch.nn.Module:
         """The model by its edges, see `hint_plugin.nequip.edge_contract`."""

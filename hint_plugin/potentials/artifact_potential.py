@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,13 @@ from hint_plugin.core.devices import DTYPES
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
+from hint_plugin.data.file_io import file_sha256
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.data.structures.neighbour_lists import Neighbours
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.potentials.colouring import colour, hessian_pattern
+from hint_plugin.potentials.potential import BasePotential, Evaluation, as_probes
 from hint_plugin.pretrained import or_path
 
 ATOMS_AT_ONCE = 2000
@@ -48,26 +51,7 @@ class Graph:
     volumes: np.ndarray
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Of one structure, in eV and A.
-
-    `energies` [N], `forces` [N, 3], `virial` [3, 3] = -dE/d strain, `stress` [3, 3] with ASE's sign (None
-    unless periodic in all directions).
-    """
-
-    energies: np.ndarray
-    forces: np.ndarray
-    virial: np.ndarray
-    stress: np.ndarray | None
-
-    @property
-    def energy(self) -> float:
-        """Sum of `energies`."""
-        return float(self.energies.sum())
-
-
-class Potential:
+class ArtifactPotential(BasePotential):
     """A trained potential from an artifact.
 
     Structures go in as ASE atoms, one or many; many small ones share a call of the model, which is several
@@ -101,6 +85,7 @@ class Potential:
         if skin < 0:
             raise OptionsError(f"skin {skin} A; wanted 0 or more")
         self.path = or_path(Path(path))
+        self.method = self.path.name
         self.module, self.metadata = load_artifact(self.path, device=device, dtype=dtype, trust=trust)
         self.device = torch.device(device)
         if self.device.type == "cpu":
@@ -117,6 +102,12 @@ class Potential:
     def head(self) -> str | None:
         """Of a multihead checkpoint, the one that was exported."""
         return self.metadata.head
+
+    def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
+        """The file, its hash, the precision, the head."""
+        found = {"engine": "model", "method": self.method, "model_sha256": file_sha256(self.path)}
+        found["dtype"] = str(self.dtype).removeprefix("torch.")
+        return {**found, "head": self.head} if self.head else found
 
     # What a user asks for
 
@@ -136,7 +127,7 @@ class Potential:
         return found
 
     def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
-        """As `hint_plugin.science.evaluation.Predictor` wants it; the Hessians are exact."""
+        """See `Potential.predict`; the Hessians are exact."""
         for block in batches(frames, self.batch_size, HESSIAN_BUDGET if hessian else None):
             hessians: Sequence[Tensor | None] = [None] * len(block)
             if hessian:
@@ -166,11 +157,9 @@ class Potential:
         Raises:
             OptionsError: v of another shape.
         """
-        v = np.asarray(v, dtype=float)
-        n = len(atoms)
-        if v.shape not in ((n, 3), (3 * n,)) and v.shape[1:] not in ((n, 3), (3 * n,)):
-            raise OptionsError(f"v has shape {v.shape}; wanted ({n}, 3), ({3 * n},), or K of them")
-        product = self.hessian_operator(atoms).mv(torch.as_tensor(v, device=self.device))
+        as_probes(atoms, v)
+        probes = torch.as_tensor(np.asarray(v, dtype=float), device=self.device)
+        product = self.hessian_operator(atoms).mv(probes)
         return product.cpu().double().numpy()
 
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix:
@@ -265,6 +254,7 @@ class Potential:
         self._watch(graph, f)
         return [
             Evaluation(
+                energy=float(e[start:end].sum()),
                 energies=e[start:end],
                 forces=f[start:end],
                 virial=-w[g],
@@ -351,3 +341,7 @@ def check_cell(atoms: Atoms, name: str) -> None:
         )
     if atoms.pbc.any() and not abs(atoms.cell.complete().volume) > 1e-6:
         raise DataError(f"{name}: its cell vectors lie in one plane or line, so it has no volume")
+
+
+#: Its name in version 0.1.
+Potential = ArtifactPotential

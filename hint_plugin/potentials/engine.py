@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+from scipy.sparse import bsr_matrix, csr_matrix
 
 from hint_plugin.data.labels.gate import examine
 from hint_plugin.data.labels.label import HessianLabel, rademacher
@@ -28,9 +29,15 @@ _PROBES_FOR_PAIR_NOISE = 4  # six pairs; fewer can agree by chance
 
 
 class Prepared(Protocol):
-    """An engine set up for one structure."""
+    """An engine set up for one structure.
+
+    Attributes:
+        provenance: what belongs to this structure of how its labels are made.
+        derivatives: what labels tell about their differences, where there is something to tell.
+    """
 
     provenance: dict[str, Any]
+    derivatives: str | None
 
     def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """At the structure itself, or at positions [N, 3] near it. Raises EngineError."""
@@ -43,6 +50,12 @@ class Prepared(Protocol):
 
     def products(self, probes: NDArray) -> NDArray | None:
         """Exact H v for v [K, N, 3], or None: then central differences of `forces_at` are taken."""
+
+    def hessian_pattern(self) -> csr_matrix | None:
+        """[N, N] boolean: which 3 x 3 blocks of the Hessian can differ from zero; None: not known."""
+
+    def sparse_hessian(self) -> bsr_matrix | None:
+        """The Hessian in blocks of 3 x 3 from few products; None: there is no such way."""
 
 
 class ByDifferences:
@@ -60,6 +73,14 @@ class ByDifferences:
 
     def products(self, probes: NDArray) -> NDArray | None:
         """None: there are no exact ones."""
+        return None
+
+    def hessian_pattern(self) -> csr_matrix | None:
+        """None: not known."""
+        return None
+
+    def sparse_hessian(self) -> bsr_matrix | None:
+        """None: there is no such way."""
         return None
 
 
@@ -166,8 +187,7 @@ def refuse_unphysical(engine: Engine, atoms: Atoms, labels: Labels) -> None:
 def _full(engine: Engine, prepared: Prepared, atoms: Atoms) -> HessianLabel:
     matrix, about = prepared.analytic_hessian(), {}
     if matrix is None:
-        told = getattr(prepared, "derivatives", None)
-        about = {} if told is None else {"derivatives": told}
+        about = {} if prepared.derivatives is None else {"derivatives": prepared.derivatives}
         found = differences.hessian(
             prepared.forces_at,
             atoms.positions,

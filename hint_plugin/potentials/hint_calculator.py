@@ -1,8 +1,8 @@
-"""The ASE calculator of an artifact."""
+"""The ASE calculator of every potential: models, engines, and calculators of others that lack Hessians."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,25 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from scipy.sparse import bsr_matrix, csr_matrix
 
+from hint_plugin.data.structures.electrons import ELECTRON_KEYS
 from hint_plugin.errors import DataError
-from hint_plugin.potentials.artifact_potential import Evaluation, Potential
+from hint_plugin.potentials.artifact_potential import ArtifactPotential
+from hint_plugin.potentials.engine import Engine
+from hint_plugin.potentials.engine_potential import EnginePotential
+from hint_plugin.potentials.potential import Evaluation, Potential
 
 
 class HintCalculator(Calculator):
-    """Energies, forces, stresses and exact Hessians of an artifact, for ASE.
+    """Energies, forces, stresses, dipoles and Hessians of a potential, for ASE.
 
         atoms.calc = HintCalculator("model.hint.pt")
+        atoms.calc = HintCalculator(open_potential("gfn2-xtb"))
         atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
         atoms.calc.get_hessian(atoms)
 
     Args:
-        model: path of an artifact, name of one that comes with HINT (`hint model list`), or a loaded
-            `Potential`, which several calculators may share.
+        model: path of an artifact, name of one that comes with HINT (`hint model list`), or a potential (of
+            `open_potential`), which several calculators may share.
         device: of torch, "cpu" or "cuda".
         dtype: "float32" or "float64"; None keeps the model's own.
         skin: A; the neighbour list is kept until an atom has moved by half of it.
@@ -44,6 +49,7 @@ class HintCalculator(Calculator):
         "energies",
         "forces",
         "stress",
+        "dipole",
     ]
 
     def __init__(
@@ -57,11 +63,12 @@ class HintCalculator(Calculator):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.potential = (
-            model
-            if isinstance(model, Potential)
-            else Potential(model, device=device, dtype=dtype, skin=skin, trust=trust)
+        self.potential: Any = (
+            ArtifactPotential(model, device=device, dtype=dtype, skin=skin, trust=trust)
+            if isinstance(model, str | Path)
+            else model
         )
+        self._evaluate: Callable[[Atoms], Evaluation] = self.potential.following()
 
     def calculate(
         self,
@@ -73,47 +80,83 @@ class HintCalculator(Calculator):
 
         Raises:
             DataError: the structure cannot be computed, or the result is not finite.
+            EngineError: an engine cannot treat the structure, or did not converge.
+            PropertyNotImplementedError: it has no stress or dipole for this structure.
         """
         super().calculate(atoms, properties, system_changes)
-        (found,) = self.potential.evaluate([self._structure(None)])
-        if not (np.isfinite(found.energies).all() and np.isfinite(found.forces).all()):
+        structure = self._structure(None)
+        found = self._evaluate(structure)
+        if not (np.isfinite(found.energy) and np.isfinite(found.forces).all()):
             raise DataError(
-                f"{self.potential.path.name} gives no finite energy or forces for "
-                f"{self._structure(None).symbols}: atoms are on top of each other, or far too near"
+                f"{self.potential.method} gives no finite energy or forces for "
+                f"{structure.symbols}: atoms are on top of each other, or far too near"
             )
-        self.results = {
-            "energy": found.energy,
-            "free_energy": found.energy,
-            "energies": found.energies,
-            "forces": found.forces,
-        }
-        if found.stress is not None:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress)
-        elif "stress" in properties:
-            raise PropertyNotImplementedError("stress: the structure is not periodic in all three directions")
+        self.results = {"energy": found.energy, "free_energy": found.energy, "forces": found.forces}
+        stress = None if found.stress is None else full_3x3_to_voigt_6_stress(found.stress)
+        for name, value in (("energies", found.energies), ("stress", stress), ("dipole", found.dipole)):
+            if value is not None:
+                self.results[name] = value
+            elif name in properties:
+                raise PropertyNotImplementedError(f"{name}: {self._lacking(name, structure)}")
+
+    def _lacking(self, name: str, structure: Atoms) -> str:
+        if name == "stress" and not structure.pbc.all():
+            return "the structure is not periodic in all three directions"
+        return f"{self.potential.method} has none for {structure.symbols}"
+
+    def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
+        """How the numbers are made, and what belongs to one structure. Raises EngineError as engines do."""
+        return dict(self.potential.provenance(atoms))
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed; ASE's own does not look at the electrons in `info`."""
+        changes: list[str] = super().check_state(atoms, tol=tol)
+        if self.atoms is not None and _electrons(self.atoms) != _electrons(atoms):
+            changes.append("electrons")
+        return changes
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """d2E/dx dx [3N, 3N], eV/A^2, row-major (atom, axis), exact and symmetric."""
-        return self.potential.hessian(self._structure(atoms))
+        """d2E/dx dx [3N, 3N], eV/A^2, row-major (atom, axis), symmetric."""
+        return np.asarray(self.potential.hessian(self._structure(atoms)))
 
     def get_hvp(self, atoms: Atoms | None, v: np.ndarray) -> np.ndarray:
         """H v for v [N, 3] or [3N], or K of them; shaped like v."""
-        return self.potential.hvp(self._structure(atoms), v)
+        return np.asarray(self.potential.hvp(self._structure(atoms), v))
 
     def get_sparse_hessian(self, atoms: Atoms | None = None) -> bsr_matrix:
-        """The same matrix in blocks of 3 x 3; the number of products does not grow with the system."""
+        """The same matrix in blocks of 3 x 3; the number of products does not grow with the system where the
+        potential knows its reach."""
         return self.potential.sparse_hessian(self._structure(atoms))
 
-    def get_hessian_pattern(self, atoms: Atoms | None = None) -> csr_matrix:
-        """[N, N] boolean: which of these blocks can differ from zero."""
+    def get_hessian_pattern(self, atoms: Atoms | None = None) -> csr_matrix | None:
+        """[N, N] boolean: which of these blocks can differ from zero; None: not known."""
         return self.potential.hessian_pattern(self._structure(atoms))
 
     def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
-        """Many structures at once: several times faster than one by one where they are small."""
-        return self.potential.evaluate(frames)
+        """Many structures at once: several times faster than one by one where they are small models'."""
+        found: list[Evaluation] = self.potential.evaluate(frames)
+        return found
 
     def _structure(self, atoms: Atoms | None) -> Atoms:
         chosen = atoms if atoms is not None else self.atoms
         if chosen is None:
             raise ValueError("HintCalculator: no structure; pass atoms")
         return chosen
+
+
+class EngineCalculator(HintCalculator):
+    """`HintCalculator` of an engine, by the name it had in version 0.1.
+
+        atoms.calc = EngineCalculator(make_engine("gfn2-xtb"))
+
+    Args:
+        engine: of `make_engine`.
+    """
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        super().__init__(EnginePotential(engine), **options)
+        self.engine = engine
+
+
+def _electrons(atoms: Atoms) -> tuple[Any, ...]:
+    return tuple(atoms.info.get(key) for key in ELECTRON_KEYS)

@@ -2,18 +2,13 @@
 
 Nothing is imported before it is needed. An engine's module may be imported without the package that does its
 work; that package is asked for when an engine is made.
-
-An engine that needs a part from a higher layer, as `model` needs what loads a trained potential, does not
-import it: its entry names the part ("module:attribute") and `make_engine` hands it over. So `labelling`
-knows the interface (`engines.model.Predictor`), `export` brings the implementation, and imports still point
-one way.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ase import Atoms
@@ -30,12 +25,10 @@ class EngineEntry:
     Attributes:
         target: "module:class". The class has `Options`, a dataclass, `check(options)`, and takes options.
         summary: method, program and what Hessians come from, for `--list-engines`.
-        parts: keyword of the class -> "module:attribute" that is handed to it.
     """
 
     target: str
     summary: str
-    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 _ENGINES = "hint_plugin.potentials.engines"
@@ -50,7 +43,6 @@ ENGINES = {
     "model": EngineEntry(
         f"{_ENGINES}.trained_potential:Model",
         "a trained potential as teacher; exact Hessians and products",
-        {"load": "hint_plugin.potentials.checkpoints:load_predictor"},
     ),
 }
 
@@ -62,8 +54,7 @@ def make_engine(name: str, **options: Any) -> Engine:
         OptionsError: no such engine, or an option that it does not have or understand.
         MissingDependencyError: its package or program is not installed.
     """
-    parsed = check_engine(name, options)
-    return _class(name)(parsed, **{key: _import(target) for key, target in ENGINES[name].parts.items()})
+    return _class(name)(check_engine(name, options))
 
 
 def check_engine(name: str, options: Mapping[str, Any]) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -22,6 +22,7 @@ from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.levels import LevelCount
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.potentials.potential import Potential
 from hint_plugin.science.energy_shift import EnergyPairs, EnergyShift
 from hint_plugin.science.evaluation_report import UNITS, ParitySample, notes, plot_parity, write_parity_data
 from hint_plugin.science.labelled_frames import FrameFile, Reference, read_references
@@ -41,14 +42,6 @@ COLUMNS = (
 
 `*_size` is the mean absolute value of the frame's own labels.
 """
-
-
-class Predictor(Protocol):
-    """Anything that says energies, forces, stresses and, if asked for, Hessians of structures, in order."""
-
-    def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
-        """One `Prediction` for each frame; with `hessian=True` each has one."""
-        ...
 
 
 @dataclass
@@ -81,7 +74,7 @@ class _Tally:
 
 
 def evaluate(
-    predictor: Predictor,
+    predictor: Potential,
     frames: Iterable[Atoms] | Mapping[str, Iterable[Atoms]],
     out_dir: str | Path,
     *,
@@ -145,7 +138,7 @@ def evaluate(
     return _write(folder, tally, provenance or {}, plots, compare_levels(predictor, tally.levels))
 
 
-def _compare(predictor: Predictor, block: Sequence[Reference], tally: _Tally) -> list[dict[str, Any]]:
+def _compare(predictor: Potential, block: Sequence[Reference], tally: _Tally) -> list[dict[str, Any]]:
     """Predicts a block, Hessians only where they are labelled; returns its lines of frames.csv, in order."""
     tally.frames += len(block)
     for reference in block:

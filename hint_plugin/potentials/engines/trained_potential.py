@@ -1,15 +1,13 @@
 """A trained potential as teacher: an artifact of `hint export`, or a MACE `.model` file. For distillation.
 
-Hessians are exact second derivatives, not differences, and so are products Hv with an artifact. What loads
-the file belongs to a higher layer; it is handed over by the registry (`EngineEntry.parts`).
+Hessians are exact second derivatives, not differences, and so are products Hv with an artifact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -17,21 +15,15 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, csr_matrix
 
-from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.file_io import file_sha256
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.potentials.checkpoints import load_trained
 from hint_plugin.potentials.engine import HessianMode, SinglePoint
+from hint_plugin.potentials.potential import Potential
 from hint_plugin.potentials.structure_checks import check_structure, moved
 from hint_plugin.pretrained import or_path
 from hint_plugin.settings import option
-
-
-class Predictor(Protocol):
-    """What a trained potential has to offer; `hvp(atoms, v)` as well if it has exact products."""
-
-    def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
-        """One `Prediction` for each frame; with `hessian=True` each has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +47,6 @@ class Model:
 
     Args:
         options: the file and where it runs.
-        load: called with the path and `device`, `dtype`, `head`; returns a `Predictor`.
     """
 
     Options = ModelOptions
@@ -67,14 +58,14 @@ class Model:
     name = "model"
     translation_invariant = True
 
-    def __init__(self, options: ModelOptions, load: Callable[..., Predictor]) -> None:
+    def __init__(self, options: ModelOptions) -> None:
         self.options, self.step = options, options.step
         path = or_path(options.model)
         self.method = path.name
-        self._hash = file_sha256(path)
-        self._predictor = load(
+        self.potential: Potential = load_trained(
             path, device=options.device, dtype=options.dtype, head=options.head, batch_size=1
         )
+        self._provenance = self.potential.provenance()
 
     @classmethod
     def check(cls, options: ModelOptions) -> None:
@@ -98,14 +89,7 @@ class Model:
 
     def provenance(self) -> dict[str, Any]:
         """The file, its hash, the precision."""
-        found: dict[str, Any] = {
-            "engine": self.name,
-            "method": self.method,
-            "model_sha256": self._hash,
-            "dtype": str(getattr(self._predictor, "dtype", self.options.dtype)).removeprefix("torch."),
-        }
-        head = getattr(self._predictor, "head", None)
-        return {**found, "head": head} if head else found
+        return dict(self._provenance)
 
     def prepare(self, atoms: Atoms) -> PreparedModel:
         """One structure.
@@ -116,20 +100,19 @@ class Model:
         """
         check_structure(atoms)
         try:
-            refuse_unknown_electrons(
-                atoms, atoms.get_chemical_formula(), getattr(self._predictor, "electrons", ())
-            )
+            refuse_unknown_electrons(atoms, atoms.get_chemical_formula(), self.potential.electrons)
         except DataError as error:
             raise EngineError(str(error), "electrons") from error
-        return PreparedModel(self._predictor, atoms)
+        return PreparedModel(self.potential, atoms)
 
 
 class PreparedModel:
-    """One structure, whose exact Hessian is kept once it is known."""
+    """One structure."""
 
-    def __init__(self, predictor: Predictor, atoms: Atoms) -> None:
-        self._predictor, self._atoms = predictor, atoms
-        self._hessian: NDArray | None = None
+    derivatives: str | None = None
+
+    def __init__(self, potential: Potential, atoms: Atoms) -> None:
+        self._potential, self._atoms = potential, atoms
         self.provenance: dict[str, Any] = {}
 
     def single_point(self, positions: NDArray | None = None) -> SinglePoint:
@@ -144,31 +127,23 @@ class PreparedModel:
 
     def analytic_hessian(self) -> NDArray:
         """[3N, 3N] in eV/A^2 by automatic differentiation."""
-        if self._hessian is None:
-            self._hessian = _array(self._predict(self._atoms, hessian=True).hessian)
-        return self._hessian
+        return _array(self._predict(self._atoms, hessian=True).hessian)
 
     def products(self, probes: NDArray) -> NDArray:
         """Exact H v for v [K, N, 3]; by way of the Hessian where the potential has no product of its own."""
-        own = getattr(self._predictor, "hvp", None)
-        if own is not None:
-            return np.asarray(own(self._atoms, probes), dtype=float)
-        matrix = self.analytic_hessian()
-        return (probes.reshape(len(probes), -1) @ matrix.T).reshape(probes.shape)
+        return np.asarray(self._potential.hvp(self._atoms, probes), dtype=float)
 
     def hessian_pattern(self) -> csr_matrix | None:
         """Which blocks of the Hessian can differ from zero, where the potential knows."""
-        own = getattr(self._predictor, "hessian_pattern", None)
-        return None if own is None else own(self._atoms)
+        return self._potential.hessian_pattern(self._atoms)
 
-    def sparse_hessian(self) -> bsr_matrix | None:
-        """The Hessian in blocks, where the potential has it in few products."""
-        own = getattr(self._predictor, "sparse_hessian", None)
-        return None if own is None else own(self._atoms)
+    def sparse_hessian(self) -> bsr_matrix:
+        """The Hessian in blocks, of few products where the potential knows its reach."""
+        return self._potential.sparse_hessian(self._atoms)
 
     def _predict(self, atoms: Atoms, hessian: bool = False) -> Any:
         try:
-            (found,) = self._predictor.predict([atoms], hessian=hessian)
+            (found,) = self._potential.predict([atoms], hessian=hessian)
         except DataError as error:
             raise EngineError(str(error), "element") from error
         if not np.isfinite(found.energy) or not np.isfinite(_array(found.forces)).all():

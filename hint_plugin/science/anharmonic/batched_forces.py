@@ -1,7 +1,7 @@
 """Energies, forces and stresses of many structures from one potential, several at once where it can.
 
-An ASE calculator with `evaluate(frames)` (an exported model has it) gets the structures in blocks; any other
-one by one. Nothing is tried again and nothing is hidden: an error names the configuration.
+A `Potential` (of `open_potential`, or behind a `HintCalculator`) gets the structures in blocks, an ASE
+calculator of anybody one by one. Nothing is tried again, nothing is hidden: an error names the configuration.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from hint_plugin.errors import EngineError, HintError
+from hint_plugin.potentials.calculator_potential import CalculatorPotential, as_potential
+from hint_plugin.potentials.potential import Potential
 
 BLOCK = 50
 """Structures between two reports of progress, and in a call of `evaluate`."""
+
+_WITHOUT = ". Where only the stress is missing, --no-stress goes on without a pressure"
 
 Report = Callable[[int, int], None]
 
@@ -40,13 +44,15 @@ class Evaluator:
         sscha.Relax.SSCHA(minimizer, None, N_configs=500, cluster=evaluator).relax(get_stress=True)
 
     Args:
-        calculator: of ASE.
+        calculator: a `Potential`, or a calculator of ASE.
         stress: compute stresses as well.
         block: structures in a call of `evaluate`.
     """
 
     def __init__(self, calculator: Any, stress: bool = True, block: int = BLOCK) -> None:
         self.calculator, self.stress, self.block = calculator, stress, block
+        potential = calculator if isinstance(calculator, Potential) else as_potential(calculator)
+        self._potential = None if isinstance(potential, CalculatorPotential) else potential
 
     def __call__(self, frames: Sequence[Atoms], report: Report | None = None) -> Evaluated:
         """Of `frames`, all with the same number of atoms.
@@ -57,7 +63,7 @@ class Evaluator:
         results: list[tuple[float, NDArray, NDArray | None]] = []
         for start in range(0, len(frames), self.block):
             block = list(frames[start : start + self.block])
-            if hasattr(self.calculator, "evaluate"):
+            if self._potential is not None:
                 results += self._together(block, start, len(frames))
             else:
                 results += [self._single(frame, start + k, len(frames)) for k, frame in enumerate(block)]
@@ -90,7 +96,7 @@ class Evaluator:
         self, block: list[Atoms], start: int, count: int
     ) -> list[tuple[float, NDArray, NDArray | None]]:
         try:
-            found = self.calculator.evaluate(block)
+            found = self._potential.evaluate(block)
         except HintError as error:
             if len(block) == 1:
                 raise EngineError(f"configuration {start + 1} of {count}: {error}") from error
@@ -99,6 +105,10 @@ class Evaluator:
             raise EngineError(
                 f"configurations {start + 1} to {start + len(block)} of {count}: {error}"
             ) from error
+        lacking = [k for k, one in enumerate(found) if self.stress and one.stress is None]
+        if lacking:
+            name = f"configuration {start + lacking[0] + 1} of {count}"
+            raise EngineError(f"{name}: {self._potential.method} has no stress{_WITHOUT}")
         return [
             (float(one.energy), np.asarray(one.forces, dtype=float), one.stress if self.stress else None)
             for one in found
@@ -115,11 +125,7 @@ class Evaluator:
         ) as error:  # a calculator of somebody else may raise anything; it is told, never hidden
             name = f"configuration {number + 1} of {count} ({frame.get_chemical_formula()})"
             lacking = self.stress and isinstance(error, (PropertyNotImplementedError, NotImplementedError))
-            how = (
-                ". Where only the stress is missing, --no-stress goes on without a pressure"
-                if lacking
-                else ""
-            )
+            how = _WITHOUT if lacking else ""
             raise EngineError(f"{name}: {type(error).__name__}: {error}{how}") from error
 
 

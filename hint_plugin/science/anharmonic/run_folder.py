@@ -15,7 +15,7 @@ from hint_plugin.science.anharmonic.checkpoint import carried, read_state, write
 from hint_plugin.science.anharmonic.crystal_symmetry import symmetrised
 from hint_plugin.science.anharmonic.free_energy_hessian import free_energy_hessian
 from hint_plugin.science.anharmonic.self_consistency import (
-    Engine,
+    PopulationForces,
     Silence,
     SschaSettings,
     SschaState,
@@ -46,7 +46,7 @@ class _Keeper:
 def run(
     folder: Path,
     start: ForceConstants,
-    engine: Engine,
+    engine: PopulationForces,
     settings: SschaSettings,
     watcher: Watcher | None = None,
 ) -> SschaState:

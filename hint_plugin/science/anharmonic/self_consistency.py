@@ -108,7 +108,7 @@ class SschaState:
     last_direction: NDArray | None = None
 
 
-class Engine(Protocol):
+class PopulationForces(Protocol):
     """Energies and forces of structures: `hint_plugin.science.anharmonic.Evaluator`."""
 
     def __call__(
@@ -149,7 +149,7 @@ def begin(start: ForceConstants, settings: SschaSettings) -> SschaState:
 
 
 def relax(
-    state: SschaState, engine: Engine, settings: SschaSettings, watcher: Watcher | None = None
+    state: SschaState, engine: PopulationForces, settings: SschaSettings, watcher: Watcher | None = None
 ) -> SschaState:
     """Run populations from `state` until the free energy is at its minimum, or there have been enough.
 
@@ -172,7 +172,9 @@ def relax(
     return state
 
 
-def _population(state: SschaState, engine: Engine, settings: SschaSettings, watcher: Watcher) -> SschaState:
+def _population(
+    state: SschaState, engine: PopulationForces, settings: SschaSettings, watcher: Watcher
+) -> SschaState:
     number, constants = len(state.records) + 1, state.constants
     generator = np.random.default_rng([settings.seed, number])
     displacements = draw(constants, settings.temperature, settings.configurations, generator)

@@ -23,7 +23,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.potentials.calculator_potential import as_potential
 from hint_plugin.potentials.colouring import shared
+from hint_plugin.potentials.potential import Potential
 from hint_plugin.science.phonons.crystals import Supercell, in_a_box, new_phonopy, quiet, to_ase
 
 if TYPE_CHECKING:
@@ -95,10 +97,9 @@ def harmonic_phonons(
             f"{atoms.symbols}: {force:.3f} eV/A on an atom: not at rest, relax it first", stacklevel=2
         )
     large = to_ase(phonon.supercell, atoms)
-    if displacement is None and hasattr(calculator, "get_hvp"):
-        response: Any = _Products(calculator, large, report)
-    elif displacement is None and hasattr(calculator, "get_hessian"):
-        response = _Matrix(calculator, large)
+    potential = as_potential(calculator)
+    if displacement is None and potential.exact:
+        response = _Products(potential, large, report)
     else:
         step = STEP if displacement is None else displacement
         _finite_displacements(phonon, large, calculator, step, report)
@@ -125,11 +126,11 @@ def forces_at_rest(atoms: Atoms, calculator: Any) -> float:
 class _Products:
     """(atoms [K], vectors [K, 3]) -> H d [K, N, 3], d being the vector on the atom and zero elsewhere."""
 
-    def __init__(self, calculator: Any, large: Atoms, report: Report | None) -> None:
-        self._calculator, self._large, self._report = calculator, large, report
+    def __init__(self, potential: Potential, large: Atoms, report: Report | None) -> None:
+        self._potential, self._large, self._report = potential, large, report
 
     def __call__(self, movers: NDArray, vectors: NDArray) -> NDArray:
-        pattern = self._pattern()
+        pattern = self._potential.hessian_pattern(self._large)
         groups = np.arange(len(movers)) if pattern is None else shared(pattern, movers)
         found = np.zeros((len(movers), len(self._large), 3))
         count = int(groups.max()) + 1
@@ -138,7 +139,7 @@ class _Products:
             probes = np.zeros((len(block), len(self._large), 3))
             chosen = np.flatnonzero((groups >= block.start) & (groups < block.stop))
             probes[groups[chosen] - start, movers[chosen]] = vectors[chosen]
-            products = np.asarray(self._calculator.get_hvp(self._large, probes), dtype=float)
+            products = np.asarray(self._potential.hvp(self._large, probes), dtype=float)
             for k in chosen:
                 felt = (
                     slice(None)
@@ -149,21 +150,6 @@ class _Products:
             if self._report is not None:
                 self._report(block.stop, count)
         return found
-
-    def _pattern(self) -> Any:
-        ask = getattr(self._calculator, "get_hessian_pattern", None)
-        return None if ask is None else ask(self._large)
-
-
-class _Matrix:
-    """The same from the whole Hessian."""
-
-    def __init__(self, calculator: Any, large: Atoms) -> None:
-        n = len(large)
-        self._blocks = np.asarray(calculator.get_hessian(large), dtype=float).reshape(n, 3, n, 3)
-
-    def __call__(self, movers: NDArray, vectors: NDArray) -> NDArray:
-        return np.einsum("jbka,ka->kjb", self._blocks[:, :, movers, :], vectors)
 
 
 def _by_symmetry(phonon: Phonopy, response: Any) -> None:

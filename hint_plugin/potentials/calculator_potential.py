@@ -1,0 +1,106 @@
+"""An ASE calculator of anybody as a potential: what it offers is asked once, the rest are differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import compare_atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from hint_plugin.errors import EngineError
+from hint_plugin.potentials import differences
+from hint_plugin.potentials.potential import BasePotential, Evaluation, Potential, as_probes
+
+STEP = 1e-3
+"""Length of a displacement for differences, A."""
+
+
+class CalculatorPotential(BasePotential):
+    """A calculator with or without `get_hessian(atoms)`, `get_hvp(atoms, v)`, `get_hessian_pattern(atoms)`.
+
+    Without them Hessians and products come from central differences of forces. Errors of the calculator pass
+    through as they are.
+    """
+
+    def __init__(self, calculator: Any, step: float = STEP) -> None:
+        self.calculator, self.step = calculator, step
+        self.method = type(calculator).__name__
+        self._own_hessian = getattr(calculator, "get_hessian", None)
+        self._own_products = getattr(calculator, "get_hvp", None)
+        self._own_pattern = getattr(calculator, "get_hessian_pattern", None)
+        self._last: tuple[Atoms, NDArray] | None = None
+        self.exact = self._own_hessian is not None or self._own_products is not None
+        self.electrons = ("charge", "multiplicity")  # whether they count is the calculator's business
+
+    def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
+        """See `Potential.evaluate`; one after the other."""
+        return [self._one(atoms) for atoms in frames]
+
+    def hessian(self, atoms: Atoms) -> NDArray:
+        """See `Potential.hessian`."""
+        n = 3 * len(atoms)
+        if self._own_hessian is not None:
+            return self._kept(atoms)
+        if self._own_products is not None:
+            units = np.eye(n).reshape(n, -1, 3)
+            matrix = np.asarray(self._own_products(atoms, units), dtype=float).reshape(n, n)
+            return 0.5 * (matrix + matrix.T)
+        return differences.hessian(self._forces_of(atoms), atoms.positions, self.step).matrix
+
+    def hvp(self, atoms: Atoms, v: NDArray) -> NDArray:
+        """See `Potential.hvp`."""
+        if self._own_products is not None:
+            return np.asarray(self._own_products(atoms, v), dtype=float).reshape(np.shape(v))
+        if self._own_hessian is not None:
+            return super().hvp(atoms, v)
+        found = differences.hvp(self._forces_of(atoms), atoms.positions, as_probes(atoms, v), self.step)
+        return np.asarray(found, dtype=float).reshape(np.shape(v))
+
+    def hessian_pattern(self, atoms: Atoms) -> csr_matrix | None:
+        """See `Potential.hessian_pattern`; of the calculator, where it knows."""
+        return None if self._own_pattern is None else self._own_pattern(atoms)
+
+    def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
+        """The class of the calculator."""
+        return {"engine": "calculator", "method": f"{type(self.calculator).__module__}:{self.method}"}
+
+    def _kept(self, atoms: Atoms) -> NDArray:
+        """The calculator's Hessian, once for each structure: products of one structure come in blocks."""
+        if self._last is None or compare_atoms(self._last[0], atoms):
+            n = 3 * len(atoms)
+            self._last = (atoms.copy(), np.asarray(self._own_hessian(atoms), dtype=float).reshape(n, n))
+        return self._last[1]
+
+    def _one(self, atoms: Atoms) -> Evaluation:
+        frame = atoms.copy()
+        frame.calc = self.calculator
+        known = getattr(self.calculator, "implemented_properties", ())
+        stress = None
+        if frame.pbc.all() and "stress" in known:
+            stress = voigt_6_to_full_3x3_stress(frame.get_stress())
+        forces = np.array(frame.get_forces(apply_constraint=False), dtype=float)
+        return Evaluation(float(frame.get_potential_energy()), forces, stress)
+
+    def _forces_of(self, atoms: Atoms) -> Any:
+        frame = atoms.copy()
+        frame.set_constraint()
+
+        def forces(positions: NDArray) -> NDArray:
+            frame.positions, frame.calc = positions, self.calculator
+            found = np.array(frame.get_forces(), dtype=float)
+            if not np.isfinite(found).all():
+                raise EngineError(f"{self.method} returns forces that are NaN or infinite", "program")
+            return found
+
+        return forces
+
+
+def as_potential(calculator: Any) -> Potential:
+    """The potential behind an ASE calculator: that of a `HintCalculator`, else a `CalculatorPotential`."""
+    own = getattr(calculator, "potential", None)
+    return own if isinstance(own, Potential) else CalculatorPotential(calculator)
