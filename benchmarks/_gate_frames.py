@@ -112,6 +112,7 @@ def _radical(rng: np.random.Generator) -> Labelled:
 def _ion(rng: np.random.Generator) -> Labelled:
     name, charge = _IONS[rng.integers(len(_IONS))]
     atoms = _turn(molecule(name), rng)
+    atoms.set_initial_magnetic_moments(None)  # of the neutral
     atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
     return _xtb(atoms, charge)
 

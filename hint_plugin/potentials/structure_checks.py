@@ -6,7 +6,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.structures.electrons import lowest_multiplicity, stated_electrons, whole_number
+from hint_plugin.data.structures.electrons import (
+    lowest_multiplicity,
+    refuse_other_sums,
+    stated_electrons,
+    whole_number,
+)
 from hint_plugin.errors import DataError, EngineError
 
 
@@ -18,15 +23,23 @@ def check_structure(atoms: Atoms) -> None:
         raise EngineError("a position is NaN or infinite", "geometry")
 
 
-def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None) -> tuple[int, int]:
+def charge_and_multiplicity(
+    atoms: Atoms, charge: int, multiplicity: int | None, *, uses_moments: bool = False
+) -> tuple[int, int]:
     """Total charge (e) and multiplicity 2S + 1 of a structure.
 
     What `atoms.info` states (`electrons`: charge, total_charge; multiplicity, spin, total_spin) comes
     before the arguments; the multiplicity is the lowest that the number of electrons allows if nobody says.
 
+    Args:
+        atoms: the structure.
+        charge: of structures that state none.
+        multiplicity: the same.
+        uses_moments: the program starts from `initial_magmoms` and finds the multiplicity itself.
+
     Raises:
-        EngineError: not whole numbers, keys that contradict each other, no electrons, or a multiplicity that
-            they cannot have.
+        EngineError: not whole numbers, keys that contradict each other, no electrons, a multiplicity that
+            they cannot have, or charges or moments of the atoms that add up to others (`refuse_other_sums`).
     """
     try:
         stated_charge, stated = stated_electrons(atoms.info)
@@ -45,6 +58,10 @@ def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None)
             f"{'even' if electrons % 2 else 'odd'} number. Set info 'charge' and 'spin' (2S + 1)",
             "electrons",
         )
+    try:
+        refuse_other_sums(atoms, charge, None if uses_moments else found)
+    except DataError as error:
+        raise EngineError(str(error), "electrons") from error
     return charge, found
 
 

@@ -7,11 +7,16 @@ import re
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 from hint_plugin.cli import app
 from hint_plugin.data import read_frames, write_frames
-from hint_plugin.data.structures.electrons import refuse_unknown_electrons, stated_electrons
+from hint_plugin.data.sets.audit import audit
+from hint_plugin.data.structures.electrons import (
+    refuse_electrons_of_a_cell,
+    refuse_unknown_electrons,
+    stated_electrons,
+)
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.potentials.artifact_potential import Potential
@@ -69,6 +74,109 @@ def test_what_is_refused(info, said):
     assert caught.value.kind == "electrons"
 
 
+def with_arrays(name: str, charges=None, moments=None, **info) -> Atoms:
+    """A molecule of ASE's, with a number for each atom; `molecule` brings moments of its own."""
+    atoms = molecule(name)
+    atoms = Atoms(atoms.numbers, atoms.positions, info=info)
+    if charges is not None:
+        atoms.set_initial_charges(charges)
+    if moments is not None:
+        atoms.set_initial_magnetic_moments(moments)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("atoms", "options", "found"),
+    [
+        (with_arrays("OH", [-0.6, 0.6], [1, 0]), (0, None), (0, 2)),
+        (with_arrays("OH", [0, 0], [0, 0]), (-1, None), (-1, 1)),  # zeros say nothing
+        (with_arrays("OH", [-1.31, 0.32]), (-1, None), (-1, 1)),  # rounded
+        (with_arrays("OH", [-1.3, 0.3], charge=0), (0, None), (0, 2)),  # the word of a person
+        (with_arrays("O2", None, [1, 1]), (0, 3), (0, 3)),
+        (with_arrays("O2", None, [1, 1], spin=1), (0, None), (0, 1)),
+        (with_arrays("O2", None, [-1, -1], total_spin=3), (0, None), (0, 3)),
+        (with_arrays("O2", None, [[0, 0, 1], [0, 0, 1]]), (0, 3), (0, 3)),
+        (with_arrays("O2", None, [1, -1]), (0, None), (0, 1)),
+    ],
+)
+def test_sums_over_atoms_that_fit(atoms, options, found):
+    assert charge_and_multiplicity(atoms, *options) == found
+
+
+@pytest.mark.parametrize(
+    ("atoms", "options", "said"),
+    [
+        (with_arrays("OH", [-1.3, 0.3]), (0, None), "add up to -1, and charge 0 would be computed"),
+        (with_arrays("OH", [-1.3, 0.3]), (0, None), "Write charge=-1 into its info"),
+        (with_arrays("OH", [-1.3, 0.3]), (0, None), "or give --charge -1; if"),
+        (with_arrays("OH", [0.3, -0.3]), (1, None), "write charge=1"),
+        (molecule("O2"), (0, None), "add up to 2 unpaired electrons, and multiplicity 1"),  # as ASE has it
+        (molecule("O2"), (0, None), "since the structure states none. Write spin=3 into"),
+        (with_arrays("O2", None, [[0, 0, 1], [0, 0, 1]]), (0, None), "or give --spin 3"),
+        (
+            with_arrays("OH", None, [1, 0]),
+            (-1, None),
+            "10 electrons cannot have that many unpaired: write spin=1",
+        ),
+        (with_arrays("O2", None, [np.nan, 1]), (0, None), "initial_magmoms holds NaN"),
+    ],
+)
+def test_sums_over_atoms_that_contradict(atoms, options, said):
+    with pytest.raises(EngineError, match=re.escape(said)) as caught:
+        charge_and_multiplicity(atoms, *options)
+    assert caught.value.kind == "electrons"
+
+
+def test_moments_are_those_of_a_program_that_takes_them():
+    assert charge_and_multiplicity(molecule("O2"), 0, None, uses_moments=True) == (0, 1)
+    with pytest.raises(EngineError, match="initial_charges"):
+        charge_and_multiplicity(with_arrays("OH", [-1, 0]), 0, None, uses_moments=True)
+
+
+def test_labels_of_charged_atoms_are_refused_and_others_made(tmp_path, capfd):
+    """They were those of the neutral, or of the singlet, without a word."""
+    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    ion = with_arrays("OH", [-1, 0])
+    write_frames(tmp_path / "in.xyz", [ion, molecule("O2"), with_arrays("H2O", [-0.8, 0.4, 0.4])])
+    options = ["--engine", "gfn2-xtb", "--hessian", "none"]
+    code, said = hint(capfd, "label", tmp_path / "in.xyz", "-o", tmp_path / "out.xyz", *options)
+    assert code == 3 and "1 of 3 frames labelled" in said, said
+    assert "initial_charges of the atoms add up to -1" in said and "Write spin=3" in said
+    ion.info["charge"] = -1
+    write_frames(tmp_path / "stated.xyz", [ion])
+    code, said = hint(capfd, "label", tmp_path / "stated.xyz", "-o", tmp_path / "new.xyz", *options)
+    assert code == 0, said
+    assert read_frames(tmp_path / "new.xyz")[0].info["hint_charge"] == -1
+
+
+def test_models_and_cells_of_charged_atoms():
+    with pytest.raises(DataError, match=r"water: initial_charges .*\+1, and charge 0 .*xyz file\); if"):
+        refuse_unknown_electrons(with_arrays("H2O", [1, 0, 0]), "water")
+    with pytest.raises(DataError, match="oxygen: initial_magmoms"):
+        refuse_unknown_electrons(molecule("O2"), "oxygen")
+    refuse_unknown_electrons(with_arrays("O2", None, [1, 1], spin=1), "oxygen")
+    crystal = bulk("Ni")
+    crystal.set_initial_magnetic_moments([0.6])
+    refuse_unknown_electrons(crystal, "nickel")  # no multiplicity
+    refuse_electrons_of_a_cell(crystal, "nickel")
+    crystal.set_initial_charges([2.0])
+    with pytest.raises(DataError, match=r"nickel: initial_charges .* \+2, a charge that a supercell"):
+        refuse_electrons_of_a_cell(crystal, "nickel")
+
+
+def test_check_remarks_on_electrons(tmp_path):
+    odd = [with_arrays("OH", [-1, 0]), with_arrays("OH", [-1, 0], charge=1), molecule("O2"), molecule("CH4")]
+    odd[3].info |= {"charge": 0, "total_charge": 1}
+    write_frames(tmp_path / "in.xyz", [*odd, with_arrays("H2O", [-0.8, 0.4, 0.4], spin=1)])
+    remarks = {remark.frame: remark.message for remark in audit([tmp_path / "in.xyz"]).remarks}
+    assert sorted(remarks) == [0, 1, 2, 3]
+    assert "charge=-1 into its info" in remarks[0] and "spin=3" in remarks[2] and "contradict" in remarks[3]
+    assert (
+        remarks[1]
+        == "initial_charges of the atoms add up to something else than charge=1, which is what counts"
+    )
+
+
 def test_keys_of_mace_reach_the_engine(tmp_path):
     """GFN2-xTB of OH- at 0.97 A, and what the xtb program says of it: -4.681612 hartree."""
     pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
@@ -83,8 +191,6 @@ def test_keys_of_mace_reach_the_engine(tmp_path):
 
 
 def test_supercells_of_ions_are_refused(tmp_path, capfd):
-    from ase.build import bulk
-
     cell = bulk("Cu")
     cell.info["total_charge"] = 1
     write_frames(tmp_path / "cell.xyz", [cell])

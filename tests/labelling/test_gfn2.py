@@ -148,6 +148,9 @@ def test_charge_and_spin():
     radical = make_labels(engine, molecule("OH"), "none")
     assert radical.provenance["multiplicity"] == 2
     methylene = molecule("CH2_s3B1d")
+    with pytest.raises(EngineError, match=r"initial_magmoms .* 2 unpaired electrons, and multiplicity 1"):
+        make_labels(engine, methylene, "none")  # ASE gives it the moments of a triplet
+    methylene.set_initial_magnetic_moments(None)
     # without spin polarisation GFN2 puts the triplet above the singlet; that it differs is the point
     singlet = make_labels(engine, methylene, "none").point.energy
     methylene.info["spin"] = 3

@@ -47,6 +47,7 @@ def test_an_engine_as_calculator(gfn2):
     assert (energies[1] - energies[0]) / (2 * step) == pytest.approx(forces[1, 1], abs=1e-3)
     assert np.linalg.norm(dipole) / 0.20819 == pytest.approx(2.2, abs=0.3)  # D, GFN2-xTB
     hydroxide = molecule("OH")
+    hydroxide.set_initial_magnetic_moments(None)  # of the radical
     by_charge = {}
     for charge in (0, -1):
         hydroxide.info["charge"] = charge

@@ -20,6 +20,7 @@ from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.data.sets.splits import Overlap
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
 from hint_plugin.data.stores.shards import files_of
+from hint_plugin.data.structures.electrons import remarks_on_electrons
 from hint_plugin.data.structures.identity import nearest_distance, structure_keys
 from hint_plugin.errors import DataError, LabelError
 
@@ -149,6 +150,7 @@ def _look(
             found.remarks.append(
                 FrameProblem(source, number, formula, f"two atoms are {near:.2f} A apart: are these A?")
             )
+    found.remarks += [FrameProblem(source, number, formula, text) for text in remarks_on_electrons(atoms)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limits = Thresholds(physics=near >= 1e-3)  # of a broken geometry, physics says nothing

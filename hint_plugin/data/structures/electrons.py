@@ -7,6 +7,11 @@
 
 MACE's `total_spin` is 2S + 1: it is 1 where nobody says, and PolarMACE takes `total_spin - 1` unpaired
 electrons. Everything in HINT that asks for charge or spin asks here.
+
+Two arrays of ASE hold a number for each atom: `initial_charges` and `initial_magmoms`. For ASE's calculators
+their sums are the total charge and the number of unpaired electrons; elsewhere they are partial charges of a
+force field, and moments to start from. So they state nothing here, but a sum that contradicts what would be
+computed is an error (`refuse_other_sums`) until a key of the table above states the electrons.
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ from hint_plugin.errors import DataError
 CHARGE_KEYS = ("charge", "total_charge")
 MULTIPLICITY_KEYS = ("multiplicity", "spin", "total_spin")
 ELECTRON_KEYS = CHARGE_KEYS + MULTIPLICITY_KEYS
+CHARGES, MOMENTS = "initial_charges", "initial_magmoms"
+"""Arrays of ASE, a number for each atom."""
 
 
 def stated_electrons(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -52,10 +59,14 @@ def refuse_unknown_electrons(atoms: Atoms, name: str, knows: Sequence[str] = ())
     Raises:
         DataError: the structure states another charge or multiplicity, or contradicts itself.
     """
-    if not any(str(key).lower() in ELECTRON_KEYS for key in atoms.info):
+    says = any(str(key).lower() in ELECTRON_KEYS for key in atoms.info)
+    if not says and not any(array in atoms.arrays for array in (CHARGES, MOMENTS)):
         return
     try:
         charge, multiplicity = stated_electrons(atoms.info)
+        assumed = multiplicity or lowest_multiplicity(atoms, charge or 0)
+        # moments of a crystal are no multiplicity, and what models make of them is their own affair
+        refuse_other_sums(atoms, charge or 0, None if atoms.pbc.any() else assumed, has_options=False)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     if "charge" not in knows and charge:
@@ -76,18 +87,79 @@ def refuse_unknown_electrons(atoms: Atoms, name: str, knows: Sequence[str] = ())
 def refuse_electrons_of_a_cell(atoms: Atoms, name: str) -> None:
     """A cell that is repeated must be neutral and without a multiplicity: its supercell would have others.
 
+    Moments of atoms are repeated with them.
+
     Raises:
-        DataError: it states a charge, or a multiplicity other than 1.
+        DataError: it states a charge, or a multiplicity other than 1, or the charges of its atoms have a sum.
     """
     try:
         charge, multiplicity = stated_electrons(atoms.info)
+        total = atom_sums(atoms)[0]
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
+    if charge is None and total is not None and round(total):
+        raise DataError(
+            f"{name}: {CHARGES} of the atoms add up to {total:+.3g}, a charge that a supercell would change. "
+            "If they are no shares of the total charge, write charge=0 into its info; else remove them"
+        )
     if charge or multiplicity not in (None, 1):
         keys = _named(atoms.info, ELECTRON_KEYS)
         raise DataError(
             f"{name}: has a charge or spin ({keys}), which a supercell would change. Remove it first"
         )
+
+
+def atom_sums(atoms: Atoms) -> tuple[float | None, float | None]:
+    """(total charge in e, unpaired electrons) by the sums of `initial_charges` and `initial_magmoms`.
+
+    None where the array is missing or zero everywhere, which is what programs fill in. Of moments that are
+    vectors the length of their sum counts.
+
+    Raises:
+        DataError: NaN or infinity.
+    """
+    sums: list[float | None] = []
+    for name in (CHARGES, MOMENTS):
+        values = np.asarray(atoms.arrays.get(name, 0.0), dtype=float)
+        if not np.isfinite(values).all():
+            raise DataError(f"{name} holds NaN or infinity. Correct the array, or remove it")
+        total = values.sum(axis=0) if values.ndim == 2 else values.sum()
+        sums.append(None if not values.any() else float(np.linalg.norm(total) if values.ndim == 2 else total))
+    return sums[0], sums[1]
+
+
+def refuse_other_sums(
+    atoms: Atoms, charge: int, multiplicity: int | None = None, *, has_options: bool = True
+) -> None:
+    """Refuse atoms whose charges or moments add up to other electrons than those that would be computed.
+
+    Where `info` states the charge (the multiplicity), this is the word of a person, and the charges (moments)
+    of the atoms are not looked at.
+
+    Args:
+        atoms: the structure.
+        charge: that would be computed, e.
+        multiplicity: that would be computed; None where the moments themselves are used, or do not matter.
+        has_options: `--charge` and `--spin` would be taken as well, which the error then says.
+
+    Raises:
+        DataError: the whole numbers nearest to the sums contradict them; says how to state the electrons.
+    """
+    for name, text in _other_sums(atoms, charge, multiplicity, has_options):
+        if not _is_stated(atoms.info, name):
+            raise DataError(text)
+
+
+def remarks_on_electrons(atoms: Atoms) -> list[str]:
+    """What is odd about the electrons that a structure states, for a look at a file: keys that contradict
+    each other or cannot be read, and sums over its atoms that say something else."""
+    try:
+        charge, multiplicity = stated_electrons(atoms.info)
+        assumed = multiplicity or lowest_multiplicity(atoms, charge or 0)
+        found = _other_sums(atoms, charge or 0, None if atoms.pbc.any() else assumed)
+    except DataError as error:
+        return [str(error)]
+    return [_counts(atoms.info, name) or text for name, text in found]
 
 
 def whole_number(value: Any, what: str) -> int:
@@ -104,6 +176,52 @@ def whole_number(value: Any, what: str) -> int:
         shown = value.item() if isinstance(value, np.generic) else value
         raise DataError(f"{what} is {shown!r}; wanted a whole number")
     return int(number)
+
+
+def _other_sums(
+    atoms: Atoms, charge: int, multiplicity: int | None, has_options: bool = True
+) -> list[tuple[str, str]]:
+    """(array, what its sum contradicts and what to do) for each of the two arrays that does."""
+    total, moment = atom_sums(atoms)
+    found = []
+    if total is not None and round(total) != charge:
+        said = (
+            f"{CHARGES} of the atoms add up to {total:+.3g}, and charge {charge} would be computed, since the"
+        )
+        way_out = _way_out("charge", round(total), charge, has_options)
+        found.append((CHARGES, f"{said} structure states no charge. {way_out}"))
+    if multiplicity is not None and moment is not None and abs(round(moment)) != multiplicity - 1:
+        said = f"{MOMENTS} of the atoms add up to {moment:.3g} unpaired electrons, and multiplicity "
+        wanted, electrons = abs(round(moment)) + 1, int(atoms.numbers.sum()) - charge
+        if (electrons + wanted) % 2:
+            way_out = _way_out("spin", wanted, multiplicity, has_options)
+        else:
+            way_out = f"{electrons} electrons cannot have that many unpaired: write spin={multiplicity}"
+        found.append(
+            (MOMENTS, f"{said}{multiplicity} would be computed, since the structure states none. {way_out}")
+        )
+    return found
+
+
+def _way_out(key: str, summed: int, taken: int, has_options: bool) -> str:
+    return (
+        f"Write {key}={summed} into its info (in the comment line of an xyz file)"
+        + (f", or give --{key} {summed}" if has_options else "")
+        + f"; if these numbers mean something else, write {key}={taken}"
+    )
+
+
+def _is_stated(info: Mapping[str, Any], array: str) -> bool:
+    return bool(_given(info, CHARGE_KEYS if array == CHARGES else MULTIPLICITY_KEYS))
+
+
+def _counts(info: Mapping[str, Any], array: str) -> str:
+    """That a key comes before the array; "" where no key states it."""
+    keys = CHARGE_KEYS if array == CHARGES else MULTIPLICITY_KEYS
+    if not _is_stated(info, array):
+        return ""
+    said = " and ".join(f"{key}={value}" for key, value in _given(info, keys).items())
+    return f"{array} of the atoms add up to something else than {said}, which is what counts"
 
 
 def _refuse_other_cases(info: Mapping[str, Any]) -> None:

@@ -93,9 +93,10 @@ class QuantumEspresso:
         """Charge, k points, pseudopotentials.
 
         Raises:
-            EngineError: no pseudopotential, an impossible charge, or a multiplicity that nothing tells pw.x.
+            EngineError: no pseudopotential, an impossible charge, charges of atoms that add up to another, or
+                a multiplicity that nothing tells pw.x.
         """
-        charge, multiplicity = charge_and_multiplicity(atoms, options.charge, None)
+        charge, multiplicity = charge_and_multiplicity(atoms, options.charge, None, uses_moments=True)
         stated = stated_electrons(atoms.info)[1]
         system = {str(key).lower() for key in options.input.get("system", {})}
         if (
