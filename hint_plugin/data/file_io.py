@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import contextlib
 import csv
 import gzip
@@ -10,6 +11,8 @@ import hashlib
 import json
 import lzma
 import os
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,11 +26,44 @@ DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading raises where a packed file is damaged or truncated."""
 
 
-def opened(path: Path, mode: str = "rt") -> IO[Any]:
-    """A file for reading, unpacked on the way where its suffix is one of `PACKED`; text is UTF-8."""
-    how = {} if "b" in mode else {"encoding": "utf-8"}
+MARK = codecs.BOM_UTF8
+"""The byte order mark that some editors put before a text in UTF-8. It is no part of the text."""
+
+
+def opened(path: Path, mode: str = "rt", errors: str = "strict") -> IO[Any]:
+    """A file for reading, unpacked on the way where its suffix is one of `PACKED`.
+
+    Text is UTF-8, a byte order mark before it is left out, and `errors` says what becomes of other bytes.
+    """
+    how = {} if "b" in mode else {"encoding": "utf-8-sig", "errors": errors}
     handle: IO[Any] = PACKED.get(path.suffix.lower(), open)(path, mode, **how)
     return handle
+
+
+def text_of(path: Path, errors: str = "strict") -> str:
+    """The text of a file, as `opened` reads it."""
+    with opened(path, errors=errors) as handle:
+        return str(handle.read())
+
+
+@contextlib.contextmanager
+def without_mark(path: Path) -> Iterator[Path]:
+    """`path`, for readers of others that open it themselves; of a text that begins with a byte order mark, a
+    copy without it under the same name, which is gone at the end of the block."""
+    try:
+        with opened(path, "rb") as handle:
+            has_mark = handle.read(len(MARK)) == MARK
+    except DAMAGED:  # the reader says what is wrong
+        has_mark = False
+    if not has_mark:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="hint-text-") as folder:
+        copy = Path(folder) / (path.stem if path.suffix.lower() in PACKED else path.name)
+        with opened(path, "rb") as source, open(copy, "wb") as target:
+            source.read(len(MARK))
+            shutil.copyfileobj(source, target)
+        yield copy
 
 
 def bare_name(path: Path) -> str:

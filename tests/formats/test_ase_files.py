@@ -17,6 +17,7 @@ from hint_plugin.data import iter_frames, read_frames, write_frames
 from hint_plugin.data.formats import recognise
 from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.errors import DataError
+from hint_plugin.science.phonons.phonon_files import read_crystal
 
 MOLECULE, CRYSTAL = molecule("CH3OH"), bulk("NaCl", "rocksalt", 5.64, cubic=True)
 
@@ -45,6 +46,23 @@ def test_displaced_from_any_format(tmp_path: Path, name: str) -> None:
     (found,) = read_frames(tmp_path / "new.xyz")
     wanted = CRYSTAL if name.startswith(("POSCAR", "cell")) else MOLECULE
     assert sorted(found.symbols) == sorted(wanted.symbols) and found.pbc.all() == wanted.pbc.all()
+
+
+@pytest.mark.parametrize("name", ["POSCAR", "cell.cif", "cell.cif.gz", "a.pdb", "a.gen", "coord"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> None:
+    """As editors on Windows put it before a file: what ASE reads from a file without it."""
+    path = _written(tmp_path, name.removesuffix(".gz"))
+    wanted = read_frames(path)
+    marked = tmp_path / "marked" / name
+    marked.parent.mkdir()
+    text = b"\xef\xbb\xbf" + path.read_bytes()
+    marked.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert read_frames(marked) == wanted
+    if name in ("POSCAR", "cell.cif"):
+        assert read_crystal(marked) == wanted[0]
+    marked.write_bytes(text[:40])
+    with pytest.raises(DataError, match=str(marked)):
+        read_frames(marked)
 
 
 def test_all_frames_of_a_trajectory_with_their_results(tmp_path: Path) -> None:

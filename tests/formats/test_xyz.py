@@ -37,12 +37,30 @@ def test_blank_lines_between_frames_end_nothing(tmp_path: Path, text: str) -> No
     assert [atoms.info for atoms in read_frames(path, -1)] == [{"second": True}]
 
 
+@pytest.mark.parametrize("name", ["a.xyz", "a.xyz.gz", "a.txt"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> None:
+    """As editors on Windows put it before a file, and `cat` of such files within one."""
+    text = f"\ufeff{FIRST}\ufeff{SECOND}\n\ufeff{FIRST}".encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert [list(a.info) for a in iter_frames(path, "extxyz")] == [["first"], ["second"], ["first"]]
+    assert [list(a.info) for a in read_frames(path, "-2:", "extxyz")] == [["second"], ["first"]]
+    assert xyz.count(path) == 3
+
+
 def test_files_of_which_ase_itself_would_leave_out_frames_are_named(tmp_path: Path) -> None:
     path = _file(tmp_path, f"{FIRST}\n{SECOND}")
     assert len(ase.io.read(path, ":")) == 1  # the fault that `check_as_ase_reads` is for
     with pytest.raises(DataError, match=r"a.xyz, line 6: a blank line .* frame 1,.*dataset convert"):
         xyz.check_as_ase_reads(path)
     xyz.check_as_ase_reads(_file(tmp_path, f"{FIRST}{SECOND}\n\n"))
+    path = _file(tmp_path, f"\ufeff{FIRST}")
+    with pytest.raises((ValueError, OSError)):
+        ase.io.read(path)
+    with pytest.raises(
+        DataError, match=r"a.xyz begins with a byte order mark, .*hint dataset convert .*a-whole.xyz"
+    ):
+        xyz.check_as_ase_reads(path)
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,21 @@ def test_other_properties_go_along(tmp_path, molecules):
     assert {"my_number", "my_column", "hint_test_column"} & set(without) == {"my_number"}
 
 
+def test_files_that_ase_itself_reads_are_whole(tmp_path, molecules):
+    """With `ase_args` ASE reads the file, and would leave out what stands behind a blank line."""
+    write_frames(tmp_path / "one.xyz", molecules[:1])
+    one = (tmp_path / "one.xyz").read_text()
+    names = {"key_mapping": MAPPING, "ase_args": {"format": "extxyz"}}
+    for text, said in (
+        (f"{one}\n{one}", "a blank line stands before frame 1"),
+        ("\ufeff" + one, "byte order mark"),
+    ):
+        (tmp_path / "set.xyz").write_text(text)
+        with pytest.raises(InstantiationException, match=said):
+            by_hydra(**names, **files(tmp_path / "set.xyz")).train_dataset  # noqa: B018
+    assert len(by_hydra(key_mapping=MAPPING, **files(tmp_path / "set.xyz")).train_dataset[0]) == 1
+
+
 def test_ases_own_energies_are_read_where_they_are_asked_for():
     """Not by themselves: a file may hold those of another method beside its labels."""
     with pytest.raises(

@@ -12,6 +12,7 @@ from typing import Any
 
 from ase import Atoms
 
+from hint_plugin.data.file_io import without_mark
 from hint_plugin.data.formats import xyz
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.occupancy import check_occupancy
@@ -43,19 +44,20 @@ def read(path: Path) -> Iterator[Atoms]:
         yield from xyz.read(path)
         return
     also = (ParseError, UnknownFileTypeError)
-    with reading(path, 0, f"ASE's format {kind}", *also):
-        frames = iter(iread(path, ":", format=kind, do_not_split_by_at_sign=True))
-    while True:
-        with reading(path, number, f"ASE's format {kind}", *also):
-            atoms = next(frames, None)
-        if atoms is None:
-            break
-        check_occupancy(atoms, f"{path}, frame {number}")
-        group = atoms.info.get("spacegroup")
-        if group is not None:
-            atoms.info["spacegroup"] = str(getattr(group, "symbol", group))  # an object goes into no file
-        number += 1
-        yield atoms
+    with without_mark(path) as text:
+        with reading(path, 0, f"ASE's format {kind}", *also):
+            frames = iter(iread(text, ":", format=kind, do_not_split_by_at_sign=True))
+        while True:
+            with reading(path, number, f"ASE's format {kind}", *also):
+                atoms = next(frames, None)
+            if atoms is None:
+                break
+            check_occupancy(atoms, f"{path}, frame {number}")
+            group = atoms.info.get("spacegroup")
+            if group is not None:
+                atoms.info["spacegroup"] = str(getattr(group, "symbol", group))  # an object goes into no file
+            number += 1
+            yield atoms
     if number == 0:
         raise DataError(f"{path}: no frames in it, as ASE's format {kind}")
 
@@ -63,12 +65,13 @@ def read(path: Path) -> Iterator[Atoms]:
 def _format_of(path: Path) -> str | None:
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
-    try:
-        kind: Any = filetype(str(path), read=True)
-    except (UnknownFileTypeError, OSError, ValueError, EOFError):
-        return None
-    known = ioformats.get(kind)
-    if known is not None and path.suffix.lower() in _ANYBODYS:
-        with open(path, "rb") as handle:
-            known = known if known.match_magic(handle.read(50_000)) else None
+    with without_mark(path) as text:
+        try:
+            kind: Any = filetype(str(text), read=True)
+        except (UnknownFileTypeError, OSError, ValueError, EOFError):
+            return None
+        known = ioformats.get(kind)
+        if known is not None and path.suffix.lower() in _ANYBODYS:
+            with open(text, "rb") as handle:
+                known = known if known.match_magic(handle.read(50_000)) else None
     return kind if known is not None and known.can_read and kind not in _NO_FRAMES else None

@@ -128,6 +128,6 @@ def first_bytes(path: str | Path, size: int = 4096) -> str:
     """The beginning of a file as text, for a look inside; "" where it cannot be read."""
     try:
         with open(path, "rb") as handle:
-            return handle.read(size).decode("utf-8", errors="replace")
+            return handle.read(size).decode("utf-8-sig", errors="replace")
     except OSError:
         return ""

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.data.file_io import text_of
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.deepmd_writer import write
 from hint_plugin.errors import DataError
@@ -55,7 +56,7 @@ def read(path: Path) -> Iterator[Atoms]:
             raise DataError(f"{system}: a system without set.*; wanted set.000 with coord.npy")
         with reading(system / "type.raw"):
             types = np.loadtxt(system / "type.raw", dtype=int, ndmin=1)
-            names = (system / "type_map.raw").read_text().split()
+            names = text_of(system / "type_map.raw").split()
         for folder in sets:
             for atoms in _frames(folder, types, np.array(names), not (system / "nopbc").exists()):
                 if name != ".":

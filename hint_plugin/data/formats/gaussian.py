@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
+from hint_plugin.data.file_io import opened
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.errors import LabelWarning
 
@@ -34,7 +35,7 @@ def read(path: Path) -> Iterator[Atoms]:
         DataError: truncated, or no formatted checkpoint file.
     """
     with reading(path, 0, "a formatted checkpoint file"):
-        with open(path, errors="replace") as handle:
+        with opened(path, errors="replace") as handle:
             next(handle)  # the title may look like anything
             job = next(handle).split()  # type, method, basis
             values = _values(handle)

@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
+from hint_plugin.data.file_io import text_of
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.errors import DataError
 
@@ -29,7 +30,7 @@ def read(path: Path) -> Iterator[Atoms]:
         DataError: truncated, or of another layout.
     """
     with reading(path, 0, "the blocks $atoms and $hessian of ORCA"):
-        blocks = _blocks(path.read_text())
+        blocks = _blocks(text_of(path))
         if "orca_hessian_file" not in blocks:
             raise DataError(f"{path}: no Hessian of ORCA (no $orca_hessian_file). Is it of another program?")
         rows = [line.split() for line in blocks["atoms"][1:]]
@@ -84,7 +85,7 @@ def _engrad(path: Path, atoms: Atoms) -> tuple[float | None, Any]:
     if not beside.is_file():
         return None, None
     with reading(beside, 0, "energy and gradient of ORCA"):
-        lines = beside.read_text().splitlines()
+        lines = text_of(beside).splitlines()
         words = " ".join(line for line in lines if not line.startswith("#")).split()
         n = int(words[0])
         gradient = np.array(words[2 : 2 + 3 * n], dtype=float).reshape(n, 3)

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.data.file_io import without_mark
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.phonopy_search import Sources, find_sources, recognise
 from hint_plugin.data.formats.phonopy_writer import write
@@ -150,7 +151,8 @@ def _from_sposcar(sources: Sources) -> Atoms:
     if structure is None or constants is None:
         raise DataError(f"{structure}: no FORCE_CONSTANTS beside it")
     with reading(structure, 0):
-        read_atoms: Any = ase.io.read(structure, format="vasp")
+        with without_mark(structure) as text:
+            read_atoms: Any = ase.io.read(text, format="vasp")
         atoms = Atoms(read_atoms.numbers, read_atoms.positions, cell=read_atoms.cell, pbc=True)
     with reading(constants, 0):
         parse: Any = read_force_constants_hdf5 if constants.suffix == ".hdf5" else parse_FORCE_CONSTANTS

@@ -112,6 +112,6 @@ def _stored_full(path: Path) -> bool:
             with h5py.File(path, "r") as file:
                 sizes = list((file["fc2"] if "fc2" in file else file["force_constants"]).shape[:2])
         else:
-            with open(path) as handle:
+            with opened(path) as handle:
                 sizes = [int(word) for word in handle.readline().split()]
         return len(sizes) == 1 or sizes[0] == sizes[1]

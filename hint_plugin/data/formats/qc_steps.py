@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hint_plugin.data.file_io import without_mark
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 
@@ -87,8 +88,9 @@ def by_cclib(path: Path, program: str) -> Steps:
 def _parsed(path: Path, program: str) -> Any:
     cclib = load("cclib", "formats", f"{path}, an output of {program}, needs cclib")
     try:
-        parser = cclib.io.ccopen(str(path), loglevel=logging.CRITICAL)
-        data = None if parser is None else parser.parse()
+        with without_mark(path) as text:
+            parser = cclib.io.ccopen(str(text), loglevel=logging.CRITICAL)
+            data = None if parser is None else parser.parse()
     except Exception as error:  # cclib reads line by line, and lets out whatever its code meets
         raise DataError(
             f"{path}: cclib {cclib.__version__} cannot read this output of {program} "

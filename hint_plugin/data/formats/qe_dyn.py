@@ -24,6 +24,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Rydberg
 
+from hint_plugin.data.file_io import text_of
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.qe_lattice import lattice
 from hint_plugin.data.formats.qe_set import dyn_set
@@ -92,7 +93,7 @@ def read_file(path: Path) -> DynamicalMatrices:
     if not path.is_file():
         raise DataError(f"{path}: no such file, and the grid needs it")
     with reading(path, wanted="dynamical matrices of ph.x, as text"):
-        lines = path.read_text().splitlines()
+        lines = text_of(path).splitlines()
         found, start = _header(lines)
         n, number = len(found.atoms), start
         while number < len(lines):

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.data.file_io import opened, text_of
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2, crystal_of, supercell_label
 from hint_plugin.errors import DataError
@@ -25,7 +26,7 @@ from hint_plugin.errors import DataError
 def recognise(path: Path) -> bool:
     """Two numbers, ibrav and six celldm in the first line."""
     try:
-        with open(path, encoding="utf-8") as handle:
+        with opened(path) as handle:
             words = handle.readline().split()
         return (
             len(words) == 9 and all(word.lstrip("-").isdigit() for word in words[:3]) and float(words[3]) > 0
@@ -45,7 +46,7 @@ def read(path: Path, *, rows: bool = False) -> Iterator[Atoms]:
         DataError: damaged, or without the long-range part of a polar crystal.
     """
     with reading(path, wanted="force constants of q2r.x"):
-        lines = path.read_text().splitlines()
+        lines = text_of(path).splitlines()
         _, n, ibrav = (int(word) for word in lines[0].split()[:3])
         atoms, _, at = crystal_of(lines, 0, 1 if ibrav == 0 else None)
         if lines[at].split()[0].strip(".").upper().startswith("T"):

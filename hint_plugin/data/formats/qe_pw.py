@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from hint_plugin.data.file_io import opened, text_of
 from hint_plugin.data.formats.common import first_bytes, labelled, reading
 from hint_plugin.errors import DataError
 
@@ -30,7 +31,7 @@ def read(path: Path) -> Iterator[Atoms]:
     from ase.io.espresso import read_espresso_out
 
     with reading(path):
-        text = path.read_text(errors="replace")
+        text = text_of(path, errors="replace")
     version = re.search(r"Program PWSCF v\.(\S+)", text)
     if version is None:
         raise DataError(
@@ -39,7 +40,7 @@ def read(path: Path) -> Iterator[Atoms]:
     if "convergence NOT achieved" in text:
         raise DataError(f"{path}: the SCF has not converged; such energies and forces are no labels")
     number = 0
-    with open(path, errors="replace") as handle:
+    with opened(path, errors="replace") as handle:
         with reading(path):
             steps = iter(read_espresso_out(handle, slice(None)))
         while True:

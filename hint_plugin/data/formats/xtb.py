@@ -21,6 +21,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
+from hint_plugin.data.file_io import text_of, without_mark
 from hint_plugin.data.formats import xyz
 from hint_plugin.data.formats.common import first_bytes, labelled, reading
 from hint_plugin.errors import DataError, LabelWarning
@@ -46,7 +47,7 @@ def read(path: Path, *, geometry: str | None = None) -> Iterator[Atoms]:
     with reading(structure, 0, "a structure as .xyz or TURBOMOLE's coord"):
         atoms = _structure(structure)
     with reading(path, 0, f"{9 * len(atoms) ** 2} numbers, for the {len(atoms)} atoms of {structure.name}"):
-        lines = path.read_text().splitlines()[1:]
+        lines = text_of(path).splitlines()[1:]
         words = " ".join(line for line in lines if not line.startswith("$")).split()
         hessian = np.array(words, dtype=float) * Hartree / Bohr**2
         energy, forces = _gradient(path.with_name("gradient"), atoms)
@@ -82,16 +83,22 @@ def _find(path: Path) -> Path:
 
 
 def _structure(path: Path) -> Atoms:
-    import ase.io
-
     if path.suffix == ".xyz":
         try:
             (atoms,) = xyz.select(path, -1)
         except DataError:  # a comment line that looks like key=value, and is none
-            atoms = ase.io.read(path, format="xyz")  # type: ignore[assignment]
+            atoms = _by_ase(path, "xyz")
     else:
-        atoms = ase.io.read(path, format="turbomole")  # type: ignore[assignment]
+        atoms = _by_ase(path, "turbomole")
     return Atoms(atoms.numbers, atoms.positions)
+
+
+def _by_ase(path: Path, kind: str) -> Atoms:
+    import ase.io
+
+    with without_mark(path) as text:
+        found: Any = ase.io.read(text, format=kind)
+    return found
 
 
 def _gradient(path: Path, atoms: Atoms) -> tuple[float | None, Any]:
@@ -99,7 +106,7 @@ def _gradient(path: Path, atoms: Atoms) -> tuple[float | None, Any]:
     if not path.is_file():
         return None, None
     with reading(path, 0, "energy and gradient in TURBOMOLE's format"):
-        lines = path.read_text().splitlines()
+        lines = text_of(path).splitlines()
         start = max(number for number, line in enumerate(lines) if "SCF energy" in line)
         energy = float(lines[start].split("SCF energy =")[1].split()[0])
         n = len(atoms)

@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 
 from ase import Atoms
 
-from hint_plugin.data.file_io import DAMAGED, opened, replacing
+from hint_plugin.data.file_io import DAMAGED, MARK, opened, replacing
 from hint_plugin.errors import DataError
 
 # what ASE's reader raises on a damaged file, depending on where it breaks off
@@ -82,15 +82,21 @@ def check_as_ase_reads(path: Path) -> None:
     For programs that read a file by ASE and not through HINT: MACE's and NequIP's own data loaders.
 
     Raises:
-        DataError: a blank line stands before a frame, or as `read`.
+        DataError: a blank line stands before a frame, a byte order mark before the first, or as `read`.
     """
+    way_out = f"rewrite the file: hint dataset convert {path} -o {path.stem}-whole{path.suffix}"
+    with opened(path, "rb") as raw:
+        if raw.read(len(MARK)) == MARK:
+            raise DataError(
+                f"{path} begins with a byte order mark, as some editors write it, and this program cannot "
+                f"read it. Save the file as UTF-8 without one, or {way_out}"
+            )
     with opened(path) as handle:
         for number, chunk in enumerate(_chunks(handle, path)):
             if chunk.blank:
                 raise DataError(
                     f"{path}, line {chunk.line - 1}: a blank line stands before frame {number}, and this "
-                    "program would take it for the end of the file. Remove the blank line, or rewrite the "
-                    f"file: hint dataset convert {path} -o {path.stem}-whole{path.suffix}"
+                    f"program would take it for the end of the file. Remove the blank line, or {way_out}"
                 )
 
 
@@ -132,6 +138,7 @@ def _chunks(handle: IO[str], path: Path) -> Iterator[_Chunk]:
         following = handle.readline()
         while following:
             line += 1
+            following = following.removeprefix("\ufeff")  # of files that were glued together
             if not following.strip():
                 blank, following = True, handle.readline()
                 continue

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import read_frames
-from hint_plugin.data.file_io import replacing
+from hint_plugin.data.file_io import replacing, without_mark
 from hint_plugin.data.formats import qe_dyn
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.occupancy import check_occupancy
@@ -75,7 +75,8 @@ def _other(path: Path) -> Atoms:
             file = read_phonopy_yaml(str(path))
             return in_angstrom(to_ase(file.unitcell), file.calculator)
     try:
-        found: Any = ase.io.read(path)
+        with without_mark(path) as text:
+            found: Any = ase.io.read(text)
     except UnknownFileTypeError as error:
         raise DataError(
             f"{path}: no known format of a crystal; wanted one of ASE (.cif, POSCAR, .xyz, pw.x's input), "

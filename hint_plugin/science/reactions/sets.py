@@ -18,6 +18,7 @@ from pathlib import Path
 from ase import Atoms
 
 from hint_plugin.data import read_frames
+from hint_plugin.data.file_io import text_of
 from hint_plugin.data.sets.patterns import natural
 from hint_plugin.errors import DataError
 
@@ -98,7 +99,7 @@ def _from_folder(folder: Path) -> Pair:
         raise DataError(f"{folder}: {len(frames)} frames; wanted a reactant and a product")
     for name, key in (("chg", "charge"), ("mult", "spin")):
         if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8").strip()
+            text = text_of(folder / name).strip()
             try:
                 value = int(text)
             except ValueError:
