@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ase import Atoms
 
 from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames
 from hint_plugin.data.file_io import file_sha256
+from hint_plugin.data.lengths import LengthCheck
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling.existing import ExistingLabels, Verdict
 from hint_plugin.labelling.label_settings import LabelSettings
@@ -32,12 +33,14 @@ class Plan:
         hessian: [frames] bool: gets a Hessian, or keeps its own.
         drop: [frames] bool: kept without the Hessian that it has and that is not wanted.
         note: what is to be said about the labels that are kept; "" if nothing.
+        warnings: what looks wrong with the structures, before anything is computed.
     """
 
     keep: np.ndarray
     hessian: np.ndarray
     drop: np.ndarray
     note: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def n_todo(self) -> int:
@@ -96,11 +99,13 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
             not those asked for.
     """
     wants, existing = _wants_hessian(inputs, settings), ExistingLabels(settings)
+    lengths: LengthCheck[str] = LengthCheck()
     wanted, verdicts = [], []
     for count, (source, number, atoms) in enumerate(all_frames(inputs)):
         name = f"{source}, frame {number} ({atoms.get_chemical_formula()})"
         wanted.append(wants(count))
         verdicts.append(existing.verdict(atoms, wanted[-1], name))
+        lengths.add(atoms, name)
     if not verdicts:
         files = [path for path in (inputs.plan_path, *inputs.paths) if path is not None]
         raise OptionsError(f"{', '.join(map(str, files))}: no frames")
@@ -108,7 +113,8 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
     keep = np.array([verdict is not Verdict.LABEL for verdict in verdicts])
     drop = np.array([verdict is Verdict.KEEP_WITHOUT_HESSIAN for verdict in verdicts])
     note = f"labels that are kept were made by {', '.join(sorted(existing.versions))}"
-    return Plan(keep, np.array(wanted), drop, note if existing.versions else "")
+    warnings = [f"{text} (the first is {place})" for place, _, text in lengths.findings()]
+    return Plan(keep, np.array(wanted), drop, note if existing.versions else "", warnings)
 
 
 def _wants_hessian(inputs: Inputs, settings: LabelSettings) -> Callable[[int], bool]:

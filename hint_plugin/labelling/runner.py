@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -24,7 +25,7 @@ from ase import Atoms
 from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_label
 from hint_plugin.data.labels.levels import without_hessian
 from hint_plugin.data.sets.frames import file_kind
-from hint_plugin.errors import EngineError, InterruptedRunError, OptionsError
+from hint_plugin.errors import EngineError, InterruptedRunError, LabelWarning, OptionsError
 from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.labelling.plan import (
     KEYS,
@@ -61,6 +62,7 @@ class LabelSummary:
     failures: list[dict[str, Any]]
     failure_kinds: dict[str, int] = field(default_factory=dict)
     note: str | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2; `dropped` are Hessians of
@@ -78,6 +80,7 @@ def run_labelling(
     parsl: str | Path | None = None,
     restart: bool = False,
     report: Callable[[int, int, int], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> LabelSummary:
     """Label all frames of the inputs into one output, in input order.
 
@@ -94,6 +97,7 @@ def run_labelling(
         parsl: a file that says where workers run (`parsl_config`), in place of `jobs` processes here.
         restart: drop the results of an interrupted run.
         report: called with (done, failed, all) at the start and after each frame.
+        warn: told at the start what looks wrong with the structures; without it that is a `LabelWarning`.
 
     Raises:
         OptionsError: contradicting options, an output that exists, frames with some of the labels or with
@@ -108,6 +112,8 @@ def run_labelling(
     _check_files(sources.paths, target)
     run = _local(jobs) if parsl is None else _on_parsl(parsl, target)
     todo = make_plan(sources, settings)
+    for text in todo.warnings:
+        (warn or _warn)(text)
     header = {"out_existed": target.exists(), "run": identity(sources, settings)}
     partial_path = target.with_name(target.name + ".partial.jsonl")
     if restart:
@@ -135,7 +141,12 @@ def run_labelling(
     summary.resumed, summary.seconds = resumed, time.monotonic() - started
     notes = (todo.note, closing_note(settings.engine, settings.all_engine_options()))
     summary.note = "\n".join(note for note in notes if note) or None
+    summary.warnings = todo.warnings
     return summary
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, LabelWarning, stacklevel=3)
 
 
 def _check_files(sources: Sequence[Path], target: Path) -> None:

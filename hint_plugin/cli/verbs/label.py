@@ -140,6 +140,7 @@ def label(
             parsl=parsl,
             restart=restart,
             report=progress,
+            warn=lambda text: typer.echo(f"warning: {text}", err=True),
         )
     found = summary.to_dict() | {"provenance": run_provenance(files if plan is None else [plan])}
     if output.exists():

@@ -16,6 +16,7 @@ from hint_plugin.data.labels.extxyz import FrameProblem, check_frames
 from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
+from hint_plugin.data.lengths import LengthCheck
 from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.data.sets.splits import Overlap
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
@@ -80,6 +81,7 @@ def audit(
             ("frames", "full", "rows", "projected", "unlabelled", "malformed", "damaged"), 0
         )
         found.files[name], found.labels[name] = counts, Counter()
+        lengths: LengthCheck[tuple[str, int]] = LengthCheck()
         for source, number, atoms in _frames(name):
             counts["frames"] += 1
             report(name, counts["frames"])
@@ -90,6 +92,7 @@ def audit(
             _count_labels(found, name, source, number, atoms, keys or LabelKeys())
             if not _look(found, counts, source, number, atoms, keys):
                 continue
+            lengths.add(atoms, (source, number))
             values = [hash(key) for key in structure_keys(atoms)]
             earlier = next((seen[value] for value in values if value in seen), None)
             if earlier is not None:
@@ -98,6 +101,8 @@ def audit(
                 seen.setdefault(value, (source, number))
             if leakage:
                 shared.add(name, atoms, number, source)
+        for (source, number), formula, text in lengths.findings():
+            found.remarks.append(FrameProblem(source, number, formula, text))
         if not counts["frames"]:
             found.problems.append(FrameProblem(name, 0, "?", "no frames in it. Remove the file"))
     if leakage:

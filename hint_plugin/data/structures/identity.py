@@ -40,7 +40,7 @@ def formula_key(atoms: Atoms) -> str:
 def molecule_key(atoms: Atoms) -> str:
     """Formula and a hash of the graph of bonds."""
     radii = covalent_radii[atoms.numbers]
-    i, j, distance, _ = _pairs(atoms, BOND_STRETCH * 2 * radii.max(initial=0.0))
+    i, j, distance, _ = pairs_within(atoms, BOND_STRETCH * 2 * radii.max(initial=0.0))
     bonded = distance < BOND_STRETCH * (radii[i] + radii[j])
     i, j = i[bonded], j[bonded]
     names = _mix(atoms.numbers.astype(np.uint64))
@@ -59,7 +59,7 @@ def molecule_key(atoms: Atoms) -> str:
 def structure_keys(atoms: Atoms) -> tuple[str, ...]:
     """`KEYS` hashes of the geometry; structures that share one of them are the same."""
     periodic = _is_periodic(atoms)
-    i, j, d, vectors = _pairs(atoms, CUTOFF if periodic else None)
+    i, j, d, vectors = pairs_within(atoms, CUTOFF if periodic else None)
     values = fingerprint(atoms, periodic, i, j, d, vectors)
     if periodic:
         values = np.append(values, np.cbrt(abs(atoms.cell.volume)))
@@ -71,8 +71,8 @@ def structure_keys(atoms: Atoms) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _pairs(atoms: Atoms, cutoff: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """i, j, distance, vector of all pairs (both directions) nearer than the cutoff."""
+def pairs_within(atoms: Atoms, cutoff: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """i, j, distance, vector (A) of all pairs, both ways, that are nearer than the cutoff, if any."""
     n = len(atoms)
     if _is_periodic(atoms) or (cutoff is not None and n > 1000):
         if atoms.pbc.all():
@@ -97,11 +97,11 @@ def _pairs(atoms: Atoms, cutoff: float | None) -> tuple[np.ndarray, np.ndarray, 
 def nearest_distance(atoms: Atoms) -> float:
     """The smallest distance between two atoms (A), images included; infinite for one atom alone."""
     if not _is_periodic(atoms) and len(atoms) <= 1000:
-        d = _pairs(atoms, None)[2]
+        d = pairs_within(atoms, None)[2]
         return float(d.min()) if d.size else np.inf
     cutoff = 1.5
     while cutoff < 30:
-        d = _pairs(atoms, cutoff)[2]
+        d = pairs_within(atoms, cutoff)[2]
         if d.size:
             return float(d.min())
         cutoff *= 2
