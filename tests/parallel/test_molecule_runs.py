@@ -92,6 +92,52 @@ def test_killed_and_resumed(verb, inputs, monkeypatch, capfd):
     assert files(place) == files(inputs / "whole")
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_structures_that_are_no_molecules_fail_alone(verb, inputs, monkeypatch, capfd):
+    """One periodic frame among many stopped all of them."""
+    monkeypatch.chdir(inputs / "whole")
+    frames = read_frames("in.xyz")
+    box, broken = frames[0].copy(), frames[1].copy()
+    box.set_cell([9, 9, 9])
+    box.pbc = True
+    broken.positions[0, 0] = np.nan
+    write_frames("mixed.xyz", [box, frames[0], broken])
+    output, options = VERBS[verb][0], [word for word in VERBS[verb][1] if word not in ("--md", "0.02")]
+    code, text = hint(capfd, verb, "mixed.xyz", "-o", output, *options)
+    assert code == 3 and "failed: mixed-0 (Al3): periodic; these are verbs for molecules" in text, text
+    assert "failed: mixed-2 (Al2Cu): a position is NaN" in text
+    [found] = [json.loads(path.read_text()) for path in Path().rglob("*.json")]
+    assert [row["name"] for row in found["results"]] == ["mixed-1"], text
+    assert [row["kind"] for row in found["failures"]] == ["cell", "geometry"]
+    write_frames("none.xyz", [box, broken])
+    code, text = hint(capfd, verb, "none.xyz", "-o", f"new-{output}", *options)
+    assert code == 2 and "none-0: periodic" in text and "none of the 2 structures" in text
+    assert not list(Path().glob("new-*"))
+
+
+def test_ends_of_a_path_are_molecules(inputs, monkeypatch, capfd):
+    monkeypatch.chdir(inputs / "whole")
+    [atoms] = read_frames("in.xyz", 0)
+    write_frames("end.xyz", [atoms])
+    atoms.pbc = True
+    write_frames("box.xyz", [atoms])
+    for verb in ("neb", "reaction"):
+        code, text = hint(capfd, verb, "end.xyz", "box.xyz", "-o", "new", *TOY)
+        assert code == 2 and "box.xyz: periodic; these are verbs for molecules" in text
+
+
+def test_molecules_in_bohr_are_warned_of(inputs, monkeypatch, capfd):
+    monkeypatch.chdir(inputs / "whole")
+    [atoms] = read_frames("in.xyz", 0)
+    atoms.positions *= 5.2  # 2.75 A to bohr
+    write_frames("bohr.xyz", [atoms])
+    _, text = hint(capfd, "hessian", "bohr.xyz", "-o", "out.xyz", *TOY)
+    assert (
+        "warning: in 1 of 1 frames no two atoms are as near as a bond" in text
+        and "(the first is bohr)" in text
+    )
+
+
 def test_processes_end_with_the_run(inputs):
     place = inputs / "killed"
     process = start_hint(

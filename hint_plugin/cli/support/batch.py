@@ -87,7 +87,7 @@ def each_molecule(
         model: the file behind `--model`.
 
     Raises:
-        DataError: a file cannot be read, or has no frames.
+        DataError: a file cannot be read or has no frames, or none of the frames is a molecule.
         And what `go_over` raises.
     """
     from hint_plugin.cli.support.molecules import named_frames
@@ -96,6 +96,8 @@ def each_molecule(
     from hint_plugin.parallel import go_over, journal_of
 
     verb, frames = str(context.info_name), list(named_frames(inputs))
+    _look_at(frames)
+    setup = _OfMolecules(setup)
     batch = Batch(about={"provenance": run_provenance(inputs, model, calculator)})
     if verb in FOLDERS:
         output.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,44 @@ def each_molecule(
         for (name, atoms), record in zip(frames, records, strict=True):
             batch.add(name, atoms, record)
         yield batch
+
+
+@dataclass(frozen=True)
+class _OfMolecules:
+    """The work on molecules; what is none fails, and the others are done."""
+
+    setup: Callable[[], StructureWork]
+
+    def __call__(self) -> StructureWork:
+        work = self.setup()
+
+        def checked(name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            from hint_plugin.cli.support.molecules import no_molecule
+            from hint_plugin.errors import EngineError
+
+            if wrong := no_molecule(atoms):
+                kind, reason = wrong
+                raise EngineError(reason, kind)
+            return work(name, atoms, say)
+
+        return checked
+
+
+def _look_at(frames: list[tuple[str, Any]]) -> None:
+    """Warn of positions that look like bohr. Raises DataError if none of the frames is a molecule."""
+    from hint_plugin.cli.support.molecules import no_molecule
+    from hint_plugin.data.lengths import LengthCheck
+    from hint_plugin.errors import DataError
+
+    wrong = [found for _, atoms in frames if (found := no_molecule(atoms))]
+    if len(wrong) == len(frames):
+        none = f" (none of the {len(frames)} structures can be done)" if len(frames) > 1 else ""
+        raise DataError(f"{frames[0][0]}: {wrong[0][1]}{none}")
+    lengths: LengthCheck[str] = LengthCheck()
+    for name, atoms in frames:
+        lengths.add(atoms, name)
+    for place, _, text in lengths.findings():
+        typer.echo(f"warning: {text} (the first is {place})", err=True)
 
 
 def options_of(context: typer.Context) -> dict[str, Any]:

@@ -11,7 +11,11 @@ _STATIONARY = 0.05  # eV/A
 
 
 def named_frames(inputs: list[Path]) -> Iterator[tuple[str, Any]]:
-    """(name, molecule); results go by these names, so no two are the same."""
+    """(name, structure); results go by these names, so no two are the same. See `no_molecule`.
+
+    Raises:
+        DataError: a file cannot be read, or has no frames.
+    """
     from hint_plugin.data import read_frames
     from hint_plugin.errors import DataError
 
@@ -21,13 +25,28 @@ def named_frames(inputs: list[Path]) -> Iterator[tuple[str, Any]]:
         if not frames:
             raise DataError(f"{path}: no frames")
         for number, atoms in enumerate(frames):
-            if atoms.pbc.any():
-                raise DataError(f"{path}, frame {number}: periodic; these are verbs for molecules")
             name = stem if len(frames) == 1 else f"{stem}-{number}"
             while name in used:  # a file that is given twice, or x-0.xyz beside the frames of x.xyz
                 name += "_"
             used.add(name)
             yield name, atoms
+
+
+def no_molecule(atoms: Any) -> tuple[str, str] | None:
+    """(kind, reason) why the verbs for molecules cannot treat a structure, a kind of `FAILURE_KINDS`; None if
+    they can."""
+    import numpy as np
+
+    if not len(atoms):
+        return "geometry", "no atoms"
+    if not np.isfinite(atoms.positions).all():
+        return "geometry", "a position is NaN or infinite"
+    if atoms.pbc.any():
+        way_out = (
+            'set pbc="F F F" in its comment line if it is a molecule in a box; for crystals: hint phonons'
+        )
+        return "cell", f"periodic; these are verbs for molecules: {way_out}"
+    return None
 
 
 def _stems(inputs: list[Path]) -> list[str]:
@@ -52,6 +71,8 @@ def read_ends(reactant: Path, product: Path) -> list[Any]:
         frames = read_frames(path)
         if len(frames) != 1:
             raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
+        if wrong := no_molecule(frames[0]):
+            raise DataError(f"{path}: {wrong[1]}")
         ends.append(frames[0])
     electrons = [stated_electrons(atoms.info) for atoms in ends]
     if electrons[0] != electrons[1]:
