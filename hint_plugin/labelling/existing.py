@@ -7,7 +7,7 @@ left out of the output.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import LabelKeys
-from hint_plugin.data.labels.levels import UNKNOWN, has_hessian, level_differences, recorded
+from hint_plugin.data.labels.levels import has_hessian, level_differences, recorded
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.potentials.registry import of_structure, settings_of
@@ -60,7 +60,7 @@ class ExistingLabels:
         if not self.settings.keep_labels:
             differ = self._differences(atoms, wants_hessian)
             if differ:
-                self._others.append(f"{name} has labels by {_method(atoms)} ({'; '.join(differ)})")
+                self._others.append(f"{name}: {'; '.join(differ)}")
                 return Verdict.LABEL
         return Verdict.KEEP_WITHOUT_HESSIAN if has and not wants_hessian else Verdict.KEEP
 
@@ -68,15 +68,14 @@ class ExistingLabels:
         """Raises OptionsError if a frame has some of the labels, or labels of another origin."""
         if self._partly:
             raise OptionsError(
-                f"{len(self._partly)} frames have some of the labels, the first is {self._partly[0]}. Labels "
+                f"{_frames(self._partly)} some of the labels, the first is {self._partly[0]}. Labels "
                 "of two origins do not mix: give --overwrite to replace what is there, or remove it"
             )
         if self._others:
             shown = "\n  ".join(self._others[:_SHOWN])
             more = len(self._others) - _SHOWN
             raise OptionsError(
-                f"{len(self._others)} frames have labels that are not those asked for, by "
-                f"{self._asked(False)['method']}:\n  {shown}"
+                f"{_frames(self._others)} labels that are not those asked for:\n  {shown}"
                 + (f"\n  and {more} more" if more > 0 else "")
                 + "\nGive --overwrite to label them anew, or --keep-labels to keep them in OUT as they are"
             )
@@ -90,7 +89,8 @@ class ExistingLabels:
             differ = self._other_kind(atoms) if wants_hessian else []
         except EngineError as error:
             return [str(error)]
-        differ = level_differences(found, asked, hessian=wants_hessian) + differ
+        levels = level_differences(found, asked, hessian=wants_hessian)
+        differ = levels if found["method"] != asked["method"] else levels + differ
         there, here = found.get("engine_version"), asked.get("engine_version")
         if not differ and here is not None and there != here:
             self.versions.add(f"{there}, not {here}")
@@ -128,8 +128,8 @@ class ExistingLabels:
         return of_structure(self.settings.engine, self.settings.all_engine_options())
 
 
-def _method(atoms: Atoms) -> str:
-    return str(atoms.info.get(KEYS.prefix + "method", UNKNOWN))
+def _frames(names: Sequence[str]) -> str:
+    return "1 frame has" if len(names) == 1 else f"{len(names)} frames have"
 
 
 def _kind(atoms: Atoms) -> str:

@@ -60,7 +60,11 @@ def verdict(atoms, settings=None, wants=True):
         ({"charge": 0.0}, {}, ""),  # as a text file may have it
         ({"sampling_reason": "rank 2", "seed": 5}, {}, ""),
         ({"method": "GFN1-xTB"}, {}, "method: GFN1-xTB there, GFN2-xTB asked for"),
-        ({"method": "wB97X/6-31G(d)", "engine": None}, {}, "labels by wB97X/6-31G(d)"),
+        (
+            {"method": "wB97X/6-31G(d)", "engine": None},
+            {},
+            "method: wB97X/6-31G(d) there, GFN2-xTB asked for",
+        ),
         ({"method": None}, {}, "no hint_method"),
         ({}, {"engine": "gfn1-xtb"}, "method: GFN2-xTB there, GFN1-xTB asked for"),
         ({"engine_version": "xtb 22.1"}, {}, "program: xtb there, tblite asked for"),
@@ -85,6 +89,15 @@ def test_what_counts_as_the_same(about, settings, said):
     assert (said in why if said else why == "") and (found is Verdict.KEEP) == (said == "")
     if said:
         assert "--overwrite" in why and "--keep-labels" in why and "frame 0" in why
+
+
+def test_of_another_method_no_settings_are_told():
+    """They were listed all seven, and the method stood among them."""
+    about = {"method": "wB97X/6-31G(d)", "engine": "pyscf", "engine_version": "pyscf 2.14.0", "grid_level": 4}
+    why = verdict(labelled(kind="projected", **about))[1].splitlines()
+    assert why[0] == "1 frame has labels that are not those asked for:"
+    assert why[1] == "  frame 0: method: wB97X/6-31G(d) there, GFN2-xTB asked for"
+    assert "--overwrite" in why[2] and len(why) == 3
 
 
 def test_what_belongs_to_a_hessian_counts_only_where_one_is_wanted():
@@ -117,7 +130,13 @@ def test_a_label_of_today_is_kept_tomorrow(tmp_path):
         assert (summary.kept, summary.labelled, summary.dropped) == (2, 0, 0)
     with pytest.raises(OptionsError) as caught:
         run_labelling([first], tmp_path / "new.xyz", LabelSettings("gfn1-xtb"))
-    for words in ("2 frames have labels", "by GFN1-xTB", "frame 0 (H2O)", "frame 1 (CH4)", "GFN2-xTB there"):
+    for words in (
+        "2 frames have labels",
+        "GFN1-xTB asked for",
+        "frame 0 (H2O)",
+        "frame 1 (CH4)",
+        "GFN2-xTB there",
+    ):
         assert words in str(caught.value)
     assert not (tmp_path / "new.xyz").exists() and not (tmp_path / "new.xyz.partial.jsonl").exists()
     energy = read_frames(first, 0)[0].info["REF_energy"]

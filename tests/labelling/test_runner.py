@@ -171,7 +171,7 @@ def test_existing_output_and_labels_are_safe(tmp_path):
 
     del frames[2].info["REF_hessian"]
     write_frames(source, frames)
-    with pytest.raises(OptionsError, match="1 frames have some of the labels.*frame 2"):
+    with pytest.raises(OptionsError, match="1 frame has some of the labels.*frame 2"):
         run_labelling([source], tmp_path / "new.xyz")
     run_labelling([source], tmp_path / "new.xyz", LabelSettings(hessian="none", overwrite=True))
     fresh = read_frames(tmp_path / "new.xyz")

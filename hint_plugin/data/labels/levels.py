@@ -59,7 +59,9 @@ def recorded(info: Mapping[str, Any], keys: LabelKeys = DEFAULT_KEYS) -> dict[st
 
 
 def level_differences(found: Mapping[str, Any], asked: Mapping[str, Any], *, hessian: bool) -> list[str]:
-    """How labels differ from those that are asked for: "method: GFN2-xTB there, GFN1-xTB asked for".
+    """How labels differ from those that are asked for: "accuracy: 1.0 there, 0.001 asked for".
+
+    Of another method that alone is told: the settings of one program say nothing about another.
 
     Args:
         found: of `recorded`.
@@ -67,6 +69,8 @@ def level_differences(found: Mapping[str, Any], asked: Mapping[str, Any], *, hes
         hessian: a Hessian of the label counts as well.
     """
     said = []
+    if not _equal(found.get("method"), asked.get("method")):
+        return [f"method: {_word(found.get('method'))} there, {_word(asked.get('method'))} asked for"]
     for name in dict.fromkeys([*asked, *found]):
         unknown = name in asked and asked[name] is None
         if name in BOOKKEEPING or unknown or (name in OF_THE_HESSIAN and not hessian):
