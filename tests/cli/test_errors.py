@@ -166,7 +166,7 @@ def test_no_permission(folder, capfd, monkeypatch):
         "sample random water.xyz -o new.json -n 99",
         "sample displace silicon.xyz -o new.json --extract new.xyz --sigma -1",
         "dataset split water.xyz -o new --fractions -1 1 1",
-        "dataset merge water.xyz -o new.xyz",
+        "dataset merge water.xyz -o phonopy.yaml",
         "dataset check water.xyz --against nothing",
         "thermo water.xyz -o new --optimize",
         f"phonons silicon.xyz {GFN2} --supercell 0 0 0 -o new",

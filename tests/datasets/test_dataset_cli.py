@@ -80,6 +80,14 @@ def test_split_merge_and_back(folder):
     assert sum(sizes) == 60 and max(sizes) - min(sizes) <= 1
     merged = hint(folder, "merge", "shards", "-o", "again.h5", "--overwrite")
     assert merged.returncode == 0, merged.stderr
+    merged = hint(folder, "merge", *files, "-o", "again.xyz")
+    assert (
+        merged.returncode == 0
+        and "60  frames" in merged.stdout
+        and len(read_frames(folder / "again.xyz")) == 60
+    )
+    refused = hint(folder, "merge", *files, "-o", "phonopy.yaml")
+    assert refused.returncode == 2 and "hint dataset convert joined.h5 -o phonopy.yaml" in refused.stderr
     result = hint(folder, "split", "all.xyz", "-o", "parts2", "--by", "reaction", "--by", "structure")
     assert (
         result.returncode == 0 and "train & valid: 0" in result.stdout and "parts2/test.xyz" in result.stdout

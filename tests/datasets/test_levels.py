@@ -78,12 +78,23 @@ def test_merge_refuses_two_methods(tmp_path, suffix, monkeypatch):
             merge([one, two], tmp_path / "all.h5")
         assert not (tmp_path / "all.h5").exists()
         assert sum(merge([one, two], tmp_path / "all.h5", mixed=True).values()) == 4
-        assert sum(merge([one, one], tmp_path / "same.h5").values()) == 2
+        assert sum(merge([one, one], tmp_path / "same.h5").values()) == 4  # given twice
     with pytest.raises(DataError, match="labels of 2 levels"):
         merge([tmp_path / "all.h5"], tmp_path / "again.h5")
     with pytest.raises(SystemExit) as stop:
         app.main(["dataset", "merge", str(one), str(two), "-o", str(tmp_path / "new.h5"), "--mixed"])
     assert not stop.value.code
+
+
+def test_merge_to_text_refuses_two_methods(tmp_path):
+    for name in ("A", "B"):
+        write_frames(tmp_path / f"{name}.h5", frames(name))
+    files = [tmp_path / "A.h5", tmp_path / "B.h5"]
+    with pytest.raises(DataError, match="2 frames of A .*2 frames of B.*--mixed"):
+        merge(files, tmp_path / "all.xyz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A.h5", "B.h5"]
+    merge(files, tmp_path / "all.xyz", mixed=True)
+    assert [atoms.info["hint_method"] for atoms in read_frames(tmp_path / "all.xyz")] == ["A", "A", "B", "B"]
 
 
 def test_merge_reads_frames_whose_layout_does_not_say_the_method(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ from hint_plugin.data import (
     write_shards,
 )
 from hint_plugin.data.stores.hdf5_v2 import RECORD_CHUNK
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, OptionsError
 
 DATA = Path(__file__).parents[1] / "data"
 RANDOM = Thresholds(physics=False)  # for labels of random numbers
@@ -325,6 +325,32 @@ def test_merge_of_different_files(tmp_path):
     with pytest.raises(DataError, match="no HDF5"):
         merge([tmp_path / "a.xyz", tmp_path / "no.h5"], tmp_path / "all.h5")
     assert (tmp_path / "all.h5").read_bytes() == before
+
+
+def test_merge_to_text(tmp_path):
+    """The same frames as in a store; the file appears whole or not at all."""
+    write_frames(tmp_path / "a.xyz", frames_of(9))
+    frames = list(iter_frames(tmp_path / "a.xyz"))  # with the digits of a text
+    write_frames(tmp_path / "a.xyz", frames[:4])
+    write_frames(tmp_path / "b.h5", frames[4:])
+    files, told = [tmp_path / "a.xyz", tmp_path / "b.h5"], []
+    counts = merge([*files, files[0]], tmp_path / "all.xyz", lambda name, total: told.append(total))
+    assert counts == {str(files[0]): 8, str(files[1]): 5} and told == [4, 9, 13]
+    merge([*files, files[0]], tmp_path / "all.h5")
+    for one, other in zip(iter_frames(tmp_path / "all.xyz"), iter_frames(tmp_path / "all.h5"), strict=True):
+        assert_equal(one, other)
+    before = (tmp_path / "all.xyz").read_bytes()
+    (tmp_path / "cut.xyz").write_text((tmp_path / "a.xyz").read_text()[:-90])
+    for bad, said in ((tmp_path / "cut.xyz", "cut.xyz"), (tmp_path / "all.xyz", "input as well")):
+        with pytest.raises(DataError, match=said):
+            merge([files[0], bad], tmp_path / "all.xyz")
+    (tmp_path / "none.xyz").write_text("")
+    with pytest.raises(DataError, match=r"none.xyz: no frames"):
+        merge([tmp_path / "none.xyz"], tmp_path / "all.xyz")
+    with pytest.raises(OptionsError, match="no option 'compression'"):
+        merge(files, tmp_path / "all.xyz", compression="gzip")
+    assert (tmp_path / "all.xyz").read_bytes() == before
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_frames_larger_than_a_read(tmp_path, monkeypatch):

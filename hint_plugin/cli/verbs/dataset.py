@@ -140,7 +140,7 @@ def merge(
     inputs: Inputs,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", callback=a_file, help="The new store, .h5."),
+        typer.Option("--output", "-o", callback=a_file, help="The new file: a store, .h5, or text, .xyz."),
     ],
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
@@ -150,12 +150,15 @@ def merge(
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
-    """Join files into one store, in order; stores of the same settings without unpacking them."""
+    """Join files into one, in order; stores of the same settings without unpacking them."""
     from hint_plugin.data import merge as run
     from hint_plugin.data.sets.frames import file_kind
 
-    if file_kind(output) != "hdf5":
-        raise OptionsError(f"{output}: merge writes a store, .h5. For text use hint dataset convert")
+    if file_kind(output) not in ("hdf5", "extxyz"):
+        raise OptionsError(
+            f"{output}: merge writes a store, .h5, or text, .xyz. For another format join the files to "
+            f"joined.h5 first, and then: hint dataset convert joined.h5 -o {output}"
+        )
     inputs = _files(inputs, output)
     _refuse(output, overwrite)
     with _Progress("merging") as progress:

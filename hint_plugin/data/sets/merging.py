@@ -1,9 +1,9 @@
-"""Several files of frames into one store; stores of the same settings by copying their compressed chunks."""
+"""Several files of frames into one; stores of the same settings by copying their compressed chunks."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ase import Atoms
 
 from hint_plugin.data.file_io import replacing
 from hint_plugin.data.labels.levels import LevelCount, has_label, is_of_the_level, refuse_mixture
-from hint_plugin.data.sets.frames import iter_frames
+from hint_plugin.data.sets.frames import file_kind, iter_frames, write_frames
 from hint_plugin.data.stores.frame_bytes import Layout
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
 from hint_plugin.data.stores.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
@@ -22,6 +22,7 @@ from hint_plugin.errors import DataError
 
 _SETTINGS = ("hessian_dtype", "compression", "checksums")
 _ROWS = 1 << 16
+_MIXED = "Give --mixed to join them all the same"
 
 
 def merge(
@@ -34,15 +35,16 @@ def merge(
 ) -> dict[str, int]:
     """Join files of frames, in order.
 
-    Labels of several levels (`levels.LevelCount`) in one store are an error: a model would learn from two
+    Labels of several levels (`levels.LevelCount`) in one file are an error: a model would learn from two
     surfaces as if they were one.
 
     Args:
         inputs: files, folders or patterns of any format that is read.
-        output: a store; it appears when it is complete.
+        output: a store, or any format that `write_frames` makes; it appears when it is complete.
         report: called with the name of each file, and the frames that are written so far.
         mixed: join labels of several levels all the same.
-        **store_options: of `FrameStore.create`; by default those of the first input that is a store.
+        **store_options: of `FrameStore.create`; by default those of the first input that is a store. None for
+            other formats.
 
     Returns:
         frames of each input.
@@ -56,6 +58,8 @@ def merge(
         raise DataError(f"{output} is an input as well. Choose another name for the output")
     if not target.resolve().parent.is_dir():
         raise DataError(f"{output}: the folder {target.parent} does not exist. Make it first")
+    if file_kind(target) != "hdf5":
+        return _merge_frames(files, target, report, mixed, store_options)
     counts: dict[str, int] = {}
     levels = LevelCount()
     options = store_options or _options_of(files)
@@ -66,11 +70,38 @@ def merge(
             if not _join_store(body, file, levels):
                 store.extend(_counted(iter_frames(file), levels, str(file)))
             if not mixed:
-                refuse_mixture(levels, "Give --mixed to join them all the same")
-            counts[str(file)] = len(store) - before
+                refuse_mixture(levels, _MIXED)
+            counts[str(file)] = counts.get(str(file), 0) + len(store) - before
             report(str(file), len(store))
         if not len(store):
             raise DataError(f"{', '.join(map(str, inputs))}: no frames")
+    return counts
+
+
+def _merge_frames(
+    files: Sequence[Path],
+    target: Path,
+    report: Callable[[str, int], Any],
+    mixed: bool,
+    options: Mapping[str, Any],
+) -> dict[str, int]:
+    """Join them frame by frame, in constant memory."""
+    counts: dict[str, int] = {}
+    levels = LevelCount()
+
+    def frames() -> Iterator[Atoms]:
+        for file in files:
+            for atoms in _counted(iter_frames(file), levels, str(file)):
+                counts[str(file)] = counts.get(str(file), 0) + 1
+                yield atoms
+            if not mixed:
+                refuse_mixture(levels, _MIXED)
+            counts.setdefault(str(file), 0)
+            report(str(file), sum(counts.values()))
+        if not any(counts.values()):
+            raise DataError(f"{', '.join(map(str, files))}: no frames")
+
+    write_frames(target, frames(), **options)
     return counts
 
 
