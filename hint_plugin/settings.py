@@ -14,7 +14,6 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from hint_plugin.data.file_io import text_of
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 
 T = TypeVar("T")
@@ -115,7 +114,7 @@ def read_options(path: Path) -> dict[str, Any]:
         MissingDependencyError: YAML without PyYAML.
     """
     try:
-        text = text_of(path)
+        text = path.read_text(encoding="utf-8-sig")  # a byte order mark is no part of it
         if path.suffix in (".yaml", ".yml"):
             document = _yaml(text, path)
         else:

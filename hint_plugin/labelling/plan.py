@@ -13,7 +13,7 @@ from ase import Atoms
 
 from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames
 from hint_plugin.data.file_io import file_sha256
-from hint_plugin.data.lengths import LengthCheck
+from hint_plugin.data.structures.lengths import LengthCheck
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling.existing import ExistingLabels, Verdict
 from hint_plugin.labelling.label_settings import LabelSettings

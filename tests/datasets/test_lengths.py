@@ -12,9 +12,9 @@ from ase.collections import dcdft, g2, s22
 from ase.units import Bohr
 
 from hint_plugin.data import write_frames
-from hint_plugin.data.lengths import LengthCheck, misfit
 from hint_plugin.data.sets.audit import audit
 from hint_plugin.data.structures.geometries import REACTIONS, reaction_path
+from hint_plugin.data.structures.lengths import LengthCheck, misfit
 from hint_plugin.errors import LabelWarning
 
 SALTS = {"NaCl": 5.64, "MgO": 4.21, "LiF": 4.03, "KBr": 6.6, "PdH": 4.17}

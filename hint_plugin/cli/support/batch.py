@@ -134,7 +134,7 @@ class _OfMolecules:
 def _look_at(frames: list[tuple[str, Any]]) -> None:
     """Warn of positions that look like bohr. Raises DataError if none of the frames is a molecule."""
     from hint_plugin.cli.support.molecules import no_molecule
-    from hint_plugin.data.lengths import LengthCheck
+    from hint_plugin.data.structures.lengths import LengthCheck
     from hint_plugin.errors import DataError
 
     wrong = [found for _, atoms in frames if (found := no_molecule(atoms))]

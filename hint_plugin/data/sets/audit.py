@@ -16,13 +16,13 @@ from hint_plugin.data.labels.extxyz import FrameProblem, check_frames
 from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
-from hint_plugin.data.lengths import LengthCheck
 from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.data.sets.splits import Overlap
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
 from hint_plugin.data.stores.shards import files_of
 from hint_plugin.data.structures.electrons import remarks_on_electrons
 from hint_plugin.data.structures.identity import nearest_distance, structure_keys
+from hint_plugin.data.structures.lengths import LengthCheck
 from hint_plugin.errors import DataError, LabelError
 
 CLOSE = 0.4  # A: nearer than any two nuclei of a molecule are (H2: 0.74)
