@@ -1,4 +1,4 @@
-"""AlphaNet under the contract of potentials (tests/helpers/potential_contract.py)."""
+"""AlphaNet under the contract of potentials (`hint_plugin.testing.model_contract`)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from potential_contract import (
-    NUMBERS,
-    Batch,
-    Potential,
-    PotentialContract,
-    randomised,
-)
 from torch import Tensor
 
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
+from hint_plugin.testing.model_contract import (
+    NUMBERS,
+    Batch,
+    ModelContract,
+    ModelUnderTest,
+    randomised,
+)
 
 CONFIGS = {
     "repulsive": AlphaNetConfig(
@@ -34,7 +34,7 @@ CONFIGS = {
 }
 
 
-class AlphaNetPotential(Potential):
+class AlphaNetPotential(ModelUnderTest):
     """The node energies by the edge contract."""
 
     def node_energies(self, batch: Batch) -> Tensor:
@@ -43,12 +43,12 @@ class AlphaNetPotential(Potential):
         return self.module.node_energies(vectors, i, j, self.module.species(batch["atomic_numbers"]))
 
 
-class TestAlphaNet(PotentialContract):
+class TestAlphaNet(ModelContract):
     @pytest.fixture(params=CONFIGS)
-    def make(self, request: pytest.FixtureRequest) -> Callable[[int], Potential]:
+    def make(self, request: pytest.FixtureRequest) -> Callable[[int], ModelUnderTest]:
         config = CONFIGS[request.param]
 
-        def build(seed: int) -> Potential:
+        def build(seed: int) -> ModelUnderTest:
             torch.manual_seed(seed)
             module = AlphaNet(NUMBERS, config, average_neighbours=12.0, scale=3.0)
             repels_at = 0.4 if config.repulsion else None  # the repulsion begins at 0.6

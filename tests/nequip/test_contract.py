@@ -8,17 +8,19 @@ import pytest
 
 pytest.importorskip("nequip", reason="NequIP has an environment of its own: make test")
 
-import torch
 from ase import Atoms
 from e3nn.util.jit import script
 from nequip_runs import build
-from potential_contract import (
+from torch import nn
+
+from hint_plugin.nequip.edge_contract import NequipEdges
+from hint_plugin.testing import EdgeModel, EdgePotential
+from hint_plugin.testing.model_contract import (
     NUMBERS,
     SYMBOLS,
     TOLERANCE,
-    Batch,
-    Potential,
-    PotentialContract,
+    ModelContract,
+    ModelUnderTest,
     collate,
     copper,
     drawn,
@@ -29,51 +31,16 @@ from potential_contract import (
     randomised,
     relative,
 )
-from torch import Tensor, nn
-
-from hint_plugin.nequip.edge_contract import NequipEdges
 
 CUTOFF = 4.0
 OPTIONS = {"type_names": SYMBOLS, "r_max": CUTOFF, "per_type_energy_shifts": 0.0}
 
 
-class EdgeModel(nn.Module):
-    """Batch -> energies of the structures, by the edges that `hint export` uses."""
-
-    def __init__(self, model: nn.Module, hops: int) -> None:
-        super().__init__()
-        self.edges = NequipEdges(model)
-        self.cutoff, self.hops = CUTOFF, hops
-        index = torch.full((119,), -1)
-        index[list(NUMBERS)] = torch.arange(len(NUMBERS))
-        self.register_buffer("index", index)
-
-    def node_energies(self, batch: dict[str, Tensor]) -> Tensor:
-        """[N]."""
-        edges = batch["edge_index"]
-        positions = batch["positions"]
-        vectors = positions.index_select(0, edges[1]) - positions.index_select(0, edges[0]) + batch["shifts"]
-        species = self.index[batch["atomic_numbers"]]
-        if bool((species < 0).any()):
-            raise ValueError("an element that the model was not made for")
-        return self.edges(vectors, edges, species)
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """[G]."""
-        energies = self.node_energies(batch)
-        count = batch["ptr"].numel() - 1
-        total = torch.zeros(count, dtype=energies.dtype, device=energies.device)
-        return total.index_add(0, batch["batch"], energies)
+def edge_model(model: nn.Module, hops: int) -> EdgeModel:
+    return EdgeModel(NequipEdges(model), NUMBERS, CUTOFF, hops)
 
 
-class EdgePotential(Potential):
-    """The suite's view of it."""
-
-    def node_energies(self, batch: Batch) -> Tensor:
-        return self.module.node_energies(batch)
-
-
-class EdgeContract(PotentialContract):
+class EdgeContract(ModelContract):
     """What is special to NequIP's models: they are scripted by e3nn, and of one dtype for good."""
 
     def test_float32(self, model: Callable[..., nn.Module]) -> None:
@@ -82,14 +49,14 @@ class EdgeContract(PotentialContract):
         double.load_state_dict({k: v.to(double.state_dict()[k]) for k, v in single.state_dict().items()})
         batch = collate([methanol(), mixed_cell()], CUTOFF)
         probes = drawn(1, len(batch["positions"]), 3)
-        potentials = [EdgePotential(EdgeModel(found, 0)) for found in (single, double)]
+        potentials = [EdgePotential(edge_model(found, 0)) for found in (single, double)]
         (e, f, _), (energies, forces, _) = (energies_and_forces(p, batch) for p in potentials)
         assert 1e-12 < relative(e, energies) < TOLERANCE["float32 energy"]
         assert relative(f, forces) < TOLERANCE["float32 forces"]
         found, wanted = (products(p, batch, probes) for p in potentials)
         assert relative(found, wanted) < TOLERANCE["float32 products"]
 
-    def test_torchscript(self, make: Callable[[int], Potential]) -> None:
+    def test_torchscript(self, make: Callable[[int], ModelUnderTest]) -> None:
         """The edges as `hint export` scripts them, also in the later calls, which run specialised code."""
         potential, scripted = make(0), make(0)
         edges = scripted.module.edges.eval().requires_grad_(False)
@@ -113,8 +80,8 @@ class TestAlphaNet(EdgeContract):
         return lambda seed, **options: build("AlphaNet", seed=seed, **{**OPTIONS, **options})
 
     @pytest.fixture
-    def make(self, model) -> Callable[[int], Potential]:
-        return lambda seed: EdgePotential(EdgeModel(randomised(model(seed), seed), 3), repels_at=0.4)
+    def make(self, model) -> Callable[[int], ModelUnderTest]:
+        return lambda seed: EdgePotential(edge_model(randomised(model(seed), seed), 3), repels_at=0.4)
 
 
 class TestNequIP(EdgeContract):
@@ -123,8 +90,8 @@ class TestNequIP(EdgeContract):
         return lambda seed, **options: build("NequIP", seed=seed, **{**OPTIONS, **options})
 
     @pytest.fixture
-    def make(self, model) -> Callable[[int], Potential]:
-        return lambda seed: EdgePotential(EdgeModel(randomised(model(seed), seed), 2))
+    def make(self, model) -> Callable[[int], ModelUnderTest]:
+        return lambda seed: EdgePotential(edge_model(randomised(model(seed), seed), 2))
 
     @pytest.mark.parametrize(
         "atoms",
@@ -140,5 +107,5 @@ class TestNequIP(EdgeContract):
         ],
         ids=["molecule", "cell"],
     )
-    def test_hvp_is_the_difference_of_forces(self, potential: Potential, atoms: Atoms) -> None:
+    def test_hvp_is_the_difference_of_forces(self, potential: ModelUnderTest, atoms: Atoms) -> None:
         super().test_hvp_is_the_difference_of_forces(potential, atoms)

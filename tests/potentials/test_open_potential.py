@@ -16,7 +16,10 @@ from hint_plugin import HintCalculator, open_potential
 from hint_plugin.errors import OptionsError
 from hint_plugin.potentials import CalculatorPotential, Potential, as_potential
 from hint_plugin.potentials.checkpoints import CheckpointPotential
+from hint_plugin.potentials.engine import Engine
+from hint_plugin.potentials.registry import make_engine
 from hint_plugin.pretrained import CHECKPOINT, path_of
+from hint_plugin.testing import EngineContract, PotentialContract
 
 
 def water() -> Atoms:
@@ -43,28 +46,69 @@ def opened(kind: str) -> tuple[Potential, Atoms]:
     return open_potential(EMT()), crystal()
 
 
-@pytest.mark.parametrize("kind", ["artifact", "checkpoint", "engine", "calculator"])
-def test_all_kinds_answer_the_same_questions(kind: str) -> None:
-    """Energies, forces, Hessian, products, rows and blocks agree with each other."""
-    potential, atoms = opened(kind)
-    assert isinstance(potential, Potential) and potential.method
-    (found,) = potential.evaluate([atoms])
-    (tensors,) = potential.predict([atoms], hessian=True)
-    n = len(atoms)
-    assert tensors.energy == pytest.approx(found.energy, abs=1e-6)
-    np.testing.assert_allclose(tensors.forces.numpy(), found.forces, atol=1e-5)
-    matrix = potential.hessian(atoms)
-    assert matrix.shape == (3 * n, 3 * n)
-    size = np.abs(matrix).max()
-    near = 1e-3 * size  # differences of forces; exact ones are nearer
-    np.testing.assert_allclose(matrix, matrix.T, atol=1e-9 * size)
-    v = np.random.default_rng(0).normal(size=(2, n, 3))
-    np.testing.assert_allclose(potential.hvp(atoms, v).reshape(2, -1), v.reshape(2, -1) @ matrix, atol=near)
-    np.testing.assert_allclose(potential.rows(atoms, [1]), matrix[3:6], atol=near)
-    np.testing.assert_allclose(potential.sparse_hessian(atoms).toarray(), matrix, atol=near)
-    assert potential.provenance()["method"]
-    with pytest.raises(OptionsError, match=r"wanted \(\d+, 3\)"):
-        potential.hvp(atoms, np.zeros(3 * n + 1))
+class TestArtifact(PotentialContract):
+    noise = 1e-6
+
+    @pytest.fixture
+    def potential(self) -> Potential:
+        return opened("artifact")[0]
+
+    @pytest.fixture
+    def atoms(self) -> Atoms:
+        return water()
+
+
+class TestCheckpoint(TestArtifact):
+    @pytest.fixture
+    def potential(self) -> Potential:
+        return opened("checkpoint")[0]
+
+
+class TestEnginePotential(PotentialContract):
+    @pytest.fixture
+    def potential(self) -> Potential:
+        return opened("engine")[0]
+
+    @pytest.fixture
+    def atoms(self) -> Atoms:
+        return water()
+
+
+class TestCalculator(PotentialContract):
+    @pytest.fixture
+    def potential(self) -> Potential:
+        return opened("calculator")[0]
+
+    @pytest.fixture
+    def atoms(self) -> Atoms:
+        return crystal()
+
+
+class TestGFN2(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+        return make_engine("gfn2-xtb")
+
+    @pytest.fixture
+    def atoms(self) -> Atoms:
+        return water()
+
+
+class TestModelEngine(TestGFN2):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return make_engine("model", model="alphanet-gfn2")
+
+
+class TestCalculatorEngine(TestGFN2):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return make_engine("calculator", calculator="ase.calculators.emt:EMT")
+
+    @pytest.fixture
+    def atoms(self) -> Atoms:
+        return crystal()
 
 
 @pytest.mark.parametrize("kind", ["artifact", "checkpoint", "engine", "calculator"])

@@ -1,12 +1,12 @@
 """The contract of an interatomic potential that is trained on Hessians, as tests that every model inherits.
 
-    class TestMyModel(PotentialContract):
+    class TestMyModel(ModelContract):
         @pytest.fixture(params=[...])
         def make(self, request):
             return lambda seed: MyAdapter(randomised(MyModel(NUMBERS, ...), seed))
 
-`Potential` is all that the suite asks of a model; r_ij = r_j - r_i + shift. All in float64 unless a test says
-otherwise. The long run of molecular dynamics waits for HINT_LONG_NVE=1 (minutes a model):
+`ModelUnderTest` is all that the suite asks of a model; r_ij = r_j - r_i + shift. All in float64 unless a test
+says otherwise. The long run of molecular dynamics waits for HINT_LONG_NVE=1 (minutes a model):
 
     HINT_LONG_NVE=1 pytest tests/contract -k nve_long
 """
@@ -53,7 +53,7 @@ TOLERANCE = {
 LINEAR = 0.2
 
 
-class Potential:
+class ModelUnderTest:
     """A model as the suite sees it.
 
     Args:
@@ -84,7 +84,7 @@ class Potential:
         """Energy of each atom [N], up to a constant of its element, eV."""
         raise NotImplementedError
 
-    def replaced(self, module: nn.Module) -> Potential:
+    def replaced(self, module: nn.Module) -> ModelUnderTest:
         """The same adapter around another module."""
         return type(self)(module, repels_at=self.repels_at)
 
@@ -199,13 +199,13 @@ def collate(structures: Sequence[Atoms], cutoff: float, margin: float = 0.5) -> 
 # what is compared -------------------------------------------------------------------------------------------
 
 
-def at(potential: Potential, batch: Batch) -> Callable[[Tensor], Tensor]:
+def at(potential: ModelUnderTest, batch: Batch) -> Callable[[Tensor], Tensor]:
     """positions -> energies [G]."""
     return lambda positions: potential.energies({**batch, "positions": positions})
 
 
 def energies_and_forces(
-    potential: Potential, batch: Batch, create_graph: bool = False
+    potential: ModelUnderTest, batch: Batch, create_graph: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Energies [G], forces [N, 3], and the leaf that they depend on."""
     leaf = batch["positions"].detach().requires_grad_(True)
@@ -214,12 +214,14 @@ def energies_and_forces(
     return energies if create_graph else energies.detach(), -gradient, leaf
 
 
-def products(potential: Potential, batch: Batch, probes: Tensor, create_graph: bool = False) -> Tensor:
+def products(potential: ModelUnderTest, batch: Batch, probes: Tensor, create_graph: bool = False) -> Tensor:
     """H v [K, N, 3] by autograd."""
     return hvp_from_energy(at(potential, batch), batch["positions"], probes, create_graph=create_graph)
 
 
-def products_by_difference(potential: Potential, batch: Batch, probes: Tensor, step: float = 4e-3) -> Tensor:
+def products_by_difference(
+    potential: ModelUnderTest, batch: Batch, probes: Tensor, step: float = 4e-3
+) -> Tensor:
     """H v [K, N, 3] from forces at four displacements, with an error of order step^4 (Richardson)."""
 
     def forces(positions: Tensor) -> Tensor:
@@ -232,14 +234,14 @@ def products_by_difference(potential: Potential, batch: Batch, probes: Tensor, s
     return (4 * fine - coarse) / 3
 
 
-def hessian(potential: Potential, atoms: Atoms) -> tuple[Tensor, Tensor]:
+def hessian(potential: ModelUnderTest, atoms: Atoms) -> tuple[Tensor, Tensor]:
     """H [3N, 3N], not symmetrised, and the gradient [N, 3]."""
     batch = collate([atoms], potential.cutoff)
     _, forces, leaf = energies_and_forces(potential, batch, create_graph=True)
     return hessians_from_forces(forces, leaf, batch["ptr"])[0], -forces.detach()
 
 
-def line_derivatives(potential: Potential, atoms: Atoms, direction: Tensor, distances: Tensor) -> Tensor:
+def line_derivatives(potential: ModelUnderTest, atoms: Atoms, direction: Tensor, distances: Tensor) -> Tensor:
     """dE^n/ds^n, n = 0 to 3, of a molecule at x + s d: [4, M]. Only pairs below the cutoff are edges."""
     s = distances.clone().requires_grad_(True)
     start = torch.as_tensor(atoms.positions, dtype=torch.float64)
@@ -252,7 +254,12 @@ def line_derivatives(potential: Potential, atoms: Atoms, direction: Tensor, dist
 
 
 def simpson_defects(
-    potential: Potential, atoms: Atoms, directions: Tensor, begin: Tensor, end: Tensor, intervals: int = 20
+    potential: ModelUnderTest,
+    atoms: Atoms,
+    directions: Tensor,
+    begin: Tensor,
+    end: Tensor,
+    intervals: int = 20,
 ) -> Tensor:
     """|E(b) - E(a) - int_a^b grad E dx| of each interval of the lines x + s d, begin <= s <= end, in eV.
 
@@ -295,7 +302,7 @@ def simpson_defects(
 
 
 def total_energies(
-    potential: Potential, structures: Sequence[Atoms], dt: float, steps: int, *, kelvin: float = 600.0
+    potential: ModelUnderTest, structures: Sequence[Atoms], dt: float, steps: int, *, kelvin: float = 600.0
 ) -> tuple[Tensor, Tensor]:
     """Velocity Verlet at constant energy; the structures do not interact.
 
@@ -362,42 +369,42 @@ def rotation(seed: int = 0, reflect: bool = False) -> Tensor:
 # the suite --------------------------------------------------------------------------------------------------
 
 
-class PotentialContract:
-    """Inherit it and give the fixture ``make``: seed -> `Potential` with random weights, in float64."""
+class ModelContract:
+    """Inherit it and give the fixture ``make``: seed -> `ModelUnderTest` with random weights, in float64."""
 
     @pytest.fixture
-    def make(self) -> Callable[[int], Potential]:
-        raise NotImplementedError("a contract needs a fixture `make`: seed -> Potential")
+    def make(self) -> Callable[[int], ModelUnderTest]:
+        raise NotImplementedError("a contract needs a fixture `make`: seed -> ModelUnderTest")
 
     @pytest.fixture
-    def potential(self, make: Callable[[int], Potential]) -> Potential:
+    def potential(self, make: Callable[[int], ModelUnderTest]) -> ModelUnderTest:
         return make(0)
 
     # derivatives
 
     @pytest.mark.parametrize("atoms", [methanol(), mixed_cell()], ids=["molecule", "cell"])
-    def test_hvp_is_the_difference_of_forces(self, potential: Potential, atoms: Atoms) -> None:
+    def test_hvp_is_the_difference_of_forces(self, potential: ModelUnderTest, atoms: Atoms) -> None:
         batch = collate([atoms], potential.cutoff)
         probes = drawn(3, len(atoms), 3)
         found, wanted = products(potential, batch, probes), products_by_difference(potential, batch, probes)
         assert relative(found, wanted) < TOLERANCE["difference"]
 
     @pytest.mark.parametrize("atoms", [methanol(), mixed_cell()], ids=["molecule", "cell"])
-    def test_hvp_forward_over_reverse(self, potential: Potential, atoms: Atoms) -> None:
+    def test_hvp_forward_over_reverse(self, potential: ModelUnderTest, atoms: Atoms) -> None:
         batch = collate([atoms], potential.cutoff)
         probes = drawn(2, len(atoms), 3)
         found = hvp_from_energy(at(potential, batch), batch["positions"], probes, mode="forward")
         assert relative(found, products(potential, batch, probes)) < TOLERANCE["exchange"]
 
     @pytest.mark.parametrize("atoms", symmetric_systems().values(), ids=symmetric_systems())
-    def test_hessian_is_right_at_symmetric_geometries(self, potential: Potential, atoms: Atoms) -> None:
+    def test_hessian_is_right_at_symmetric_geometries(self, potential: ModelUnderTest, atoms: Atoms) -> None:
         """Where frames of unit length, norms of vectors and angles are not smooth."""
         batch = collate([atoms], potential.cutoff)
         probes = torch.eye(3 * len(atoms), dtype=torch.float64).view(-1, len(atoms), 3)
         found, wanted = products(potential, batch, probes), products_by_difference(potential, batch, probes)
         assert relative(found, wanted) < TOLERANCE["difference"]
 
-    def test_third_derivatives(self, potential: Potential) -> None:
+    def test_third_derivatives(self, potential: ModelUnderTest) -> None:
         """d(w . H v)/d theta = differences along a random direction of theta: a parameter, the positions.
 
         It takes three derivatives of every operation. Those of PyTorch's own layer_norm are wrong, silently
@@ -438,13 +445,15 @@ class PotentialContract:
         assert not wrong, f"relative errors: {wrong}"
 
     @pytest.mark.parametrize("atoms", [methanol(), mixed_cell()], ids=["molecule", "cell"])
-    def test_hessian_is_symmetric_and_null_on_translations(self, potential: Potential, atoms: Atoms) -> None:
+    def test_hessian_is_symmetric_and_null_on_translations(
+        self, potential: ModelUnderTest, atoms: Atoms
+    ) -> None:
         h, _ = hessian(potential, atoms)
         assert relative(h, h.T) < TOLERANCE["rounding"]
         moved = h.reshape(len(h), -1, 3).sum(1)
         assert float(moved.abs().max() / h.abs().max()) < TOLERANCE["rounding"]
 
-    def test_hessian_on_rotations(self, potential: Potential) -> None:
+    def test_hessian_on_rotations(self, potential: ModelUnderTest) -> None:
         """H (w x X) = w x g, for any geometry: the derivative of g(R X) = R g(X) at R = 1 + [w]x.
 
         At stationary points, where the gradient g is zero, H is thus null on rotations.
@@ -462,7 +471,7 @@ class PotentialContract:
 
     def assert_same(
         self,
-        potential: Potential,
+        potential: ModelUnderTest,
         atoms: Atoms,
         other: Atoms,
         forces: Callable[[Tensor], Tensor] = lambda f: f,
@@ -475,7 +484,7 @@ class PotentialContract:
 
     @pytest.mark.parametrize("reflect", [False, True], ids=["rotation", "reflection"])
     @pytest.mark.parametrize("atoms", [methanol(), mixed_cell()], ids=["molecule", "cell"])
-    def test_turned(self, potential: Potential, atoms: Atoms, reflect: bool) -> None:
+    def test_turned(self, potential: ModelUnderTest, atoms: Atoms, reflect: bool) -> None:
         for seed in range(3):
             q = rotation(seed, reflect)
             other = atoms.copy()
@@ -484,14 +493,14 @@ class PotentialContract:
             self.assert_same(potential, atoms, other, lambda f, q=q: f @ q.T)
 
     @pytest.mark.parametrize("atoms", [methanol(), mixed_cell()], ids=["molecule", "cell"])
-    def test_permuted_and_moved(self, potential: Potential, atoms: Atoms) -> None:
+    def test_permuted_and_moved(self, potential: ModelUnderTest, atoms: Atoms) -> None:
         order = torch.randperm(len(atoms), generator=torch.Generator().manual_seed(0))
         self.assert_same(potential, atoms, atoms[order.tolist()], lambda f: f[order])
         other = atoms.copy()
         other.translate([1.3, -0.4, 17.0])
         self.assert_same(potential, atoms, other)
 
-    def test_other_descriptions_of_a_crystal(self, potential: Potential) -> None:
+    def test_other_descriptions_of_a_crystal(self, potential: ModelUnderTest) -> None:
         """An atom moved by a lattice vector; all shifted and wrapped; another cell of the same lattice."""
         atoms = mixed_cell()
         for k, vector in itertools.product(range(len(atoms)), ([1, 0, 0], [0, -1, 2])):
@@ -507,7 +516,7 @@ class PotentialContract:
         self.assert_same(potential, atoms, sheared)
 
     @pytest.mark.parametrize("atoms", [silicon(), mixed_cell()], ids=["diamond", "cell"])
-    def test_supercell(self, potential: Potential, atoms: Atoms) -> None:
+    def test_supercell(self, potential: ModelUnderTest, atoms: Atoms) -> None:
         """E(2x2x2) = 8 E, the same forces, the same phonons: H of the cell = the supercell's over images."""
         if len(atoms) == 2:
             atoms = atoms.copy()
@@ -528,7 +537,7 @@ class PotentialContract:
 
     # smoothness
 
-    def test_no_jump_along_random_lines(self, potential: Potential) -> None:
+    def test_no_jump_along_random_lines(self, potential: ModelUnderTest) -> None:
         """210 lines of 0.02 A, in which all atoms move."""
         systems = [
             methanol(),
@@ -549,7 +558,7 @@ class PotentialContract:
     @pytest.mark.parametrize(
         "path", ["cutoff", "CO2 bend", "C4 bend", "C4 zigzag", "fcc site", "diamond site"]
     )
-    def test_no_jump_along_a_path(self, potential: Potential, path: str) -> None:
+    def test_no_jump_along_a_path(self, potential: ModelUnderTest, path: str) -> None:
         """A pair that crosses the cutoff; through collinearity; through the centre of a symmetric site."""
         moves = {
             "cutoff": (at_the_cutoff(potential.cutoff), [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1.0]]),
@@ -574,21 +583,21 @@ class PotentialContract:
         assert float(defects.max()) < TOLERANCE["jump"]
 
     @pytest.mark.parametrize("pair", ["CO", "HH", "CuCu"])
-    def test_dimer_reaches_the_cutoff_in_c3(self, potential: Potential, pair: str) -> None:
+    def test_dimer_reaches_the_cutoff_in_c3(self, potential: ModelUnderTest, pair: str) -> None:
         """The n-th derivative vanishes at the cutoff as (r_c - r)^(4 - n), or faster.
 
         An envelope that is C^2 only leaves a third derivative there, and fails.
         """
         self.assert_c3(potential, Atoms(pair, np.zeros((2, 3))), torch.tensor([[0.0, 0, 0], [0, 0.6, 0.8]]))
 
-    def test_third_atom_reaches_the_cutoff_in_c3(self, potential: Potential) -> None:
+    def test_third_atom_reaches_the_cutoff_in_c3(self, potential: ModelUnderTest) -> None:
         """The same where other atoms are within the cutoff already: inside goes to outside."""
         atoms = at_the_cutoff(potential.cutoff)
         atoms.positions[3] = 0
         self.assert_c3(potential, atoms, torch.tensor([[0.0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1.0]]))
 
     @pytest.mark.parametrize("pair", ["CO", "CuC"])
-    def test_dimer_is_c3_everywhere(self, potential: Potential, pair: str) -> None:
+    def test_dimer_is_c3_everywhere(self, potential: ModelUnderTest, pair: str) -> None:
         """From 0.5 A to the cutoff, so also where a repulsion ends: no jump of the third derivative.
 
         On a grid four times finer, its steps from point to point are four times smaller where it is
@@ -604,7 +613,7 @@ class PotentialContract:
         around = nn.functional.max_pool1d(coarse[None, None], 2 * near + 1, 1, near)[0, 0]
         assert float((fine / around).max()) < 0.6
 
-    def assert_c3(self, potential: Potential, atoms: Atoms, direction: Tensor) -> None:
+    def assert_c3(self, potential: ModelUnderTest, atoms: Atoms, direction: Tensor) -> None:
         """As the last atom moves from the origin along the direction; no other pair crosses the cutoff near.
 
         The jump of each derivative from r_c - eps to r_c + eps vanishes at least linearly with eps.
@@ -617,7 +626,7 @@ class PotentialContract:
         assert float(found[3, 4].abs()) > 0, "the pair does not interact: nothing was tested"
         assert (jumps[:, 1] <= LINEAR * jumps[:, 0]).all(), jumps
 
-    def test_pairs_beyond_the_cutoff_change_nothing(self, potential: Potential) -> None:
+    def test_pairs_beyond_the_cutoff_change_nothing(self, potential: ModelUnderTest) -> None:
         """Exactly: their gradient is zero, and it does not matter where they point."""
         batch = collate(
             [methanol(), mixed_cell(), at_the_cutoff(potential.cutoff)], potential.cutoff, margin=1.0
@@ -641,7 +650,7 @@ class PotentialContract:
         assert relative(potential.energies(kept), energies) < TOLERANCE["exchange"]
 
     @pytest.mark.parametrize("stretched", [False, True], ids=["CO2", "stretched"])
-    def test_bend_has_a_curvature(self, potential: Potential, stretched: bool) -> None:
+    def test_bend_has_a_curvature(self, potential: ModelUnderTest, stretched: bool) -> None:
         """Angles are felt: E of a linear O-C-O depends on its bend at fixed bonds.
 
         Stretched, O and O are no neighbours: no distance that the model sees changes.
@@ -661,7 +670,7 @@ class PotentialContract:
     # few atoms
 
     @pytest.mark.parametrize("pair", [a + b for a, b in itertools.combinations_with_replacement(SYMBOLS, 2)])
-    def test_dimer(self, make: Callable[[int], Potential], pair: str) -> None:
+    def test_dimer(self, make: Callable[[int], ModelUnderTest], pair: str) -> None:
         """From 0.5 A to beyond the cutoff: finite, no jump, constant beyond; repelled if that is promised."""
         potential = make(0)
         r_c = potential.cutoff
@@ -685,7 +694,7 @@ class PotentialContract:
             ]
             assert max(slopes) < 0, f"{pair}: dE/dr at {float(near):.2f} A: {torch.cat(slopes)} eV/A"
 
-    def test_isolated_atoms(self, potential: Potential) -> None:
+    def test_isolated_atoms(self, potential: ModelUnderTest) -> None:
         lone = [Atoms([z], [[0.3, 0.2, 0.1]]) for z in NUMBERS]
         batch = collate(lone, potential.cutoff)
         assert batch["edge_index"].shape == (2, 0)
@@ -701,7 +710,7 @@ class PotentialContract:
 
     # use
 
-    def test_batch_equals_singles(self, potential: Potential) -> None:
+    def test_batch_equals_singles(self, potential: ModelUnderTest) -> None:
         systems = [methanol(), mixed_cell(), carbon_dioxide(), copper(), Atoms("H")]
         batch = collate(systems, potential.cutoff)
         probes = drawn(1, len(batch["positions"]), 3)
@@ -718,7 +727,7 @@ class PotentialContract:
             difference = together[:, own] - products(potential, single, probes[:, own])
             assert float(difference.abs().max()) < TOLERANCE["exchange"] * scale
 
-    def test_receptive_field(self, potential: Potential) -> None:
+    def test_receptive_field(self, potential: ModelUnderTest) -> None:
         """An atom feels others exactly ``hops`` neighbours away, in a chain of them."""
         count = potential.hops + 2
         step = 0.75 * potential.cutoff
@@ -729,7 +738,7 @@ class PotentialContract:
         assert felt[potential.hops].any()
         assert not felt[potential.hops + 1].any()
 
-    def test_node_energies_add_up(self, potential: Potential) -> None:
+    def test_node_energies_add_up(self, potential: ModelUnderTest) -> None:
         """Their sum and the energy differ by a constant of the elements: the forces are the same."""
         batch = collate([methanol()], potential.cutoff)
         _, forces, _ = energies_and_forces(potential, batch)
@@ -737,7 +746,7 @@ class PotentialContract:
         (gradient,) = torch.autograd.grad(potential.node_energies(batch).sum(), leaf)
         assert relative(-gradient, forces) < TOLERANCE["exchange"]
 
-    def test_every_parameter_is_trained(self, make: Callable[[int], Potential]) -> None:
+    def test_every_parameter_is_trained(self, make: Callable[[int], ModelUnderTest]) -> None:
         potential = make(2)
         batch = collate([methanol(), mixed_cell(), copper()], potential.cutoff)
         assert set(batch["atomic_numbers"].tolist()) == set(NUMBERS)
@@ -749,11 +758,11 @@ class PotentialContract:
                 assert parameter.grad is not None and parameter.grad.any(), f"{name} gets no gradient"
                 assert torch.isfinite(parameter.grad).all(), name
 
-    def test_unknown_element(self, potential: Potential) -> None:
+    def test_unknown_element(self, potential: ModelUnderTest) -> None:
         with pytest.raises(ValueError, match="element"):
             potential.energies(collate([Atoms([UNKNOWN, 1], [[0, 0, 0], [0, 0, 1.5]])], potential.cutoff))
 
-    def test_float32(self, potential: Potential) -> None:
+    def test_float32(self, potential: ModelUnderTest) -> None:
         batch = collate([methanol(), mixed_cell()], potential.cutoff)
         probes = drawn(1, len(batch["positions"]), 3)
         single = {k: x.float() if x.is_floating_point() else x for k, x in batch.items()}
@@ -766,7 +775,7 @@ class PotentialContract:
         product = products(other, single, probes.float()).double()
         assert relative(product, products(potential, batch, probes)) < TOLERANCE["float32 products"]
 
-    def test_torchscript(self, potential: Potential) -> None:
+    def test_torchscript(self, potential: ModelUnderTest) -> None:
         """The same numbers, also in the later calls, which run specialised code."""
         scripted = potential.replaced(torch.jit.script(potential.module))
         for systems in ([methanol(), mixed_cell()], [mixed_cell()], [copper(), Atoms("H")], [methanol()]):
@@ -782,7 +791,7 @@ class PotentialContract:
                 )
                 assert relative(products(scripted, batch, probes), product) < TOLERANCE["exchange"]
 
-    def test_state_dict(self, make: Callable[[int], Potential]) -> None:
+    def test_state_dict(self, make: Callable[[int], ModelUnderTest]) -> None:
         first, second = make(0), make(1)
         batch = collate([methanol(), mixed_cell()], first.cutoff)
         assert not torch.equal(first.energies(batch), second.energies(batch))
@@ -794,7 +803,7 @@ class PotentialContract:
 
     # molecular dynamics
 
-    def assert_energy_is_conserved(self, potential: Potential, time: float) -> None:
+    def assert_energy_is_conserved(self, potential: ModelUnderTest, time: float) -> None:
         """The fluctuation of the total energy over ``time`` (fs) is of order dt^2: half dt, a quarter."""
         structures = [methanol(), mixed_cell()]
         coarse, model = total_energies(potential, structures, 0.5, int(2 * time))
@@ -805,13 +814,13 @@ class PotentialContract:
         assert (model.std(0) > 10 * fine.std(0)).all()
         assert ((ratio > 3) & (ratio < 5)).all(), ratio
 
-    def test_nve(self, potential: Potential) -> None:
+    def test_nve(self, potential: ModelUnderTest) -> None:
         """0.1 ps of a hot molecule and of a crystal."""
         self.assert_energy_is_conserved(potential, 100.0)
 
     @pytest.mark.slow
     @pytest.mark.timeout(7200)
     @pytest.mark.skipif(not os.environ.get("HINT_LONG_NVE"), reason="minutes a model: set HINT_LONG_NVE=1")
-    def test_nve_long(self, potential: Potential) -> None:
+    def test_nve_long(self, potential: ModelUnderTest) -> None:
         """10 ps of a hot molecule and of a crystal: HINT_LONG_NVE=1 pytest tests/contract -k nve_long"""
         self.assert_energy_is_conserved(potential, 10_000.0)

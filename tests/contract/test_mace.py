@@ -1,0 +1,28 @@
+"""MACE under the contract of models (`hint_plugin.testing`), by the edges that `hint export` uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("mace", reason="needs MACE: pip install 'hint-mlip[mace]'")
+
+import torch
+from small_mace import small_mace
+
+from hint_plugin.core.devices import default_dtype
+from hint_plugin.mace.edge_contract import plain_edges
+from hint_plugin.testing import EdgeModel, EdgePotential, ModelContract, ModelUnderTest, randomised
+from hint_plugin.testing.model_contract import NUMBERS
+
+
+class TestMACE(ModelContract):
+    @pytest.fixture
+    def make(self) -> Callable[[int], ModelUnderTest]:
+        def build(seed: int) -> ModelUnderTest:
+            with default_dtype(torch.float64):
+                edges = plain_edges(small_mace(NUMBERS, scale=2.0), "Default").requires_grad_(True)
+            return EdgePotential(EdgeModel(randomised(edges, seed), NUMBERS, 4.0, 2))
+
+        return build
