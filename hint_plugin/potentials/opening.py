@@ -13,7 +13,7 @@ from hint_plugin.potentials.calculator_potential import as_potential
 from hint_plugin.potentials.checkpoints import load_trained
 from hint_plugin.potentials.engine_potential import EnginePotential
 from hint_plugin.potentials.potential import Potential
-from hint_plugin.potentials.registry import ENGINES, make_engine
+from hint_plugin.potentials.registry import engine_names, make_engine
 from hint_plugin.pretrained import names
 
 
@@ -44,7 +44,7 @@ def open_potential(what: str | Path | Potential | BaseCalculator, **options: Any
             raise OptionsError(f"{type(what).__name__} is open already: it takes no {', '.join(options)}")
         return what if isinstance(what, Potential) else as_potential(what)
     name = str(what)
-    if name in ENGINES and isinstance(what, str):
+    if name in engine_names() and isinstance(what, str):
         return EnginePotential(make_engine(name, **options))
     if name in names() or Path(what).exists():
         unknown = sorted(set(options) - {"device", "dtype", "head", "batch_size"})
@@ -54,10 +54,10 @@ def open_potential(what: str | Path | Potential | BaseCalculator, **options: Any
                 "head and batch_size. It sees elements and positions alone: charge and spin need an engine"
             )
         return load_trained(Path(what), **options)
-    known = [*names(), *ENGINES]
+    known = [*names(), *engine_names()]
     near = difflib.get_close_matches(name, known, n=1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     raise OptionsError(
         f"{name!r} is no file, no model that comes with HINT ({', '.join(names())}) and no engine "
-        f"({', '.join(ENGINES)}).{meant}"
+        f"({', '.join(engine_names())}).{meant}"
     )

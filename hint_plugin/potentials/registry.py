@@ -1,7 +1,8 @@
 """The engines by name: where each is, what it is, and how one is made from options.
 
 Nothing is imported before it is needed. An engine's module may be imported without the package that does its
-work; that package is asked for when an engine is made.
+work; that package is asked for when an engine is made. Other packages bring engines by the entry point group
+`hint_plugin.engines`; the class says what it is in its attribute `summary`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from ase import Atoms
 
+from hint_plugin import plugins
 from hint_plugin.errors import OptionsError
 from hint_plugin.potentials.engine import Engine, HessianMode
 from hint_plugin.settings import OptionInfo, describe, parse_options
@@ -93,15 +95,27 @@ def closing_note(name: str, options: Mapping[str, Any]) -> str | None:
     return note(parse_options(kind.Options, options, f"engine {name}")) if note else None
 
 
+def engine_names() -> list[str]:
+    """HINT's own engines, then those of other packages."""
+    return [*ENGINES, *(name for name in plugins.entry_points(plugins.ENGINES) if name not in ENGINES)]
+
+
 def list_engines() -> dict[str, tuple[str, list[OptionInfo]]]:
     """{name: (summary, options)}; imports no quantum chemistry."""
-    return {name: (entry.summary, describe(_class(name).Options)) for name, entry in ENGINES.items()}
+    return {name: (_summary(name), describe(_class(name).Options)) for name in engine_names()}
+
+
+def _summary(name: str) -> str:
+    return ENGINES[name].summary if name in ENGINES else str(getattr(_class(name), "summary", "of a plug-in"))
 
 
 def _class(name: str) -> Any:
-    if name not in ENGINES:
-        raise OptionsError(f"no engine '{name}'; there is {', '.join(ENGINES)}")
-    return _import(ENGINES[name].target)
+    if name in ENGINES:
+        return _import(ENGINES[name].target)
+    point = plugins.entry_points(plugins.ENGINES).get(name)
+    if point is None:
+        raise OptionsError(f"no engine '{name}'; there is {', '.join(engine_names())}")
+    return plugins.load(point)
 
 
 def _import(target: str) -> Any:

@@ -9,12 +9,14 @@
     members(path) -> list[Path]                       where several files are read for one name
 
 Modules are imported when a file asks for them: a name that matches costs an import, a list of formats does
-not. Docs: docs/formats.md.
+not. Other packages bring formats by the entry point group `hint_plugin.formats`: a `Format` whose `module` is the
+full path of theirs. Docs: docs/formats.md, docs/extending.md.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import functools
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -23,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hint_plugin import plugins
 from hint_plugin.data.file_io import bare_name
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 
@@ -36,7 +39,7 @@ class Format:
         what: one line.
         names: patterns of file names, lower case; names of a folder end in "/". The reader looks inside where
             `shared`.
-        module: where `read` and its companions are.
+        module: where `read` and its companions are, in this package; or a full path, as in `my_package.reader`.
         shared: other formats have such names too, so the content decides.
         writes: `write_frames` can make it.
         packed: a file packed by gzip, bzip2 or xz (`NAME.gz`) is read as well.
@@ -52,7 +55,7 @@ class Format:
 
     def load(self) -> ModuleType:
         """The module with `read` and its companions."""
-        return importlib.import_module(f"{__name__}.{self.module}")
+        return importlib.import_module(self.module if "." in self.module else f"{__name__}.{self.module}")
 
     def matches(self, path: Path) -> bool:
         """Whether the name may be one of this format's."""
@@ -120,13 +123,30 @@ FORMATS: tuple[Format, ...] = (
 """In the order in which contents are looked at; a format that is not `shared` takes what is left."""
 
 
+@functools.cache
+def formats() -> tuple[Format, ...]:
+    """`FORMATS` and, before the last, which takes whatever ASE reads, those of other packages.
+
+    Raises:
+        OptionsError: one of another package cannot be loaded, or has the name of one that is there.
+    """
+    more = {name: plugins.load(point) for name, point in plugins.entry_points(plugins.FORMATS).items()}
+    for name, found in more.items():
+        if not isinstance(found, Format) or name != found.name or name in [known.name for known in FORMATS]:
+            raise OptionsError(
+                f"the entry point {name!r} of {plugins.FORMATS} is {found!r}; wanted a Format called {name!r}, "
+                "and no name that HINT has"
+            )
+    return (*FORMATS[:-1], *more.values(), FORMATS[-1])
+
+
 def get_format(name: str) -> Format:
     """The format of this name.
 
     Raises:
         DataError: there is none.
     """
-    for known in FORMATS:
+    for known in formats():
         if known.name == name:
             return known
     raise DataError(f"no format '{name}'. Known:\n{describe()}")
@@ -139,7 +159,7 @@ def recognise(path: str | Path) -> Format:
         DataError: nothing known; with the list of formats.
     """
     target = Path(path)
-    candidates = [known for known in FORMATS if known.matches(target)]
+    candidates = [known for known in formats() if known.matches(target)]
     if not candidates:
         raise DataError(unknown(target))
     if not is_there(target):
@@ -169,7 +189,7 @@ def files_read(path: str | Path) -> list[Path]:
         if is_dyn(target):
             return list(dyn_set(target).all_files)
         known = (
-            next((known for known in FORMATS if known.matches(target)), None) if target.is_file() else None
+            next((known for known in formats() if known.matches(target)), None) if target.is_file() else None
         )
         known = recognise(target) if known is not None else None
         found = getattr(known.load(), "members", None) if known is not None else None
@@ -196,7 +216,7 @@ def for_writing(path: str | Path) -> Format:
         DataError: the name does not tell.
     """
     target = Path(path)
-    for known in FORMATS:
+    for known in formats():
         if known.writes and any(
             fnmatch.fnmatchcase(target.name.lower(), name) for name in known.names if not name.endswith("/")
         ):
@@ -206,7 +226,7 @@ def for_writing(path: str | Path) -> Format:
 
 def unknown(path: Path, *, writes: bool = False) -> str:
     """The text of the error about a file of no known format."""
-    kinds = [known for known in FORMATS if known.writes or not writes]
+    kinds = [known for known in formats() if known.writes or not writes]
     ends = {name.removeprefix("*") for known in kinds for name in known.names if name.startswith("*.")}
     suffixes = ", ".join(sorted(end for end in ends if not end.endswith("/") and "*" not in end))
     names = ", ".join(known.name for known in kinds)
@@ -218,7 +238,7 @@ def unknown(path: Path, *, writes: bool = False) -> str:
 
 def describe(*, writes: bool = False) -> str:
     """The formats, one a line: name and what it is; `writes` keeps those that can be written."""
-    kinds = [known for known in FORMATS if known.writes or not writes]
+    kinds = [known for known in formats() if known.writes or not writes]
     return "\n".join(f"  {known.name:<14} {known.what}" for known in kinds)
 
 
@@ -228,6 +248,7 @@ __all__ = [
     "describe",
     "files_read",
     "for_writing",
+    "formats",
     "get_format",
     "is_there",
     "read_in_words",
