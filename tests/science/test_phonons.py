@@ -28,7 +28,7 @@ from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.lattice_units import CM_PER_EV, HBAR
 from hint_plugin.science.phonons import band_structure, harmonic_phonons, plot_bands
 from hint_plugin.science.phonons.bands import band_path, frequencies_at, path_between
-from hint_plugin.science.phonons.born import crystal_born, share_born
+from hint_plugin.science.phonons.born import born_of_a_start, crystal_born, share_born
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import (
     in_a_box,
@@ -528,12 +528,77 @@ def test_born_charges_of_phonopys_yaml(tmp_path):
     np.testing.assert_allclose(frequencies_at(plain, near), frequencies_at(crystal, near), atol=1e-3)
     assert share_born(plain, again) == "" == share_born(*[read_reference(FORMATS / "phonopy" / "NaCl")] * 2)
     mine = new_phonopy(read_crystal(tmp_path / "phonopy_params.yaml"), 1)
-    assert crystal_born(mine, tmp_path / "phonopy_params.yaml")
+    assert "modes split" in crystal_born(mine, tmp_path / "phonopy_params.yaml")
     np.testing.assert_allclose(mine.nac_params["born"], crystal.nac_params["born"], atol=1e-6)
     turned = bulk("NaCl", "rocksalt", 5.69)
     turned.rotate(30, "z", rotate_cell=True)
-    other = new_phonopy(turned, 1)
+    assert "are used for this crystal" in share_born(new_phonopy(turned, 1), again)
+    other = new_phonopy(bulk("NaCl", "cesiumchloride", 3.5), 1)
     assert "left out" in share_born(other, again) and again.nac_params is None
+
+
+def test_born_charges_are_turned_with_the_crystal():
+    """Uniaxial tensors of a crystal that is turned, in another cell, with its atoms in another order."""
+    crystal = Atoms("GaN", scaled_positions=[(0, 0, 0), (0, 0, 0.4)], cell=[3.2, 3.2, 3.3], pbc=True)
+    source = new_phonopy(crystal, 1)
+    tensors = np.array([np.diag([1.0, 1.0, 3.0]), np.diag([-1.0, -1.0, -3.0])])
+    source.nac_params = {"born": tensors, "dielectric": np.diag([2.0, 2.0, 5.0]), "factor": 14.4}
+    turned = crystal.copy()
+    turned.rotate(90, "y", rotate_cell=True)  # an operation of the lattice to 5 %, and none of the crystal
+    turned = turned[[1, 0]]
+    turned.set_cell(turned.cell.array[[1, 2, 0]])
+    for repeats in (1, 2):
+        target = new_phonopy(turned.repeat((1, 1, repeats)), 1, "P")
+        assert "are used for the reference" in share_born(source, target)
+        for symbol, found in zip(target.primitive.symbols, target.nac_params["born"], strict=True):
+            sign = 1.0 if symbol == "Ga" else -1.0
+            np.testing.assert_allclose(found, sign * np.diag([3.0, 1.0, 1.0]), atol=1e-8)
+        np.testing.assert_allclose(target.nac_params["dielectric"], np.diag([5.0, 2.0, 2.0]), atol=1e-8)
+
+
+def test_born_charges_of_a_yaml_whose_cell_is_not_primitive(tmp_path):
+    """Eight of them, of the conventional cell: they go to both atoms of the primitive one; or it is said."""
+    (tmp_path / "BORN").write_text(BORN)
+    crystal = read_reference(FORMATS / "phonopy" / "NaCl")
+    add_born(crystal, tmp_path / "BORN")
+    path = tmp_path / "phonopy.yaml"
+    whole = new_phonopy(bulk("NaCl", "rocksalt", 5.69, cubic=True), 1, "P")
+    share_born(whole, crystal)
+    whole.save(path)
+    mine = new_phonopy(read_crystal(path), 1)
+    assert len(whole.nac_params["born"]) == 8 and len(mine.primitive) == 2
+    assert "modes split" in crystal_born(mine, path)
+    np.testing.assert_allclose(mine.nac_params["born"], crystal.nac_params["born"], atol=1e-6)
+    words = "matrices that are written have none, and no modes split"
+    assert words in born_of_a_start(path) and not born_of_a_start(FORMATS / "qe" / "pdh.dyn0")
+    text = path.read_text()
+    cut = text.replace("nac:", "nac:\n  ignored: 0", 1)
+    start = cut.index("born_effective_charge:")
+    lines = cut[start:].splitlines()
+    (tmp_path / "cut.yaml").write_text(cut[:start] + "\n".join(lines[:1] + lines[5:]) + "\n")
+    with pytest.raises(DataError, match="7 Born charges .nac.; wanted 8"):
+        crystal_born(mine, tmp_path / "cut.yaml")
+
+
+def test_a_reference_turned_by_an_operation_of_the_lattice_alone():
+    """a and b differ by 4 %: the lattice is turned by 90 degrees within the strain, the crystal is not."""
+    crystal = Atoms("PoRn", scaled_positions=[(0, 0, 0), (0.5, 0.1, 0)], cell=[3.9, 3.75, 3.6], pbc=True)
+    n = 54
+    large = crystal.repeat(3)
+    apart = large.get_all_distances(mic=True, vector=True)
+    weights = np.exp(-((np.linalg.norm(apart, axis=2) / 1.5) ** 2))
+    blocks = -np.einsum("ij,ija,ijb->ijab", weights, apart, apart)
+    blocks[np.arange(n), np.arange(n)] -= blocks.sum(axis=1)
+    hessian = blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
+    phonon = phonopy_from_hessian(crystal, 3, large, hessian, primitive="P")
+    turn = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    cell = (crystal.cell.array @ turn)[[1, 0, 2]] * np.array([[-1.0], [1], [1]])
+    other = Atoms("PoRn", crystal.positions @ turn + 0.3, cell=cell, pbc=True)
+    big = Atoms(large.numbers, large.positions @ turn + 0.3, cell=3 * cell, pbc=True)
+    whole = np.kron(np.eye(n), turn)
+    reference = phonopy_from_hessian(other, 3, big, whole.T @ hessian @ whole, primitive="P")
+    _, found = compare(phonon, band_structure(phonon, points=5), reference)
+    assert found.along.largest < 1e-3 and found.commensurate.largest < 1e-3 and not found.note
 
 
 def test_born_files_that_do_not_fit(tmp_path, springs):

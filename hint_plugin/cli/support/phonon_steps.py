@@ -67,11 +67,9 @@ def with_born(
     if born is not None:
         add_born(phonon, born)
         if reference is not None and not isinstance(reference, Table) and reference.nac_params is None:
-            add_born(reference, born)
+            return [note for note in [share_born(phonon, reference)] if note]
         return []
-    notes = []
-    if crystal_born(phonon, structure):
-        notes.append(f"Born charges of {structure}: near Gamma modes split")
+    notes = [crystal_born(phonon, structure)]
     if reference is not None and not isinstance(reference, Table):
         notes.append(share_born(phonon, reference))
         notes.append(unread_born(path) if path is not None and reference.nac_params is None else "")

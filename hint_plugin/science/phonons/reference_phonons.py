@@ -8,7 +8,7 @@ bands.csv, or points measured by neutron scattering, a row for each.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,23 @@ from hint_plugin.data.formats.qe_set import is_dyn
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.bands import BandPath, Bands, band_path, band_structure, frequencies_at
+from hint_plugin.science.phonons.bands import (
+    BandPath,
+    Bands,
+    band_path,
+    band_structure,
+    frequencies_at,
+    path_between,
+)
 from hint_plugin.science.phonons.born import with_stored_born
 from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
 from hint_plugin.science.phonons.rows import phonopy_from_rows
-from hint_plugin.science.phonons.same_crystal import same_modes
+from hint_plugin.science.phonons.same_crystal import check_reference, placing_of, same_modes
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-_SAME_LATTICE = 0.05  # of a lattice vector: the reference's lattice constants may differ
 _SUM_RULE = 1.0  # cm^-1: with less, a reference counts as obeying the acoustic sum rule
 _ON_PATH = 1e-3  # of a reciprocal lattice vector
 
@@ -132,14 +138,18 @@ def compare(phonon: Phonopy, bands: Bands, reference: Phonopy) -> tuple[Bands, C
     Raises:
         DataError: another crystal (`same_crystal`), or another path.
     """
-    strain = same_modes(phonon, reference, bands.path.across)
+    across = bands.path.across
+    strain = same_modes(phonon, reference, across)
     points = len(bands.path.points[0])
-    theirs = band_structure(reference, band_path(reference, points, bands.path.across))
-    along = compare_bands(bands, theirs)
-    turn = _same_lattice(phonon, reference)
-    if turn is None:
-        note = "the cells are turned against each other: bands only"
+    found_placing = placing_of(phonon, reference, across)
+    if found_placing is None:
+        theirs = band_structure(reference, band_path(reference, points, across))
+        along = compare_bands(bands, theirs)
+        note = "no operation brings the atoms of the reference onto these: bands along its own path only"
         return theirs, Comparison(along, note=note, strain=strain)
+    turn = found_placing.basis
+    theirs = band_structure(reference, _same_path(reference, bands.path, np.linalg.inv(turn)))
+    along = compare_bands(bands, theirs)
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
     repeats = np.rint(np.linalg.inv(reference.primitive.cell.T) @ reference.supercell.cell.T).astype(int)
@@ -197,17 +207,14 @@ def along_path(table: Table, path: BandPath) -> tuple[NDArray, NDArray]:
     return np.array(places), np.array(values)
 
 
-def _same_lattice(phonon: Phonopy, reference: Phonopy) -> NDArray | None:
-    """T with q = q_ref T in fractional coordinates, or None if the lattices are turned against each other.
-
-    cell_ref = M cell, M whole numbers, and q . cell = M^-1 (q_ref . cell_ref).
-    """
-    scale = (reference.primitive.volume / phonon.primitive.volume) ** (1 / 3)  # bohr, too
-    between = reference.primitive.cell @ np.linalg.inv(scale * phonon.primitive.cell)
-    whole = np.rint(between)
-    if np.abs(between - whole).max() > _SAME_LATTICE or abs(abs(np.linalg.det(whole)) - 1) > 1e-6:
-        return None
-    return np.linalg.inv(whole).T
+def _same_path(reference: Phonopy, path: BandPath, turn: NDArray) -> BandPath:
+    """The corners of `path` in the vectors of the reference: the same modes, whatever it calls them."""
+    segments = [
+        (start, end, points[0] @ turn, points[-1] @ turn)
+        for (start, end), points in zip(path.labels, path.points, strict=True)
+    ]
+    found = path_between(reference, segments, len(path.points[0]))
+    return replace(found, across=path.across)
 
 
 def _read_phonopy(path: Path) -> Phonopy:

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.crystals import in_angstrom, to_ase
-from hint_plugin.science.same_structure import check_same_crystal
+from hint_plugin.science.same_structure import Placing, check_same_crystal, placing
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -27,11 +27,12 @@ def check_reference(crystal: Atoms, reference: Phonopy, across: int | None = Non
     Raises:
         DataError: they are not of the same crystal; the message says in what they differ.
     """
-    mine, theirs = crystal, primitive_of(reference)
-    if across is not None:
-        length = max(float(np.linalg.norm(cell.cell.array[across])) for cell in (mine, theirs))
-        mine, theirs = (_in_one_box(cell, across, length) for cell in (mine, theirs))
-    return check_same_crystal(mine, theirs, "the reference")
+    return check_same_crystal(*_in_boxes(crystal, primitive_of(reference), across), "the reference")
+
+
+def placing_of(phonon: Phonopy, reference: Phonopy, across: int | None = None) -> Placing | None:
+    """How the reference's primitive cell lies in that of `phonon`; None where it does not."""
+    return placing(*_in_boxes(primitive_of(phonon), primitive_of(reference), across))
 
 
 def same_modes(phonon: Phonopy, reference: Phonopy, across: int | None = None) -> float:
@@ -53,6 +54,14 @@ def same_modes(phonon: Phonopy, reference: Phonopy, across: int | None = None) -
 def primitive_of(phonon: Phonopy) -> Atoms:
     """The primitive cell, in A."""
     return in_angstrom(to_ase(phonon.primitive), phonon.calculator)
+
+
+def _in_boxes(mine: Atoms, theirs: Atoms, across: int | None) -> tuple[Atoms, Atoms]:
+    """Two layers with the same length across, which says nothing of either; crystals as they are."""
+    if across is None:
+        return mine, theirs
+    length = max(float(np.linalg.norm(cell.cell.array[across])) for cell in (mine, theirs))
+    return _in_one_box(mine, across, length), _in_one_box(theirs, across, length)
 
 
 def _in_one_box(atoms: Atoms, across: int, length: float) -> Atoms:
