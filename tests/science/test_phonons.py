@@ -830,6 +830,13 @@ def test_a_second_run_in_the_same_folder(tmp_path, capsys):
         notes = json.loads(capsys.readouterr().out)["notes"]
         assert (tmp_path / "out" / "qe" / "matdyn.dyn1").is_file() == there
         assert any("dyn files" in note for note in notes) == (not there)
+    (tmp_path / "out" / "relaxed.xyz").write_text("of an earlier run")
+    (tmp_path / "out" / "mine.xyz").write_text("somebody's own")
+    main_quietly(["phonons", str(tmp_path / "cu.xyz"), *words, "-o", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "mine.xyz").is_file() and not (tmp_path / "out" / "relaxed.xyz").exists()
+    cell.write(tmp_path / "out" / "relaxed.xyz")  # it is read: it stays
+    main_quietly(["phonons", str(tmp_path / "out" / "relaxed.xyz"), *words, "-o", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "relaxed.xyz").is_file()
 
 
 def test_an_exception_of_a_calculator_is_told(tmp_path, capsys, monkeypatch):

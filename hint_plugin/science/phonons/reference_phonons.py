@@ -33,7 +33,7 @@ from hint_plugin.science.phonons.born import with_stored_born
 from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
 from hint_plugin.science.phonons.rows import phonopy_from_rows
-from hint_plugin.science.phonons.same_crystal import check_reference, placing_of, same_modes
+from hint_plugin.science.phonons.same_crystal import placing_of, same_modes
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
