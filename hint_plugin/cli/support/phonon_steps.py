@@ -151,8 +151,8 @@ def with_reference(
 
     series, points = [("this work" if reference is not None else "", bands)], []
     if isinstance(reference, Table):
-        comparison = compare_table(phonon, reference)
-        points = [("reference", *along_path(reference, bands.path))]
+        comparison = compare_table(phonon, reference, bands.path.across)
+        points = [("reference", *along_path(reference, bands.path, phonon))]
     elif reference is not None:
         theirs, comparison = compare(phonon, bands, reference)
         series.append(("reference", theirs))

@@ -3,7 +3,7 @@ strain."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -16,23 +16,26 @@ if TYPE_CHECKING:
     from phonopy import Phonopy
 
 
-def check_reference(crystal: Atoms, reference: Phonopy, across: int | None = None) -> float:
+def check_reference(crystal: Atoms, reference: Phonopy | Any, across: int | None = None) -> float:
     """The strain between the lattices of a crystal and a reference for it.
 
     Args:
         crystal: any cell of it.
-        reference: of any cell.
+        reference: of any cell; or a table that knows its `crystal`, or has None there: nothing to compare.
         across: the lattice vector along which a layer is not periodic; its length does not count.
 
     Raises:
         DataError: they are not of the same crystal; the message says in what they differ.
     """
-    return check_same_crystal(*_in_boxes(crystal, primitive_of(reference), across), "the reference")
+    theirs = reference.crystal if hasattr(reference, "crystal") else primitive_of(reference)
+    if theirs is None:
+        return 0.0
+    return check_same_crystal(*in_boxes(crystal, theirs, across), "the reference")
 
 
 def placing_of(phonon: Phonopy, reference: Phonopy, across: int | None = None) -> Placing | None:
     """How the reference's primitive cell lies in that of `phonon`; None where it does not."""
-    return placing(*_in_boxes(primitive_of(phonon), primitive_of(reference), across))
+    return placing(*in_boxes(primitive_of(phonon), primitive_of(reference), across))
 
 
 def same_modes(phonon: Phonopy, reference: Phonopy, across: int | None = None) -> float:
@@ -56,7 +59,7 @@ def primitive_of(phonon: Phonopy) -> Atoms:
     return in_angstrom(to_ase(phonon.primitive), phonon.calculator)
 
 
-def _in_boxes(mine: Atoms, theirs: Atoms, across: int | None) -> tuple[Atoms, Atoms]:
+def in_boxes(mine: Atoms, theirs: Atoms, across: int | None) -> tuple[Atoms, Atoms]:
     """Two layers with the same length across, which says nothing of either; crystals as they are."""
     if across is None:
         return mine, theirs

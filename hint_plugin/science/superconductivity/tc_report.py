@@ -81,6 +81,8 @@ def run(
     solved = equations(spectrum, options.mu_star[0], coulomb)
     result: dict[str, Any] = {"source": str(source), "dyn": None if where.dyn is None else str(where.dyn)}
     result |= {"broadening": where.broadening, **describe(spectrum), "warnings": warnings(spectrum)}
+    of_all = [case for one in sources for case in one.cases if not isinstance(case, UnstableError)]
+    result["warnings"] += list(dict.fromkeys(case.note for case in of_all if case.note))
     result["convention"] = _convention(spectrum, options, coulomb)
     result["isotopes"] = _results(cases, options.mu_star, coulomb, say)
     result["lowest_temperature"] = solved.lowest_temperature()
