@@ -16,6 +16,7 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from ase.neighborlist import neighbor_list
 
 pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
 pytest.importorskip("seekpath", reason="needs seekpath: pip install 'hint-mlip[phonons]'")
@@ -24,6 +25,7 @@ import phonopy
 
 from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.data.file_io import write_csv
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.lattice_units import CM_PER_EV, HBAR
 from hint_plugin.science.phonons import band_structure, harmonic_phonons, plot_bands
@@ -50,12 +52,15 @@ from hint_plugin.science.phonons.force_constants import forces_at_rest
 from hint_plugin.science.phonons.phonon_files import default_supercell, read_crystal, write_phonopy
 from hint_plugin.science.phonons.qe import write_dyn
 from hint_plugin.science.phonons.reference_phonons import (
+    Table,
     add_born,
+    along_path,
     compare,
     compare_table,
     read_reference,
     with_sum_rule,
 )
+from hint_plugin.science.phonons.same_crystal import check_reference
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
 FORMATS = Path(__file__).parents[1] / "data" / "formats"
@@ -101,6 +106,26 @@ class Springs(Calculator):
             "energy": 0.5 * (u * inner).sum() + (0.5 * self.onsite * u**2 + 0.25 * self.quartic * u**4).sum(),
             "forces": -inner - self.onsite * u - self.quartic * u**3,
         }
+
+
+class CellSprings(Calculator):
+    """Springs between all atoms, weaker with their distance: it knows no cell and no axis."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3))}
+
+    def get_hvp(self, atoms, v):
+        i, j, d = neighbor_list("ijD", atoms, 4.4)
+        r = np.linalg.norm(d, axis=1)
+        apart = v[:, j] - v[:, i]
+        pull = np.einsum("p,pa,pb,kpb->kpa", np.exp(-(r**2) / 4) / r**2, d, d, apart) * 40
+        found = np.zeros(v.shape)
+        for k, part in enumerate(pull):
+            np.add.at(found[k], i, -part)
+        return found
 
 
 class WithProducts(Springs):
@@ -621,6 +646,41 @@ def test_tables(springs, tmp_path):
         (tmp_path / "wrong.csv").write_text(wrong)
         with pytest.raises(DataError, match="wanted"):
             read_reference(tmp_path / "wrong.csv")
+
+
+def test_a_table_of_bands_knows_its_crystal(tmp_path, springs):
+    """By the phonopy.yaml beside it: another crystal is refused, q points are turned with their cell."""
+    crystal = Atoms("PoRn", scaled_positions=[(0, 0, 0), (0.5, 0.1, 0)], cell=[3.9, 3.75, 3.6], pbc=True)
+
+    def of(atoms: Atoms) -> phonopy.Phonopy:
+        return harmonic_phonons(atoms, CellSprings(), 2, primitive="P", symmetry=False)
+
+    mine, other = of(crystal), tmp_path / "other"
+    other.mkdir()
+    write_csv(other / "bands.csv", band_structure(mine, points=4).rows())
+    write_phonopy(mine, other)
+    alone = read_reference(other / "bands.csv")
+    assert alone.crystal is None and "could not be told" in compare_table(mine, alone).note
+    (other / "phonons.json").write_text("{}")
+    table = read_reference(other / "bands.csv")
+    turned = crystal.copy()
+    turned.rotate(90, "z", rotate_cell=True)
+    turned.set_cell(turned.cell.array[[1, 2, 0]])
+    here = of(turned)
+    found = compare_table(here, table)
+    assert found.table.largest < 1e-3 and found.strain < 1e-6 and not found.note
+    assert len(along_path(table, band_structure(here, points=4).path, here)[0]) == len(
+        along_path(alone, band_structure(mine, points=4).path)[0]
+    )
+    with pytest.raises(DataError, match="path has .* of this crystal is"):
+        compare_table(here, alone)
+    with pytest.raises(DataError, match="of another crystal: a primitive cell of it is"):
+        compare_table(springs, table)
+    with pytest.raises(DataError, match="of another crystal"):
+        check_reference(to_ase(springs.primitive), table)
+    few = Table(alone.points, tuple(row[:3] for row in alone.frequencies), None, alone.corners)
+    with pytest.raises(DataError, match="bands have 3 modes at a q point; this crystal has 6"):
+        compare_table(mine, few)
 
 
 def test_references_that_do_not_fit(springs, palladium_hydride, tmp_path):
