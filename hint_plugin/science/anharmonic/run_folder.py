@@ -65,8 +65,8 @@ def run(
     check_supercell(start.atoms, start.repeats, settings.precision)
     potential = identity_of(getattr(engine, "calculator", engine))
     path = folder / STATE
-    about = {"start": fingerprint(start), "settings": settings.as_dict(), "potential": potential}
-    about["stress"] = bool(getattr(engine, "stress", False))
+    about: dict[str, Any] = {"start": fingerprint(start), "settings": settings.as_dict()}
+    about |= {"potential": potential, "stress": bool(getattr(engine, "stress", False))}
     if path.exists():
         state, before = read_state(path)
         _same(path, before, about, compare_crystals(start.atoms, state.constants.atoms).difference)
@@ -157,8 +157,8 @@ def _same(path: Path, before: dict[str, Any], now: dict[str, Any], difference: s
             f"another folder, or remove {path.name} to begin anew"
         )
     if before["stress"] != now["stress"]:
-        words = ("with", "without") if before["stress"] else ("without", "with")
+        then, here = ("with", "without") if before["stress"] else ("without", "with")
         raise OptionsError(
-            f"{path} is of a run {words[0]} stresses, and this one is {words[1]} (--stress, --no-stress); go "
+            f"{path} is of a run {then} stresses, and this one is {here} (--stress, --no-stress); go "
             f"on with the same, name another folder, or remove {path.name} to begin anew"
         )

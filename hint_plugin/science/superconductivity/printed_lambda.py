@@ -39,6 +39,7 @@ def check_printed(path: Path, kind: str, text: str, table: NDArray, column: int)
     Raises:
         DataError: they differ by more than `WITHIN`; or the program's closing lines are missing.
     """
+    printed: float | None
     if kind == "matdyn":
         printed, column = _of_matdyn(path, text), 2  # the columns behind it are those of the modes
     elif kind == "epw":
