@@ -11,10 +11,11 @@ import hashlib
 import json
 import lzma
 import os
+import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -98,6 +99,37 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         for row in rows:
             cells = (row.get(name) for name in names)
             writer.writerow([f"{cell:.12g}" if isinstance(cell, float) else cell for cell in cells])
+
+
+def remove_earlier(
+    folder: Path, results: str, own: Sequence[str], written: Sequence[str], inputs: Iterable[str | Path] = ()
+) -> None:
+    """Remove what an earlier run has left in its folder, and the one that writes now does not write anew:
+    two files of one folder are of one run.
+
+    Nothing is removed where the JSON of an earlier run is not there: then no run has been here, and the files
+    are somebody's own.
+
+    Args:
+        folder: of the results.
+        results: name of the JSON that every run of this kind writes there.
+        own: regular expressions of the files, within the folder, that runs of this kind write.
+        written: names of those of them that stay, since this run has written them already.
+        inputs: files that this run has read; they stay.
+    """
+    if not (folder / results).is_file():
+        return
+    kept = {Path(path).resolve() for path in inputs}
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        name = path.relative_to(folder).as_posix()
+        is_own = any(re.fullmatch(pattern, name) for pattern in own)
+        if is_own and name not in written and path.is_file() and path.resolve() not in kept:
+            path.unlink()
+
+
+def files_of(provenance: Mapping[str, Any]) -> list[str]:
+    """The paths of all inputs that a `provenance` names."""
+    return [one["path"] for one in provenance.get("data", [])]
 
 
 def file_sha256(path: Path) -> str:

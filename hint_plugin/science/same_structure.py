@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -33,6 +33,7 @@ ASIDE = 0.5
 """A: how far an atom of the one may be from where the other has it, after the strain."""
 MASS = 0.03
 """Relative: H and D differ by 2, two tables of masses by 1e-3, files with rounded masses by 1e-2."""
+_LEAST_TURN = 1e-5  # A: far below what tells two ways apart
 PRECISIONS = (1e-5, 1e-3, 1e-2, 5e-2)
 """A, within which a space group is looked for: files have as few as three digits."""
 
@@ -193,13 +194,145 @@ def _same_places(mine: Atoms, theirs: Atoms, turn: NDArray) -> bool:
 
 
 def _fits(mine: Atoms, ours: NDArray, numbers: NDArray, places: NDArray) -> bool:
+    return _paired(mine.cell.array, mine.numbers, ours, numbers, places)[0] < ASIDE
+
+
+def _paired(
+    cell: NDArray, mine: NDArray, ours: NDArray, numbers: NDArray, places: NDArray
+) -> tuple[float, NDArray]:
+    """How far the farthest pair of atoms is apart, A, their common shift left out; and which atom of the
+    other crystal each is. `ours`, `places`: fractional, in the vectors `cell`."""
     apart = places[None] - ours[:, None]
     apart -= np.rint(apart)
-    distances = np.linalg.norm(apart @ mine.cell.array, axis=2)
-    distances[mine.numbers[:, None] != numbers[None]] = 1e6
+    distances = np.linalg.norm(apart @ cell, axis=2)
+    distances[mine[:, None] != numbers[None]] = 1e6
     rows, columns = linear_sum_assignment(distances)
-    moves = apart[rows, columns] @ mine.cell.array
-    return bool(np.linalg.norm(moves - moves.mean(axis=0), axis=1).max() < ASIDE)
+    moves = apart[rows, columns] @ cell
+    return float(np.linalg.norm(moves - moves.mean(axis=0), axis=1).max()), columns
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How one crystal lies in another, of which it is the same: rotation, primitive vectors, atoms.
+
+    Attributes:
+        rotation: [3, 3], U: a vector v of the other crystal is v U here, a tensor T is U' T U.
+        basis: [3, 3] of q: fractional coordinates q of the other's reciprocal lattice are q B here.
+        atoms: [N], for each atom here that of the other it is an image of.
+        apart: A, the largest distance of two such atoms that is left after turn, strain and origin.
+    """
+
+    rotation: NDArray
+    basis: NDArray
+    atoms: NDArray
+    apart: float
+
+
+class _Primitive(NamedTuple):
+    """A reduced primitive cell in the place and orientation of the crystal: vectors, atoms, and for each
+    atom of the crystal which of these it is."""
+
+    vectors: NDArray
+    numbers: NDArray
+    positions: NDArray
+    owner: NDArray
+
+
+def placing(atoms: Atoms, other: Atoms, strain: float = STRAIN) -> Placing | None:
+    """How `other` lies in `atoms`: of all ways in which the lattices fit, that in which strain and atoms fit
+    best; None where none does.
+
+    An operation of the lattice that is none of the crystal fits the lattices as well as the right one: only
+    the atoms, and the small strains between unequal vectors, tell them apart.
+
+    Args:
+        atoms, other: any cells of crystals.
+        strain: between the lattices, at most.
+
+    Raises:
+        MissingDependencyError: spglib is not installed.
+    """
+    for precision in (1e-5, 1e-3, 2e-2):
+        mine, theirs = _in_place(atoms, precision), _in_place(other, precision)
+        if len(mine.numbers) == len(theirs.numbers):
+            break
+    else:
+        return None
+    turns = _turns()
+    between = np.linalg.inv(mine.vectors) @ (turns @ theirs.vectors)
+    values = np.linalg.eigvalsh(between.transpose(0, 2, 1) @ between)
+    strains = np.abs(np.sqrt(np.maximum(values, 0.0)) - 1).max(axis=1)
+    length = abs(np.linalg.det(mine.vectors)) ** (1 / 3)
+    best: tuple[float, float, NDArray, NDArray] | None = None
+    for k in np.argsort(strains, kind="stable"):
+        if strains[k] > strain or (best is not None and strains[k] * length > best[0]):
+            break
+        apart, columns = _best_origin(mine, theirs, turns[k])
+        rotation = _rotation(turns[k] @ theirs.vectors, mine.vectors)
+        # of equal ways (the operations of the crystal) the one that turns least
+        cost = apart + float(strains[k]) * length + _LEAST_TURN * float(3 - np.trace(rotation))
+        if apart < ASIDE and (best is None or cost < best[0]):
+            best = (cost, apart, columns, turns[k])
+    if best is None:
+        return None
+    _, apart, columns, turn = best
+    basis = (_whole(mine.vectors, atoms) @ turn @ np.linalg.inv(_whole(theirs.vectors, other))).T
+    chosen = np.array([int(np.flatnonzero(theirs.owner == c)[0]) for c in columns])
+    return Placing(_rotation(turn @ theirs.vectors, mine.vectors), basis, chosen[mine.owner], apart)
+
+
+def _rotation(vectors: NDArray, onto: NDArray) -> NDArray:
+    """U, the rotation in `vectors` U = `onto` without its strain."""
+    left, _, right = np.linalg.svd(np.linalg.inv(vectors) @ onto)
+    found: NDArray = left @ right
+    return found
+
+
+def _whole(vectors: NDArray, atoms: Atoms) -> NDArray:
+    """A with cell = A vectors."""
+    found: NDArray = atoms.cell.array @ np.linalg.inv(vectors)
+    return found
+
+
+def _in_place(atoms: Atoms, precision: float) -> _Primitive:
+    spglib: Any = load("spglib", "phonons", "comparing crystals needs spglib")
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    with _quiet():
+        found = spglib.get_symmetry_dataset(cell, symprec=precision)
+        vectors = atoms.cell.array if found is None else np.asarray(found.primitive_lattice)
+        reduced = spglib.niggli_reduce(vectors)
+    owner = np.arange(len(atoms)) if found is None else np.asarray(found.mapping_to_primitive)
+    first = [int(np.flatnonzero(owner == k)[0]) for k in range(int(owner.max()) + 1)]
+    return _Primitive(
+        vectors if reduced is None else _unturned(vectors, reduced),
+        atoms.numbers[first],
+        atoms.positions[first],
+        owner,
+    )
+
+
+def _unturned(vectors: NDArray, reduced: NDArray) -> NDArray:
+    """Niggli's vectors in the orientation of `vectors`, of whose lattice they are."""
+    whole = np.rint(reduced @ np.linalg.inv(vectors))
+    if np.abs(whole @ vectors - reduced).max() > 1e-4 * np.abs(vectors).max():
+        return vectors  # spglib has turned them: the vectors as they are will do
+    found: NDArray = whole @ vectors
+    return found
+
+
+def _best_origin(mine: _Primitive, theirs: _Primitive, turn: NDArray) -> tuple[float, NDArray]:
+    ours = mine.positions @ np.linalg.inv(mine.vectors)
+    places = theirs.positions @ np.linalg.inv(turn @ theirs.vectors)
+    counts = {number: int((mine.numbers == number).sum()) for number in set(mine.numbers.tolist())}
+    rarest = min(counts, key=lambda number: counts[number])
+    start = ours[mine.numbers == rarest][0]
+    if sorted(mine.numbers) != sorted(theirs.numbers):
+        return np.inf, np.arange(len(mine.numbers))
+    found = [
+        _paired(mine.vectors, mine.numbers, ours, theirs.numbers, places + start - first)
+        for first in places[theirs.numbers == rarest]
+    ]
+    return min(found, key=lambda one: one[0])
 
 
 def _same_group(mine: Atoms, theirs: Atoms) -> bool:

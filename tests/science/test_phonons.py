@@ -16,6 +16,7 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from ase.neighborlist import neighbor_list
 
 pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
 pytest.importorskip("seekpath", reason="needs seekpath: pip install 'hint-mlip[phonons]'")
@@ -24,11 +25,12 @@ import phonopy
 
 from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.data.file_io import write_csv
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.lattice_units import CM_PER_EV, HBAR
 from hint_plugin.science.phonons import band_structure, harmonic_phonons, plot_bands
 from hint_plugin.science.phonons.bands import band_path, frequencies_at, path_between
-from hint_plugin.science.phonons.born import crystal_born, share_born
+from hint_plugin.science.phonons.born import born_of_a_start, crystal_born, share_born
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import (
     in_a_box,
@@ -50,12 +52,15 @@ from hint_plugin.science.phonons.force_constants import forces_at_rest
 from hint_plugin.science.phonons.phonon_files import default_supercell, read_crystal, write_phonopy
 from hint_plugin.science.phonons.qe import write_dyn
 from hint_plugin.science.phonons.reference_phonons import (
+    Table,
     add_born,
+    along_path,
     compare,
     compare_table,
     read_reference,
     with_sum_rule,
 )
+from hint_plugin.science.phonons.same_crystal import check_reference
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
 FORMATS = Path(__file__).parents[1] / "data" / "formats"
@@ -101,6 +106,26 @@ class Springs(Calculator):
             "energy": 0.5 * (u * inner).sum() + (0.5 * self.onsite * u**2 + 0.25 * self.quartic * u**4).sum(),
             "forces": -inner - self.onsite * u - self.quartic * u**3,
         }
+
+
+class CellSprings(Calculator):
+    """Springs between all atoms, weaker with their distance: it knows no cell and no axis."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3))}
+
+    def get_hvp(self, atoms, v):
+        i, j, d = neighbor_list("ijD", atoms, 4.4)
+        r = np.linalg.norm(d, axis=1)
+        apart = v[:, j] - v[:, i]
+        pull = np.einsum("p,pa,pb,kpb->kpa", np.exp(-(r**2) / 4) / r**2, d, d, apart) * 40
+        found = np.zeros(v.shape)
+        for k, part in enumerate(pull):
+            np.add.at(found[k], i, -part)
+        return found
 
 
 class WithProducts(Springs):
@@ -528,12 +553,77 @@ def test_born_charges_of_phonopys_yaml(tmp_path):
     np.testing.assert_allclose(frequencies_at(plain, near), frequencies_at(crystal, near), atol=1e-3)
     assert share_born(plain, again) == "" == share_born(*[read_reference(FORMATS / "phonopy" / "NaCl")] * 2)
     mine = new_phonopy(read_crystal(tmp_path / "phonopy_params.yaml"), 1)
-    assert crystal_born(mine, tmp_path / "phonopy_params.yaml")
+    assert "modes split" in crystal_born(mine, tmp_path / "phonopy_params.yaml")
     np.testing.assert_allclose(mine.nac_params["born"], crystal.nac_params["born"], atol=1e-6)
     turned = bulk("NaCl", "rocksalt", 5.69)
     turned.rotate(30, "z", rotate_cell=True)
-    other = new_phonopy(turned, 1)
+    assert "are used for this crystal" in share_born(new_phonopy(turned, 1), again)
+    other = new_phonopy(bulk("NaCl", "cesiumchloride", 3.5), 1)
     assert "left out" in share_born(other, again) and again.nac_params is None
+
+
+def test_born_charges_are_turned_with_the_crystal():
+    """Uniaxial tensors of a crystal that is turned, in another cell, with its atoms in another order."""
+    crystal = Atoms("GaN", scaled_positions=[(0, 0, 0), (0, 0, 0.4)], cell=[3.2, 3.2, 3.3], pbc=True)
+    source = new_phonopy(crystal, 1)
+    tensors = np.array([np.diag([1.0, 1.0, 3.0]), np.diag([-1.0, -1.0, -3.0])])
+    source.nac_params = {"born": tensors, "dielectric": np.diag([2.0, 2.0, 5.0]), "factor": 14.4}
+    turned = crystal.copy()
+    turned.rotate(90, "y", rotate_cell=True)  # an operation of the lattice to 5 %, and none of the crystal
+    turned = turned[[1, 0]]
+    turned.set_cell(turned.cell.array[[1, 2, 0]])
+    for repeats in (1, 2):
+        target = new_phonopy(turned.repeat((1, 1, repeats)), 1, "P")
+        assert "are used for the reference" in share_born(source, target)
+        for symbol, found in zip(target.primitive.symbols, target.nac_params["born"], strict=True):
+            sign = 1.0 if symbol == "Ga" else -1.0
+            np.testing.assert_allclose(found, sign * np.diag([3.0, 1.0, 1.0]), atol=1e-8)
+        np.testing.assert_allclose(target.nac_params["dielectric"], np.diag([5.0, 2.0, 2.0]), atol=1e-8)
+
+
+def test_born_charges_of_a_yaml_whose_cell_is_not_primitive(tmp_path):
+    """Eight of them, of the conventional cell: they go to both atoms of the primitive one; or it is said."""
+    (tmp_path / "BORN").write_text(BORN)
+    crystal = read_reference(FORMATS / "phonopy" / "NaCl")
+    add_born(crystal, tmp_path / "BORN")
+    path = tmp_path / "phonopy.yaml"
+    whole = new_phonopy(bulk("NaCl", "rocksalt", 5.69, cubic=True), 1, "P")
+    share_born(whole, crystal)
+    whole.save(path)
+    mine = new_phonopy(read_crystal(path), 1)
+    assert len(whole.nac_params["born"]) == 8 and len(mine.primitive) == 2
+    assert "modes split" in crystal_born(mine, path)
+    np.testing.assert_allclose(mine.nac_params["born"], crystal.nac_params["born"], atol=1e-6)
+    words = "matrices that are written have none, and no modes split"
+    assert words in born_of_a_start(path) and not born_of_a_start(FORMATS / "qe" / "pdh.dyn0")
+    text = path.read_text()
+    cut = text.replace("nac:", "nac:\n  ignored: 0", 1)
+    start = cut.index("born_effective_charge:")
+    lines = cut[start:].splitlines()
+    (tmp_path / "cut.yaml").write_text(cut[:start] + "\n".join(lines[:1] + lines[5:]) + "\n")
+    with pytest.raises(DataError, match="7 Born charges .nac.; wanted 8"):
+        crystal_born(mine, tmp_path / "cut.yaml")
+
+
+def test_a_reference_turned_by_an_operation_of_the_lattice_alone():
+    """a and b differ by 4 %: the lattice is turned by 90 degrees within the strain, the crystal is not."""
+    crystal = Atoms("PoRn", scaled_positions=[(0, 0, 0), (0.5, 0.1, 0)], cell=[3.9, 3.75, 3.6], pbc=True)
+    n = 54
+    large = crystal.repeat(3)
+    apart = large.get_all_distances(mic=True, vector=True)
+    weights = np.exp(-((np.linalg.norm(apart, axis=2) / 1.5) ** 2))
+    blocks = -np.einsum("ij,ija,ijb->ijab", weights, apart, apart)
+    blocks[np.arange(n), np.arange(n)] -= blocks.sum(axis=1)
+    hessian = blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
+    phonon = phonopy_from_hessian(crystal, 3, large, hessian, primitive="P")
+    turn = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    cell = (crystal.cell.array @ turn)[[1, 0, 2]] * np.array([[-1.0], [1], [1]])
+    other = Atoms("PoRn", crystal.positions @ turn + 0.3, cell=cell, pbc=True)
+    big = Atoms(large.numbers, large.positions @ turn + 0.3, cell=3 * cell, pbc=True)
+    whole = np.kron(np.eye(n), turn)
+    reference = phonopy_from_hessian(other, 3, big, whole.T @ hessian @ whole, primitive="P")
+    _, found = compare(phonon, band_structure(phonon, points=5), reference)
+    assert found.along.largest < 1e-3 and found.commensurate.largest < 1e-3 and not found.note
 
 
 def test_born_files_that_do_not_fit(tmp_path, springs):
@@ -556,6 +646,41 @@ def test_tables(springs, tmp_path):
         (tmp_path / "wrong.csv").write_text(wrong)
         with pytest.raises(DataError, match="wanted"):
             read_reference(tmp_path / "wrong.csv")
+
+
+def test_a_table_of_bands_knows_its_crystal(tmp_path, springs):
+    """By the phonopy.yaml beside it: another crystal is refused, q points are turned with their cell."""
+    crystal = Atoms("PoRn", scaled_positions=[(0, 0, 0), (0.5, 0.1, 0)], cell=[3.9, 3.75, 3.6], pbc=True)
+
+    def of(atoms: Atoms) -> phonopy.Phonopy:
+        return harmonic_phonons(atoms, CellSprings(), 2, primitive="P", symmetry=False)
+
+    mine, other = of(crystal), tmp_path / "other"
+    other.mkdir()
+    write_csv(other / "bands.csv", band_structure(mine, points=4).rows())
+    write_phonopy(mine, other)
+    alone = read_reference(other / "bands.csv")
+    assert alone.crystal is None and "could not be told" in compare_table(mine, alone).note
+    (other / "phonons.json").write_text("{}")
+    table = read_reference(other / "bands.csv")
+    turned = crystal.copy()
+    turned.rotate(90, "z", rotate_cell=True)
+    turned.set_cell(turned.cell.array[[1, 2, 0]])
+    here = of(turned)
+    found = compare_table(here, table)
+    assert found.table.largest < 1e-3 and found.strain < 1e-6 and not found.note
+    assert len(along_path(table, band_structure(here, points=4).path, here)[0]) == len(
+        along_path(alone, band_structure(mine, points=4).path)[0]
+    )
+    with pytest.raises(DataError, match="path has .* of this crystal is"):
+        compare_table(here, alone)
+    with pytest.raises(DataError, match="of another crystal: a primitive cell of it is"):
+        compare_table(springs, table)
+    with pytest.raises(DataError, match="of another crystal"):
+        check_reference(to_ase(springs.primitive), table)
+    few = Table(alone.points, tuple(row[:3] for row in alone.frequencies), None, alone.corners)
+    with pytest.raises(DataError, match="bands have 3 modes at a q point; this crystal has 6"):
+        compare_table(mine, few)
 
 
 def test_references_that_do_not_fit(springs, palladium_hydride, tmp_path):
@@ -765,6 +890,13 @@ def test_a_second_run_in_the_same_folder(tmp_path, capsys):
         notes = json.loads(capsys.readouterr().out)["notes"]
         assert (tmp_path / "out" / "qe" / "matdyn.dyn1").is_file() == there
         assert any("dyn files" in note for note in notes) == (not there)
+    (tmp_path / "out" / "relaxed.xyz").write_text("of an earlier run")
+    (tmp_path / "out" / "mine.xyz").write_text("somebody's own")
+    main_quietly(["phonons", str(tmp_path / "cu.xyz"), *words, "-o", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "mine.xyz").is_file() and not (tmp_path / "out" / "relaxed.xyz").exists()
+    cell.write(tmp_path / "out" / "relaxed.xyz")  # it is read: it stays
+    main_quietly(["phonons", str(tmp_path / "out" / "relaxed.xyz"), *words, "-o", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "relaxed.xyz").is_file()
 
 
 def test_an_exception_of_a_calculator_is_told(tmp_path, capsys, monkeypatch):

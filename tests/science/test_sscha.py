@@ -20,6 +20,7 @@ from crystal_potentials import HBAR, QuarticWells, Springs, heavy_lattice, varia
 from hint_plugin.cli.app import main
 from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2
 from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.potentials.identity import identity_change, identity_of
 from hint_plugin.science.anharmonic import (
     Evaluated,
     Evaluator,
@@ -34,7 +35,7 @@ from hint_plugin.science.anharmonic import (
     with_masses,
     write_dynamical_matrices,
 )
-from hint_plugin.science.anharmonic.checkpoint import read_state
+from hint_plugin.science.anharmonic.checkpoint import read_state, write_state
 from hint_plugin.science.anharmonic.crystal_symmetry import SpaceGroup
 from hint_plugin.science.anharmonic.ensemble import Population, draw, frames
 from hint_plugin.science.anharmonic.initial_force_constants import interpolated, positive
@@ -395,6 +396,7 @@ class Mortal:
 
     def __init__(self, engine, last):
         self.engine, self.last = engine, last
+        self.calculator = engine  # what computes is the same
 
     def __call__(self, structures, report=None):
         self.last -= 1
@@ -434,6 +436,57 @@ def test_another_run_is_not_gone_on_with(tmp_path):
     (tmp_path / "state.npz").write_bytes(b"half")
     with pytest.raises(DataError, match="not the state"):
         run(tmp_path, lattice, Springs(lattice), settings)
+
+
+def test_another_potential_does_not_go_on_with_a_run(tmp_path, recwarn):
+    """What gives the forces is part of the run: its hash or settings, and whether it has stresses."""
+
+    def of(scale: float, stress: bool = True) -> Evaluator:
+        told = {"engine": "calculator", "method": f"emt(scale={scale})"}
+        found = Evaluator(SimpleNamespace(engine=SimpleNamespace(provenance=lambda: told)), stress)
+        found.__class__ = type("Told", (Evaluator,), {"__call__": lambda self, *a, **k: springs(*a, **k)})
+        return found
+
+    lattice = heavy_lattice(1.0, (2, 2, 2), 1.0)
+    springs, settings = Springs(lattice), SschaSettings(configurations=20, populations=1)
+    run(tmp_path, lattice, of(1.0), settings)
+    run(tmp_path, lattice, of(1.0), settings)
+    with pytest.raises(
+        OptionsError, match=r"method emt.scale=1.0. then, emt.scale=1.3. now.*remove state.npz"
+    ):
+        run(tmp_path, lattice, of(1.3), settings)
+    with pytest.raises(OptionsError, match="a run with stresses, and this one is without"):
+        run(tmp_path, lattice, of(1.0, stress=False), settings)
+    state, about = read_state(tmp_path / "state.npz")
+    write_state(tmp_path / "state.npz", state, {key: about[key] for key in ("start", "settings")})
+    assert not recwarn
+    with pytest.warns(UserWarning, match="does not say what gave its forces"):
+        run(tmp_path, lattice, of(1.3), settings)
+
+
+def test_models_are_told_by_what_is_in_their_files(tmp_path):
+    for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+    of = {
+        name: identity_of(
+            SimpleNamespace(potential=SimpleNamespace(path=tmp_path / name, dtype="torch.float64"))
+        )
+        for name in ("a.pt", "b.pt", "c.pt")
+    }
+    assert of["a.pt"] == of["b.pt"] and "model_sha256 6b86" in identity_change(of["a.pt"], of["c.pt"])
+    assert identity_change(identity_of(EMT()), identity_of(EMT(asap_cutoff=True))).startswith("parameters")
+
+
+def test_a_supercell_that_breaks_the_symmetry_is_refused_before_the_work(library, tmp_path, capsys):
+    bulk("Al", a=4.05).write(tmp_path / "al.xyz")
+    command = ["sscha", str(tmp_path / "al.xyz"), "--supercell", "1", "1", "2", "-o", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [*command, "--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT", "--configs", "4"]
+        )
+    said = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 2 and "1 x 1 x 2 has 12 of the 48 operations" in said
+    assert "as --supercell 2 2 2" in said and not (tmp_path / "out").exists()
 
 
 # What goes wrong
@@ -797,3 +850,20 @@ def test_results_without_stresses_and_hessian(pdh, tmp_path):
     state = run(tmp_path, springs, Springs(springs), QUICK)
     result, named = write_results(tmp_path, pdh, state, QUICK)
     assert set(named) == {"harmonic", "sscha"} and result["pressure"] is None
+
+
+def test_nothing_of_an_earlier_run_stays_beside_new_results(pdh, tmp_path):
+    """A Hessian of another population, and matrices beyond those of now; nobody else's files."""
+    own = ("hessian.dyn0", "hessian.dyn1", "hessian.yaml", "sscha.dyn17")
+    others = ("notes.dyn1", "hessian.xyz", "hessian.dyn3.bak", "template.xyz")
+    for name in (*own, *others, "hessian.dyn2"):
+        (tmp_path / name).write_text("earlier")
+    springs = positive(pdh, SpaceGroup(pdh.atoms, pdh.repeats))
+    state = run(tmp_path, springs, Springs(springs), QUICK)
+    read = {"data": [{"path": str(tmp_path / "hessian.dyn2"), "sha256": ""}]}
+    write_results(tmp_path, pdh, state, QUICK, provenance=read)  # no run has been here
+    assert all((tmp_path / name).is_file() for name in (*own, *others))
+    write_results(tmp_path, pdh, state, QUICK, provenance=read)
+    assert not any((tmp_path / name).exists() for name in own)
+    assert all((tmp_path / name).is_file() for name in (*others, "hessian.dyn2"))
+    assert (tmp_path / "sscha.dyn3").is_file() and (tmp_path / "harmonic.yaml").is_file()

@@ -31,7 +31,8 @@ def columns(*values: np.ndarray) -> str:
 
 def matdyn(scale: float = 1.0) -> str:
     head = "\n # Eliashberg function a2F (per both spin)\n #  frequencies in Rydberg  \n # DOS normalized\n\n"
-    return head + columns(W / Rydberg, scale * A2F, A2F / 2, A2F / 2) + "  lambda =   0.9   Delta =  1E-4\n"
+    table = columns(W / Rydberg, scale * A2F, A2F / 2, A2F / 2)
+    return head + table + f"  lambda =   {scale * LAMBDA:.15f}   Delta =  1E-4\n"
 
 
 FILES = {
@@ -43,7 +44,8 @@ FILES = {
         "pb.a2f",
         " w[meV] a2f and integrated 2*a2f/w for    2 smearing values\n"
         + columns(1e3 * W, A2F, 2 * A2F, A2F, A2F)
-        + " Integrated el-ph coupling\n  #            0.9   0.9\n Electron smearing (eV)   0.1000000\n",
+        + f" Integrated el-ph coupling\n  #         {LAMBDA:12.7f}{2 * LAMBDA:12.7f}\n"
+        + " Phonon smearing (meV)\n  #            0.5   0.6\n Electron smearing (eV)   0.1000000\n",
     ),
 }
 
@@ -74,7 +76,10 @@ def test_smearings_of_epw(tmp_path):
     a2f = [(1 + 0.1 * k) * A2F for k in range(10)]
     table = columns(1e3 * W, *a2f, *[cumulative(one) for one in a2f])
     path = tmp_path / "pb.a2f"
-    path.write_text(" w[meV] a2f and integrated 2*a2f/w for   10 smearing values\n" + table)
+    tail = " Integrated el-ph coupling\n  #         " + "".join(
+        f"{(1 + 0.1 * k) * LAMBDA:12.7f}" for k in range(10)
+    )
+    path.write_text(" w[meV] a2f and integrated 2*a2f/w for   10 smearing values\n" + table + tail + "\n")
     with pytest.raises(OptionsError, match="10 columns .broadenings.: choose one with --column 2 to 11"):
         read_a2f(path)
     assert read_a2f(path, column=4).spectrum().lam == pytest.approx(1.2 * LAMBDA, rel=1e-8)
@@ -168,7 +173,8 @@ def test_no_file_and_no_text(tmp_path):
 def lambda_input(folder: Path, weights: tuple[float, ...] = (1.0, 4.0, 3.0)) -> Path:
     """The input of lambda.x for PdH, beside copies of the files."""
     shutil.copytree(PDH / "elph_dir", folder / "elph_dir", dirs_exist_ok=True)
-    rows = [f"0.0 0.0 0.0 {w}" for w in weights]
+    points = ("0.0 0.0 0.0", "-0.5 0.5 -0.5", "0.0 1.0 0.0")  # of both signs
+    rows = [f"{q} {w}" for q, w in zip(points, weights, strict=True)]
     names = [f"elph_dir/elph.inp_lambda.{k + 1}" for k in range(len(weights))]
     path = folder / "lambda.in"
     path.write_text("\n".join(["20 0.12 1 ! THz", str(len(weights)), *rows, *names, "0.10"]) + "\n")
@@ -204,6 +210,65 @@ def test_the_input_of_lambda_x(tmp_path):
         read_lambda_input(path, 0.02)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("lambda.2\n", "lambda.4\n", r"lambda.4 is of q = .* point 3 of the list, and stands for q point 2"),
+        ("0.0 1.0 0.0", "0.2 1.0 0.0", r"lambda.3 is of q = \[ 0. -1.  0.\], and stands for q point 3"),
+        ("lambda.3\n", "lambda.2\n", "lambda.2 is named for the q points 2 and 3"),
+        ("lambda.3\n", "lambda.5\n", "lambda.5 is of q = .* point 2 of the list"),
+        ("0.0 3.0", "0.0 -3.0", "line 5: the weight -3 of a q point; wanted how many"),
+        ("0.0 3.0", "0.0 0.0", "line 5: the weight 0 of a q point"),
+    ],
+)
+def test_the_list_and_the_files_of_lambda_x(tmp_path, old, new, says):
+    """Each file is that of its q point, and there once; each weight is that of a star."""
+    path = lambda_input(tmp_path)
+    elph = tmp_path / "elph_dir"
+    shutil.copy(elph / "elph.inp_lambda.3", elph / "elph.inp_lambda.4")
+    shutil.copy(elph / "elph.inp_lambda.2", elph / "elph.inp_lambda.5")
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DataError, match=says):
+        read_lambda_input(path, 0.02)
+
+
+def test_a_table_against_the_lambda_of_its_program(tmp_path):
+    """Rows that are missing, and the program's own closing line that is missing."""
+    for kind, mark in (("matdyn", "lambda ="), ("epw", "Integrated")):
+        name, text = FILES[kind]
+        lines = text.splitlines(keepends=True)
+        end = next(k for k, line in enumerate(lines) if mark in line)
+        path = tmp_path / name
+        path.write_text("".join(lines[: end - 55] + lines[end:]))
+        with pytest.raises(DataError, match="integral of 2 a2F/w is .* has printed lambda ="):
+            read_a2f(path, column=2)
+        path.write_text("".join(lines[: end - 55]))
+        with pytest.raises(DataError, match="ends without the line .*: it is truncated"):
+            read_a2f(path, kind, column=2)
+        unit = {"matdyn": "Ry", "epw": "meV"}[kind]
+        assert read_a2f(path, "table", unit, 2).spectrum().lam < LAMBDA
+    whole = (PDH / "a2F.dos4").read_text()  # matdyn.x's own sum, imaginary modes and all
+    (tmp_path / "a2F.dos4").write_text(whole.replace("1.42309", "1.52309"))
+    with pytest.raises(DataError, match="is 1.4231, and the program has printed lambda = 1.5231"):
+        read_a2f(tmp_path / "a2F.dos4")
+
+
+def test_the_curve_of_lambda_x_against_its_lambda_dat(tmp_path):
+    name, text = FILES["lambda"]
+    path = tmp_path / name
+    path.write_text(text)
+    head = "# degauss   lambda    int alpha2F  <log w>     N(Ef)\n"
+    row = "  {:5.3f}{:12.6f}{:12.6f}   343.741    2.646097\n"
+    beside = tmp_path / "lambda.dat"
+    beside.write_text(head + row.format(0.005, LAMBDA, LAMBDA) + row.format(0.01, 2, 2 * LAMBDA))
+    assert read_a2f(path, column=3).spectrum().lam == pytest.approx(2 * LAMBDA, rel=1e-8)
+    path.write_text("".join(text.splitlines(keepends=True)[:40]))
+    with pytest.raises(DataError, match="integral of 2 a2F/w .* has printed lambda ="):
+        read_a2f(path, column=2)
+    beside.write_text("of somebody else\n")
+    read_a2f(path, column=2)
+
+
 # --- the command ---
 
 
@@ -233,6 +298,13 @@ def test_the_command(tmp_path, capsys):
     assert table[:, 0] == pytest.approx(1e3 * W[1:], rel=1e-8) and table[-1, 2] == pytest.approx(LAMBDA)
     gap = np.loadtxt(out / "gap.csv", delimiter=",", skiprows=1)
     assert gap[-1, 0] == pytest.approx(first["eliashberg"]) and gap[-1, 1] == 0.0
+    for name in ("sources.csv", "notes.csv"):
+        (out / name).write_text("of an earlier run, or somebody's own")
+    assert run(capsys, tmp_path / "ALPHA2F.OUT", "-o", out, "--temperatures", 0)[0] == 0
+    assert {path.name for path in out.glob("*.csv")} == {
+        "a2f.csv",
+        "notes.csv",
+    }  # no gap, no sources of before
 
 
 def test_the_command_as_json(tmp_path, capsys):

@@ -14,7 +14,8 @@ from ase.units import Rydberg, kB
 from pdh_springs import DYN, write_pdh_with_springs
 
 from hint_plugin.cli.app import main
-from hint_plugin.errors import DataError
+from hint_plugin.data.formats.fortran import glued_numbers
+from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.superconductivity import (
     broadenings,
     isotope_exponent,
@@ -23,7 +24,13 @@ from hint_plugin.science.superconductivity import (
     read_matrices,
 )
 from hint_plugin.science.superconductivity.energy_units import EV
-from hint_plugin.science.superconductivity.interpolation import dense_grid, interpolate, on_grid
+from hint_plugin.science.superconductivity.interpolation import (
+    dense_grid,
+    grid_of,
+    interpolate,
+    on_grid,
+    weights_of,
+)
 from hint_plugin.science.superconductivity.isotopes import Isotope
 from hint_plugin.science.superconductivity.lambda_x_files import read_mode_file
 from hint_plugin.science.superconductivity.sources import SourceOptions, read_cases
@@ -131,7 +138,14 @@ def test_deuterium(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert not stop.value.code
-    light, heavy, softer = json.loads(capsys.readouterr().out)["isotopes"]
+    result = json.loads(capsys.readouterr().out)
+    light, heavy, softer = result["isotopes"]
+    assert [words for words in result["warnings"] if f"{soft}, were made with a mass of 1.008 amu" in words]
+    for path in soft.parent.glob("pdh.dyn[1-9]"):  # tritium's, for deuterium
+        path.write_text(re.sub(r"('H\s*'\s*)\S+", rf"\g<1>{3.016 * 911.4442431}", path.read_text()))
+    with pytest.raises(OptionsError, match="H=2.014: the H of .* has a mass of 3.016 amu. Wanted"):
+        read_cases(ELPH, SourceOptions(stiff, grid=(0, 0, 0)), [Isotope("H", 2.014, soft)])
+    read_cases(ELPH, SourceOptions(stiff, grid=(0, 0, 0)), [Isotope("H", 3.016, soft)])
     assert [light["name"], heavy["name"]] == ["PdH", "H 2.014"]
     assert heavy["lambda"] == pytest.approx(light["lambda"], rel=1e-4)
     alpha = heavy["results"][0]["isotope_exponent"]
@@ -231,6 +245,76 @@ def test_damaged_files(tmp_path):
     (elph / "a2Fq2r.54.2").write_text(whole.replace("3.5351842178391299", "3.6"))
     with pytest.raises(DataError, match="different densities of states"):
         read_matrices(elph)
+
+
+def test_each_star_once(tmp_path):
+    """Of the q points of the files, and interpolated: a star that is missing, or there twice, is no grid."""
+    elph, _ = copies(tmp_path)
+    dyn = write_pdh_with_springs(tmp_path / "stable", SPRING)
+    options = {none: SourceOptions(dyn, grid=(0, 0, 0) if none else (4, 4, 4)) for none in (True, False)}
+    whole = read_cases(elph, options[True])[0].spectrum.lam
+    for count, says in ((1, "3 q points of the grid"), (2, "7 q points of the grid")):
+        (elph / f"a2Fq2r.54.{4 - count}").unlink()
+        for one in options.values():
+            with pytest.raises(DataError, match=f"of 2 x 2 x 2 q points, are not of one grid: {says}"):
+                read_cases(elph, one)
+    dyn.unlink()  # without it the grid is that of the matrices
+    with pytest.raises(DataError, match="of 2 x 2 x 2 q points, are not of one grid"):
+        read_cases(elph, replace(options[True], dyn=dyn.parent / "pdh.dyn"))
+    for number in (2, 3):
+        shutil.copy(ELPH / f"a2Fq2r.54.{number}", elph)
+    found = read_cases(elph, replace(options[True], dyn=dyn.parent / "pdh.dyn"))[0].spectrum.lam
+    assert found == pytest.approx(whole)
+    shutil.copy(ELPH / "a2Fq2r.54.2", elph / "a2Fq2r.54.4")
+    with pytest.raises(
+        DataError, match=r"54.4 has q = .*, which a2Fq2r.54.2 has, too; wanted each star once"
+    ):
+        read_matrices(elph)
+
+
+def test_a_q_point_counts_for_itself_and_its_negative():
+    """A q point without its negative stands for both; shifted by a reciprocal vector it is the same."""
+    matrices, atoms, alat, _ = pdh()
+    assert matrices.grid_weights(atoms.cell, alat) == pytest.approx(np.full(8, 1 / 8))
+    cell, q = np.eye(3), np.array([[0.0, 0, 0], [1 / 3, 0, 0]])
+    assert weights_of(*grid_of(q, cell, 1.0)) == pytest.approx([1 / 3, 2 / 3])
+    with pytest.raises(DataError, match="is there 2 times"):
+        grid_of(np.array([*q, [4 / 3, 0, 0]]), cell, 1.0)
+    with pytest.raises(DataError, match="of a grid 3 x 1 x 1; wanted those of 2 x 1 x 1"):
+        grid_of(q, cell, 1.0, (2, 1, 1))
+
+
+def test_numbers_with_exponents(tmp_path):
+    """As another program may rewrite the matrices; what is no number is an error."""
+    elph, _ = copies(tmp_path)
+    path = elph / "a2Fq2r.54.2"
+    text = path.read_text()
+    head, body = text.split("Dynamical", 1)
+    written = re.sub(r"-?\d+\.\d{8}(?=\s)", lambda match: f"{float(match[0]):.8E}", body)
+    assert "E-0" in written
+    for one in (written, written.replace("E", "D")):
+        path.write_text(f"{head}Dynamical{one}")
+        np.testing.assert_allclose(read_matrices(elph).coupling, read_matrices(ELPH).coupling, atol=1e-8)
+    path.write_text(text.replace("0.00000000   0.0", "************   0.0", 1))
+    with pytest.raises(DataError, match="'[-*]+.* is no number"):
+        read_matrices(elph)
+    assert glued_numbers("1.5-0.25 1.234-100 2D3 7") == [1.5, -0.25, 1.234e-100, 2000.0, 7.0]
+
+
+def test_matrices_of_a_crystal_whose_atoms_are_elsewhere(tmp_path):
+    """H in the next cell of the lattice is the same crystal, and C(q) has other phases."""
+    elph, _ = copies(tmp_path)
+    dyn = write_pdh_with_springs(tmp_path / "stable", SPRING)
+    for path in dyn.parent.glob("pdh.dyn[1-9]"):
+        lines = path.read_text().splitlines()
+        row = next(
+            k for k, line in enumerate(lines) if line.split()[:2] == ["2", "2"] and len(line.split()) == 5
+        )
+        words = lines[row].split()
+        lines[row] = " ".join([*words[:2], str(float(words[2]) + 0.5), str(float(words[3]) + 0.5), words[4]])
+        path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match="of the same crystal, but turned, or with atoms in other cells"):
+        read_cases(elph, SourceOptions(dyn, grid=(0, 0, 0)))
 
 
 def test_shapes_that_do_not_fit():

@@ -67,11 +67,9 @@ def with_born(
     if born is not None:
         add_born(phonon, born)
         if reference is not None and not isinstance(reference, Table) and reference.nac_params is None:
-            add_born(reference, born)
+            return [note for note in [share_born(phonon, reference)] if note]
         return []
-    notes = []
-    if crystal_born(phonon, structure):
-        notes.append(f"Born charges of {structure}: near Gamma modes split")
+    notes = [crystal_born(phonon, structure)]
     if reference is not None and not isinstance(reference, Table):
         notes.append(share_born(phonon, reference))
         notes.append(unread_born(path) if path is not None and reference.nac_params is None else "")
@@ -102,7 +100,7 @@ def sums_and_files(
     """Densities of states, thermal properties, and the files of all; the density, and what could not be."""
     import numpy as np
 
-    from hint_plugin.data.file_io import write_csv
+    from hint_plugin.data.file_io import files_of, remove_earlier, write_csv
     from hint_plugin.errors import DataError
     from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
     from hint_plugin.science.phonons.force_constants import FORCE_TOLERANCE
@@ -112,6 +110,9 @@ def sums_and_files(
     density = density_of_states(phonon, mesh)
     thermal = thermodynamics(phonon, np.linspace(0, temperature, 101 if temperature else 1), mesh)
     result |= {"imaginary": thermal.imaginary, "zero_point_energy": float(thermal.free_energy[0])}
+    own = (r"relaxed\.xyz", r"(bands|dos|thermal)\.csv", r"bands\.png", r"qe/matdyn\.dyn\d+")
+    fresh = ("relaxed.xyz",) if "relaxation" in result else ()
+    remove_earlier(output, "phonons.json", own, fresh, files_of(result.get("provenance", {})))
     write_csv(output / "bands.csv", bands.rows())
     write_csv(output / "dos.csv", density.rows())
     write_csv(output / "thermal.csv", thermal.rows())
@@ -126,8 +127,6 @@ def sums_and_files(
         notes.append("imaginary modes: left out of zero-point energy and thermal properties")
     matrices = output / "qe"
     matrices.mkdir(exist_ok=True)
-    for old in matrices.glob("matdyn.dyn[0-9]*"):  # of an earlier run, maybe on another grid
-        old.unlink()
     try:
         write_dyn(phonon, matrices / "matdyn.dyn")
     except DataError as error:
@@ -152,8 +151,8 @@ def with_reference(
 
     series, points = [("this work" if reference is not None else "", bands)], []
     if isinstance(reference, Table):
-        comparison = compare_table(phonon, reference)
-        points = [("reference", *along_path(reference, bands.path))]
+        comparison = compare_table(phonon, reference, bands.path.across)
+        points = [("reference", *along_path(reference, bands.path, phonon))]
     elif reference is not None:
         theirs, comparison = compare(phonon, bands, reference)
         series.append(("reference", theirs))

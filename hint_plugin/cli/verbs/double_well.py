@@ -57,7 +57,7 @@ def double_well(
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.cli.support.tables import show
     from hint_plugin.data import write_frames
-    from hint_plugin.data.file_io import write_json
+    from hint_plugin.data.file_io import files_of, remove_earlier, write_json
     from hint_plugin.errors import OptionsError
     from hint_plugin.science.phonons.double_well import (
         AT_REST,
@@ -99,6 +99,8 @@ def double_well(
             series.append(("reference", theirs))
             result |= {"reference": theirs.as_dict(), "errors": compare_profiles(found, theirs)}
     output.mkdir(parents=True, exist_ok=True)
+    own, inputs = (r"frames\.xyz", r"double-well\.png"), files_of(result["provenance"])
+    remove_earlier(output, "double-well.json", own, (), inputs)
     write_frames(output / "frames.xyz", [line.at(a) for a in found.amplitudes])
     write_json(output / "double-well.json", result)
     plot_profiles(output / "double-well.png", series, f"{structure.stem}: {line.name}")

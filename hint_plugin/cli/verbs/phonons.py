@@ -122,13 +122,13 @@ def phonons(
     from hint_plugin.science.phonons.crystals import check_crystal, in_a_box, layer_axis, quiet
     from hint_plugin.science.phonons.force_constants import forces_at_rest, harmonic_phonons
     from hint_plugin.science.phonons.phonon_files import read_crystal
-    from hint_plugin.science.phonons.reference_phonons import Table, read_reference
+    from hint_plugin.science.phonons.reference_phonons import read_reference
     from hint_plugin.science.phonons.same_crystal import check_reference
 
     atoms = read_crystal(structure, layers=True)
     repeats = supercell_of(supercell, atoms)
     other = None if reference is None else read_reference(reference, only_this_file)
-    if other is not None and not isinstance(other, Table):
+    if other is not None:
         check_reference(in_a_box(atoms), other, layer_axis(atoms))
     calculator = make_calculator(model, engine, engine_option, device)
     result: dict[str, Any] = {"structure": str(structure), "supercell": repeats.tolist()}

@@ -88,6 +88,7 @@ def sscha(
     from hint_plugin.science.anharmonic.run_folder import run, write_results
     from hint_plugin.science.anharmonic.sockets import clients_at
     from hint_plugin.science.anharmonic.stress import choose_stress
+    from hint_plugin.science.phonons.born import born_of_a_start
 
     cellconstructor()
     settings = SschaSettings(
@@ -108,6 +109,8 @@ def sscha(
     chosen = choose_stress(stress, calculator, relax_cell)
     harmonic = _start(start, calculator, supercell, _masses(masses))
     say_what_is_read([start], quiet=json_)
+    if born_note := born_of_a_start(start):
+        typer.echo(born_note, err=json_)
     with _Progress(configs) as progress, clients_at(address, calculator) as potential:
         if address is not None:
             _invite(output, harmonic, address)
@@ -117,6 +120,7 @@ def sscha(
         result, named = write_results(
             output, harmonic, state, settings, hessian.value, progress.say,
             provenance=run_provenance([start], model, calculator), stress_note=chosen.note,
+            born_note=born_note,
         )  # fmt: skip
     if json_:
         typer.echo(json.dumps(result, indent=2))

@@ -26,6 +26,7 @@ from ase.units import Bohr, Rydberg
 
 from hint_plugin.data.file_io import text_of
 from hint_plugin.data.formats.common import labelled, reading
+from hint_plugin.data.formats.fortran import glued_numbers
 from hint_plugin.data.formats.qe_lattice import lattice
 from hint_plugin.data.formats.qe_set import dyn_set
 from hint_plugin.data.labels.label import HessianLabel
@@ -99,7 +100,8 @@ def read_file(path: Path) -> DynamicalMatrices:
         while number < len(lines):
             line = lines[number]
             if line.split()[:3] == ["Dynamical", "Matrix", "in"]:
-                found.q.append(_numbers(lines[number + 2])[-3:])
+                inside = lines[number + 2].split("(", 1)[1].split(")", 1)[0]
+                found.q.append(np.array(glued_numbers(inside)))
                 found.matrices.append(_matrix(lines, number + 4, n))
                 number += 4 + 4 * n * n
             elif match := re.search(r"freq.*=\s*(\S+)\s*\[cm-1\]", line):
@@ -131,7 +133,7 @@ def crystal_of(lines: list[str], first: int, vectors: int | None) -> tuple[Atoms
     celldm = [float(word) for word in words[3:9]]
     alat, at = celldm[0] * Bohr, first + 1
     if vectors is not None:
-        cell = np.array([_numbers(line) for line in lines[vectors : vectors + 3]]) * alat
+        cell = np.array([glued_numbers(line) for line in lines[vectors : vectors + 3]]) * alat
         at = vectors + 3
     else:
         cell = lattice(ibrav, celldm)
@@ -157,13 +159,9 @@ def _matrix(lines: list[str], start: int, n: int) -> np.ndarray:
     for block in range(n * n):
         at = start + 4 * block
         i, j = (int(word) - 1 for word in lines[at].split())
-        values = np.array([_numbers(line) for line in lines[at + 1 : at + 4]])
+        values = np.array([glued_numbers(line) for line in lines[at + 1 : at + 4]])
         matrix[i, :, j, :] = values[:, 0::2] + 1j * values[:, 1::2]
     return matrix
-
-
-def _numbers(line: str) -> np.ndarray:
-    return np.array(re.findall(r"-?\d+\.\d*(?:[EeDd][+-]?\d+)?", line), dtype=float)
 
 
 def _grid_of(files: list[DynamicalMatrices]) -> tuple[int, int, int]:

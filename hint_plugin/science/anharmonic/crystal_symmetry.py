@@ -14,7 +14,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.structures.supercells import kinds, per_atom
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import load
 from hint_plugin.science.anharmonic.supercell_force_constants import AXES, ForceConstants
 
@@ -37,8 +37,7 @@ class SpaceGroup:
     def __init__(self, atoms: Atoms, repeats: tuple[int, int, int], precision: float = PRECISION) -> None:
         rotations, shifts = _operations(atoms, precision)
         whole = np.array(repeats)
-        scaled = rotations * whole[None, None, :] / whole[None, :, None]
-        fits = np.isclose(scaled, np.rint(scaled)).all(axis=(1, 2))
+        fits = _fitting(rotations, whole)
         self._rotations = rotations[fits]
         self.cell = atoms.cell.array
         inverse = np.linalg.inv(self.cell)
@@ -137,6 +136,33 @@ def symmetrised(constants: ForceConstants, precision: float = PRECISION) -> Forc
     """`constants` with the symmetry of their crystal. Raises what `SpaceGroup` raises."""
     group = SpaceGroup(constants.atoms, constants.repeats, precision)
     return constants.with_blocks(group.symmetric(constants.blocks))
+
+
+def check_supercell(atoms: Atoms, repeats: tuple[int, int, int], precision: float = PRECISION) -> None:
+    """Refuse a supercell that has not all rotations of the crystal: its q points are no whole stars, and as
+    such the matrices are written.
+
+    Raises:
+        OptionsError: see there. MissingDependencyError, DataError: see `SpaceGroup`.
+    """
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+    rotations, _ = _operations(bare, precision)
+    kept = int(_fitting(rotations, np.array(repeats)).sum())
+    if kept == len(rotations):
+        return
+    largest = max(repeats)
+    raise OptionsError(
+        f"a supercell of {' x '.join(map(str, repeats))} has {kept} of the {len(rotations)} operations of "
+        f"{atoms.symbols}: the stars of its q points are not whole, and no matrices can be written. Wanted "
+        f"one with the symmetry of the crystal, as --supercell {largest} {largest} {largest}"
+    )
+
+
+def _fitting(rotations: NDArray, repeats: NDArray) -> NDArray:
+    """[S], which rotations turn the lattice of the supercell into itself."""
+    scaled = rotations * repeats[None, None, :] / repeats[None, :, None]
+    found: NDArray = np.isclose(scaled, np.rint(scaled)).all(axis=(1, 2))
+    return found
 
 
 def _operations(atoms: Atoms, precision: float) -> tuple[NDArray, NDArray]:

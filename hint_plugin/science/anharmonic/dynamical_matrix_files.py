@@ -79,7 +79,8 @@ def from_phonopy(
 ) -> ForceConstants:
     """From a `phonopy.Phonopy` with force constants, on a supercell of its primitive cell.
 
-    Born charges are left out: they only matter between the q points of the supercell.
+    Born charges count between the q points of phonopy's supercell, where they are interpolated with; at Gamma
+    nothing is split, and what is returned has none.
 
     Args:
         phonon: see above.
@@ -110,7 +111,9 @@ def from_phonopy(
                 "interpolated to it"
             ) from error
     with quiet():
-        matrix = get_dynamical_matrix(phonon.force_constants, phonon.supercell, phonon.primitive)
+        matrix = get_dynamical_matrix(
+            phonon.force_constants, phonon.supercell, phonon.primitive, nac_params=phonon.nac_params
+        )
     grid = np.indices(repeats).reshape(3, -1).T / np.array(repeats)
     fractional = atoms.get_scaled_positions(wrap=False)
     root = np.sqrt(np.repeat(atoms.get_masses(), 3))

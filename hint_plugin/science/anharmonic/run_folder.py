@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hint_plugin.data.file_io import write_json
+from hint_plugin.data.file_io import files_of, remove_earlier, write_json
 from hint_plugin.errors import OptionsError
+from hint_plugin.potentials.identity import identity_change, identity_of
 from hint_plugin.science.anharmonic.checkpoint import carried, read_state, write_state
-from hint_plugin.science.anharmonic.crystal_symmetry import symmetrised
+from hint_plugin.science.anharmonic.crystal_symmetry import check_supercell, symmetrised
 from hint_plugin.science.anharmonic.free_energy_hessian import free_energy_hessian
 from hint_plugin.science.anharmonic.self_consistency import (
     PopulationForces,
@@ -28,6 +30,9 @@ from hint_plugin.science.anharmonic.supercell_force_constants import ForceConsta
 from hint_plugin.science.same_structure import compare_crystals
 
 STATE = "state.npz"
+RESULTS = "sscha.json"
+OWN = (r"(harmonic|sscha|hessian)\.(dyn\d+|yaml)", r"(bands|convergence)\.png")
+"""What `write_results` writes beside `RESULTS`."""
 _FREE = ("populations",)
 
 
@@ -53,10 +58,15 @@ def run(
     """`relax` with its state kept in `folder`; a folder with the state of the same run is gone on with.
 
     Raises:
-        OptionsError: the folder holds a run from another start or with other settings. More populations are
-            not another setting. Otherwise as `relax`.
+        OptionsError: the folder holds a run from another start, with other settings, or with forces of
+            another potential. More populations are not another setting. Or the supercell breaks the symmetry
+            of the crystal. Otherwise as `relax`.
     """
-    path, about = folder / STATE, {"start": fingerprint(start), "settings": settings.as_dict()}
+    check_supercell(start.atoms, start.repeats, settings.precision)
+    potential = identity_of(getattr(engine, "calculator", engine))
+    path = folder / STATE
+    about: dict[str, Any] = {"start": fingerprint(start), "settings": settings.as_dict()}
+    about |= {"potential": potential, "stress": bool(getattr(engine, "stress", False))}
     if path.exists():
         state, before = read_state(path)
         _same(path, before, about, compare_crystals(start.atoms, state.constants.atoms).difference)
@@ -97,8 +107,10 @@ def write_results(
         named["hessian"] = free_energy_hessian(state.population, state.constants, hessian == "v4")
     result = summary(state, settings, named) | about
     say("writing")
+    inputs = files_of(about.get("provenance", {}))
+    remove_earlier(folder, RESULTS, OWN, (), inputs)
     write_matrices(folder, named)
-    write_json(folder / "sscha.json", result)
+    write_json(folder / RESULTS, result)
     write_bands(folder / "bands.png", dict(reversed(list(named.items()))))
     plot_convergence(folder / "convergence.png", state.records)
     return result, named
@@ -131,4 +143,22 @@ def _same(path: Path, before: dict[str, Any], now: dict[str, Any], difference: s
     if other:
         raise OptionsError(
             f"{path} is of a run with {', '.join(other)}; go on with the same, or name another folder"
+        )
+    if "potential" not in before:
+        warnings.warn(
+            f"{path} is of an earlier version, and does not say what gave its forces: whether they are those "
+            "of this potential cannot be told",
+            stacklevel=3,
+        )
+        return
+    if changed := identity_change(before["potential"], now["potential"]):
+        raise OptionsError(
+            f"{path} is of a run with forces of another potential ({changed}); go on with the same, name "
+            f"another folder, or remove {path.name} to begin anew"
+        )
+    if before["stress"] != now["stress"]:
+        then, here = ("with", "without") if before["stress"] else ("without", "with")
+        raise OptionsError(
+            f"{path} is of a run {then} stresses, and this one is {here} (--stress, --no-stress); go "
+            f"on with the same, name another folder, or remove {path.name} to begin anew"
         )

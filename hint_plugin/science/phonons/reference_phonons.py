@@ -8,40 +8,71 @@ bands.csv, or points measured by neutron scattering, a row for each.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.formats import describe, get_format, is_there, phonopy_files, recognise
+from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.phonopy_search import find_sources
 from hint_plugin.data.formats.qe_set import is_dyn
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.bands import BandPath, Bands, band_path, band_structure, frequencies_at
+from hint_plugin.science.phonons.bands import (
+    BandPath,
+    Bands,
+    band_path,
+    band_structure,
+    frequencies_at,
+    path_between,
+)
 from hint_plugin.science.phonons.born import with_stored_born
-from hint_plugin.science.phonons.crystals import need_phonopy, phonopy_from_hessian, quiet
+from hint_plugin.science.phonons.crystals import (
+    in_angstrom,
+    need_phonopy,
+    phonopy_from_hessian,
+    quiet,
+    to_ase,
+)
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
 from hint_plugin.science.phonons.rows import phonopy_from_rows
-from hint_plugin.science.phonons.same_crystal import same_modes
+from hint_plugin.science.phonons.same_crystal import (
+    check_reference,
+    in_boxes,
+    placing_of,
+    primitive_of,
+    same_modes,
+)
+from hint_plugin.science.same_structure import placing
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-_SAME_LATTICE = 0.05  # of a lattice vector: the reference's lattice constants may differ
 _SUM_RULE = 1.0  # cm^-1: with less, a reference counts as obeying the acoustic sum rule
 _ON_PATH = 1e-3  # of a reciprocal lattice vector
 
 
 @dataclass(frozen=True)
 class Table:
-    """Frequencies at single q: `points` [K, 3]; `frequencies`: of each, ascending, cm^-1, one or many."""
+    """Frequencies at single q.
+
+    Attributes:
+        points: [K, 3], fractional.
+        frequencies: of each, ascending, cm^-1, one or many.
+        crystal: whose they are: the primitive cell of the phonopy.yaml beside `bands.csv` of `hint phonons`;
+            None where nothing tells.
+        corners: of bands, (from, to, q, q) of each segment; () of single points.
+    """
 
     points: NDArray
     frequencies: tuple[NDArray, ...]
+    crystal: Atoms | None = None
+    corners: tuple[tuple[str, str, NDArray, NDArray], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,14 +163,18 @@ def compare(phonon: Phonopy, bands: Bands, reference: Phonopy) -> tuple[Bands, C
     Raises:
         DataError: another crystal (`same_crystal`), or another path.
     """
-    strain = same_modes(phonon, reference, bands.path.across)
+    across = bands.path.across
+    strain = same_modes(phonon, reference, across)
     points = len(bands.path.points[0])
-    theirs = band_structure(reference, band_path(reference, points, bands.path.across))
-    along = compare_bands(bands, theirs)
-    turn = _same_lattice(phonon, reference)
-    if turn is None:
-        note = "the cells are turned against each other: bands only"
+    found_placing = placing_of(phonon, reference, across)
+    if found_placing is None:
+        theirs = band_structure(reference, band_path(reference, points, across))
+        along = compare_bands(bands, theirs)
+        note = "no operation brings the atoms of the reference onto these: bands along its own path only"
         return theirs, Comparison(along, note=note, strain=strain)
+    turn = found_placing.basis
+    theirs = band_structure(reference, _same_path(reference, bands.path, np.linalg.inv(turn)))
+    along = compare_bands(bands, theirs)
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
     repeats = np.rint(np.linalg.inv(reference.primitive.cell.T) @ reference.supercell.cell.T).astype(int)
@@ -171,22 +206,84 @@ def with_sum_rule(phonon: Phonopy) -> Phonopy:
     return found
 
 
-def compare_table(phonon: Phonopy, table: Table) -> Comparison:
-    """Errors at the points of a table; single frequencies against the mode that is nearest to them."""
-    mine = frequencies_at(phonon, table.points)
+def compare_table(phonon: Phonopy, table: Table, across: int | None = None) -> Comparison:
+    """Errors at the points of a table; single frequencies against the mode that is nearest to them.
+
+    Args:
+        across: of a layer, the lattice vector along which it is not periodic.
+
+    Raises:
+        DataError: it is of another crystal, as far as that can be told; bands along another path, or with
+            another number of modes.
+    """
+    strain, note = None, ""
+    if table.crystal is not None:
+        strain = check_reference(primitive_of(phonon), table, across)
+    else:
+        note = (
+            "whether the table is of this crystal could not be told: no phonopy.yaml beside it says whose it "
+            "is; its q are taken as those of this primitive cell"
+        )
+        _check_corners(phonon, table)
+    points = points_here(phonon, table, across)
+    modes = 3 * len(phonon.primitive)
+    if table.corners and (counts := {len(values) for values in table.frequencies}) != {modes}:
+        raise DataError(
+            f"the reference's bands have {', '.join(map(str, sorted(counts)))} modes at a q point; this "
+            f"crystal has {modes}. Is it another crystal?"
+        )
+    mine = frequencies_at(phonon, points)
     found: list[float] = []
     wanted: list[float] = []
     for modes, values in zip(mine, table.frequencies, strict=True):
         nearest = modes if len(values) == len(modes) else modes[abs(modes - values[:, None]).argmin(axis=1)]
         found.extend(nearest)
         wanted.extend(values)
-    return Comparison(table=differences(np.array([found]), np.array([wanted])))
+    return Comparison(table=differences(np.array([found]), np.array([wanted])), note=note, strain=strain)
 
 
-def along_path(table: Table, path: BandPath) -> tuple[NDArray, NDArray]:
-    """(distances, frequencies) of those points of a table that lie on the path, for a figure."""
+def _check_corners(phonon: Phonopy, table: Table) -> None:
+    """Raises DataError where the path of a table of bands is not that of this crystal."""
+    if not table.corners:
+        return
+    path = band_path(phonon, 2)
+    own = {
+        label: q
+        for labels, points in zip(path.labels, path.points, strict=True)
+        for label, q in zip(labels, (points[0], points[-1]), strict=True)
+    }
+    for start, end, *places in table.corners:
+        for label, q in zip((start, end), places, strict=True):
+            if label not in own or np.abs(own[label] - q).max() > _ON_PATH:
+                here = f"at {np.round(own[label], 4)}" if label in own else "not on it"
+                raise DataError(
+                    f"the reference's path has {label} at q = {np.round(q, 4)}, and {label} of this crystal "
+                    f"is {here}: another crystal, or another cell of it. phonopy.yaml beside the table tells"
+                )
+
+
+def points_here(phonon: Phonopy, table: Table, across: int | None = None) -> NDArray:
+    """q [K, 3] of a table in the reciprocal lattice of this primitive cell, where it knows its own crystal.
+
+    Raises:
+        DataError: no operation brings the atoms of the one onto those of the other.
+    """
+    if table.crystal is None:
+        return table.points
+    found = placing(*in_boxes(primitive_of(phonon), table.crystal, across))
+    if found is None:
+        raise DataError(
+            "no operation brings the atoms of the reference onto these: its q points cannot be found here"
+        )
+    here: NDArray = table.points @ found.basis
+    return here
+
+
+def along_path(table: Table, path: BandPath, phonon: Phonopy | None = None) -> tuple[NDArray, NDArray]:
+    """(distances, frequencies) of those points of a table that lie on the path of `phonon`, for a figure."""
     places, values = [], []
-    for q, frequencies in zip(table.points, table.frequencies, strict=True):
+    here = table.points if phonon is None else points_here(phonon, table, path.across)
+    for q, frequencies in zip(here, table.frequencies, strict=True):
         for points, distances in zip(path.points, path.distances, strict=True):
             step = points[-1] - points[0]
             t = float(np.clip((q - points[0]) @ step / (step @ step), 0, 1))
@@ -197,17 +294,14 @@ def along_path(table: Table, path: BandPath) -> tuple[NDArray, NDArray]:
     return np.array(places), np.array(values)
 
 
-def _same_lattice(phonon: Phonopy, reference: Phonopy) -> NDArray | None:
-    """T with q = q_ref T in fractional coordinates, or None if the lattices are turned against each other.
-
-    cell_ref = M cell, M whole numbers, and q . cell = M^-1 (q_ref . cell_ref).
-    """
-    scale = (reference.primitive.volume / phonon.primitive.volume) ** (1 / 3)  # bohr, too
-    between = reference.primitive.cell @ np.linalg.inv(scale * phonon.primitive.cell)
-    whole = np.rint(between)
-    if np.abs(between - whole).max() > _SAME_LATTICE or abs(abs(np.linalg.det(whole)) - 1) > 1e-6:
-        return None
-    return np.linalg.inv(whole).T
+def _same_path(reference: Phonopy, path: BandPath, turn: NDArray) -> BandPath:
+    """The corners of `path` in the vectors of the reference: the same modes, whatever it calls them."""
+    segments = [
+        (start, end, points[0] @ turn, points[-1] @ turn)
+        for (start, end), points in zip(path.labels, path.points, strict=True)
+    ]
+    found = path_between(reference, segments, len(path.points[0]))
+    return replace(found, across=path.across)
 
 
 def _read_phonopy(path: Path) -> Phonopy:
@@ -280,4 +374,25 @@ def _read_table(path: Path) -> Table:
         ) from error
     if not len(points) or not names or not all(len(row) and np.isfinite(row).all() for row in values):
         raise DataError(f"{path}: no frequencies, or some that are no numbers; wanted qx, qy, qz, frequency")
-    return Table(points, values)
+    segments = [row.get("segment") for row in rows]
+    corners = []
+    for number in dict.fromkeys(segments if "distance" in rows[0] and None not in segments else []):
+        mine = [k for k, segment in enumerate(segments) if segment == number]
+        first, last = rows[mine[0]], points[mine[-1]]
+        corners.append((str(first["from"]), str(first["to"]), points[mine[0]], last))
+    crystal = _crystal_beside(path) if corners else None
+    return Table(points, values, crystal, tuple(corners))
+
+
+def _crystal_beside(path: Path) -> Atoms | None:
+    """The primitive cell of the phonopy.yaml that `hint phonons` has written with its bands.csv."""
+    beside = path.with_name("phonopy.yaml")
+    if not (path.name == "bands.csv" and beside.is_file() and path.with_name("phonons.json").is_file()):
+        return None
+    need_phonopy()
+    from phonopy.interface.phonopy_yaml import read_phonopy_yaml
+
+    with reading(beside, wanted="the crystal of the bands beside it, as phonopy writes it"), quiet():
+        file = read_phonopy_yaml(str(beside))
+        cell = file.unitcell if file.primitive is None else file.primitive
+        return in_angstrom(to_ase(cell), file.calculator)

@@ -36,8 +36,10 @@ from hint_plugin.errors import DataError
 from hint_plugin.science.lattice_units import HBAR
 from hint_plugin.science.superconductivity.interpolation import (
     dense_grid,
+    grid_of,
     interpolate,
     on_grid,
+    weights_of,
     without_translations,
     without_translations_at,
 )
@@ -65,15 +67,21 @@ class ElectronPhononMatrices:
     broadening: float
 
     def couplings(
-        self, force_constants: ArrayLike, masses: ArrayLike, sum_rule: bool = False
+        self,
+        force_constants: ArrayLike,
+        masses: ArrayLike,
+        sum_rule: bool = False,
+        weights: ArrayLike | None = None,
     ) -> ModeCouplings:
-        """lambda_qv with these force constants, on the q points of the files, which weigh the same.
+        """lambda_qv with these force constants, on the q points of the files.
 
         Args:
             force_constants: [Q, 3n, 3n], C(q) in eV/A^2 without masses, in the order of `self.q`, with
                 phases of lattice vectors only, C_ij(q) = sum_R Phi(0i, Rj) exp(i q.R), as in QE's dyn files.
             masses: [n], amu.
             sum_rule: project translations out of both matrices at Gamma, as for `interpolated`.
+            weights: [Q], of the q points; equal if not given. `grid_weights` has them, and tells whether the
+                points are whole.
 
         Raises:
             DataError: other shapes, or numbers that are not finite.
@@ -81,7 +89,20 @@ class ElectronPhononMatrices:
         both = self.coupling, np.asarray(force_constants)
         if sum_rule and both[1].shape == self.coupling.shape:
             both = without_translations_at(self.q, both[0]), without_translations_at(self.q, both[1])
-        return mode_couplings(*both, masses)
+        return mode_couplings(*both, masses, weights)
+
+    def grid_weights(self, cell: ArrayLike, alat: float, grid: tuple[int, int, int] | None = None) -> NDArray:
+        """[Q], which part of the grid each q point stands for; they add up to 1.
+
+        Args:
+            cell: [3, 3], rows, A.
+            alat: A, the unit of `self.q`.
+            grid: that the points have to make up; if not given, the smallest one that has them.
+
+        Raises:
+            DataError: a star is missing, or there twice; another grid.
+        """
+        return weights_of(*grid_of(self.q, np.asarray(cell, dtype=float), alat, grid))
 
     def interpolated(
         self,

@@ -30,23 +30,66 @@ def on_grid(q: NDArray, matrices: NDArray, cell: NDArray, alat: float) -> NDArra
         alat: A.
 
     Raises:
-        DataError: the q points are no complete grid around Gamma.
+        DataError: the q points are no complete grid around Gamma, or one of them is there twice.
     """
-    places = q @ cell.T / alat
-    shape = tuple(_denominator(places[:, axis]) for axis in range(3))
+    shape, index = grid_of(q, cell, alat)
     size = matrices.shape[-1]
     grid = np.full((*shape, size, size), np.nan, dtype=complex)
-    index = np.rint(places * shape).astype(int)
     for sign in (-1, 1):  # the second pass overwrites: what is in the files comes first
         values = matrices if sign == 1 else matrices.conj()
         grid[tuple((sign * index % shape).T)] = values
-    missing = np.argwhere(np.isnan(grid[..., 0, 0]))
+    return grid
+
+
+def grid_of(
+    q: NDArray, cell: NDArray, alat: float, wanted: tuple[int, int, int] | None = None
+) -> tuple[tuple[int, int, int], NDArray]:
+    """The grid that scattered q points make up, and the place [Q, 3] of each on it.
+
+    Args:
+        q: [Q, 3], 2 pi / alat. Where q is there and -q is not, it stands for both.
+        cell: [3, 3], rows, A.
+        alat: A.
+        wanted: the grid that it has to be; if not given, the smallest that has all points.
+
+    Raises:
+        DataError: a point that is not on the grid, is there twice, or is missing.
+    """
+    places = q @ cell.T / alat
+    own = (_denominator(places[:, 0]), _denominator(places[:, 1]), _denominator(places[:, 2]))
+    shape = own if wanted is None else wanted
+    if any(large % small for large, small in zip(shape, own, strict=True)):
+        raise DataError(f"q points of a grid {_words(own)}; wanted those of {_words(shape)}")
+    index = np.rint(places * shape).astype(int) % shape
+    numbers = np.ravel_multi_index(tuple(index.T), shape)
+    counts = np.bincount(numbers, minlength=int(np.prod(shape)))
+    if counts.max() > 1:
+        twice = np.flatnonzero(counts[numbers] > 1)
+        raise DataError(
+            f"q = {np.round(q[twice[-1]], 4)} (2 pi/alat) is there {counts.max()} times, up to vectors of "
+            "the reciprocal lattice; wanted each q point once. Is a star there twice?"
+        )
+    counts[np.ravel_multi_index(tuple((-index % shape).T), shape)] += 1
+    missing = np.argwhere(counts.reshape(shape) == 0)
     if len(missing):
         raise DataError(
             f"{len(missing)} q points of the grid {shape} are missing, the first at {missing[0]} / {shape}; "
             "wanted all stars"
         )
-    return grid
+    return shape, index
+
+
+def weights_of(shape: tuple[int, int, int], index: NDArray) -> NDArray:
+    """[Q], how many points of the grid each of `grid_of` stands for, over all of them: two where -q is
+    another point, and not there."""
+    numbers = np.ravel_multi_index(tuple(index.T), shape)
+    opposite = np.ravel_multi_index(tuple((-index % shape).T), shape)
+    found: NDArray = np.where(np.isin(opposite, numbers), 1.0, 2.0) / np.prod(shape)
+    return found
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _denominator(values: NDArray) -> int:

@@ -21,6 +21,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from hint_plugin.errors import OptionsError
+from hint_plugin.science.same_structure import MASS
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,34 @@ class Isotope:
                 f"got an isotope of {self.symbol}; the crystal is {atoms.get_chemical_formula('metal')}"
             )
         return np.where(which, self.mass, atoms.get_masses())
+
+    def check_masses(self, atoms: Atoms, main: Atoms) -> str:
+        """Refuse force constants that were made with the mass of a third isotope.
+
+        Args:
+            atoms: of `force_constants`.
+            main: of the phonons of the main isotope.
+
+        Returns:
+            What is to be said: they were made with the mass of the main isotope; "" where it is this one's.
+
+        Raises:
+            OptionsError: see there, or the crystal does not have the element.
+        """
+        self.masses(atoms)
+        theirs, mains = self.mass_before(atoms), self.mass_before(main)
+        if abs(theirs - self.mass) <= MASS * self.mass:
+            return ""
+        if abs(theirs - mains) <= MASS * mains:
+            return (
+                f"{self.symbol} {self.mass:g}: its force constants, {self.force_constants}, were made with a "
+                f"mass of {theirs:.4g} amu; those of an anharmonic crystal depend on it"
+            )
+        raise OptionsError(
+            f"--isotope {self.symbol}={self.mass:g}: the {self.symbol} of {self.force_constants} has a mass "
+            f"of {theirs:.4g} amu. Wanted force constants of this isotope (hint sscha --masses "
+            f"{self.symbol}={self.mass:g}), or none: those of --dyn are taken then"
+        )
 
     def mass_before(self, atoms: Atoms) -> float:
         """amu, the element's mass in the files."""

@@ -10,6 +10,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from hint_plugin.data.formats.common import reading
+from hint_plugin.data.formats.fortran import glued_numbers
 from hint_plugin.data.formats.qe_dyn import RY_PER_BOHR2, read_file
 from hint_plugin.data.formats.qe_set import dyn_set
 from hint_plugin.errors import DataError
@@ -73,7 +74,24 @@ def read_matrices(folder: Path, broadening: float | None = None) -> ElectronPhon
     sums = np.concatenate([matrices for _, _, matrices in stars])
     sums = 0.5 * (sums + sums.conj().swapaxes(1, 2))
     q = np.concatenate([q for _, q, _ in stars])
+    _each_once(paths, [points for _, points, _ in stars])
     return ElectronPhononMatrices(q, sums * (RY_PER_BOHR2 / (2 * dos)), dos, fermi, width)
+
+
+_PAIR = re.compile(r"\s*(\d+)\s+(\d+)\s*")
+
+
+def _each_once(paths: list[Path], stars: list[NDArray]) -> None:
+    """Raises DataError where a q point is in two files: its star would weigh twice."""
+    for number, points in enumerate(stars):
+        for earlier, others in zip(paths[:number], stars[:number], strict=True):
+            apart = np.abs(points[:, None] - others[None]).max(axis=2)
+            if (apart < SAME_Q).any():
+                q = points[int(np.argwhere(apart < SAME_Q)[0][0])]
+                raise DataError(
+                    f"{paths[number]} has q = {q} (2 pi/alat), which {earlier.name} has, too; wanted each "
+                    "star once. Is one of them a copy, or of another run?"
+                )
 
 
 def _read_star(path: Path) -> tuple[tuple[float, float, float], NDArray, NDArray]:
@@ -87,14 +105,22 @@ def _read_star(path: Path) -> tuple[tuple[float, float, float], NDArray, NDArray
         for section in sections:
             start, body = section.split("(", 1)[1].split(")", 1)
             qs.append([float(word) for word in start.split()])
-            pairs = re.findall(r"^\s*(\d+)\s+(\d+)\s*$", body, re.MULTILINE)
-            numbers = np.array(re.findall(r"-?\d+\.\d{8}", body), dtype=float)
+            pairs = [match.groups() for line in body.splitlines() if (match := _PAIR.fullmatch(line))]
+            rows = "\n".join(line for line in body.splitlines() if not _PAIR.fullmatch(line))
+            numbers = np.array(glued_numbers(rows))
             n = round(len(pairs) ** 0.5)
             matrix = np.zeros((n, 3, n, 3), dtype=complex)
             for (i, j), block in zip(pairs, numbers.reshape(n * n, 3, 3, 2), strict=True):
                 matrix[int(i) - 1, :, int(j) - 1, :] = block[..., 0] + 1j * block[..., 1]
             matrices.append(matrix.reshape(3 * n, 3 * n))
         return (float(words[0]), float(words[1]), float(words[2])), np.array(qs), np.array(matrices)
+
+
+def read_points(path: Path) -> tuple[NDArray, float]:
+    """q [Q, 3] in 2 pi / alat of all matrices of a set, and alat in A. Raises DataError."""
+    files = [read_file(one) for one in dyn_set(path).files]
+    points = [np.array(point) * (files[0].alat / file.alat) for file in files for point in file.q]
+    return np.array(points), float(files[0].alat)
 
 
 def read_force_constants(path: Path, q: ArrayLike) -> tuple[Atoms, float, NDArray]:

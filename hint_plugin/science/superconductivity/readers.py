@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hint_plugin.data.formats.common import reading
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.superconductivity.energy_units import unit_in_ev
+from hint_plugin.science.superconductivity.printed_lambda import check_printed
 from hint_plugin.science.superconductivity.spectral import Spectrum
 from hint_plugin.science.superconductivity.tables import read_numbers
 
@@ -75,7 +76,8 @@ def read_a2f(
         column: of a2F, counted from 1; 2 if not given and there is no choice.
 
     Raises:
-        DataError: missing, empty, not a table; of an unknown kind; a row that is no number, with its line.
+        DataError: missing, empty, not a table; of an unknown kind; a row that is no number, with its line;
+            another lambda than its program has printed (`printed_lambda`).
         OptionsError: a unit for a format that has one, or none for a table; no such column; several and none
             chosen; a column that is an integral of a2F.
     """
@@ -107,6 +109,7 @@ def read_a2f(
     count = _a2f_columns(kind, text, table.shape[1])
     chosen = _choose(path, kind, column, count, table.shape[1])
     _check_no_integral(path, table, chosen)
+    check_printed(path, kind, text, table, chosen)
     return A2fFile(kind, known, table[:, 0] * unit_in_ev(known), table[:, chosen - 1], chosen, count)
 
 

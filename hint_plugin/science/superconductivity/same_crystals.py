@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.formats.qe_dyn import read_file
 from hint_plugin.errors import DataError
-from hint_plugin.science.same_structure import check_same_crystal
+from hint_plugin.science.same_structure import ASIDE, STRAIN, check_same_crystal
 from hint_plugin.science.superconductivity.isotopes import Isotope
 
 
@@ -40,6 +41,7 @@ def check_beside(folder: Path, atoms: Atoms, dyn: Path) -> None:
             continue  # not ours to judge: it is not what was asked for
         try:
             check_same_crystal(theirs, atoms, str(dyn), masses=False, ordered=True)
+            check_placed(theirs, atoms, str(dyn))
         except DataError as error:
             errors.append(f"{error}: {path}, beside {folder}, is of {theirs.symbols}")
         else:
@@ -74,6 +76,7 @@ def check_crystals(folder: Path, dyn: Path, crystals: Sequence[OfAnIsotope]) -> 
         if other.isotope is not None and other.isotope.force_constants is not None:
             name = str(other.isotope.force_constants)
             check_same_crystal(first, other.atoms, name, masses=False, ordered=True)
+            check_placed(first, other.atoms, name)
 
 
 def check_sources(dyns: Sequence[Path], crystals: Sequence[Atoms]) -> None:
@@ -89,3 +92,30 @@ def check_sources(dyns: Sequence[Path], crystals: Sequence[Atoms]) -> None:
     """
     for dyn, atoms in zip(dyns[1:], crystals[1:], strict=True):
         check_same_crystal(crystals[0], atoms, str(dyn), ordered=True)
+        check_placed(crystals[0], atoms, str(dyn))
+
+
+def check_placed(atoms: Atoms, other: Atoms, name: str) -> None:
+    """Refuse a crystal that is turned, or whose atoms are images by vectors of the lattice: matrices C_ij(q)
+    of the one are then not those of the other, though they are of one crystal.
+
+    Args:
+        atoms, other: primitive cells, their atoms in the same order.
+        name: of `other`, as the user knows it.
+
+    Raises:
+        DataError: see there.
+    """
+    between = other.cell.array @ np.linalg.inv(atoms.cell.array)
+    whole = np.rint(between)
+    fits = np.abs(between - whole).max() < STRAIN and abs(abs(np.linalg.det(whole)) - 1) < 1e-6
+    if fits:
+        theirs = other.positions @ np.linalg.inv(np.linalg.inv(whole) @ other.cell.array)
+        apart = theirs - atoms.positions @ np.linalg.inv(atoms.cell.array)
+        moves = (apart - apart[0]) @ atoms.cell.array
+        fits = bool(np.linalg.norm(moves, axis=1).max() < 2 * ASIDE)
+    if not fits:
+        raise DataError(
+            f"{name} is of the same crystal, but turned, or with atoms in other cells of the lattice: its "
+            "matrices do not go with those of the other files. Wanted the cell and the positions of ph.x"
+        )

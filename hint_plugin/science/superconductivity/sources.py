@@ -8,19 +8,20 @@ takes the q points of the files alone, as lambda.x does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.formats.qe_set import dyn_set
-from hint_plugin.errors import OptionsError
+from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.superconductivity.coupling_matrices import ElectronPhononMatrices
+from hint_plugin.science.superconductivity.interpolation import grid_of
 from hint_plugin.science.superconductivity.isotopes import Isotope
 from hint_plugin.science.superconductivity.lambda_x_files import is_lambda_input, read_lambda_input
 from hint_plugin.science.superconductivity.mode_couplings import UnstableError
-from hint_plugin.science.superconductivity.ph_x_files import read_force_constants, read_matrices
+from hint_plugin.science.superconductivity.ph_x_files import read_force_constants, read_matrices, read_points
 from hint_plugin.science.superconductivity.readers import read_a2f
 from hint_plugin.science.superconductivity.same_crystals import check_crystals, check_sources
 from hint_plugin.science.superconductivity.spectral import Spectrum
@@ -82,12 +83,14 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class Case:
-    """One spectrum; `mass` and `mass_before` (amu) where it is that of another isotope."""
+    """One spectrum; `mass` and `mass_before` (amu) where it is that of another isotope; `note`: what a reader
+    of the numbers should know of it."""
 
     name: str
     spectrum: Spectrum
     mass: float | None = None
     mass_before: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,8 @@ def _recombined(
         mine = [isotope.at(number) for isotope in isotopes]
         sets.append([_crystal(dyn, isotope, matrices.q) for isotope in (None, *mine)])
         check_crystals(folder, dyn, sets[-1])
+        sets[-1] = [_with_note(crystal, sets[-1][0].atoms) for crystal in sets[-1]]
+        _check_stars(folder, matrices, dyn, sets[-1][0])
     check_sources(dyns, [crystals[0].atoms for crystals in sets])
     found = []
     for dyn, crystals in zip(dyns, sets, strict=True):
@@ -224,6 +229,24 @@ def _all_different(option: str, dyns: Sequence[Path]) -> None:
         seen[first] = dyn
 
 
+def _check_stars(folder: Path, matrices: ElectronPhononMatrices, dyn: Path, crystal: _Crystal) -> None:
+    """Refuse electron-phonon matrices that are not those of all q points of the grid, each once: the one that
+    `dyn`0 announces, else the one that the dynamical matrices have."""
+    announced = dyn_set(dyn).grid
+    cell = crystal.atoms.cell.array
+    if announced is None:
+        points, alat = read_points(dyn)
+        announced = grid_of(points, cell, alat)[0]
+    try:
+        matrices.grid_weights(cell, crystal.alat, announced)
+    except DataError as error:
+        grid = " x ".join(map(str, announced))
+        raise DataError(
+            f"{folder} and {dyn}, of {grid} q points, are not of one grid: {error}. Copy all files a2Fq2r.* "
+            "of the run, or give the dynamical matrices of its grid"
+        ) from error
+
+
 def _case(
     matrices: ElectronPhononMatrices, crystal: _Crystal, first: Atoms, grid: Grid, options: SourceOptions
 ) -> Case | UnstableError:
@@ -233,14 +256,16 @@ def _case(
             crystal.constants, crystal.atoms, crystal.alat, grid, crystal.masses, options.sum_rule
         )
     else:
-        found = matrices.couplings(crystal.constants, crystal.masses, options.sum_rule)
+        weights = matrices.grid_weights(crystal.atoms.cell.array, crystal.alat)
+        found = matrices.couplings(crystal.constants, crystal.masses, options.sum_rule, weights)
     try:
         spectrum = found.spectrum(leave_out=options.leave_out)
     except UnstableError as error:
         return error
     if crystal.isotope is None:
         return Case(crystal.name, spectrum)
-    return Case(crystal.name, spectrum, crystal.isotope.mass, crystal.isotope.mass_before(first))
+    mass, before = crystal.isotope.mass, crystal.isotope.mass_before(first)
+    return Case(crystal.name, spectrum, mass, before, crystal.note)
 
 
 @dataclass(frozen=True)
@@ -253,6 +278,14 @@ class _Crystal:
     alat: float
     constants: NDArray
     masses: NDArray
+    note: str = ""
+
+
+def _with_note(crystal: _Crystal, main: Atoms) -> _Crystal:
+    """With what is to be said of force constants that an isotope has of its own."""
+    if crystal.isotope is None or crystal.isotope.force_constants is None:
+        return crystal
+    return replace(crystal, note=crystal.isotope.check_masses(crystal.atoms, main))
 
 
 def _crystal(dyn: Path, isotope: Isotope | None, q: NDArray) -> _Crystal:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hint_plugin.data.file_io import write_csv, write_json
+from hint_plugin.data.file_io import files_of, remove_earlier, write_csv, write_json
 from hint_plugin.errors import OptionsError
 from hint_plugin.science.superconductivity.critical_temperature import (
     Coulomb,
@@ -36,6 +36,9 @@ from hint_plugin.science.superconductivity.tc_figure import plot_tc
 SOFT_WARNING = 0.1
 STRONG = 10.0
 _MEV = 1e3
+RESULTS = "tc.json"
+OWN = (r"(a2f|gap|sources)\.csv", r"tc\.png")
+"""What `run` writes beside `RESULTS`, where there is such a thing."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def run(
     solved = equations(spectrum, options.mu_star[0], coulomb)
     result: dict[str, Any] = {"source": str(source), "dyn": None if where.dyn is None else str(where.dyn)}
     result |= {"broadening": where.broadening, **describe(spectrum), "warnings": warnings(spectrum)}
+    of_all = [case for one in sources for case in one.cases if not isinstance(case, UnstableError)]
+    result["warnings"] += list(dict.fromkeys(case.note for case in of_all if case.note))
     result["convention"] = _convention(spectrum, options, coulomb)
     result["isotopes"] = _results(cases, options.mu_star, coulomb, say)
     result["lowest_temperature"] = solved.lowest_temperature()
@@ -94,10 +99,11 @@ def run(
         result |= {"sources": rows, "spread": spreads(rows)}
     result |= about or {}
     folder.mkdir(parents=True, exist_ok=True)
+    remove_earlier(folder, RESULTS, OWN, (), files_of(result.get("provenance", {})))
     if len(sources) > 1:
         columns = ("dyn", "interpolation", "isotope", *QUANTITIES, "unstable")
         write_csv(folder / "sources.csv", result["sources"], columns)
-    write_json(folder / "tc.json", result)
+    write_json(folder / RESULTS, result)
     w, a2f = spectrum.on_grid()
     below = spectrum.cumulative(w)
     write_csv(
