@@ -32,7 +32,7 @@ def entry_points(group: str) -> dict[str, importlib.metadata.EntryPoint]:
         other = found.setdefault(point.name, point)
         if other.value != point.value:
             raise OptionsError(
-                f"two packages bring {point.name!r} to {group}: {other.value} and {point.value}; uninstall one"
+                f"two packages bring {point.name!r} to {group}: {other.value}, {point.value}; uninstall one"
             )
     return found
 

@@ -40,7 +40,7 @@ def strings() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text())):
             value = node.value if isinstance(node, ast.Constant) else None
             named = isinstance(value, str) and "." in value and NAMED.fullmatch(value)
-            if named and module != "hint_plugin.old_paths":
+            if named and module not in ("hint_plugin.old_paths", "hint_plugin.plugins"):
                 yield module, str(value)
 
 

@@ -9,8 +9,8 @@
     members(path) -> list[Path]                       where several files are read for one name
 
 Modules are imported when a file asks for them: a name that matches costs an import, a list of formats does
-not. Other packages bring formats by the entry point group `hint_plugin.formats`: a `Format` whose `module` is the
-full path of theirs. Docs: docs/formats.md, docs/extending.md.
+not. Other packages bring formats by the entry point group `hint_plugin.formats`: a `Format` whose `module` is
+the full path of theirs. Docs: docs/formats.md, docs/extending.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Format:
         what: one line.
         names: patterns of file names, lower case; names of a folder end in "/". The reader looks inside where
             `shared`.
-        module: where `read` and its companions are, in this package; or a full path, as in `my_package.reader`.
+        module: where `read` and its companions are, in this package; or a full path, `my_package.reader`.
         shared: other formats have such names too, so the content decides.
         writes: `write_frames` can make it.
         packed: a file packed by gzip, bzip2 or xz (`NAME.gz`) is read as well.
@@ -134,8 +134,8 @@ def formats() -> tuple[Format, ...]:
     for name, found in more.items():
         if not isinstance(found, Format) or name != found.name or name in [known.name for known in FORMATS]:
             raise OptionsError(
-                f"the entry point {name!r} of {plugins.FORMATS} is {found!r}; wanted a Format called {name!r}, "
-                "and no name that HINT has"
+                f"the entry point {name!r} of {plugins.FORMATS} is {found!r}; wanted a Format called {name!r}"
+                ", and no name that HINT has"
             )
     return (*FORMATS[:-1], *more.values(), FORMATS[-1])
 
