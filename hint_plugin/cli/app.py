@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from hint_plugin import __version__
-from hint_plugin.cli.support.provenance import remember
+from hint_plugin.command_line import remember
 from hint_plugin.errors import HintError, InterruptedRunError
 
 EXIT_PROBLEMS = 1  # what a verb was to look for has been found: dataset check, doctor
@@ -281,6 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
+    finally:
+        remember(None)
 
 
 def _fail(message: str) -> None:

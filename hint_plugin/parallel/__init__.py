@@ -3,7 +3,26 @@
 Importing this loads no quantum chemistry.
 """
 
-from hint_plugin.parallel.over_structures import Display, Say, StructureWork, go_over, journal_of
+from hint_plugin.parallel.batch import Batch
+from hint_plugin.parallel.over_structures import (
+    Display,
+    Reported,
+    Say,
+    StructureWork,
+    go_over,
+    journal_for_now,
+    journal_of,
+)
 from hint_plugin.parallel.spread import Spread
 
-__all__ = ["Display", "Say", "Spread", "StructureWork", "go_over", "journal_of"]
+__all__ = [
+    "Batch",
+    "Display",
+    "Reported",
+    "Say",
+    "Spread",
+    "StructureWork",
+    "go_over",
+    "journal_for_now",
+    "journal_of",
+]

@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,7 +24,13 @@ from typing import Any, Protocol
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from hint_plugin.errors import EngineError, HintError, InterruptedRunError, MissingDependencyError
+from hint_plugin.errors import (
+    EngineError,
+    HintError,
+    InterruptedRunError,
+    LabelWarning,
+    MissingDependencyError,
+)
 from hint_plugin.parallel.failures import failure_kind
 from hint_plugin.parallel.journal import Journal
 from hint_plugin.parallel.pool import Failure, Work, terminate_as_interrupt
@@ -46,9 +54,50 @@ class Display(Protocol):
         """What is being done, where it is done in this process."""
 
 
+@dataclass(frozen=True)
+class Reported:
+    """A `Display` of what a caller gives as `report`.
+
+    Attributes:
+        report: called with (done, failed, total) at the start and after each structure; where it has `say`,
+            as a `Display` has, that is told what is being done. None: nobody listens.
+    """
+
+    report: Callable[[int, int, int], None] | None = None
+
+    def __call__(self, done: int, failed: int, total: int, /) -> None:
+        """See `Display`."""
+        if self.report is not None:
+            self.report(done, failed, total)
+
+    def say(self, text: str) -> None:
+        """See `Display`."""
+        say = getattr(self.report, "say", None)
+        if say is not None:
+            say(text)
+
+    def warn(self, text: str) -> None:
+        """What looks wrong, and is done: for `report.warn`, if it has that, else a `LabelWarning`."""
+        warn = getattr(self.report, "warn", None)
+        if warn is None:
+            warnings.warn(text, LabelWarning, stacklevel=2)
+        else:
+            warn(text)
+
+
 def journal_of(output: Path, verb: str = "") -> Path:
     """The journal of a run: beside OUT, or with `verb` in the folder OUT."""
     return output / f"{verb}{JOURNAL}" if verb else output.with_name(f"{output.name}{JOURNAL}")
+
+
+@contextmanager
+def journal_for_now() -> Iterator[Path]:
+    """A journal for a run that writes nothing: it is gone at the end, however the run ends."""
+    with tempfile.TemporaryDirectory(prefix="hint-run-") as folder:
+        try:
+            yield journal_of(Path(folder) / "run")
+        except InterruptedRunError:
+            raise InterruptedRunError("stopped: nothing is kept, since the run has no output") from None
 
 
 @contextmanager

@@ -1,18 +1,18 @@
 """Quoted patterns: verbs that take several files read what they match, in natural order, or say why not."""
 
-import inspect
 import json
 
 import numpy as np
 import pytest
 from ase.build import molecule
+from verb_sources import source_of
 
 from hint_plugin.cli import app
-from hint_plugin.cli.support.molecules import named_frames
 from hint_plugin.data import HessianLabel, LabelKeys, iter_frames, read_frames, write_frames, write_label
 from hint_plugin.data.sets.patterns import expand, is_pattern, matching, natural
 from hint_plugin.data.stores.shards import all_files, shard_paths
 from hint_plugin.errors import DataError
+from hint_plugin.science.molecules.molecule_inputs import named_frames
 
 SEVERAL = {
     *("label", "evaluate", "optimize", "hessian", "vibrations", "thermo", "compare-thermo"),
@@ -84,7 +84,7 @@ def test_nothing_there_says_what_is(folder, wrong):
 
 def test_every_verb_with_several_files_expands():
     """All verbs that take several files are known here, and each calls the shared place."""
-    found, calls = set(), ("expand(", "all_files(", "_files(", "SamplingTask(")
+    found, calls = set(), ("expand(", "given(", "all_files(", "_files(", "SamplingTask(")
     for name, verb in app.VERBS.items():
         if verb.passthrough:
             continue
@@ -92,7 +92,7 @@ def test_every_verb_with_several_files_expands():
         for member, command in getattr(one, "commands", {"": one}).items():
             if any(p.param_type_name == "argument" and p.nargs == -1 for p in command.params):
                 found.add(f"{name} {member}".strip())
-                source = inspect.getsource(inspect.unwrap(command.callback))
+                source = source_of(command.callback)
                 assert any(call in source for call in calls), f"hint {name} {member}"
     assert found == SEVERAL
 

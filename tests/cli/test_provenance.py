@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from ase import Atoms
+from verb_sources import source_of
 
 from hint_plugin.cli import app
 from hint_plugin.cli.support.provenance import remember, run_provenance
@@ -141,6 +142,6 @@ def test_every_verb_with_a_folder_of_results_leaves_it():
         if any("Folder of the results" in text for text in texts):
             count += 1
             module = importlib.import_module(verb.target.partition(":")[0])
-            source = inspect.getsource(module)
+            source = inspect.getsource(module) + source_of(verb.load())
             assert "run_provenance(" in source or "each_molecule(" in source, name  # that one asks for it
     assert count >= 10

@@ -276,7 +276,7 @@ def test_density_of_states_of_a_harmonic_molecule():
 
 
 def test_without_forces_nobody_knows_whether_a_point_is_stationary():
-    from hint_plugin.cli.support.molecules import not_stationary
+    from hint_plugin.science.molecules.curvature import not_stationary
 
     assert "nobody knows" in not_stationary({"largest_force": None})
     assert "not stationary: 0.30" in not_stationary({"largest_force": 0.3})

@@ -152,7 +152,7 @@ def test_what_stays_on_a_saddle_is_a_failure(tmp_path, monkeypatch, capfd):
     pair = Atoms("H2", [(0, 0, 0), (0, 0, 1.1)])
     pair.info["REF_hessian"] = np.eye(6)
     write_frames(tmp_path / "in.xyz", [pair])
-    monkeypatch.setattr("hint_plugin.cli.support.potential_options.make_calculator", lambda *a: Engineless())
+    monkeypatch.setattr("hint_plugin.potentials.on_demand.PotentialSpec.calculator", lambda *a: Engineless())
     code, text = hint(capfd, "optimize", tmp_path / "in.xyz", "-o", tmp_path / "out.xyz", "--engine", "x")
     assert code == 3 and "ended in a transition state (imaginary modes: -" in text
     assert "wanted a minimum" in text and "--fmax" in text
@@ -160,7 +160,7 @@ def test_what_stays_on_a_saddle_is_a_failure(tmp_path, monkeypatch, capfd):
     assert found.info["kind"] == "transition state" and read_label(found) is None  # of another geometry
     assert found.get_potential_energy() == pytest.approx(0, abs=1e-3)
     assert found.get_potential_energy() == found.info["REF_energy"]
-    monkeypatch.setattr("hint_plugin.cli.support.potential_options.make_calculator", lambda *a: Engineless())
+    monkeypatch.setattr("hint_plugin.potentials.on_demand.PotentialSpec.calculator", lambda *a: Engineless())
     code, text = hint(
         capfd, "thermo", tmp_path / "in.xyz", "-o", tmp_path / "t", "--engine", "x", "--optimize"
     )

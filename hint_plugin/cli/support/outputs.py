@@ -1,72 +1,26 @@
-"""What verbs write: whether they can, before the work, and what files of frames have beside them."""
+"""Callbacks of options for outputs; `hint_plugin.data.outputs`, which does it, is loaded by the first."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 
 def can_be_written(output: Path | None) -> Path | None:
-    """Callback of options for outputs: refuses places where nothing can be written, and makes nothing.
+    """See `data.outputs.can_be_written`."""
+    from hint_plugin.data import outputs
 
-    Raises:
-        OptionsError: a folder on the way is a file, or does not let this user write.
-    """
-    if output is None:
-        return None
-    from hint_plugin.errors import OptionsError
-
-    place = output
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    if place != output and not place.is_dir():
-        raise OptionsError(f"{output} cannot be written: {place} is a file. Choose another name")
-    if not os.access(place, os.W_OK):
-        raise OptionsError(f"{output} cannot be written: no permission for {place}. Choose another name")
-    return output
+    return outputs.can_be_written(output)
 
 
 def a_folder(output: Path | None) -> Path | None:
-    """`can_be_written`, for folders. Raises OptionsError for a file, too."""
-    if output is not None and output.exists() and not output.is_dir():
-        from hint_plugin.errors import OptionsError
+    """See `data.outputs.a_folder`."""
+    from hint_plugin.data import outputs
 
-        raise OptionsError(f"{output} is a file; wanted the name of a folder. Choose another name")
-    return can_be_written(output)
+    return outputs.a_folder(output)
 
 
 def a_file(output: Path | None) -> Path | None:
-    """`can_be_written`, for files. Raises OptionsError for a folder, too."""
-    if output is not None and output.is_dir():
-        from hint_plugin.errors import OptionsError
+    """See `data.outputs.a_file`."""
+    from hint_plugin.data import outputs
 
-        raise OptionsError(f"{output} is a folder; wanted the name of a file. Choose another name")
-    return can_be_written(output)
-
-
-def check_file(output: Path, inputs: Sequence[Path] = ()) -> None:
-    """Refuse the name of a new file of frames before the work.
-
-    Raises:
-        DataError: a suffix of no known format.
-        OptionsError: its folder is not there, or it is an input.
-    """
-    from hint_plugin.data.formats import for_writing
-    from hint_plugin.errors import OptionsError
-
-    for_writing(output)
-    if not output.resolve().parent.is_dir():
-        raise OptionsError(f"{output}: the folder {output.parent} does not exist. Make it first")
-    if output.exists() and any(path.samefile(output) for path in inputs):
-        raise OptionsError(f"{output} is input and output. Choose another output")
-
-
-def record(output: Path, verb: str, content: Mapping[str, Any]) -> Path:
-    """Write what a verb has done, with its provenance: NAME.json beside a file, VERB.json in a folder."""
-    from hint_plugin.data.file_io import write_json
-
-    path = output / f"{verb}.json" if output.is_dir() else output.with_name(f"{output.name}.json")
-    write_json(path, content)
-    return path
+    return outputs.a_file(output)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hint_plugin.cli.support.outputs import a_folder
+
+if TYPE_CHECKING:
+    from hint_plugin.potentials.on_demand import PotentialSpec
 
 
 def a_model(model: Path | None) -> Path | None:
@@ -65,6 +68,13 @@ Folder = Annotated[Path, typer.Option("--output", "-o", callback=a_folder, help=
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 
+def potential_of(model: Path | None, engine: str | None, options: list[str] | None) -> PotentialSpec | None:
+    """What the options ask for; None where they name no potential."""
+    from hint_plugin.potentials.on_demand import PotentialSpec
+
+    return None if model is None and engine is None else PotentialSpec(model, engine, options)
+
+
 def make_calculator(
     model: Path | None,
     engine: str | None,
@@ -73,27 +83,7 @@ def make_calculator(
     charge: int = 0,
     spin: int | None = None,
 ) -> Any:
-    """An ASE calculator with `get_hessian`.
+    """An ASE calculator with `get_hessian`; raises what `PotentialSpec.calculator` raises."""
+    from hint_plugin.potentials.on_demand import PotentialSpec
 
-    Raises:
-        OptionsError: neither model nor engine, or both, or options that do not fit: a charge or multiplicity
-            for a model, which knows neither.
-        Whatever `make_engine` raises.
-    """
-    from hint_plugin.errors import OptionsError
-    from hint_plugin.labelling import EngineCalculator, make_engine
-    from hint_plugin.settings import parse_pairs
-
-    if (model is None) == (engine is None):
-        got = "neither" if model is None else "both"
-        raise OptionsError(f"got {got} of --model FILE and --engine NAME; wanted one (--engine gfn2-xtb)")
-    if model is not None and options:
-        raise OptionsError("--engine-option goes with --engine")
-    found: dict[str, Any] = dict(parse_pairs(options or []))
-    if model is not None:
-        engine, found = "model", {"model": str(model), "device": device}
-    if charge:  # the engine `model` refuses both
-        found.setdefault("charge", charge)
-    if spin is not None:
-        found.setdefault("multiplicity", spin)
-    return EngineCalculator(make_engine(str(engine), **found))
+    return PotentialSpec(model, engine, options).calculator(device, charge, spin)

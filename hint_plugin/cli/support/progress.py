@@ -105,6 +105,10 @@ class Bar:
             done, total = self._bar.tasks[0].completed, self._bar.tasks[0].total or 0
             typer.echo(f"{done:.0f}/{total:.0f} {self._what}; {text}", err=True)
 
+    def warn(self, text: str) -> None:
+        """A line beside the bar that stays."""
+        typer.echo(f"warning: {text}", err=True)
+
     def __call__(self, done: int, failed: int, total: int) -> None:
         """So many are done, of all."""
         now = self._clock()

@@ -1,13 +1,10 @@
 """`hint compare-thermo IN... --model FILE -o DIR`: Gibbs corrections of a model against a reference."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hint_plugin.cli.support.molecules import Potential
 from hint_plugin.cli.support.potential_options import (
     Charge,
     Cutoff,
@@ -22,14 +19,12 @@ from hint_plugin.cli.support.potential_options import (
     Spin,
     Temperature,
     a_model,
+    potential_of,
 )
 from hint_plugin.cli.support.run_options import Jobs, Parsl, Restart
 
-COLUMNS = "kind where count failed gibbs_correction zero_point_energy enthalpy_correction entropy frequencies"
-
 
 def compare_thermo(
-    context: typer.Context,
     inputs: Inputs,
     model: Annotated[
         Path,
@@ -71,94 +66,51 @@ def compare_thermo(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
-    from hint_plugin.cli.support.batch import each_molecule
-    from hint_plugin.cli.support.molecules import source_of_hessians
-    from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.file_io import write_csv, write_json
-    from hint_plugin.data.sets.patterns import expand
-    from hint_plugin.parallel import Spread
-    from hint_plugin.science.molecules.optimization import check_optimiser
-    from hint_plugin.science.molecules.thermo_comparison import mean_errors
+    from hint_plugin.cli.support.batch import finish
+    from hint_plugin.cli.support.progress import Bar
+    from hint_plugin.science.molecules import run
 
-    inputs = expand(inputs)
-    check_optimiser()
-    potential = Potential((model, None, None, device, charge, spin))
-    potential.calculator()
-    source = source_of_hessians(
-        None,
-        reference,
-        engine_option,
-        device,
-        charge,
-        spin,
-        relax=optimize or saddle,
-        saddle=saddle,
-        fmax=fmax,
-    )
-
-    work = Comparison(source, potential, charge, spin, {"temperature": temperature, "cutoff": cutoff})
-    spread = Spread(jobs, parsl, restart)
-    with each_molecule(context, inputs, work, output, spread, source.calculator, model) as batch:
-        rows = mean_errors(batch.results)
-        batch.about["mean_absolute_errors"] = rows
-        write_json(output / "compare-thermo.json", batch.about | batch.as_dict())
-        write_csv(output / "compare-thermo.csv", rows, COLUMNS.split())
-    if not json_ and rows:
-        table = [
-            (
-                row["kind"],
-                row["where"].replace("_", " "),
-                f"{row['count']} + {row['failed']}",
-                *(_meV(row[key]) for key in ("gibbs_correction", "zero_point_energy")),
-                _meV(row["entropy"] and temperature * row["entropy"]),
-                "" if row["frequencies"] is None else f"{row['frequencies']:.1f}",
-            )
-            for row in rows
-        ]
-        heads = ("of", "on its", "done + not", "G - E", "ZPE", "T S", "cm^-1")
-        show(heads, table, left=2, title="mean absolute errors, meV")
-        typer.echo(f"written to {output}")
-    batch.finish(json_)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The work on one molecule; it travels to worker processes.
-
-    Attributes:
-        source: of the reference's Hessians.
-        potential: the model.
-        charge, spin: of molecules that state none.
-        options: of `thermochemistry`.
-    """
-
-    source: Any
-    potential: Potential
-    charge: int
-    spin: int | None
-    options: dict[str, Any]
-
-    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
-        """Set up a process: load what computes."""
-        self.source.load()
-        self.potential.calculator()
-        return self._work
-
-    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        from hint_plugin.potentials.structure_checks import charge_and_multiplicity
-        from hint_plugin.science.molecules.thermo_comparison import compare_thermochemistry
-
-        found = self.source(atoms, say)
-        multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
-        row = compare_thermochemistry(
-            found.atoms,
-            found.hessian,
-            self.potential.calculator(),
-            say=say,
-            multiplicity=multiplicity,
-            **self.options,
+    with Bar("compare-thermo", "molecules") as bar:
+        found = run.compare_thermo(
+            inputs,
+            potential_of(model, None, None),
+            output,
+            reference=potential_of(None, reference, engine_option),
+            optimize=optimize,
+            saddle=saddle,
+            fmax=fmax,
+            temperature=temperature,
+            cutoff=cutoff,
+            device=device,
+            charge=charge,
+            spin=spin,
+            jobs=jobs,
+            parsl=parsl,
+            restart=restart,
+            report=bar,
         )
-        return row, {}
+    if not json_ and found.mean_absolute_errors:
+        _show(found.mean_absolute_errors, temperature)
+        typer.echo(f"written to {output}")
+    finish(found, json_)
+
+
+def _show(rows: list[dict[str, Any]], temperature: float) -> None:
+    from hint_plugin.cli.support.tables import show
+
+    table = [
+        (
+            row["kind"],
+            row["where"].replace("_", " "),
+            f"{row['count']} + {row['failed']}",
+            *(_meV(row[key]) for key in ("gibbs_correction", "zero_point_energy")),
+            _meV(row["entropy"] and temperature * row["entropy"]),
+            "" if row["frequencies"] is None else f"{row['frequencies']:.1f}",
+        )
+        for row in rows
+    ]
+    heads = ("of", "on its", "done + not", "G - E", "ZPE", "T S", "cm^-1")
+    show(heads, table, left=2, title="mean absolute errors, meV")
 
 
 def _meV(value: float | None) -> str:

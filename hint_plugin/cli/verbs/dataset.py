@@ -260,9 +260,9 @@ def stats(
     json_: Json = False,
 ) -> None:
     """Sizes, elements, labels, energies, forces, Hessians, noise, distances."""
-    from hint_plugin.cli.support.outputs import record
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.data import iter_frames
+    from hint_plugin.data.outputs import record
     from hint_plugin.data.sets.patterns import expand
     from hint_plugin.data.sets.statistics import gather
 
@@ -431,8 +431,8 @@ def _record(
     output: Path, verb: str, summary: dict[str, Any], inputs: list[Path], alone: Sequence[Path] = ()
 ) -> None:
     """Add the provenance, and keep all beside the output."""
-    from hint_plugin.cli.support.outputs import record
     from hint_plugin.cli.support.provenance import run_provenance
+    from hint_plugin.data.outputs import record
 
     summary["provenance"] = run_provenance(inputs, alone=alone)
     record(output, verb, summary)

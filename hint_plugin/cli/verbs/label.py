@@ -105,8 +105,8 @@ def label(
     """
     import json
 
-    from hint_plugin.cli.support.outputs import record
     from hint_plugin.cli.support.provenance import run_provenance
+    from hint_plugin.data.outputs import record
     from hint_plugin.data.stores.shards import all_files
     from hint_plugin.labelling import LabelSettings, run_labelling
     from hint_plugin.settings import parse_pairs, read_options

@@ -1,7 +1,5 @@
 """`hint thermo IN... -o DIR`: enthalpies, entropies and Gibbs energies of molecules."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,17 +20,12 @@ from hint_plugin.cli.support.potential_options import (
     Saddle,
     Spin,
     Temperature,
+    potential_of,
 )
 from hint_plugin.cli.support.run_options import Jobs, Parsl, Restart
 
-COLUMNS = (
-    "name formula kind symmetry_number multiplicity energy zero_point_energy enthalpy entropy gibbs_energy "
-    "gibbs_correction largest_force"
-)
-
 
 def thermo(
-    context: typer.Context,
     inputs: Inputs,
     output: Folder = Path("thermo"),
     model: Model = None,
@@ -67,76 +60,58 @@ def thermo(
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
-    from hint_plugin.cli.support.batch import each_molecule
-    from hint_plugin.cli.support.molecules import not_stationary, source_of_hessians
-    from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.file_io import write_csv, write_json
-    from hint_plugin.data.sets.patterns import expand
-    from hint_plugin.parallel import Spread
+    from hint_plugin.cli.support.batch import finish
+    from hint_plugin.cli.support.progress import Bar
+    from hint_plugin.science.molecules import run
 
-    inputs = expand(inputs)
-    source = source_of_hessians(
-        model, engine, engine_option, device, charge, spin, relax=optimize or saddle, saddle=saddle, fmax=fmax
-    )
-
-    gas: dict[str, Any] = {"temperature": temperature, "pressure": pressure, "cutoff": cutoff}
-    gas["symmetry_number"] = symmetry_number
-    work, spread = Gas(source, charge, spin, gas), Spread(jobs, parsl, restart)
-    with each_molecule(context, inputs, work, output, spread, source.calculator, model) as batch:
-        write_json(output / "thermo.json", batch.about | batch.as_dict())
-        write_csv(output / "thermo.csv", batch.results, COLUMNS.split())
-    if not json_ and batch.results:
-        rows = [
-            (
-                row["name"],
-                "TS" if row["imaginary"] else "minimum",
-                str(row["symmetry_number"]),
-                *(f"{row[key]:.4f}" for key in ("energy", "zero_point_energy")),
-                f"{temperature * row['entropy']:.4f}",
-                *(f"{row[key]:.4f}" for key in ("gibbs_correction", "gibbs_energy")),
-            )
-            for row in batch.results
-        ]
-        title = f"eV at {temperature:g} K and {pressure:g} Pa"
-        show(("molecule", "kind", "sigma", "E", "ZPE", "T S", "G - E", "G"), rows, left=2, title=title)
-        for row in batch.results:
-            if warning := not_stationary(row):
-                typer.echo(f"{row['name']} is {warning}")
-            if left_out := _left_out(row):
-                typer.echo(f"{row['name']}: {left_out}")
+    with Bar("thermo", "molecules") as bar:
+        found = run.thermo(
+            inputs,
+            potential_of(model, engine, engine_option),
+            output,
+            optimize=optimize,
+            saddle=saddle,
+            fmax=fmax,
+            temperature=temperature,
+            pressure=pressure,
+            symmetry_number=symmetry_number,
+            cutoff=cutoff,
+            device=device,
+            charge=charge,
+            spin=spin,
+            jobs=jobs,
+            parsl=parsl,
+            restart=restart,
+            report=bar,
+        )
+    if not json_ and found.results:
+        _show(found.results, temperature, pressure)
         typer.echo(f"written to {output}")
-    batch.finish(json_)
+    finish(found, json_)
 
 
-@dataclass(frozen=True)
-class Gas:
-    """The work on one molecule; it travels to worker processes.
+def _show(results: list[dict[str, Any]], temperature: float, pressure: float) -> None:
+    from hint_plugin.cli.support.tables import show
+    from hint_plugin.science.molecules.curvature import not_stationary
 
-    Attributes:
-        source: of energies and Hessians.
-        charge, spin: of molecules that state none.
-        options: of `thermochemistry`.
-    """
-
-    source: Any
-    charge: int
-    spin: int | None
-    options: dict[str, Any]
-
-    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
-        """Set up a process: load what computes."""
-        self.source.load()
-        return self._work
-
-    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        from hint_plugin.potentials.structure_checks import charge_and_multiplicity
-        from hint_plugin.science.molecules import normal_modes, thermochemistry
-
-        found = self.source(atoms, say)
-        multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
-        modes = normal_modes(found.atoms, found.hessian)
-        result = thermochemistry(modes, found.energy, multiplicity=multiplicity, **self.options)
-        return {"largest_force": found.largest_force, **result.as_dict()}, {}
+    rows = [
+        (
+            row["name"],
+            "TS" if row["imaginary"] else "minimum",
+            str(row["symmetry_number"]),
+            *(f"{row[key]:.4f}" for key in ("energy", "zero_point_energy")),
+            f"{temperature * row['entropy']:.4f}",
+            *(f"{row[key]:.4f}" for key in ("gibbs_correction", "gibbs_energy")),
+        )
+        for row in results
+    ]
+    title = f"eV at {temperature:g} K and {pressure:g} Pa"
+    show(("molecule", "kind", "sigma", "E", "ZPE", "T S", "G - E", "G"), rows, left=2, title=title)
+    for row in results:
+        if warning := not_stationary(row):
+            typer.echo(f"{row['name']} is {warning}")
+        if left_out := _left_out(row):
+            typer.echo(f"{row['name']}: {left_out}")
 
 
 def _left_out(row: dict[str, Any]) -> str:

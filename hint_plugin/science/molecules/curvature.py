@@ -1,0 +1,146 @@
+"""Geometries with their Hessians: computed, after optimisation if that is wanted, or from labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hint_plugin.data import LabelKeys, read_label
+from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.potentials.on_demand import OnDemand, PotentialSpec
+from hint_plugin.science.molecules.modes import largest_force
+from hint_plugin.science.molecules.optimization import check_optimiser, optimize
+
+_STATIONARY = 0.05  # eV/A
+
+
+def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[str], None]) -> Any:
+    """`optimize` with its progress; EngineError where it does not converge. `wrong_kind` says on what."""
+    found = optimize(
+        atoms,
+        saddle=saddle,
+        fmax=fmax,
+        steps=steps,
+        report=lambda step, energy, force: say(f"step {step}, {energy:.4f} eV, {force:.3f} eV/A"),
+    )
+    if not found.converged:
+        raise EngineError(found.kind, "geometry")
+    return found
+
+
+def wrong_kind(found: Any, saddle: bool) -> str:
+    """What is wrong with a `Stationary` that is no minimum, or no transition state; else nothing."""
+    wanted = "transition state" if saddle else "minimum"
+    if found.kind == wanted:
+        return ""
+    modes = ", ".join(f"{nu:.0f}" for nu in found.modes.imaginary)
+    modes = f" (imaginary modes: {modes} cm^-1)" if modes else ""
+    hint = "start nearer to it" if saddle else "start elsewhere, or give a smaller --fmax"
+    return f"the search ended in a {found.kind}{modes}; wanted a {wanted}: {hint}"
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """A geometry with its Hessian; `atoms` carry the calculator, if there is one."""
+
+    atoms: Any
+    energy: float
+    largest_force: float | None
+    hessian: Any
+
+
+@dataclass
+class Computed:
+    """Hessians by a potential, after optimisation if that is wanted."""
+
+    potential: OnDemand
+    relax: bool = False
+    saddle: bool = False
+    fmax: float = 0.01
+
+    @property
+    def model(self) -> Path | None:
+        """The file of a model, if it is one."""
+        return self.potential.model
+
+    def asked(self) -> dict[str, Any]:
+        """What the journal of a run says of it."""
+        return self.potential.asked()
+
+    @property
+    def calculator(self) -> Any:
+        """A calculator; raises what `OnDemand.calculator` raises."""
+        return self.potential.calculator()
+
+    def load(self) -> None:
+        """Load what computes. Raises as `calculator`."""
+        self.potential.calculator()
+
+    def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
+        """Raises HintError."""
+        atoms.calc = self.calculator
+        if self.relax:
+            found = relaxed(atoms, self.saddle, self.fmax, 300, say)
+            if error := wrong_kind(found, self.saddle):
+                raise EngineError(error, "geometry")
+            return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
+        say("energy and forces")
+        force = largest_force(atoms.get_forces())
+        energy = float(atoms.get_potential_energy())
+        say("Hessian")
+        return Curvature(atoms, energy, force, atoms.calc.get_hessian(atoms))
+
+
+class Stored:
+    """Hessians that are in the file already."""
+
+    potential = model = None
+
+    def asked(self) -> dict[str, Any]:
+        """What the journal of a run says of it: no potential."""
+        return PotentialSpec().asked()
+
+    def load(self) -> None:
+        """Nothing computes."""
+
+    def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
+        """Raises DataError if the frame lacks a full Hessian or an energy."""
+        keys, label = LabelKeys(), read_label(atoms)
+        if label is None or label.hessian is None or label.kind != "full":
+            raise DataError(
+                f"{atoms.symbols} has no full Hessian; give --model FILE or --engine gfn2-xtb to compute one"
+            )
+        if keys.energy not in atoms.info:
+            raise DataError(f"{atoms.symbols} has a Hessian and no energy ({keys.energy})")
+        forces = atoms.arrays.get(keys.forces)
+        force = None if forces is None else largest_force(forces)
+        return Curvature(atoms, float(atoms.info[keys.energy]), force, label.hessian)
+
+
+def source_of_hessians(
+    potential: OnDemand | None, *, relax: bool, saddle: bool, fmax: float
+) -> Computed | Stored:
+    """Where Hessians come from: computed if there is a potential, else those in the files.
+
+    Raises:
+        OptionsError: to be optimised without anything that computes; and what `check_optimiser` raises.
+    """
+    if potential is None:
+        if relax:
+            raise OptionsError("--optimize and --saddle need --model FILE or --engine NAME (gfn2-xtb)")
+        return Stored()
+    if relax:
+        check_optimiser()
+    return Computed(potential, relax, saddle, fmax)
+
+
+def not_stationary(result: dict[str, Any]) -> str:
+    """A warning if a Hessian was taken far from a stationary point, or nobody knows; else nothing."""
+    force = result["largest_force"]
+    if force is None:
+        return "the label has no forces, so that nobody knows whether this is a stationary point"
+    if force <= _STATIONARY:
+        return ""
+    return f"not stationary: {force:.2f} eV/A on an atom; --optimize or --saddle goes on"

@@ -1,0 +1,112 @@
+"""The molecules that a run is given, in files or as ASE atoms, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from hint_plugin.data import read_frames
+from hint_plugin.data.sets.patterns import expand
+from hint_plugin.data.structures.electrons import stated_electrons
+from hint_plugin.errors import DataError
+
+Inputs = str | Path | Atoms | Sequence[str | Path | Atoms]
+
+
+def given(inputs: Inputs) -> list[Path | Atoms]:
+    """One or several: files, patterns of files (both have to be there), ASE atoms."""
+    several = [inputs] if isinstance(inputs, str | Path | Atoms) else inputs
+    found: list[Path | Atoms] = []
+    for item in several:
+        found += [item] if isinstance(item, Atoms) else expand([item])
+    return found
+
+
+def files_of(inputs: Sequence[Path | Atoms]) -> list[Path]:
+    """Those that are files."""
+    return [item for item in inputs if not isinstance(item, Atoms)]
+
+
+def named_frames(inputs: Sequence[Path | Atoms]) -> Iterator[tuple[str, Atoms]]:
+    """(name, structure); results go by these names, so no two are the same. See `no_molecule`.
+
+    Frames go by the name of their file, ASE atoms by their formula; with a number where there are several.
+
+    Raises:
+        DataError: a file cannot be read, or has no frames.
+    """
+    used: set[str] = set()
+    for stem, frames in _named_sets(inputs):
+        for number, atoms in enumerate(frames):
+            name = stem or atoms.get_chemical_formula()
+            name = name if len(frames) == 1 else f"{name}-{number}"
+            while name in used:  # a file that is given twice, or x-0.xyz beside the frames of x.xyz
+                name += "_"
+            used.add(name)
+            yield name, atoms
+
+
+def no_molecule(atoms: Any) -> tuple[str, str] | None:
+    """(kind, reason) why the verbs for molecules cannot treat a structure, a kind of `FAILURE_KINDS`; None if
+    they can."""
+    if not len(atoms):
+        return "geometry", "no atoms"
+    if not np.isfinite(atoms.positions).all():
+        return "geometry", "a position is NaN or infinite"
+    if atoms.pbc.any():
+        way_out = (
+            'set pbc="F F F" in its comment line if it is a molecule in a box; for crystals: hint phonons'
+        )
+        return "cell", f"periodic; these are verbs for molecules: {way_out}"
+    return None
+
+
+def _named_sets(inputs: Sequence[Path | Atoms]) -> Iterator[tuple[str, list[Atoms]]]:
+    """(name, frames) of each file; and of all ASE atoms together, where the first is."""
+    files = files_of(inputs)
+    stems, in_memory = iter(_stems(files)), [item for item in inputs if isinstance(item, Atoms)]
+    for item in inputs:
+        if isinstance(item, Atoms):
+            if in_memory:
+                yield "", in_memory
+            in_memory = []
+            continue
+        frames = read_frames(item)
+        if not frames:
+            raise DataError(f"{item}: no frames")
+        yield next(stems), frames
+
+
+def _stems(inputs: list[Path]) -> list[str]:
+    """Names of files without their suffix; where two are the same, with as much as tells them apart."""
+    parts = [[*path.resolve().parts[1:-1], path.stem] for path in inputs]
+    for depth in range(1, max(map(len, parts), default=1) + 1):
+        for suffixes in ([""] * len(inputs), [path.suffix.replace(".", "-") for path in inputs]):
+            found = ["-".join(one[-depth:]) + end for one, end in zip(parts, suffixes, strict=True)]
+            if len(set(found)) == len(found):
+                return found
+    return [path.stem for path in inputs]
+
+
+def read_ends(reactant: Path, product: Path) -> list[Any]:
+    """The two molecules of a reaction. Raises DataError unless each file has one, with the same electrons."""
+    ends = []
+    for path in (reactant, product):
+        frames = read_frames(path)
+        if len(frames) != 1:
+            raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
+        if wrong := no_molecule(frames[0]):
+            raise DataError(f"{path}: {wrong[1]}")
+        ends.append(frames[0])
+    electrons = [stated_electrons(atoms.info) for atoms in ends]
+    if electrons[0] != electrons[1]:
+        told = " and ".join(f"charge {c}, multiplicity {m}" for c, m in electrons)
+        raise DataError(
+            f"{reactant} and {product} state different electrons ({told}); wanted the same for both: "
+            "one surface joins them"
+        )
+    return ends

@@ -1,0 +1,116 @@
+"""What `hint thermo` does: enthalpies, entropies and Gibbs energies of molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hint_plugin.data.file_io import write_csv, write_json
+from hint_plugin.data.outputs import a_folder, as_path
+from hint_plugin.parallel import Batch, Spread
+from hint_plugin.parallel.batch import asked_for
+from hint_plugin.potentials.on_demand import OnDemand
+from hint_plugin.potentials.structure_checks import charge_and_multiplicity
+from hint_plugin.science.molecules.curvature import source_of_hessians
+from hint_plugin.science.molecules.modes import normal_modes
+from hint_plugin.science.molecules.molecule_inputs import Inputs, given
+from hint_plugin.science.molecules.over_molecules import each_molecule
+from hint_plugin.science.molecules.thermochemistry import thermochemistry
+
+COLUMNS = (
+    "name formula kind symmetry_number multiplicity energy zero_point_energy enthalpy entropy gibbs_energy "
+    "gibbs_correction largest_force"
+)
+
+
+@dataclass(frozen=True)
+class ThermoResult(Batch):
+    """Thermochemistry of molecules: rows of `Thermochemistry.as_dict` with `name` and `largest_force`."""
+
+    def write(self, output: str | Path) -> None:
+        """thermo.json and thermo.csv in the folder, which is made."""
+        folder = as_path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "thermo.json", self.as_dict())
+        write_csv(folder / "thermo.csv", self.results, COLUMNS.split())
+
+
+def thermo(
+    inputs: Inputs,
+    potential: Any = None,
+    output: str | Path | None = None,
+    *,
+    optimize: bool = False,
+    saddle: bool = False,
+    fmax: float = 0.01,
+    temperature: float = 298.15,
+    pressure: float = 101325.0,
+    symmetry_number: int | None = None,
+    cutoff: float = 100.0,
+    device: str = "cpu",
+    charge: int = 0,
+    spin: int | None = None,
+    jobs: int = 1,
+    parsl: str | Path | None = None,
+    restart: bool = False,
+    report: Any = None,
+) -> ThermoResult:
+    """Gibbs energies of molecules in the gas; see `hint_plugin.science.molecules.run`.
+
+    Args:
+        inputs, output, device, charge, spin, jobs, parsl, restart, report: see there.
+        potential: see there; None: energies, forces and Hessians are those in the files.
+        optimize, saddle: go to the nearest minimum, or to a transition state, first.
+        fmax: eV/A, the largest force on an atom at the end of that.
+        temperature: K.
+        pressure: Pa.
+        symmetry_number: of the rotations; found from the geometry if None.
+        cutoff: cm^-1, of Grimme's entropy of soft modes; 0: harmonic oscillators.
+
+    Raises:
+        HintError: files, options or packages with which nothing can be done; a run that is stopped.
+    """
+    asked, place = asked_for(locals()), a_folder(as_path(output))
+    molecules = given(inputs)
+    what = None if potential is None else OnDemand.of(potential, device, charge, spin)
+    source = source_of_hessians(what, relax=optimize or saddle, saddle=saddle, fmax=fmax)
+    gas: dict[str, Any] = {"temperature": temperature, "pressure": pressure, "cutoff": cutoff}
+    gas["symmetry_number"] = symmetry_number
+    work, spread = Gas(source, charge, spin, gas), Spread(jobs, as_path(parsl), restart)
+    found, asked = ThermoResult(), asked | source.asked()
+    with each_molecule(
+        "thermo", asked, molecules, work, place, spread, found, source.potential, source.model, report
+    ):
+        if place is not None:
+            found.write(place)
+    return found
+
+
+@dataclass(frozen=True)
+class Gas:
+    """The work on one molecule; it travels to worker processes.
+
+    Attributes:
+        source: of energies and Hessians.
+        charge, spin: of molecules that state none.
+        options: of `thermochemistry`.
+    """
+
+    source: Any
+    charge: int
+    spin: int | None
+    options: dict[str, Any]
+
+    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+        """Set up a process: load what computes."""
+        self.source.load()
+        return self._work
+
+    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = self.source(atoms, say)
+        multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
+        modes = normal_modes(found.atoms, found.hessian)
+        result = thermochemistry(modes, found.energy, multiplicity=multiplicity, **self.options)
+        return {"largest_force": found.largest_force, **result.as_dict()}, {}

@@ -1,0 +1,202 @@
+"""What `hint vibrations` does: frequencies, modes, infrared intensities and spectra of molecules."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hint_plugin.data.file_io import write_json
+from hint_plugin.data.outputs import a_folder, as_path
+from hint_plugin.errors import OptionsError
+from hint_plugin.parallel import Batch, Spread
+from hint_plugin.parallel.batch import asked_for
+from hint_plugin.potentials.on_demand import OnDemand
+from hint_plugin.science.molecules import mode_files
+from hint_plugin.science.molecules.curvature import source_of_hessians
+from hint_plugin.science.molecules.dynamics import DensityOfStates, vibrational_density
+from hint_plugin.science.molecules.infrared import dipole_derivatives, has_dipole, infrared_intensities
+from hint_plugin.science.molecules.modes import NormalModes, normal_modes
+from hint_plugin.science.molecules.molecule_inputs import Inputs, given
+from hint_plugin.science.molecules.over_molecules import each_molecule
+from hint_plugin.science.molecules.spectrum import Lines, plot_density, plot_spectrum
+
+
+@dataclass(frozen=True)
+class VibrationsResult(Batch):
+    """Vibrations of molecules.
+
+    Attributes:
+        width: of a line in the figures, cm^-1.
+        folder: where the files of modes were written during the run.
+    """
+
+    width: float = 10.0
+    folder: Path | None = None
+
+    def write(self, output: str | Path) -> None:
+        """vibrations.json; of each molecule NAME.molden, NAME.modes.xyz, and last of all the pictures.
+
+        The folder is made. NAME.png is the spectrum, NAME.md.png that of the dynamics.
+        """
+        folder = as_path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "vibrations.json", self.as_dict())
+        for atoms, row, kept in self.done:
+            self._modes(folder, atoms, row, kept)
+        for atoms, row, kept in self.done:  # after all results: a picture that fails costs none
+            _draw(folder, atoms, row, kept, self.width)
+
+    def _modes(self, folder: Path, atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> None:
+        if self.folder is None:
+            there = atoms.copy()
+            there.positions = kept["positions"]
+            _write_modes(folder, row["name"], normal_modes(there, kept["hessian"]), _intensities(row))
+        elif folder.resolve() != self.folder.resolve():
+            for suffix in (".molden", ".modes.xyz"):
+                shutil.copyfile(self.folder / f"{row['name']}{suffix}", folder / f"{row['name']}{suffix}")
+
+
+def vibrations(
+    inputs: Inputs,
+    potential: Any = None,
+    output: str | Path | None = None,
+    *,
+    optimize: bool = False,
+    saddle: bool = False,
+    fmax: float = 0.01,
+    infrared: bool = True,
+    width: float = 10.0,
+    md: float = 0.0,
+    temperature: float = 300.0,
+    device: str = "cpu",
+    charge: int = 0,
+    spin: int | None = None,
+    jobs: int = 1,
+    parsl: str | Path | None = None,
+    restart: bool = False,
+    report: Any = None,
+) -> VibrationsResult:
+    """Vibrations of molecules, without translations and rotations; see `hint_plugin.science.molecules.run`.
+
+    Args:
+        inputs, output, device, charge, spin, jobs, parsl, restart, report: see there.
+        potential: see there; None: energies, forces and Hessians are those in the files.
+        optimize, saddle: go to the nearest minimum, or to a transition state, first.
+        fmax: eV/A, the largest force on an atom at the end of that.
+        infrared: intensities from dipoles, where the potential has them; 6N evaluations.
+        width: of a line in the figure, cm^-1.
+        md: ps of dynamics, for the anharmonic density of states; 0 for none.
+        temperature: of the dynamics, K.
+
+    Raises:
+        HintError: files, options or packages with which nothing can be done; a run that is stopped.
+    """
+    asked, place = asked_for(locals()), a_folder(as_path(output))
+    molecules = given(inputs)
+    what = None if potential is None else OnDemand.of(potential, device, charge, spin)
+    source = source_of_hessians(what, relax=optimize or saddle, saddle=saddle, fmax=fmax)
+    folder = None if place is None else place.absolute()
+    work = Vibrations(source, folder, infrared, md, temperature)
+    spread = Spread(jobs, as_path(parsl), restart)
+    found, asked = VibrationsResult(width=width, folder=folder), asked | source.asked()
+    with each_molecule(
+        "vibrations", asked, molecules, work, place, spread, found, source.potential, source.model, report
+    ):
+        if place is not None:
+            found.write(place)
+    return found
+
+
+@dataclass(frozen=True)
+class Vibrations:
+    """The work on one molecule; it travels to worker processes.
+
+    Attributes:
+        source: of energies and Hessians.
+        output: the folder; None: what its files are made of is kept.
+        infrared: whether intensities are wanted.
+        md: length of the dynamics, ps; 0 for none.
+        temperature: of the dynamics, K.
+    """
+
+    source: Any
+    output: Path | None
+    infrared: bool
+    md: float
+    temperature: float
+
+    def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+        """Set up a process: load what computes."""
+        self.source.load()
+        return self._work
+
+    def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = self.source(atoms, say)
+        modes, intensities = normal_modes(found.atoms, found.hessian), None
+        if self.infrared and has_dipole(found.atoms):
+            say("dipole moments")
+            intensities = infrared_intensities(modes, dipole_derivatives(found.atoms))
+        kept: dict[str, Any] = {}
+        if self.output is None:
+            kept = {"positions": found.atoms.positions, "hessian": found.hessian}
+        else:
+            _write_modes(self.output, name, modes, intensities)
+        row = {
+            "energy": found.energy,
+            "largest_force": found.largest_force,
+            "kind": modes.kind,
+            **modes.as_dict(),
+        }
+        if self.md:
+            density = _dynamics(modes, self.md, self.temperature, say)
+            row["density_of_states"] = _as_dict(density)
+            kept |= {"wavenumbers": density.wavenumbers, "density": density.density}
+        if intensities is not None:
+            row["infrared_intensities"] = intensities.tolist()
+        return row, kept
+
+
+def _write_modes(folder: Path, name: str, modes: NormalModes, intensities: NDArray | None) -> None:
+    """NAME.molden and NAME.modes.xyz."""
+    mode_files.write_molden(folder / f"{name}.molden", modes, intensities)
+    mode_files.write_movies(folder / f"{name}.modes.xyz", modes)
+
+
+def _intensities(row: dict[str, Any]) -> NDArray | None:
+    strengths = row.get("infrared_intensities")
+    return None if strengths is None else np.array(strengths)
+
+
+def _draw(output: Path, atoms: Any, row: dict[str, Any], kept: dict[str, Any], width: float) -> None:
+    """NAME.png, and NAME.md.png of dynamics."""
+    lines, intensities = Lines(atoms, np.array(row["frequencies"])), _intensities(row)
+    plot_spectrum(output / f"{row['name']}.png", lines, intensities, width)
+    if "density" in kept:
+        temperature = row["density_of_states"]["temperature"]
+        density = DensityOfStates(kept["wavenumbers"], kept["density"], temperature)
+        plot_density(output / f"{row['name']}.md.png", lines, density, width)
+
+
+def _dynamics(modes: Any, md: float, temperature: float, say: Any) -> Any:
+    """The density of states of dynamics."""
+    if modes.atoms.calc is None:
+        raise OptionsError("--md needs --model FILE or --engine NAME (gfn2-xtb)")
+    return vibrational_density(
+        modes.atoms, time=md, temperature=temperature, report=lambda ps: say(f"dynamics: {ps:.1f} ps")
+    )
+
+
+def _as_dict(found: Any) -> dict[str, Any]:
+    """A density of states up to 5000 cm^-1."""
+    shown = found.wavenumbers < 5000
+    return {
+        "wavenumbers": found.wavenumbers[shown].tolist(),
+        "density": found.density[shown].tolist(),
+        "temperature": found.temperature,
+    }
