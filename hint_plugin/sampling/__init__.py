@@ -1,7 +1,7 @@
 """Choosing what to label and to train on: weighted local density, energies, displacements, and baselines."""
 
+from hint_plugin.data.structures.displaced import DisplaceSettings, displaced_copies
 from hint_plugin.sampling.budget import chosen_count, hessian_count
-from hint_plugin.sampling.displace import DisplaceSettings, displaced_copies
 from hint_plugin.sampling.extract import Extract, extract
 from hint_plugin.sampling.methods import (
     Budget,

@@ -16,8 +16,8 @@ from hint_plugin.cli.verbs.sample import app
 from hint_plugin.data import iter_frames, read_frames, write_frames
 from hint_plugin.data.formats import recognise
 from hint_plugin.data.labels.frame_labels import frame_labels
+from hint_plugin.data.structures.unit_cell import read_crystal
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.phonon_files import read_crystal
 
 MOLECULE, CRYSTAL = molecule("CH3OH"), bulk("NaCl", "rocksalt", 5.64, cubic=True)
 

@@ -52,7 +52,7 @@ def test_the_verbs_print_what_they_read_and_can_read_one_file(tmp_path: Path) ->
 
 
 def test_all_readers_give_the_same_matrices() -> None:
-    from hint_plugin.science.phonons.phonon_files import read_crystal
+    from hint_plugin.data.structures.unit_cell import read_crystal
     from hint_plugin.science.superconductivity.ph_x_files import read_force_constants
 
     for name in ("pdh.dyn", *NAMES):

@@ -19,10 +19,10 @@ from ase.io import read, write
 
 from hint_plugin.cli import app
 from hint_plugin.cli.app import main
-from hint_plugin.cli.support.anharmonic_steps import steps
 from hint_plugin.cli.verbs.anharmonic import anharmonic
 from hint_plugin.data.formats.qe_lattice import lattice
 from hint_plugin.dft.dft_inputs import DftSettings, dft_inputs, k_spacing, prefix_of
+from hint_plugin.dft.next_commands import steps
 from hint_plugin.dft.primitive import primitive_cell
 from hint_plugin.dft.upf import check_elements, choose_cutoffs, read_upf_header
 from hint_plugin.errors import DataError, EngineError, MissingDependencyError, OptionsError

@@ -18,6 +18,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 
 from hint_plugin.data import read_frames
 from hint_plugin.data.structures.supercells import dressed, kinds, per_atom, supercell
+from hint_plugin.data.structures.unit_cell import to_ase
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.anharmonic import SschaSettings, from_phonopy, to_phonopy
 from hint_plugin.science.anharmonic.checkpoint import read_state
@@ -28,7 +29,7 @@ from hint_plugin.science.phonons import harmonic_phonons
 from hint_plugin.science.phonons.bands import frequencies_at
 from hint_plugin.science.phonons.carried_properties import lowering, magnetism_lowers, space_group
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
-from hint_plugin.science.phonons.crystals import new_phonopy, to_ase
+from hint_plugin.science.phonons.crystals import new_phonopy
 from hint_plugin.science.phonons.double_well import along_mode
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "crystals"
@@ -215,7 +216,7 @@ def test_phonopys_files_keep_moments(tmp_path, spin):
     _, nickel = spin
     phonon = new_phonopy(nickel, 2)
     phonon.save(tmp_path / "phonopy.yaml")
-    from hint_plugin.science.phonons.phonon_files import read_crystal
+    from hint_plugin.data.structures.unit_cell import read_crystal
 
     assert read_crystal(tmp_path / "phonopy.yaml").get_initial_magnetic_moments().tolist() == [2.0, -2.0]
     assert to_ase(phonon.supercell).get_initial_magnetic_moments().sum() == 0

@@ -26,19 +26,14 @@ import phonopy
 from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.data.file_io import write_csv
+from hint_plugin.data.structures.unit_cell import read_crystal, to_ase
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.lattice_units import CM_PER_EV, HBAR
 from hint_plugin.science.phonons import band_structure, harmonic_phonons, plot_bands
 from hint_plugin.science.phonons.bands import band_path, frequencies_at, path_between
 from hint_plugin.science.phonons.born import born_of_a_start, crystal_born, share_born
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
-from hint_plugin.science.phonons.crystals import (
-    in_a_box,
-    new_phonopy,
-    phonopy_from_hessian,
-    supercell_matrix,
-    to_ase,
-)
+from hint_plugin.science.phonons.crystals import in_a_box, new_phonopy, phonopy_from_hessian, supercell_matrix
 from hint_plugin.science.phonons.differences import compare_bands
 from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
 from hint_plugin.science.phonons.double_well import (
@@ -49,7 +44,7 @@ from hint_plugin.science.phonons.double_well import (
     stored_profile,
 )
 from hint_plugin.science.phonons.force_constants import forces_at_rest
-from hint_plugin.science.phonons.phonon_files import default_supercell, read_crystal, write_phonopy
+from hint_plugin.science.phonons.phonon_files import default_supercell, write_phonopy
 from hint_plugin.science.phonons.qe import write_dyn
 from hint_plugin.science.phonons.reference_phonons import (
     Table,

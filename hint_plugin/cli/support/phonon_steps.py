@@ -78,8 +78,8 @@ def with_born(
 
 def described(phonon: Any, bands: Any, atoms: Any) -> dict[str, Any]:
     """Of the crystal and its bands, for JSON. `atoms`: the unit cell, with what its atoms carry."""
+    from hint_plugin.data.structures.unit_cell import to_ase
     from hint_plugin.science.phonons.carried_properties import lowering, space_group
-    from hint_plugin.science.phonons.crystals import to_ase
 
     return {
         "space_group": space_group(to_ase(phonon.unitcell), phonon.symmetry.tolerance),

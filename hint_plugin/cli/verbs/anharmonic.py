@@ -67,17 +67,17 @@ def anharmonic(
     import json
     from dataclasses import asdict
 
-    from hint_plugin.cli.support.anharmonic_steps import readme
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.cli.support.tables import show
     from hint_plugin.data.file_io import write_json
+    from hint_plugin.data.structures.displaced import displaced_copies
+    from hint_plugin.data.structures.unit_cell import read_crystal
     from hint_plugin.dft.dft_folder import check_no_outputs, write_folder
     from hint_plugin.dft.dft_inputs import DftSettings, dft_inputs, formula_of
+    from hint_plugin.dft.next_commands import readme
     from hint_plugin.dft.primitive import primitive_cell
     from hint_plugin.dft.upf import choose_cutoffs
     from hint_plugin.sampling import DisplaceSettings
-    from hint_plugin.sampling.displace import displaced_copies
-    from hint_plugin.science.phonons.phonon_files import read_crystal
 
     check_no_outputs(output)
     cell = primitive_cell(read_crystal(structure), precision)

@@ -58,6 +58,7 @@ def double_well(
     from hint_plugin.cli.support.tables import show
     from hint_plugin.data import write_frames
     from hint_plugin.data.file_io import files_of, remove_earlier, write_json
+    from hint_plugin.data.structures.unit_cell import read_crystal
     from hint_plugin.errors import OptionsError
     from hint_plugin.science.phonons.double_well import (
         AT_REST,
@@ -66,7 +67,6 @@ def double_well(
         plot_profiles,
         profile,
     )
-    from hint_plugin.science.phonons.phonon_files import read_crystal
 
     if (mode is None) == (displacement is None):
         raise OptionsError("wanted one of --mode qx,qy,qz,branch and --displacement atom,axis")

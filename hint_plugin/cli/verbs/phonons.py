@@ -118,10 +118,10 @@ def phonons(
     from hint_plugin.cli.support.provenance import run_provenance, say_what_is_read
     from hint_plugin.cli.support.tables import show
     from hint_plugin.data.file_io import write_json
+    from hint_plugin.data.structures.unit_cell import check_crystal, quiet, read_crystal
     from hint_plugin.science.phonons.bands import band_path, band_structure
-    from hint_plugin.science.phonons.crystals import check_crystal, in_a_box, layer_axis, quiet
+    from hint_plugin.science.phonons.crystals import in_a_box, layer_axis
     from hint_plugin.science.phonons.force_constants import forces_at_rest, harmonic_phonons
-    from hint_plugin.science.phonons.phonon_files import read_crystal
     from hint_plugin.science.phonons.reference_phonons import read_reference
     from hint_plugin.science.phonons.same_crystal import check_reference
 

@@ -179,9 +179,9 @@ def _start(
         found = read_dynamical_matrices(path)
         found = found if supercell is None else interpolated(found, supercell)
     else:
+        from hint_plugin.data.structures.unit_cell import read_crystal, to_ase
         from hint_plugin.science.phonons import harmonic_phonons
-        from hint_plugin.science.phonons.crystals import new_phonopy, to_ase
-        from hint_plugin.science.phonons.phonon_files import read_crystal
+        from hint_plugin.science.phonons.crystals import new_phonopy
 
         if supercell is None:
             raise OptionsError(f"{path} is a structure: say which supercell, as --supercell 2 2 2")

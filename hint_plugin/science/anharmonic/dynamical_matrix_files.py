@@ -94,7 +94,8 @@ def from_phonopy(
     from phonopy.harmonic.dynamical_matrix import get_dynamical_matrix
     from phonopy.interface.calculator import get_force_constant_conversion_factor
 
-    from hint_plugin.science.phonons.crystals import in_angstrom, supercell_repeats, to_ase
+    from hint_plugin.data.structures.unit_cell import in_angstrom, to_ase
+    from hint_plugin.science.phonons.crystals import supercell_repeats
 
     if phonon.force_constants is None:
         raise DataError(

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hint_plugin.data.structures.unit_cell import quiet
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import load
-from hint_plugin.science.phonons.crystals import CM_PER_THZ, quiet
+from hint_plugin.science.phonons.crystals import CM_PER_THZ
 
 if TYPE_CHECKING:
     from phonopy import Phonopy

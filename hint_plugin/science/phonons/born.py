@@ -17,8 +17,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.formats.qe_set import dyn_set, is_dyn
+from hint_plugin.data.structures.unit_cell import in_angstrom, need_phonopy, quiet, to_ase
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.crystals import in_angstrom, need_phonopy, quiet, to_ase
 from hint_plugin.science.phonons.same_crystal import primitive_of
 from hint_plugin.science.same_structure import placing
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from hint_plugin.data.structures.unit_cell import check_crystal, quiet
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.phonons.carried_properties import lowering, magnetism_lowers
-from hint_plugin.science.phonons.crystals import check_crystal, in_a_box, quiet
+from hint_plugin.science.phonons.crystals import in_a_box
 
 FORCE_TOLERANCE = 1e-3
 """eV/A, of the largest force: soft modes follow what is left of the forces."""

@@ -6,19 +6,15 @@ image reaches over, and its supercells are repeated within the layer only.
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from hint_plugin.data.structures.supercells import dressed
+from hint_plugin.data.structures.unit_cell import check_crystal, need_phonopy, quiet, to_ase
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.optional import load
 from hint_plugin.science.phonons.carried_properties import lowering, moments
 
 if TYPE_CHECKING:
@@ -28,14 +24,8 @@ if TYPE_CHECKING:
 CM_PER_THZ = 33.35640951981521
 
 Supercell = int | Sequence[int] | Sequence[Sequence[int]] | NDArray
-_SAME_ATOM = 0.1  # A
 _SAME_PLACE = 1e-2  # A, of an atom of a supercell found again
 _EMPTY = 10.0  # A, at least, between a layer and its image in phonopy's cell; calculators do not see it
-
-
-def need_phonopy() -> Any:
-    """The package. Raises MissingDependencyError with the extra that brings it."""
-    return load("phonopy", "phonons", "phonons need phonopy")
 
 
 def supercell_matrix(supercell: Supercell) -> NDArray[np.int64]:
@@ -54,47 +44,6 @@ def supercell_matrix(supercell: Supercell) -> NDArray[np.int64]:
     if np.linalg.det(matrix) < 0.5 or (whole.size < 9 and whole.min() < 1):
         raise OptionsError(f"supercell {supercell} has no volume or is left-handed; wanted positive numbers")
     return matrix.copy()
-
-
-def check_crystal(atoms: Atoms, layers: bool = False) -> None:
-    """Raises DataError unless `atoms` is a periodic crystal with finite numbers and a right-handed cell.
-
-    Args:
-        layers: periodic in two directions is enough.
-    """
-    if not len(atoms):
-        raise DataError("a crystal without atoms")
-    periodic = int(atoms.pbc.sum())
-    if periodic < 2 or (periodic == 2 and not layers):
-        raise DataError(_not_periodic(atoms, periodic))
-    if any(length < 1e-8 for length in atoms.cell.lengths()[atoms.pbc]) or (
-        periodic == 3 and atoms.cell.rank < 3
-    ):
-        raise DataError(f"{atoms.symbols}: the cell lacks a lattice vector in a direction that is periodic")
-    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-        raise DataError(f"{atoms.symbols}: a position or the cell is NaN or infinite")
-    if atoms.cell.rank == 3 and np.linalg.det(atoms.cell.array) < 0:
-        raise DataError(
-            f"{atoms.symbols}: the cell is left-handed (a x b points away from c), and programs of symmetry "
-            "want a right-handed one. Exchange two of its lattice vectors, or turn all three around"
-        )
-    if len(neighbor_list("i", atoms, _SAME_ATOM)):
-        raise DataError(f"{atoms.symbols}: two atoms are at one place, within {_SAME_ATOM} A")
-
-
-def _not_periodic(atoms: Atoms, periodic: int) -> str:
-    words = "".join("T" if axis else "F" for axis in atoms.pbc)
-    if periodic == 2:
-        return (
-            f"{atoms.symbols} is a layer (pbc {words}), and this is for crystals that are periodic in three "
-            "directions; hint phonons and hint double-well take layers"
-        )
-    if periodic == 1:
-        return f"{atoms.symbols} is a chain (pbc {words}); wanted a crystal, periodic in three directions"
-    return (
-        f"{atoms.symbols} is not periodic in three directions, and phonons are of crystals; "
-        "hint vibrations is for molecules"
-    )
 
 
 def in_a_box(atoms: Atoms) -> Atoms:
@@ -199,33 +148,6 @@ def _keeps_layer(phonon: Phonopy, atoms: Atoms) -> bool:
     return bool(np.allclose(phonon.primitive.cell[axis], atoms.cell.array[axis], atol=1e-6))
 
 
-def to_ase(cell: Any, crystal: Atoms | None = None) -> Atoms:
-    """phonopy's cell as ASE atoms, with its masses and magnetic moments.
-
-    Args:
-        crystal: what its atoms carry, and in how many directions it is periodic (`dressed`); nothing else is
-            known, and three, if not given.
-    """
-    found = Atoms(
-        cell.symbols, cell=cell.cell, scaled_positions=cell.scaled_positions, masses=cell.masses, pbc=True
-    )
-    if getattr(cell, "magnetic_moments", None) is not None:
-        found.set_initial_magnetic_moments(cell.magnetic_moments)
-    return found if crystal is None else dressed(found, crystal)
-
-
-def in_angstrom(atoms: Atoms, calculator: str | None) -> Atoms:
-    """A cell of phonopy's in A; those of files for Quantum ESPRESSO, ABINIT, ... are in bohr."""
-    from phonopy.interface.calculator import get_calculator_physical_units
-
-    scale = float(get_calculator_physical_units(calculator).distance_to_A)
-    if scale == 1.0:
-        return atoms
-    found = atoms.copy()
-    found.set_cell(scale * atoms.cell.array, scale_atoms=True)
-    return found
-
-
 def phonopy_from_hessian(
     atoms: Atoms, supercell: Supercell, large: Atoms, hessian: NDArray, primitive: Any = "auto"
 ) -> Phonopy:
@@ -288,11 +210,3 @@ def supercell_repeats(phonon: Phonopy) -> tuple[int, int, int]:
             f"{(np.round(matrix, 3) + 0.0).tolist()} of it"
         )
     return first, second, third
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the remarks that phonopy and seekpath make about their own versions."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -10,8 +10,9 @@ import numpy as np
 from ase import units
 from numpy.typing import NDArray
 
+from hint_plugin.data.structures.unit_cell import quiet
 from hint_plugin.errors import OptionsError
-from hint_plugin.science.phonons.crystals import CM_PER_THZ, quiet
+from hint_plugin.science.phonons.crystals import CM_PER_THZ
 from hint_plugin.science.phonons.differences import IMAGINARY
 
 if TYPE_CHECKING:

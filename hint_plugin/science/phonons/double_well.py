@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 from hint_plugin.data import LabelKeys
 from hint_plugin.data.drawing import picture
 from hint_plugin.data.structures.supercells import supercell
+from hint_plugin.data.structures.unit_cell import quiet, to_ase
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.labelled_frames import read_reference
 from hint_plugin.science.phonons.band_figure import COLOURS
-from hint_plugin.science.phonons.crystals import CM_PER_THZ, quiet, to_ase
+from hint_plugin.science.phonons.crystals import CM_PER_THZ
 
 AT_REST = 2e-3
 """A: nearer to 0, the lowest point is that of a single well."""
@@ -136,7 +137,7 @@ def along_displacement(atoms: Atoms, words: str) -> Line:
         OptionsError: it cannot be read. DataError: the file holds another crystal.
     """
     if Path(words).is_file():
-        from hint_plugin.science.phonons.phonon_files import read_crystal
+        from hint_plugin.data.structures.unit_cell import read_crystal
 
         other = read_crystal(Path(words))
         return Line(atoms, _normalised(_moved(atoms, other, words)), f"towards {Path(words).name}")

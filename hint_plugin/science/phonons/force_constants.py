@@ -22,11 +22,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.structures.unit_cell import quiet, to_ase
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.potentials.calculator_potential import as_potential
 from hint_plugin.potentials.colouring import shared
 from hint_plugin.potentials.potential import Potential
-from hint_plugin.science.phonons.crystals import Supercell, in_a_box, new_phonopy, quiet, to_ase
+from hint_plugin.science.phonons.crystals import Supercell, in_a_box, new_phonopy
 
 if TYPE_CHECKING:
     from phonopy import Phonopy

@@ -22,6 +22,7 @@ from hint_plugin.data.formats.phonopy_search import find_sources
 from hint_plugin.data.formats.qe_set import is_dyn
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.sets.frames import iter_frames
+from hint_plugin.data.structures.unit_cell import in_angstrom, need_phonopy, quiet, to_ase
 from hint_plugin.errors import DataError
 from hint_plugin.science.phonons.bands import (
     BandPath,
@@ -32,13 +33,7 @@ from hint_plugin.science.phonons.bands import (
     path_between,
 )
 from hint_plugin.science.phonons.born import with_stored_born
-from hint_plugin.science.phonons.crystals import (
-    in_angstrom,
-    need_phonopy,
-    phonopy_from_hessian,
-    quiet,
-    to_ase,
-)
+from hint_plugin.science.phonons.crystals import phonopy_from_hessian
 from hint_plugin.science.phonons.differences import Differences, compare_bands, differences
 from hint_plugin.science.phonons.rows import phonopy_from_rows
 from hint_plugin.science.phonons.same_crystal import (

@@ -8,8 +8,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.structures.unit_cell import to_ase
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.crystals import new_phonopy, same_atoms, to_ase
+from hint_plugin.science.phonons.crystals import new_phonopy, same_atoms
 
 if TYPE_CHECKING:
     from phonopy import Phonopy

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.data.structures.unit_cell import in_angstrom, to_ase
 from hint_plugin.errors import DataError
-from hint_plugin.science.phonons.crystals import in_angstrom, to_ase
 from hint_plugin.science.same_structure import Placing, check_same_crystal, placing
 
 if TYPE_CHECKING:
