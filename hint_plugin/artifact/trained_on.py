@@ -71,7 +71,7 @@ def trained_on(potential: Any) -> dict[str, bool]:
 
     {} for what was not trained by HINT (DFT, a classical potential), or before this was kept.
     """
-    for path in (("potential",), ("engine", "_predictor"), ()):
+    for path in (("potential",), ("engine", "potential"), ("potential", "engine", "potential"), ()):
         found = potential
         for name in path:
             found = getattr(found, name, None)

@@ -45,9 +45,23 @@ def test_of_calculators():
     old = SimpleNamespace(metadata=SimpleNamespace(provenance={"training": {"command": HINT}}))
     for potential in (new, old):
         assert trained_on(SimpleNamespace(potential=potential))["stress"] is False
-        engine = SimpleNamespace(_predictor=potential)
+        engine = SimpleNamespace(potential=potential)
         assert trained_on(SimpleNamespace(engine=engine))["stress"] is False
     assert trained_on(SimpleNamespace(engine=SimpleNamespace())) == {} == trained_on(None)
+
+
+def test_of_a_model_however_it_is_opened():
+    """As the command line opens it, as an engine, and in Python."""
+    from hint_plugin.potentials import HintCalculator, open_potential
+    from hint_plugin.potentials.hint_calculator import EngineCalculator
+    from hint_plugin.potentials.registry import make_engine
+
+    engine = make_engine("model", model="alphanet-gfn2")
+    potential = open_potential("alphanet-gfn2")
+    wanted = {"energies": True, "forces": True, "stress": False, "hessians": True}
+    for opened in (EngineCalculator(engine), engine, potential, HintCalculator(potential)):
+        assert trained_on(opened) == wanted, type(opened)
+    assert trained_on(HintCalculator(open_potential("model", model="alphanet-gfn2"))) == wanted
 
 
 @pytest.mark.parametrize(
