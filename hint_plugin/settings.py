@@ -89,6 +89,11 @@ def parse_options(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
     return kind(**converted)
 
 
+def as_float(value: float | None) -> float | None:
+    """A whole number is a float, as on the command line: both write the same files. None stays."""
+    return None if value is None else float(value)
+
+
 def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
     """["a=1", "b=x=y"] -> {"a": "1", "b": "x=y"}.
 

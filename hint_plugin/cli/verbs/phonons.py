@@ -29,18 +29,16 @@ Supercell = Annotated[
 ]
 
 
-def supercell_of(words: tuple[str, str, str] | None, atoms: Any) -> Any:
-    """The matrix [3, 3] of `--supercell`: three numbers, or three rows as phonopy's --dim has them.
+def supercell_of(words: tuple[str, str, str] | None) -> list[int] | None:
+    """Of `--supercell`: three numbers, or nine, of three rows as phonopy's --dim has them; None: the default.
 
     Raises:
         OptionsError: something else.
     """
     from hint_plugin.errors import OptionsError
-    from hint_plugin.science.phonons.crystals import supercell_matrix
-    from hint_plugin.science.phonons.phonon_files import default_supercell
 
     if words is None:
-        return supercell_matrix(default_supercell(atoms))
+        return None
     try:
         rows = [[int(number) for number in word.split(",")] for word in words]
     except ValueError:
@@ -51,7 +49,7 @@ def supercell_of(words: tuple[str, str, str] | None, atoms: Any) -> Any:
             f"matrix, as "
             "0,1,1 1,0,1 1,1,0"
         )
-    return supercell_matrix([number for row in rows for number in row])
+    return [number for row in rows for number in row]
 
 
 class Relaxation(str, Enum):
@@ -105,67 +103,36 @@ def phonons(
     Exit status: 0 done, 2 it could not be.
     """
     import json
+    from functools import partial
 
     from rich.console import Console
 
-    from hint_plugin.cli.support.phonon_steps import (
-        described,
-        relaxed,
-        sums_and_files,
-        with_born,
-        with_reference,
-    )
-    from hint_plugin.cli.support.provenance import run_provenance, say_what_is_read
+    from hint_plugin.cli.support.provenance import say_what_is_read
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.file_io import write_json
-    from hint_plugin.data.structures.unit_cell import check_crystal, quiet, read_crystal
-    from hint_plugin.science.phonons.bands import band_path, band_structure
-    from hint_plugin.science.phonons.crystals import in_a_box, layer_axis
-    from hint_plugin.science.phonons.force_constants import forces_at_rest, harmonic_phonons
-    from hint_plugin.science.phonons.reference_phonons import read_reference
-    from hint_plugin.science.phonons.same_crystal import check_reference
+    from hint_plugin.science.phonons import run
 
-    atoms = read_crystal(structure, layers=True)
-    repeats = supercell_of(supercell, atoms)
-    other = None if reference is None else read_reference(reference, only_this_file)
-    if other is not None:
-        check_reference(in_a_box(atoms), other, layer_axis(atoms))
-    calculator = make_calculator(model, engine, engine_option, device)
-    result: dict[str, Any] = {"structure": str(structure), "supercell": repeats.tolist()}
-    result["displacement"] = displacement
-    files = [path for path in (structure, reference, born) if path is not None]
-    result["provenance"] = run_provenance(
-        files, model, calculator, [reference] if only_this_file and reference is not None else []
-    )
+    repeats = supercell_of(supercell)
     if reference is not None:
         say_what_is_read([reference], only_this_file, json_)
-    with Console(stderr=True).status("") as status, quiet():
-        atoms = relaxed(atoms, calculator, relax.value, fmax, output, result, status.update)
-        check_crystal(atoms, layers=True)
-        result["largest_force"] = forces_at_rest(atoms, calculator)
-        counted = [0]
-
-        def report(done: int, total: int) -> None:
-            counted[0] = total
-            status.update(
-                f"force constants: {done} of {total} {'displacements' if displacement else 'products'}"
-            )
-
-        phonon = harmonic_phonons(
-            atoms, calculator, repeats, displacement=displacement, symmetry_precision=precision, report=report
+    with Console(stderr=True).status("") as status:
+        found = run.phonons(
+            structure,
+            partial(make_calculator, model, engine, engine_option, device),
+            output,
+            supercell=repeats,
+            relax=relax.value,
+            fmax=fmax,
+            reference=reference,
+            only_this_file=only_this_file,
+            born=born,
+            points=points,
+            mesh=mesh,
+            temperature=temperature,
+            displacement=displacement,
+            precision=precision,
+            report=status.update,
         )
-        born_notes = with_born(phonon, structure, born, other, reference)
-        status.update("bands")
-        bands = band_structure(phonon, band_path(phonon, points, layer_axis(atoms)), group_velocities=True)
-        output.mkdir(parents=True, exist_ok=True)
-        status.update("sums over the Brillouin zone")
-        result |= {"products": counted[0], **described(phonon, bands, in_a_box(atoms))}
-        density, notes = sums_and_files(phonon, bands, mesh, temperature, output, result)
-        status.update("reference")
-        draw = with_reference(phonon, bands, density, other, structure.stem, output, result)
-    result["notes"] = [*born_notes, *notes]
-    write_json(output / "phonons.json", result)
-    draw()
+    result = found.as_dict()
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return

@@ -158,3 +158,23 @@ def in_angstrom(atoms: Atoms, calculator: str | None) -> Atoms:
     found = atoms.copy()
     found.set_cell(scale * atoms.cell.array, scale_atoms=True)
     return found
+
+
+def given_crystal(structure: Atoms | str | Path, layers: bool = False) -> Atoms:
+    """One unit cell that is a file's (`read_crystal`), or there already, without its calculator.
+
+    Raises:
+        DataError: see `read_crystal`; of atoms, too.
+    """
+    if not isinstance(structure, Atoms):
+        return read_crystal(Path(structure), layers)
+    atoms = structure.copy()
+    check_occupancy(atoms, str(atoms.symbols))
+    check_crystal(atoms, layers)
+    refuse_electrons_of_a_cell(atoms, str(atoms.symbols))
+    return atoms
+
+
+def name_of(structure: Atoms | str | Path) -> str:
+    """Of a file its path, of atoms their formula."""
+    return str(structure.symbols) if isinstance(structure, Atoms) else str(structure)

@@ -41,12 +41,7 @@ def write_dyn(phonon: Phonopy, stem: Path) -> list[Path]:
     Raises:
         DataError: no force constants, or another supercell.
     """
-    if phonon.force_constants is None:
-        raise DataError("dyn files: the Phonopy object has no force constants")
-    try:
-        grid = np.array(supercell_repeats(phonon))
-    except DataError as error:
-        raise DataError(f"dyn files: {error}; start from the primitive cell") from error
+    grid = check_dyn(phonon)
     stars = _stars(phonon, grid)
     alat = float(np.linalg.norm(phonon.primitive.cell[0]))
     to_cartesian = np.linalg.inv(phonon.primitive.cell).T * alat  # 2 pi / alat
@@ -61,6 +56,16 @@ def write_dyn(phonon: Phonopy, stem: Path) -> list[Path]:
         lines += _diagonalised(star[0] @ to_cartesian, matrices[0], phonon.primitive.masses)
         files.append(_write(stem.with_name(f"{stem.name}{number}"), lines))
     return files
+
+
+def check_dyn(phonon: Phonopy) -> NDArray[np.int64]:
+    """The grid of q points, n1, n2, n3. Raises DataError as `write_dyn` does."""
+    if phonon.force_constants is None:
+        raise DataError("dyn files: the Phonopy object has no force constants")
+    try:
+        return np.array(supercell_repeats(phonon))
+    except DataError as error:
+        raise DataError(f"dyn files: {error}; start from the primitive cell") from error
 
 
 def _stars(phonon: Phonopy, grid: NDArray[np.int64]) -> list[list[NDArray]]:
