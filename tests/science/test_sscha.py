@@ -41,7 +41,8 @@ from hint_plugin.science.anharmonic.ensemble import Population, draw, frames
 from hint_plugin.science.anharmonic.initial_force_constants import interpolated, positive
 from hint_plugin.science.anharmonic.minimisation import minimise
 from hint_plugin.science.anharmonic.python_sscha import from_matrices
-from hint_plugin.science.anharmonic.run_folder import run, write_results
+from hint_plugin.science.anharmonic.run_folder import run
+from hint_plugin.science.anharmonic.sscha_result import SschaResult
 from hint_plugin.science.anharmonic.stress import choose_stress
 from hint_plugin.science.anharmonic.supercell_force_constants import from_q, to_q
 from hint_plugin.science.lattice_units import CM_PER_EV
@@ -848,8 +849,9 @@ def test_a_supercell_of_one_atom(library, tmp_path):
 def test_results_without_stresses_and_hessian(pdh, tmp_path):
     springs = positive(pdh, SpaceGroup(pdh.atoms, pdh.repeats))
     state = run(tmp_path, springs, Springs(springs), QUICK)
-    result, named = write_results(tmp_path, pdh, state, QUICK)
-    assert set(named) == {"harmonic", "sscha"} and result["pressure"] is None
+    result = SschaResult.of(pdh, state, QUICK)
+    result.write_results(tmp_path)
+    assert set(result.named) == {"harmonic", "sscha"} and result.as_dict()["pressure"] is None
 
 
 def test_nothing_of_an_earlier_run_stays_beside_new_results(pdh, tmp_path):
@@ -861,9 +863,10 @@ def test_nothing_of_an_earlier_run_stays_beside_new_results(pdh, tmp_path):
     springs = positive(pdh, SpaceGroup(pdh.atoms, pdh.repeats))
     state = run(tmp_path, springs, Springs(springs), QUICK)
     read = {"data": [{"path": str(tmp_path / "hessian.dyn2"), "sha256": ""}]}
-    write_results(tmp_path, pdh, state, QUICK, provenance=read)  # no run has been here
+    result = SschaResult.of(pdh, state, QUICK, provenance=read)
+    result.write_results(tmp_path)  # no run has been here
     assert all((tmp_path / name).is_file() for name in (*own, *others))
-    write_results(tmp_path, pdh, state, QUICK, provenance=read)
+    result.write_results(tmp_path)
     assert not any((tmp_path / name).exists() for name in own)
     assert all((tmp_path / name).is_file() for name in (*others, "hessian.dyn2"))
     assert (tmp_path / "sscha.dyn3").is_file() and (tmp_path / "harmonic.yaml").is_file()

@@ -140,6 +140,55 @@ class Bar:
         return (done - before) / max(now - then, 1e-9)
 
 
+class SschaProgress:
+    """A bar for the forces of a population and the steps after them, and a line when it is done."""
+
+    def __init__(self, count: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            console=self._console, transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=count)
+
+    def __enter__(self) -> "SschaProgress":
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Show what is being done."""
+        self._bar.update(self._task, description=text)
+
+    def invited(self, command: str) -> None:
+        """Say how clients are started, which are waited for."""
+        typer.echo(f"waiting for clients: {command}", err=True)
+
+    def evaluated(self, population: int, done: int, count: int) -> None:
+        """See `hint_plugin.science.anharmonic.Watcher`."""
+        self._bar.update(
+            self._task, completed=done, total=count, description=f"population {population}: forces"
+        )
+
+    def stepped(self, population: int, step: Any) -> None:
+        """See there."""
+        from hint_plugin.science.anharmonic.sscha_report import step_in_words
+
+        self._bar.update(self._task, description=step_in_words(population, step))
+
+    def finished_population(self, state: Any) -> None:
+        """See there."""
+        from hint_plugin.science.anharmonic.sscha_report import population_in_words
+
+        self._console.print(population_in_words(state.records[-1]), highlight=False, soft_wrap=True)
+
+
 def _in_words(rate: float, what: str) -> str:
     """A rate of which there is something to read: per second, or per hour of what is slow."""
     number, unit = (rate, "s") if rate >= 0.1 else (3600 * rate, "h")

@@ -1,21 +1,19 @@
-"""A run in a folder: begun, or gone on with where it was stopped, and its results written."""
+"""A run in a folder: begun, or gone on with where it was stopped."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hint_plugin.data.file_io import files_of, remove_earlier, write_json
 from hint_plugin.errors import OptionsError
 from hint_plugin.potentials.identity import identity_change, identity_of
 from hint_plugin.science.anharmonic.checkpoint import carried, read_state, write_state
-from hint_plugin.science.anharmonic.crystal_symmetry import check_supercell, symmetrised
-from hint_plugin.science.anharmonic.free_energy_hessian import free_energy_hessian
+from hint_plugin.science.anharmonic.crystal_symmetry import check_supercell
 from hint_plugin.science.anharmonic.self_consistency import (
     PopulationForces,
     Silence,
@@ -25,14 +23,10 @@ from hint_plugin.science.anharmonic.self_consistency import (
     begin,
     relax,
 )
-from hint_plugin.science.anharmonic.sscha_report import plot_convergence, summary, write_bands, write_matrices
 from hint_plugin.science.anharmonic.supercell_force_constants import ForceConstants
 from hint_plugin.science.same_structure import compare_crystals
 
 STATE = "state.npz"
-RESULTS = "sscha.json"
-OWN = (r"(harmonic|sscha|hessian)\.(dyn\d+|yaml)", r"(bands|convergence)\.png")
-"""What `write_results` writes beside `RESULTS`."""
 _FREE = ("populations",)
 
 
@@ -63,10 +57,7 @@ def run(
             of the crystal. Otherwise as `relax`.
     """
     check_supercell(start.atoms, start.repeats, settings.precision)
-    potential = identity_of(getattr(engine, "calculator", engine))
-    path = folder / STATE
-    about: dict[str, Any] = {"start": fingerprint(start), "settings": settings.as_dict()}
-    about |= {"potential": potential, "stress": bool(getattr(engine, "stress", False))}
+    path, about = folder / STATE, _about(start, settings, forces_of(engine))
     if path.exists():
         state, before = read_state(path)
         _same(path, before, about, compare_crystals(start.atoms, state.constants.atoms).difference)
@@ -76,44 +67,21 @@ def run(
     return relax(state, engine, settings, _Keeper(path, about, watcher or Silence()))
 
 
-def write_results(
+def keep_state(
     folder: Path,
     start: ForceConstants,
     state: SschaState,
     settings: SschaSettings,
-    hessian: str = "none",
-    say: Callable[[str], None] = lambda text: None,
-    **about: Any,
-) -> tuple[dict[str, Any], dict[str, ForceConstants]]:
-    """sscha.json, matrices for Quantum ESPRESSO and phonopy, bands.png, convergence.png.
+    forces: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a state with which `run` goes on; `forces` of `forces_of`."""
+    write_state(folder / STATE, state, _about(start, settings, forces or {}))
 
-    Args:
-        folder: of the results.
-        start: harmonic; its imaginary modes are shown as they are.
-        state: at the end.
-        settings: of the run.
-        hessian: of the free energy: "none", "v3", or "v4" (with the fourth order).
-        say: told what is being done.
-        about: goes into sscha.json.
 
-    Returns:
-        What sscha.json holds, and the force constants by name.
-    """
-    named = {"harmonic": symmetrised(start, settings.precision), "sscha": state.constants}
-    if hessian != "none":
-        if state.population is None:
-            raise OptionsError("no population to take the Hessian of the free energy from")
-        say(f"Hessian of the free energy ({hessian})")
-        named["hessian"] = free_energy_hessian(state.population, state.constants, hessian == "v4")
-    result = summary(state, settings, named) | about
-    say("writing")
-    inputs = files_of(about.get("provenance", {}))
-    remove_earlier(folder, RESULTS, OWN, (), inputs)
-    write_matrices(folder, named)
-    write_json(folder / RESULTS, result)
-    write_bands(folder / "bands.png", dict(reversed(list(named.items()))))
-    plot_convergence(folder / "convergence.png", state.records)
-    return result, named
+def forces_of(engine: PopulationForces) -> dict[str, Any]:
+    """What gives the forces of a run, and whether it gives stresses: a state goes on with the same alone."""
+    potential = identity_of(getattr(engine, "calculator", engine))
+    return {"potential": potential, "stress": bool(getattr(engine, "stress", False))}
 
 
 def fingerprint(constants: ForceConstants) -> str:
@@ -125,6 +93,11 @@ def fingerprint(constants: ForceConstants) -> str:
     for name, array in sorted(carried(atoms).items()):
         digest.update(name.encode() + np.asarray(array).astype(str).tobytes())
     return digest.hexdigest()
+
+
+def _about(start: ForceConstants, settings: SschaSettings, forces: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is told by."""
+    return {"start": fingerprint(start), "settings": settings.as_dict(), **forces}
 
 
 def _same(path: Path, before: dict[str, Any], now: dict[str, Any], difference: str) -> None:

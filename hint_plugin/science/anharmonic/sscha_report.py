@@ -10,6 +10,7 @@ import numpy as np
 
 from hint_plugin.data.drawing import picture
 from hint_plugin.science.anharmonic.dynamical_matrix_files import to_phonopy, write_dynamical_matrices
+from hint_plugin.science.anharmonic.minimisation import Step
 from hint_plugin.science.anharmonic.self_consistency import PopulationRecord, SschaSettings, SschaState
 from hint_plugin.science.anharmonic.supercell_force_constants import ForceConstants
 from hint_plugin.science.figures import new_figure, save_png
@@ -108,6 +109,20 @@ def plot_convergence(path: Path, records: Sequence[PopulationRecord]) -> bool:
         axes.tick_params(labelsize=8)
     save_png(figure, path)
     return True
+
+
+def step_in_words(population: int, step: Step) -> str:
+    """How far the minimisation is."""
+    return f"population {population}: gradient {step.gradient:.1e}, sample {100 * step.effective:.0f} %"
+
+
+def population_in_words(record: PopulationRecord) -> str:
+    """How a population has ended."""
+    end = record.steps[-1]
+    return (
+        f"population {record.number}: {record.reason} after {len(record.steps) - 1} steps, "
+        f"free energy {end.free_energy:.5f} eV, modes {record.lowest:.0f} to {record.highest:.0f} cm^-1"
+    )
 
 
 def populations_table(records: Sequence[PopulationRecord]) -> Table:
