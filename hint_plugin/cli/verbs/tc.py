@@ -89,37 +89,49 @@ def tc(
 
     from rich.console import Console
 
-    from hint_plugin.cli.support.provenance import run_provenance, say_what_is_read
+    from hint_plugin.science.superconductivity import run
     from hint_plugin.science.superconductivity.isotopes import Isotope
-    from hint_plugin.science.superconductivity.sources import SourceOptions
-    from hint_plugin.science.superconductivity.tc_report import TcOptions, run
 
-    dyns = tuple(dyn or ())
-    where = SourceOptions(
-        dyns[0] if dyns else None, broadening, grid, sum_rule, format_, unit, column, leave_out,
-        others=dyns[1:],
-        interpolation=None if interpolation is None else interpolation.value,
-    )  # fmt: skip
+    dyns = dyn or []
     isotopes = [Isotope.parse(text, max(1, len(dyns))) for text in isotope or []]
-    options = TcOptions(tuple(mu_star or (0.10,)), mu_star_at, cutoff, temperatures)
     with Console(stderr=True).status("") as status:
-        others = [path for one in isotopes for path in (one.force_constants, *one.others)]
-        matrices = [path for path in (*dyns, *others) if path is not None]
-        about = {"provenance": run_provenance([source, *matrices])}
-        result = run(source, output, where, options, isotopes, say=status.update, about=about)
+        found = run.tc(
+            source,
+            output,
+            mu_star=mu_star or 0.10,
+            mu_star_at=mu_star_at,
+            cutoff=cutoff,
+            dyn=dyns,
+            broadening=broadening,
+            grid=grid,
+            interpolation=None if interpolation is None else interpolation.value,
+            sum_rule=sum_rule,
+            isotope=isotopes,
+            format=format_,
+            unit=unit,
+            column=column,
+            leave_out=leave_out,
+            temperatures=temperatures,
+            report=status.update,
+        )
+    result = found.as_dict()
     if json_:
         typer.echo(json.dumps(result, indent=2))
     else:
         _print(result)
-        if "sources" in result:
-            _print_spread(result)
-        if len(matrices) > MOST_NAMED:
-            typer.echo(f"{len(matrices)} sets of matrices are read; tc.json names their files in provenance")
-        else:
-            say_what_is_read(path for path in matrices if source.is_dir())
+        _print_files(run.matrices_of(dyns, isotopes) if source.is_dir() else [])
         typer.echo(f"written to {output}")
     if any(one["unstable"] for one in result.get("spread", [])):
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _print_files(matrices: list[Path]) -> None:
+    from hint_plugin.cli.support.provenance import say_what_is_read
+
+    if len(matrices) > MOST_NAMED:
+        typer.echo(f"{len(matrices)} sets of matrices are read; tc.json names their files in provenance")
+    else:
+        say_what_is_read(matrices)
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -154,6 +166,8 @@ def _print(result: dict[str, Any]) -> None:
     for one in result["isotopes"]:
         if one["gap"]:
             typer.echo(_gap_words(one["gap"], one["name"] if several else ""))
+    if "sources" in result:
+        _print_spread(result)
 
 
 def _gap_words(gap: dict[str, Any], name: str) -> str:

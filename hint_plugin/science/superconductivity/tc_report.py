@@ -38,7 +38,7 @@ STRONG = 10.0
 _MEV = 1e3
 RESULTS = "tc.json"
 OWN = (r"(a2f|gap|sources)\.csv", r"tc\.png")
-"""What `run` writes beside `RESULTS`, where there is such a thing."""
+"""What `TcResult.write` writes beside `RESULTS`, where there is such a thing."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,62 @@ class TcOptions:
     temperatures: int = 14
 
 
-def run(
+@dataclass(frozen=True)
+class TcResult:
+    """Critical temperatures of a source, of its isotopes, and of further sources.
+
+    Attributes:
+        cases: spectra of the first source, in the order of the isotopes.
+        curve: Tc of the first case against mu*.
+        gaps: of each case, for JSON; None where there is or shall be none.
+        found: what tc.json holds.
+    """
+
+    cases: tuple[Case, ...]
+    curve: tuple[CriticalTemperatures, ...]
+    gaps: tuple[dict[str, Any] | None, ...]
+    found: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What tc.json holds: temperatures K, energies eV, `broadening` Ry, masses amu."""
+        return dict(self.found)
+
+    def write(self, folder: str | Path) -> None:
+        """sources.csv of several sources, tc.json, a2f.csv, gap.csv where there is a gap, tc.png."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_earlier(folder, RESULTS, OWN, (), files_of(self.found.get("provenance", {})))
+        if "sources" in self.found:
+            columns = ("dyn", "interpolation", "isotope", *QUANTITIES, "unstable")
+            write_csv(folder / "sources.csv", self.found["sources"], columns)
+        write_json(folder / RESULTS, self.as_dict())
+        write_csv(folder / "a2f.csv", _spectral_rows(self.cases[0].spectrum))
+        labels = _labels(self.cases)
+        names = {label: gap for label, gap in zip(labels, self.gaps, strict=True) if gap}
+        if names:
+            rows = [
+                ({"isotope": name} if len(self.cases) > 1 else {}) | row
+                for name, gap in names.items()
+                for row in gap["table"]
+            ]
+            write_csv(folder / "gap.csv", rows)
+        spectra = {label: case.spectrum for label, case in zip(labels, self.cases, strict=True)}
+        plot_tc(folder / "tc.png", spectra, self.curve, names)
+
+
+def solve(
     source: Path,
-    folder: Path,
     where: SourceOptions,
     options: TcOptions,
     isotopes: Sequence[Isotope] = (),
     say: Callable[[str], None] = lambda text: None,
     about: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Read, solve, write.
-
-    Returns what is in tc.json; `about` goes into it as it is.
+) -> TcResult:
+    """Read and solve; `about` goes into the result as it is.
 
     Raises:
-        DataError, OptionsError: before anything is written. Of several sources the first has to be stable;
-            another that is not is a row that says so.
+        DataError, OptionsError: of several sources the first has to be stable; another that is not is a row
+            that says so.
     """
     sources = read_sources(source, where, isotopes, say)
     cases = _first(sources)
@@ -97,33 +137,17 @@ def run(
     if len(sources) > 1:
         rows = rows_of(_labelled(sources, _labels(cases)), options.mu_star[0], coulomb, say)
         result |= {"sources": rows, "spread": spreads(rows)}
-    result |= about or {}
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_earlier(folder, RESULTS, OWN, (), files_of(result.get("provenance", {})))
-    if len(sources) > 1:
-        columns = ("dyn", "interpolation", "isotope", *QUANTITIES, "unstable")
-        write_csv(folder / "sources.csv", result["sources"], columns)
-    write_json(folder / RESULTS, result)
+    return TcResult(tuple(cases), tuple(curve), tuple(gaps), result | dict(about or {}))
+
+
+def _spectral_rows(spectrum: Spectrum) -> list[dict[str, float]]:
+    """a2F on a grid of energies, and lambda of what is below each."""
     w, a2f = spectrum.on_grid()
     below = spectrum.cumulative(w)
-    write_csv(
-        folder / "a2f.csv",
-        [
-            {"energy_meV": e, "a2F": value, "lambda_below": sum_}
-            for e, value, sum_ in zip(_MEV * w, a2f, below, strict=True)
-        ],
-    )
-    labels, spectra = _labels(cases), [case.spectrum for case in cases]
-    names = {label: gap for label, gap in zip(labels, gaps, strict=True) if gap}
-    if names:
-        rows = [
-            ({"isotope": name} if len(cases) > 1 else {}) | row
-            for name, gap in names.items()
-            for row in gap["table"]
-        ]
-        write_csv(folder / "gap.csv", rows)
-    plot_tc(folder / "tc.png", dict(zip(labels, spectra, strict=True)), curve, names)
-    return result
+    return [
+        {"energy_meV": e, "a2F": value, "lambda_below": sum_}
+        for e, value, sum_ in zip(_MEV * w, a2f, below, strict=True)
+    ]
 
 
 def _first(sources: Sequence[Source]) -> list[Case]:
