@@ -65,86 +65,38 @@ def anharmonic(
     Exit status: 0 done, 2 it could not be.
     """
     import json
-    from dataclasses import asdict
 
-    from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.data.file_io import write_json
-    from hint_plugin.data.structures.displaced import displaced_copies
-    from hint_plugin.data.structures.unit_cell import read_crystal
-    from hint_plugin.dft.dft_folder import check_no_outputs, write_folder
-    from hint_plugin.dft.dft_inputs import DftSettings, dft_inputs, formula_of
-    from hint_plugin.dft.next_commands import readme
-    from hint_plugin.dft.primitive import primitive_cell
-    from hint_plugin.dft.upf import choose_cutoffs
-    from hint_plugin.sampling import DisplaceSettings
+    from hint_plugin.dft import run
 
-    check_no_outputs(output)
-    cell = primitive_cell(read_crystal(structure), precision)
-    headers = _pseudopotentials(pseudo, pseudopotential, sorted(set(cell.atoms.symbols)))
-    files = {symbol: header.path for symbol, header in headers.items()}
-    wave, density = choose_cutoffs(headers, ecutwfc, ecutrho)
-    settings = DftSettings(
-        ecutwfc=wave,
-        ecutrho=density,
+    found = run.anharmonic(
+        structure,
+        pseudo,
+        output,
         q_grid=q_grid,
         k_grid=k_grid,
         k_grid_dft=k_grid_dft,
         displaced_k_grid=displaced_k_grid,
+        ecutwfc=ecutwfc,
+        ecutrho=ecutrho,
         smearing=smearing.value,
         degauss=degauss,
+        pseudopotential=pseudopotential or (),
+        copies=copies,
+        sigma=sigma,
+        floor=floor,
+        seed=seed,
         electron_phonon=electron_phonon,
+        precision=precision,
     )
-    settings.check()
-    moves = DisplaceSettings(sigma=sigma, copies=copies, floor=floor, seed=seed)
-    moves.check()
-    inputs = dft_inputs(
-        cell.atoms, list(displaced_copies(cell.atoms, 0, moves, name=str(structure))), files, settings
-    )
-    about: dict[str, Any] = {"space_group": cell.space_group, "sigma": sigma, "seed": seed}
-    names = {symbol: path.name for symbol, path in files.items()}
-    write_folder(output, inputs, files, readme(cell.atoms, copies, settings, names, about))
-    result = {
-        "structure": str(structure),
-        "atoms": len(cell.atoms),
-        "formula": formula_of(cell.atoms),
-        **about,
-        "notes": cell.notes,
-        "copies": copies,
-        "floor": floor,
-        "settings": asdict(settings),
-        "pseudopotentials": names,
-        "inputs": list(inputs),
-        "provenance": run_provenance([structure, *files.values()]),
-    }
-    write_json(output / "settings.json", result)
+    result = found.as_dict()
     if json_:
         typer.echo(json.dumps(result, indent=2))
         return
-    show(("", ""), _rows(result, settings), left=2)
-    for note in cell.notes:
+    show(("", ""), _rows(result, found.settings), left=2)
+    for note in result["notes"]:
         typer.echo(f"note: {note}")
     typer.echo(f"written to {output}: run {output / 'run.sh'}, then see {output / 'README.md'}")
-
-
-def _pseudopotentials(folder: Path, given: list[str] | None, symbols: list[str]) -> Any:
-    """Element -> header of its file."""
-    from hint_plugin.dft.qe_input import match_pseudopotentials
-    from hint_plugin.dft.upf import check_elements, read_upf_header
-    from hint_plugin.errors import OptionsError
-
-    if not folder.is_dir():
-        raise OptionsError(f"--pseudo {folder}: no such folder")
-    named = {}
-    for pair in given or []:
-        symbol, _, file = pair.partition("=")
-        if symbol not in symbols or not file:
-            raise OptionsError(f"--pseudopotential {pair}; wanted ELEMENT=FILE, of {', '.join(symbols)}")
-        named[symbol] = file
-    found = match_pseudopotentials(folder, symbols, named, "--pseudopotential {}=FILE")
-    headers = {symbol: read_upf_header(folder / name) for symbol, name in found.items()}
-    check_elements(headers)
-    return headers
 
 
 def _rows(result: dict[str, Any], settings: Any) -> list[tuple[str, str]]:
