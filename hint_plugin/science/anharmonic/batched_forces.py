@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from hint_plugin.errors import EngineError, HintError
 from hint_plugin.potentials.calculator_potential import CalculatorPotential, as_potential
-from hint_plugin.potentials.potential import Potential
 
 BLOCK = 50
 """Structures between two reports of progress, and in a call of `evaluate`."""
@@ -25,6 +24,20 @@ BLOCK = 50
 _WITHOUT = ". Where only the stress is missing, --no-stress goes on without a pressure"
 
 Report = Callable[[int, int], None]
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """What answers for several structures at once: every `Potential`, and `sockets.SocketClients`.
+
+    `method`: what it is, for messages.
+    """
+
+    method: str
+
+    def evaluate(self, frames: Sequence[Atoms]) -> Sequence[Any]:
+        """Of each structure an object with `energy` eV, `forces` [N, 3] eV/A, and `stress` [3, 3] eV/A^3 or
+        None, in their order."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +57,15 @@ class Evaluator:
         sscha.Relax.SSCHA(minimizer, None, N_configs=500, cluster=evaluator).relax(get_stress=True)
 
     Args:
-        calculator: a `Potential`, or a calculator of ASE.
+        calculator: a `Potential`, clients of a socket (`InBlocks`), or a calculator of ASE.
         stress: compute stresses as well.
         block: structures in a call of `evaluate`.
     """
 
     def __init__(self, calculator: Any, stress: bool = True, block: int = BLOCK) -> None:
         self.calculator, self.stress, self.block = calculator, stress, block
-        potential = calculator if isinstance(calculator, Potential) else as_potential(calculator)
-        self._potential = None if isinstance(potential, CalculatorPotential) else potential
+        found = calculator if isinstance(calculator, InBlocks) else as_potential(calculator)
+        self._in_blocks: InBlocks | None = None if isinstance(found, CalculatorPotential) else found
 
     def __call__(self, frames: Sequence[Atoms], report: Report | None = None) -> Evaluated:
         """Of `frames`, all with the same number of atoms.
@@ -63,8 +76,8 @@ class Evaluator:
         results: list[tuple[float, NDArray, NDArray | None]] = []
         for start in range(0, len(frames), self.block):
             block = list(frames[start : start + self.block])
-            if self._potential is not None:
-                results += self._together(block, start, len(frames))
+            if self._in_blocks is not None:
+                results += self._together(self._in_blocks, block, start, len(frames))
             else:
                 results += [self._single(frame, start + k, len(frames)) for k, frame in enumerate(block)]
             if report is not None:
@@ -93,22 +106,22 @@ class Evaluator:
             ensemble.stress_computed = np.ones(len(frames), dtype=bool)
 
     def _together(
-        self, block: list[Atoms], start: int, count: int
+        self, potential: InBlocks, block: list[Atoms], start: int, count: int
     ) -> list[tuple[float, NDArray, NDArray | None]]:
         try:
-            found = self._potential.evaluate(block)
+            found = potential.evaluate(block)
         except HintError as error:
             if len(block) == 1:
                 raise EngineError(f"configuration {start + 1} of {count}: {error}") from error
             for k, frame in enumerate(block):  # which one it is
-                self._together([frame], start + k, count)
+                self._together(potential, [frame], start + k, count)
             raise EngineError(
                 f"configurations {start + 1} to {start + len(block)} of {count}: {error}"
             ) from error
         lacking = [k for k, one in enumerate(found) if self.stress and one.stress is None]
         if lacking:
             name = f"configuration {start + lacking[0] + 1} of {count}"
-            raise EngineError(f"{name}: {self._potential.method} has no stress{_WITHOUT}")
+            raise EngineError(f"{name}: {potential.method} has no stress{_WITHOUT}")
         return [
             (float(one.energy), np.asarray(one.forces, dtype=float), one.stress if self.stress else None)
             for one in found

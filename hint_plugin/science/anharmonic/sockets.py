@@ -49,7 +49,7 @@ class SocketClients:
     """
 
     def __init__(self, address: str, wait: float = WAIT) -> None:
-        self.address, self.wait = address, wait
+        self.address, self.wait, self.method = address, wait, f"the clients at {address}"
         self._server = _listen(address)
         self._tasks: queue.Queue[tuple[int, Atoms]] = queue.Queue()
         self._answers: queue.Queue[tuple[int, FromClient | Exception]] = queue.Queue()
