@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.socketio import SocketClient
+from ase.io import read
 
 from hint_plugin.cli import app
 from hint_plugin.errors import OptionsError
@@ -179,6 +182,31 @@ def test_sscha(tmp_path, capsys):
         sscha(tmp_path / "al.cif", socket="hint_test_function")
     with pytest.raises(OptionsError, match="hessian 'v5'; wanted none, v3, v4"):
         sscha(tmp_path / "al.cif", emt(), hessian="v5")
+
+
+def test_sscha_by_clients(tmp_path):
+    """The function says how a client is started; what it computes is what the potential itself gives."""
+    pytest.importorskip("cellconstructor", reason="hint-mlip[sscha] is not installed")
+    from hint_plugin.science.anharmonic.run import sscha
+
+    name, told = f"hint_test_{id(tmp_path)}", []
+
+    def client() -> None:
+        atoms = read(tmp_path / "out" / "template.xyz")
+        atoms.calc = EMT()
+        SocketClient(unixsocket=name).run(atoms, use_stress=True)
+
+    def report(text: str) -> None:
+        told.append(text)
+        if text.startswith("waiting for clients"):
+            threading.Thread(target=client, daemon=True).start()
+
+    options: dict[str, Any] = {"supercell": (2, 2, 2), "configs": 10, "temperature": 100, "populations": 1}
+    found = sscha(bulk("Al", a=4.05), EMT(), tmp_path / "out", socket=name, report=report, **options)
+    assert told[0].startswith("waiting for clients: hint ipi run --model FILE --template")
+    assert told[0].endswith(f"template.xyz --address {name}")
+    wanted = sscha(bulk("Al", a=4.05), EMT(), **options).as_dict()
+    assert found.as_dict()["free_energy"] == pytest.approx(wanted["free_energy"], abs=1e-8)
 
 
 def test_tc(tmp_path, capsys):
