@@ -34,10 +34,10 @@ class PotentialSpec:
         Raises:
             OptionsError: a single word that is none of them.
         """
-        from hint_plugin.potentials.registry import ENGINES
+        from hint_plugin.potentials.registry import engine_names
         from hint_plugin.pretrained import or_path
 
-        if str(name) in ENGINES:
+        if str(name) in engine_names():
             return cls(engine=str(name))
         return cls(model=or_path(Path(name)))
 

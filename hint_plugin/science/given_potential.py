@@ -12,14 +12,15 @@ from hint_plugin.errors import OptionsError
 from hint_plugin.potentials.calculator_potential import as_potential
 from hint_plugin.potentials.engine_potential import EnginePotential
 from hint_plugin.potentials.hint_calculator import EngineCalculator, HintCalculator
+from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.potentials.potential import Potential
-from hint_plugin.potentials.registry import ENGINES, make_engine
+from hint_plugin.potentials.registry import engine_names, make_engine
 from hint_plugin.pretrained import or_path
 from hint_plugin.settings import parse_pairs
 
 GivenPotential = Any | Callable[[], Any]
 """An ASE calculator (its `get_hvp` or `get_hessian` is used where there is one), a `Potential` of
-`open_potential`, a file or a name of a model, the name of an engine, or a function without arguments that
+`open_potential`, a file or a name of a model, the name of an engine, a `PotentialSpec`, or a function without arguments that
 returns one of these."""
 
 
@@ -33,13 +34,15 @@ def calculator_of(potential: GivenPotential, device: str = "cpu") -> Any:
         raise OptionsError("no potential; wanted an ASE calculator, a model (file or name), or an engine")
     if callable(potential):
         potential = potential()
+    if isinstance(potential, PotentialSpec):
+        return potential.calculator(device)
     if isinstance(potential, EnginePotential):
         return EngineCalculator(potential.engine)
     if isinstance(potential, Potential):
         return HintCalculator(potential)
     if not isinstance(potential, str | Path):
         return potential
-    if isinstance(potential, str) and potential in ENGINES:
+    if isinstance(potential, str) and potential in engine_names():
         return engine_calculator(potential)
     return engine_calculator("model", [f"model={potential}", f"device={device}"])
 
@@ -49,7 +52,7 @@ def batched_calculator_of(potential: GivenPotential, device: str = "cpu") -> Any
 
     Raises as `calculator_of`.
     """
-    if isinstance(potential, str | Path) and str(potential) not in ENGINES:
+    if isinstance(potential, str | Path) and str(potential) not in engine_names():
         model = or_path(Path(potential))
         if model.is_file() and is_artifact(model):
             return HintCalculator(model, device=device)
