@@ -20,8 +20,8 @@ from hint_plugin.settings import parse_pairs
 
 GivenPotential = Any | Callable[[], Any]
 """An ASE calculator (its `get_hvp` or `get_hessian` is used where there is one), a `Potential` of
-`open_potential`, a file or a name of a model, the name of an engine, a `PotentialSpec`, or a function without arguments that
-returns one of these."""
+`open_potential`, a file or a name of a model, the name of an engine, a `PotentialSpec`, or a function without
+arguments that returns one of these."""
 
 
 def calculator_of(potential: GivenPotential, device: str = "cpu") -> Any:
