@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.io import read
 
 from hint_plugin.errors import DataError, HintError, LabelError
-from mace_runs import HINT, SMALL, Run, failing, run_command, train_hint, write_frames
+from mace_runs import DATA, HINT, MOLECULES, SMALL, Run, failing, run_command, train_hint, write_frames
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,28 @@ def test_malformed_labels_are_named_by_file_and_frame(tmp_path, molecules):
     assert f"{path}, frame 3 (CHN): REF_hessian: the Hessian has shape (6, 6); wanted (9, 9)" in text
     assert f"{path}, frame 7 (CH4): " in text and "NaN" in text
     assert not list((tmp_path / "run").rglob("*.pt"))  # nothing was trained
+
+
+WRONG = {
+    "zeros": "Is it a placeholder?",
+    "minus": "Its sign is wrong",
+    "permuted": "Are its atoms in another order",
+    "xxx_yyy_zzz": "sorted by axis",
+    "kcal": "It looks like kcal/mol/A^2",
+    "mass_weighted": "It is mass-weighted",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_kind_of_wrong_label_ends_a_training(tmp_path, molecules, name):
+    wrong = read(DATA / "cases" / "labels" / f"{name}.xyz")
+    write_frames(tmp_path / "set.xyz", [*molecules[:6], wrong])
+    files = {"train_file": tmp_path / "set.xyz", "valid_file": MOLECULES, "valid_fraction": None}
+    with pytest.raises(LabelError) as error:
+        train_hint(tmp_path / "run", **files)
+    text = str(error.value)
+    assert text.startswith("1 malformed label:\n") and "set.xyz, frame 6 (CH4O): REF_hessian: " in text
+    assert WRONG[name] in text and "?." not in text
 
 
 def test_the_command_ends_with_the_sentence_and_no_traceback(tmp_path, molecules):

@@ -158,6 +158,26 @@ def test_files_that_ase_itself_reads_are_whole(tmp_path, molecules):
     assert len(by_hydra(key_mapping=MAPPING, **files(tmp_path / "set.xyz")).train_dataset[0]) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("zeros", "Is it a placeholder"),
+        ("minus", "Its sign is wrong"),
+        ("permuted", "Are its atoms in another order"),
+        ("xxx_yyy_zzz", "sorted by axis"),
+        ("kcal", "It looks like kcal/mol/A"),
+        ("mass_weighted", "It is mass-weighted"),
+    ],
+)
+def test_each_kind_of_wrong_label_ends_a_training(name, said):
+    path = ROOT / "tests" / "data" / "cases" / "labels" / f"{name}.xyz"
+    with pytest.raises(
+        InstantiationException, match=rf"{name}.xyz, frame 0 \(CH4O\): REF_hessian: .*{said}"
+    ) as error:
+        by_hydra(**files(path))
+    assert "?." not in str(error.value)
+
+
 def test_ases_own_energies_are_read_where_they_are_asked_for():
     """Not by themselves: a file may hold those of another method beside its labels."""
     with pytest.raises(

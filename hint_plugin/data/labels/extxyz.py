@@ -51,7 +51,7 @@ def read_label(
     where = f"{source}{number} ({atoms.get_chemical_formula()})"
     label, found, notes, _ = _examine(atoms, keys, limits)
     if found:
-        raise LabelError(f"{where}: {found[0]}.")
+        raise LabelError(f"{where}: {_sentence(found[0])}")
     for note in notes:
         warnings.warn(f"{where}: {note}.", LabelWarning, stacklevel=2)
     return label
@@ -113,8 +113,7 @@ class FrameProblem:
     message: str
 
     def __str__(self) -> str:
-        end = "" if self.message.endswith(("?", ".")) else "."
-        return f"{self.source}, frame {self.frame} ({self.formula}): {self.message}{end}"
+        return f"{self.source}, frame {self.frame} ({self.formula}): {_sentence(self.message)}"
 
 
 @dataclass
@@ -134,7 +133,10 @@ class FrameReport:
             lines = [str(problem) for problem in self.problems[:show]]
             if len(self.problems) > show:
                 lines.append(f"... and {len(self.problems) - show} more")
-            raise LabelError("\n".join([f"{len(self.problems)} malformed labels:", *lines]))
+            labels = (
+                "1 malformed label" if len(self.problems) == 1 else f"{len(self.problems)} malformed labels"
+            )
+            raise LabelError("\n".join([f"{labels}:", *lines]))
 
 
 def check_frames(
@@ -164,6 +166,10 @@ def check_frames(
         report.counts[kind] += 1
         report.counts["frames"] += 1
     return report
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 def _examine(
