@@ -133,10 +133,9 @@ class FrameReport:
             lines = [str(problem) for problem in self.problems[:show]]
             if len(self.problems) > show:
                 lines.append(f"... and {len(self.problems) - show} more")
-            labels = (
-                "1 malformed label" if len(self.problems) == 1 else f"{len(self.problems)} malformed labels"
-            )
-            raise LabelError("\n".join([f"{labels}:", *lines]))
+            count = len(self.problems)
+            head = "1 malformed label:" if count == 1 else f"{count} malformed labels:"
+            raise LabelError("\n".join([head, *lines]))
 
 
 def check_frames(
