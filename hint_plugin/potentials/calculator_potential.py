@@ -66,14 +66,17 @@ class CalculatorPotential(BasePotential):
         return None if self._own_pattern is None else self._own_pattern(atoms)
 
     def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
-        """The class of the calculator."""
-        return {"engine": "calculator", "method": f"{type(self.calculator).__module__}:{self.method}"}
+        """The class of the calculator, and the parameters that it was made with."""
+        found: dict[str, Any] = {"engine": "calculator"}
+        found["method"] = f"{type(self.calculator).__module__}:{self.method}"
+        parameters = dict(getattr(self.calculator, "parameters", None) or {})
+        return found | ({"parameters": str(parameters)} if parameters else {})
 
     def _kept(self, atoms: Atoms) -> NDArray:
         """The calculator's Hessian, once for each structure: products of one structure come in blocks."""
         if self._last is None or compare_atoms(self._last[0], atoms):
-            n = 3 * len(atoms)
-            self._last = (atoms.copy(), np.asarray(self._own_hessian(atoms), dtype=float).reshape(n, n))
+            n, own = 3 * len(atoms), self.calculator.get_hessian
+            self._last = (atoms.copy(), np.asarray(own(atoms), dtype=float).reshape(n, n))
         return self._last[1]
 
     def _one(self, atoms: Atoms) -> Evaluation:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
@@ -30,6 +31,7 @@ class CheckpointPotential(BasePotential):
         self.path, self.method, self.framework = path, path.name, framework
         self.electrons = tuple(framework.electrons)
         self.head: str | None = framework.head
+        self.dtype: torch.dtype = framework.dtype
 
     def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
         """See `Potential.predict`; in batches of bounded memory."""
@@ -55,7 +57,7 @@ class CheckpointPotential(BasePotential):
     def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
         """The file, its hash, the precision, the head."""
         found = {"engine": "model", "method": self.method, "model_sha256": file_sha256(self.path)}
-        found["dtype"] = str(self.framework.dtype).removeprefix("torch.")
+        found["dtype"] = str(self.dtype).removeprefix("torch.")
         return {**found, "head": self.head} if self.head else found
 
 

@@ -54,5 +54,6 @@ class EdgePotential(ModelUnderTest):
 
     def node_energies(self, batch: Batch) -> Tensor:
         """[N], eV."""
-        found: Tensor = self.module.node_energies(batch)
-        return found
+        model = self.module
+        assert isinstance(model, EdgeModel)
+        return model.node_energies(batch)
