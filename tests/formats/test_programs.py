@@ -95,6 +95,13 @@ def test_fchk_of_other_jobs(tmp_path: Path) -> None:
     assert read_label(atoms) is None
 
 
+def test_two_checkpoints_in_one_file_are_refused(tmp_path: Path) -> None:
+    text = (FILES / "gaussian" / "water.fchk").read_text()
+    (tmp_path / "two.fchk").write_text(text + text)
+    with pytest.raises(DataError, match="two.fchk.*twice: two checkpoints in one file"):
+        read_frames(tmp_path / "two.fchk")
+
+
 def test_xtb_equals_our_own_label() -> None:
     """`xtb --ohess` of formaldehyde, where nothing is projected out that is there; GFN2 by tblite."""
     pytest.importorskip("tblite")

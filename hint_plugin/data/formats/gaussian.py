@@ -31,7 +31,7 @@ def read(path: Path) -> Iterator[Atoms]:
     """One frame; energy, forces and Hessian where the file has them, the Hessian of frequency jobs only.
 
     Raises:
-        DataError: truncated, or no formatted checkpoint file.
+        DataError: truncated, several in one file, or no formatted checkpoint file.
     """
     with reading(path, 0, "a formatted checkpoint file"):
         with open(path, errors="replace") as handle:
@@ -73,6 +73,8 @@ def _values(lines: Iterator[str]) -> dict[str, Any]:
         name, kind, rest = line[:40].strip(), line[43:44], line[44:]
         if name not in _WANTED:
             continue
+        if name in values:
+            raise ValueError(f"{name} twice: two checkpoints in one file. Give each a file of its own")
         convert = int if kind == "I" else float
         if "N=" not in rest:
             values[name] = convert(rest)

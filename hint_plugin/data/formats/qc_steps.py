@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,15 @@ class Steps:
     hessian: NDArray[np.float64] | None = None
 
 
-def by_cclib(path: Path, program: str) -> Steps:
-    """The steps of a finished run.
+def by_cclib(path: Path, program: str, text: str | None = None) -> Steps:
+    """The steps of a finished run; of `text` where the file at `path` holds other jobs, too.
 
     Raises:
         DataError: cclib cannot read it, the run did not end well, or its numbers of geometries, energies and
             gradients do not tell which belong together.
         MissingDependencyError: cclib is not installed.
     """
-    data = _parsed(path, program)
+    data = _parsed(path, program, text)
     energies, gradients = _energies(data), getattr(data, "grads", None)
     if gradients is not None and hasattr(data, "etenergies"):
         raise DataError(
@@ -84,10 +85,10 @@ def by_cclib(path: Path, program: str) -> Steps:
     )
 
 
-def _parsed(path: Path, program: str) -> Any:
+def _parsed(path: Path, program: str, text: str | None) -> Any:
     cclib = load("cclib", "formats", f"{path}, an output of {program}, needs cclib")
     try:
-        parser = cclib.io.ccopen(str(path), loglevel=logging.CRITICAL)
+        parser = cclib.io.ccopen(str(path) if text is None else StringIO(text), loglevel=logging.CRITICAL)
         data = None if parser is None else parser.parse()
     except Exception as error:  # cclib reads line by line, and lets out whatever its code meets
         raise DataError(
