@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.file_io import bare_name
 from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.real_numbers import real_numbers
 from hint_plugin.errors import LabelError
 
 ASE_NAMES = ("energy", "forces", "stress")
 DEFAULT_KEYS = LabelKeys()
+_SHOWN = 60  # characters of a value in a message
+_WANTED = "numbers, which stand behind `key=` in a comment line and in columns of type R"
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,10 @@ def malformed(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> list[str]:
     for name, what, raw in _all(atoms, keys):
         shapes = {"energy": ((), (1,)), "forces": ((len(atoms), 3),), "stress": ((6,), (3, 3), (9,))}[what]
         try:
-            value = np.asarray(raw, dtype=float)
+            value = real_numbers(raw)
         except (TypeError, ValueError):
-            found.append(f"{name} is {raw!r}; wanted numbers. Relabel the frame or remove the key")
+            shown = repr(raw) if len(repr(raw)) < _SHOWN else f"{type(raw).__name__} of {np.shape(raw)}"
+            found.append(f"{name} is {shown}; wanted {_WANTED}. Relabel the frame or remove the key")
             continue
         if value.shape not in shapes:
             found.append(
