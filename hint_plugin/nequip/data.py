@@ -16,6 +16,7 @@ from nequip.utils.global_dtype import _GLOBAL_DTYPE
 from torch import Tensor
 
 from hint_plugin.core.devices import default_dtype
+from hint_plugin.data.formats.xyz import check_as_ase_reads
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.labels.frame_labels import rename_line
 from hint_plugin.data.labels.label_keys import LabelKeys
@@ -228,6 +229,8 @@ def _open(path: Path) -> list[Atoms] | FrameStore | ShardedStore:
 def _by_ase(path: Path, arguments: Mapping[str, Any]) -> list[Atoms]:
     from ase.io import iread
 
+    if arguments.get("format", "extxyz") in ("xyz", "extxyz"):
+        check_as_ase_reads(path)
     try:
         return list(iread(filename=str(path), parallel=False, **arguments))
     except Exception as error:  # ASE's readers raise whatever they meet
