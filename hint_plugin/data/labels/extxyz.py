@@ -16,6 +16,7 @@ from hint_plugin.data.labels.gate import examine
 from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.data.labels.label_keys import LabelKeys, near_misses, near_names
 from hint_plugin.data.labels.real_numbers import real_numbers
+from hint_plugin.data.labels.telltales import unusual
 from hint_plugin.data.labels.thresholds import Thresholds, remarks
 from hint_plugin.errors import LabelError, LabelWarning
 
@@ -189,6 +190,7 @@ def _examine(
         found += [f"{_main_key(label, keys)}: {text}" for text in verdict.problems]
         untested |= verdict.untested
     notes = [f"{_main_key(label, keys)}: {text}" for label in labels for text in remarks(label, limits)]
+    notes += unusual(atoms, labels[0] if labels else None, keys)
     notes += near_names(atoms, keys)
     if not labels:
         notes += near_misses(atoms, keys)

@@ -41,6 +41,8 @@ class FrameLabels:
         stress: [6], ASE's Voigt order and sign, eV/A^3.
         ase: those of `ASE_NAMES` under which the values above were found; empty where the names are those of
             `LabelKeys`.
+        stress_asymmetry: largest difference between two elements that should be equal, over the largest
+            element; `stress` is their mean.
         ignored: those of `ASE_NAMES` that the frame has as well, and that do not count.
     """
 
@@ -49,6 +51,7 @@ class FrameLabels:
     stress: NDArray[np.float64] | None = None
     ase: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    stress_asymmetry: float = 0.0
 
 
 def frame_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> FrameLabels:
@@ -72,6 +75,7 @@ def frame_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> FrameLabels:
         None if stress is None else _voigt(np.asarray(stress, dtype=float)),
         () if named else tuple(own),
         tuple(own) if named and not _asked_for(keys) else (),
+        0.0 if stress is None else _asymmetry(np.asarray(stress, dtype=float)),
     )
 
 
@@ -164,6 +168,13 @@ def _of_ase(atoms: Atoms) -> dict[str, Any]:
 
 def _asked_for(keys: LabelKeys) -> bool:
     return any(name in ASE_NAMES for name in (keys.energy, keys.forces, keys.stress))
+
+
+def _asymmetry(stress: NDArray[np.float64]) -> float:
+    if stress.shape == (6,) or not stress.any():
+        return 0.0
+    matrix = stress.reshape(3, 3)
+    return float(np.abs(matrix - matrix.T).max() / np.abs(matrix).max())
 
 
 def _voigt(stress: NDArray[np.float64]) -> NDArray[np.float64]:
