@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from hint_plugin.cli.verbs.dataset import dataset
 from hint_plugin.data import LabelKeys, clear_labels, read_frames, read_label, write_frames
 from hint_plugin.data.labels.ase_energies import energy_of
-from hint_plugin.data.labels.frame_labels import frame_labels, malformed, rename_line
+from hint_plugin.data.labels.frame_labels import frame_labels, malformed, rename_ase_labels, rename_line
 from hint_plugin.data.sets.audit import audit
 from hint_plugin.data.sets.statistics import gather
 from hint_plugin.errors import LabelError
@@ -133,3 +133,20 @@ def test_arrays_of_flags_or_text_are_no_labels() -> None:
     atoms.arrays["REF_hessian_mask"] = np.array(["F", "T"])
     with pytest.raises(LabelError, match="no column of T and F"):
         read_label(atoms)
+
+
+def test_the_energy_is_the_one_whose_derivative_the_forces_are(tmp_path: Path) -> None:
+    """With smearing: `free_energy` of .traj and .xyz, as of VASP's files."""
+    atoms = bulk("Cu")
+    atoms.calc = SinglePointCalculator(atoms, energy=-14.5, free_energy=-14.6, forces=np.zeros((1, 3)))
+    for name in ("a.traj", "a.xyz"):
+        ase.io.write(tmp_path / name, atoms)
+        (found,) = read_frames(tmp_path / name)
+        known = frame_labels(found)
+        assert (known.energy, known.other_energy) == (-14.6, -14.5) and energy_of(found) == -14.6
+        (remark,) = audit([tmp_path / name]).remarks
+        assert "the energy is free_energy, -14.600000 eV, whose derivative the forces are" in str(remark)
+        assert rename_ase_labels(found) and found.calc is None
+        assert (found.info["REF_energy"], found.info["energy_sigma0"]) == (-14.6, -14.5)
+    atoms.calc.results["free_energy"] = -14.5
+    assert frame_labels(atoms).other_energy is None

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from hint_plugin.data.labels.frame_labels import of_ase
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.real_numbers import real_numbers
 from hint_plugin.errors import LabelError
@@ -41,8 +42,7 @@ def energy_of(atoms: Atoms, keys: LabelKeys | None = None) -> float | None:
         LabelError: it is no number.
     """
     keys = LabelKeys() if keys is None else keys
-    results = atoms.calc.results if atoms.calc is not None else {}
-    for energy in (atoms.info.get(keys.energy), results.get("energy"), atoms.info.get(_BEFORE)):
+    for energy in (atoms.info.get(keys.energy), of_ase(atoms).get("energy"), atoms.info.get(_BEFORE)):
         if energy is not None:
             try:
                 return float(real_numbers(energy).reshape(()))
