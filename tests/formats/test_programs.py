@@ -96,6 +96,13 @@ def test_fchk_of_other_jobs(tmp_path: Path) -> None:
     assert read_label(atoms) is None
 
 
+def test_a_frequency_job_without_force_constants_is_said(tmp_path: Path) -> None:
+    text = (FILES / "gaussian" / "water.fchk").read_text()
+    (tmp_path / "water.fchk").write_text(text.replace("Force Constants", "Force Nothings"))
+    with pytest.warns(LabelWarning, match="water.fchk: a job 'FREQ' without force constants"):
+        assert read_label(read_frames(tmp_path / "water.fchk")[0]) is None
+
+
 def test_two_checkpoints_in_one_file_are_refused(tmp_path: Path) -> None:
     text = (FILES / "gaussian" / "water.fchk").read_text()
     (tmp_path / "two.fchk").write_text(text + text)

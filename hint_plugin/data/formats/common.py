@@ -125,7 +125,9 @@ def as_text(value: Any) -> str:
 
 
 def first_bytes(path: str | Path, size: int = 4096) -> str:
-    """The beginning of a file as text, for a look inside; "" where it cannot be read."""
+    """The beginning of a file as text, for a look inside; "" where it cannot be read, or is a pipe."""
+    if not Path(path).is_file():
+        return ""
     try:
         with open(path, "rb") as handle:
             return handle.read(size).decode("utf-8", errors="replace")

@@ -55,6 +55,13 @@ def read(path: Path) -> Iterator[Atoms]:
                 stacklevel=2,
             )
             triangle = None
+        if triangle is None and job[0].lower() in FREQUENCIES:
+            warnings.warn(
+                f"{path}: a job '{job[0]}' without force constants, so there is no Hessian. Is it made of a "
+                "checkpoint of an unfinished run?",
+                LabelWarning,
+                stacklevel=2,
+            )
         energy = values.get("Total Energy")
         labelled(
             atoms,

@@ -4,8 +4,8 @@ Layout: a line `$hessian`, then the 9 N^2 elements in hartree/bohr^2, row by row
 format of TURBOMOLE, whose files are read too. The geometry is not in it: it is taken from `xtbopt.*`
 (`--ohess`), `coord`, or the only .xyz there, or named by the option `geometry`. Where another structure of
 these atoms lies there (`xtbopt.xyz` may be that of an earlier run), the one counts whose rotations are not in
-the Hessian; if that is not the one guessed, or not certain, it is refused. A file `gradient` of the same geometry
-and elements (`--grad`) gives energy and forces.
+the Hessian; if that is not the one guessed, or not certain, it is refused. A file `gradient` of the same
+geometry and elements (`--grad`) gives energy and forces.
 
 xtb projects translations and rotations out of what it writes. At a minimum that changes nothing; elsewhere
 the matrix is not the second derivative of the energy: for ethanol displaced by 0.03 A elements differ by up
