@@ -79,7 +79,8 @@ def read(path: Path) -> Iterator[Atoms]:
         raise DataError(f"{path}: no output of {', '.join(_BANNERS)}, by its first lines")
     with reading(path, wanted=f"an output of {program}"), opened(path, "rb") as handle:
         text = handle.read().decode("utf-8", errors="replace")
-    parts, frames = jobs(text, program), []
+    parts = jobs(text, program)
+    frames: list[Atoms] = []
     for number, part in enumerate(parts):
         frames += _of_job(path, program, part, len(frames), (number, len(parts)))
     yield from frames
