@@ -13,6 +13,7 @@ from ase import Atoms
 
 from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames
 from hint_plugin.data.file_io import file_sha256
+from hint_plugin.data.sets.patterns import each_once
 from hint_plugin.data.structures.lengths import LengthCheck
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling.existing import ExistingLabels, Verdict
@@ -68,6 +69,7 @@ class Inputs:
         if plan is None:
             if not inputs:
                 raise OptionsError("no input")
+            each_once(inputs)
             return cls([Path(source) for source in inputs])
         if inputs:
             raise OptionsError("a plan names its own inputs: give --plan or IN, not both")

@@ -155,6 +155,16 @@ def _check_files(sources: Sequence[Path], target: Path) -> None:
         raise OptionsError(f"the folder {target.parent} does not exist. Make it first")
     if any(source.exists() and target.exists() and source.samefile(target) for source in sources):
         raise OptionsError(f"{target} is input and output. Choose another output")
+    failed = _failed_path(target)
+    if any(source.exists() and failed.exists() and source.samefile(failed) for source in sources):
+        raise OptionsError(
+            f"{failed} is an input, and frames that fail go there for the output {target}. Choose another "
+            "output"
+        )
+
+
+def _failed_path(target: Path) -> Path:
+    return target.with_name(target.stem + ".failed.xyz")
 
 
 # (tasks, setup, how many) -> (number, result or Failure) in any order
@@ -275,7 +285,7 @@ def _apply(record: dict[str, Any], atoms: Atoms) -> None:
 
 
 def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> LabelSummary:
-    failed_path = target.with_name(target.stem + ".failed.xyz")
+    failed_path = _failed_path(target)
     failed: list[Atoms] = []
     failures: list[dict[str, Any]] = []
     noises: list[float] = []

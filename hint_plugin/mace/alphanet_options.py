@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 
 from hint_plugin.errors import OptionsError
+from hint_plugin.mace.options import yes_or_no
 from hint_plugin.models.alphanet.config import SIZES, AlphaNetConfig
 
 #: option -> help; the defaults are those of the size.
@@ -45,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sizes = ", ".join(f"{getattr(config, name)} ({size})" for size, config in SIZES.items())
         group.add_argument(f"--alphanet_{name}", type=int, default=None, help=f"{text}: {sizes}")
     group.add_argument(
-        "--alphanet_repulsion", choices=("yes", "no"), default="yes", help="short-range ZBL repulsion"
+        "--alphanet_repulsion",
+        type=yes_or_no,
+        choices=("yes", "no"),
+        default="yes",
+        help="short-range ZBL repulsion",
     )
 
 

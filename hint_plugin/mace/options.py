@@ -97,6 +97,11 @@ class HintOptions:
                 raise OptionsError(f"--hint_{name}: got {value}; wanted a positive number")
 
 
+def yes_or_no(value: str) -> str:
+    """`yes` or `no`; a YAML file makes True and False of these words."""
+    return {"true": "yes", "false": "no"}.get(value.lower(), value)
+
+
 #: name -> (argparse keywords, help). The defaults come from `HintOptions`.
 _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "base_loss": (
@@ -134,8 +139,11 @@ _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"choices": ("fast", "mace")},
         "fast: same mathematics, fewer operations on a CPU, also with MACE's losses; mace: stock code",
     ),
-    "gate": ({"choices": ("yes", "no")}, "refuse labels that break a law of physics"),
-    "check": ({"choices": ("yes", "no")}, "compare H v with differences of forces once before training"),
+    "gate": ({"type": yes_or_no, "choices": ("yes", "no")}, "refuse labels that break a law of physics"),
+    "check": (
+        {"type": yes_or_no, "choices": ("yes", "no")},
+        "compare H v with differences of forces once before training",
+    ),
 }
 
 

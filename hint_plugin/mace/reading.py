@@ -41,8 +41,7 @@ def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kw
     """
     if not session.labels or session.options is None:
         return original(file_path, *args, **kwargs)
-    if Path(file_path).suffix in (".xyz", ".extxyz"):
-        check_as_ase_reads(Path(file_path))
+    check_as_ase_reads(Path(file_path))
     keys = args[0] if args else kwargs["key_specification"]
     try:
         energies, configs = original(file_path, *args, **kwargs)

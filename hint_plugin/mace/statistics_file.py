@@ -12,6 +12,7 @@ from ase import Atoms
 
 from hint_plugin.data import LabelKeys
 from hint_plugin.data.file_io import write_json
+from hint_plugin.data.labels.real_numbers import real_numbers
 from hint_plugin.data.sets.statistics import Compositions, makeup_of
 from hint_plugin.errors import DataError, OptionsError
 
@@ -45,12 +46,13 @@ class MaceStatistics:
         """Take a frame in."""
         energy, forces = atoms.info.get(self.keys.energy), atoms.arrays.get(self.keys.forces)
         if energy is not None:
+            energy = float(real_numbers(energy).reshape(()))
             if len(atoms) == 1 and atoms.info.get("config_type") == "IsolatedAtom":
-                self._alone[int(atoms.numbers[0])] = float(energy)
+                self._alone[int(atoms.numbers[0])] = energy
                 return
-            self._compositions.add(makeup_of(atoms), float(energy))
+            self._compositions.add(makeup_of(atoms), energy)
         if forces is not None:
-            self._squares += float((np.asarray(forces, dtype=float) ** 2).sum())
+            self._squares += float((real_numbers(forces) ** 2).sum())
             self._components += 3 * len(atoms)
         cell = atoms.cell.array if atoms.pbc.any() else np.zeros((3, 3))
         self._pairs += len(self._neighbours.compute(atoms.positions, cell, atoms.pbc, "i")[0])

@@ -55,6 +55,8 @@ def train(original: Original, arguments: Arguments) -> None:
     clock.total_steps = clock.steps_per_epoch * max(1, arguments["max_num_epochs"])
     if arguments.get("swa") is not None:
         arguments["swa"].loss_fn.clock = clock
+    if rank == 0:
+        _warn_of_rare_steps(loss.options.every, clock.total_steps)
 
     def look() -> None:
         seen = _report_labels(loss, loader, arguments["valid_loaders"])
@@ -69,6 +71,15 @@ def train(original: Original, arguments: Arguments) -> None:
     on_first_process(rank, device, look)
     with kernels.use(model, loss.options.kernels):
         return original(**arguments)
+
+
+def _warn_of_rare_steps(every: int, total: int) -> None:
+    """Say that the Hessian term is used once, where `--hint_every` is not smaller than the training."""
+    if every >= total > 1:
+        logging.warning(
+            f"HINT: --hint_every {every}, and the training has {total} steps: the Hessian term is used in "
+            "the first step alone. Give a smaller number"
+        )
 
 
 def train_one_epoch(original: Original, arguments: Arguments) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.data.formats.xyz import check_as_ase_reads
 from hint_plugin.data.labels.extxyz import read_label
-from hint_plugin.data.labels.frame_labels import rename_line
+from hint_plugin.data.labels.frame_labels import of_ase, rename_line
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.data.sets.frames import read_frames
@@ -229,8 +229,7 @@ def _open(path: Path) -> list[Atoms] | FrameStore | ShardedStore:
 def _by_ase(path: Path, arguments: Mapping[str, Any]) -> list[Atoms]:
     from ase.io import iread
 
-    told = arguments.get("format")
-    if told == "extxyz" or (told is None and path.suffix in (".xyz", ".extxyz")):
+    if arguments.get("format", "extxyz") in ("xyz", "extxyz"):
         check_as_ase_reads(path)
     try:
         return list(iread(filename=str(path), parallel=False, **arguments))
@@ -249,7 +248,7 @@ def _ase_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _take_from_calculator(atoms: Atoms, keys: LabelKeys) -> None:
     """Put what ASE keeps in a calculator where labels are looked for, if its own names were asked for."""
-    results = getattr(atoms.calc, "results", None) or {}
+    results = of_ase(atoms)
     for key, place in ((keys.energy, atoms.info), (keys.forces, atoms.arrays), (keys.stress, atoms.info)):
         if key in results and key not in place:
             place[key] = results[key]

@@ -2,7 +2,8 @@
 
 The first line tells what the run is (inputs by hash, settings, versions); each other line is one result.
 Lines are appended and flushed whole; a line cut short by a kill does not parse and is dropped, and its frame
-is done again. Arrays are base64 of little-endian float64.
+is done again. Each line ends with a checksum of what is before it, so that a damaged one is noticed; journals
+of before have none and are read all the same. Arrays are base64 of little-endian float64.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import base64
 import fcntl
 import json
 import os
+import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ import numpy as np
 from hint_plugin.errors import DataError, OptionsError
 
 VERSION = 1
+_CHECKSUM = re.compile(rb', "crc32": (\d+)}\n$')
 
 
 class Journal:
@@ -55,11 +59,13 @@ class Journal:
     def __getitem__(self, frame: int) -> dict[str, Any]:
         start, size = self._where[frame]
         self._handle.seek(start)
-        return _decode(json.loads(self._handle.read(size)))
+        record: dict[str, Any] = _decode(json.loads(self._handle.read(size)))
+        record.pop("crc32", None)
+        return record
 
     def add(self, frame: int, record: Mapping[str, Any]) -> None:
         """Append one result; it is safe from a kill of this process when the call returns."""
-        line = json.dumps({"frame": frame, **_encode(record)}).encode() + b"\n"
+        line = _signed(json.dumps({"frame": frame, **_encode(record)}).encode())
         start = self._handle.seek(0, os.SEEK_END)
         self._handle.write(line)
         self._handle.flush()
@@ -83,7 +89,7 @@ class Journal:
             ) from error
 
     def _load(self, header: dict[str, Any]) -> dict[str, Any]:
-        wanted = {"journal": VERSION, **header}
+        wanted = {"journal": VERSION, "checksums": True, **header}
         self._handle.seek(0)
         first = self._handle.readline()
         if not first.endswith(b"\n"):  # new, or killed while the header was written
@@ -106,17 +112,39 @@ class Journal:
                 f"{self.path}: left by an interrupted run with other settings ({'; '.join(changed)}). "
                 "Give the same command to go on with that run, or --restart to drop its results"
             )
-        self._index()
+        self._index(bool(found.get("checksums")))
         return found
 
-    def _index(self) -> None:
+    def _index(self, signed: bool) -> None:
         start = self._handle.tell()
-        for line in iter(self._handle.readline, b""):
+        for number, line in enumerate(iter(self._handle.readline, b""), 2):
             if not line.endswith(b"\n"):
                 self._handle.truncate(start)
                 return
-            self._where[int(json.loads(line)["frame"])] = (start, len(line))
+            try:
+                frame = _frame_of(line, signed)
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self.path}, line {number}: damaged ({error}). Remove this line, and its frame is "
+                    "computed again; or give --restart to drop all results"
+                ) from error
+            self._where[frame] = (start, len(line))
             start += len(line)
+
+
+def _signed(document: bytes) -> bytes:
+    """A JSON object as a line, with the CRC-32 of it as its last value."""
+    return document[:-1] + b', "crc32": %d}\n' % zlib.crc32(document)
+
+
+def _frame_of(line: bytes, signed: bool) -> int:
+    """The frame that a line is of. Raises ValueError, KeyError or TypeError where the line is damaged."""
+    match = _CHECKSUM.search(line)
+    if match is None and signed:
+        raise ValueError("it has no checksum")
+    if match is not None and zlib.crc32(line[: match.start()] + b"}") != int(match[1]):
+        raise ValueError("its checksum is that of other content")
+    return int(json.loads(line)["frame"])
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

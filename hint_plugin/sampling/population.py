@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data import Choice, LabelKeys, Source, iter_frames
 from hint_plugin.data.labels.frame_labels import frame_labels
+from hint_plugin.data.sets.patterns import each_once
 from hint_plugin.data.sets.sampling_plan import Wanted
 from hint_plugin.errors import DataError, LabelError, OptionsError
 
@@ -84,10 +85,7 @@ def survey(
     """
     if not paths:
         raise OptionsError("no input")
-    resolved = [Path(path).resolve() for path in paths]
-    for number, name in enumerate(resolved):
-        if name in resolved[:number]:
-            raise OptionsError(f"{paths[number]}: given twice; its frames would count twice")
+    each_once(paths)
     sources: list[Source] = []
     formula: list[int] = []
     n_atoms: list[int] = []

@@ -1,6 +1,7 @@
 """Quoted patterns: verbs that take several files read what they match, in natural order, or say why not."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from verb_sources import source_of
 
 from hint_plugin.cli import app
 from hint_plugin.data import HessianLabel, LabelKeys, iter_frames, read_frames, write_frames, write_label
-from hint_plugin.data.sets.patterns import expand, is_pattern, matching, natural
-from hint_plugin.data.stores.shards import all_files, shard_paths
-from hint_plugin.errors import DataError
+from hint_plugin.data.sets.patterns import each_once, expand, is_pattern, matching, natural
+from hint_plugin.data.stores.shards import all_files, shard_paths, write_shards
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.labelling.plan import Inputs
 from hint_plugin.science.molecules.molecule_inputs import named_frames
 
+QE = Path(__file__).parents[1] / "data" / "formats" / "qe"
 SEVERAL = {
     *("label", "evaluate", "optimize", "hessian", "vibrations", "thermo", "compare-thermo"),
     *("sample wld", "sample fps", "sample random", "sample energy", "sample displace"),
@@ -159,3 +162,34 @@ def test_results_of_equal_names_are_kept_apart(folder):
         (["a/opt.xyz", "a/opt.xyz"], ["opt", "opt_"]),
     ):
         assert [name for name, _ in named_frames([folder / name for name in names])] == wanted
+
+
+@pytest.mark.parametrize("verb", ["dataset convert", "dataset merge"])
+@pytest.mark.parametrize("again", ["runs/frame1.xyz", "./runs/frame1.xyz", "runs/frame*.xyz", "link.xyz"])
+def test_a_file_that_is_given_twice_is_refused(capfd, folder, verb, again):
+    """As `sample` does; under another name, by a pattern, and as a part of the same set."""
+    (folder / "link.xyz").symlink_to("runs/frame1.xyz")
+    code, _, err = run(capfd, *verb.split(), "runs/frame1.xyz", again, "-o", "all.h5")
+    assert code == 2 and "given twice" in err and not (folder / "all.h5").exists()
+
+
+def test_files_of_one_set_of_matrices_are_one_file(tmp_path):
+    for number in range(4):
+        (tmp_path / f"pdh.dyn{number}").write_bytes((QE / f"pdh.dyn{number}").read_bytes())
+    with pytest.raises(OptionsError, match=r"pdh.dyn1: given twice, also as .*pdh.dyn0"):
+        each_once(sorted(tmp_path.iterdir()))
+    each_once(sorted(tmp_path.iterdir()), only_this_file=True)
+    with pytest.raises(OptionsError, match="given twice; its frames"):
+        Inputs.open(["a.xyz", "a.xyz"])
+
+
+def test_brackets_in_names_of_shards(folder):
+    """`a[1]-*.h5` once matched the shards of a1.h5, and those of `a[1].h5` were written over."""
+    frames = [labelled(number) for number in range(2)]
+    write_shards("a[1].h5", frames, frames_per_shard=1)
+    with pytest.raises(DataError, match=r"a\[1\]-00000.h5 exists: shards of two sets"):
+        write_shards("a[1].h5", frames, frames_per_shard=1)
+    assert [path.name for path in matching("a[1]-*.h5")] == ["a[1]-00000.h5", "a[1]-00001.h5"]
+    write_shards("a1.h5", frames[:1], frames_per_shard=1)
+    with pytest.raises(DataError, match="brackets of a pattern, as in a1-00000.h5, or of names"):
+        matching("a[1]-*.h5")

@@ -12,8 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
 from hint_plugin.cli.verbs.dataset import dataset
-from hint_plugin.data import LabelKeys, clear_labels, read_frames, write_frames
-from hint_plugin.data.labels.frame_labels import frame_labels, rename_line
+from hint_plugin.data import LabelKeys, clear_labels, read_frames, read_label, write_frames
+from hint_plugin.data.labels.ase_energies import energy_of
+from hint_plugin.data.labels.frame_labels import frame_labels, malformed, rename_ase_labels, rename_line
 from hint_plugin.data.sets.audit import audit
 from hint_plugin.data.sets.statistics import gather
 from hint_plugin.errors import LabelError
@@ -101,3 +102,51 @@ def test_clear_labels_takes_ases_away_too(tmp_path: Path) -> None:
     (atoms,) = read_frames(_periodic(tmp_path))
     clear_labels(atoms)
     assert set(atoms.calc.results) == {"dipole"}
+
+
+@pytest.mark.parametrize(
+    "comment", ["energy -137.96", "REF_energy -137.96", "REF_energy=T", 'REF_energy="-137.96 eV"']
+)
+def test_flags_and_text_are_no_energies(tmp_path: Path, comment: str) -> None:
+    (tmp_path / "a.xyz").write_text(f"1\n{comment}\nH 0 0 0\n")
+    (atoms,) = read_frames(tmp_path / "a.xyz")
+    with pytest.raises(LabelError, match="energy is (True|'-137.96 eV'); wanted numbers.*`key=`"):
+        frame_labels(atoms)
+    with pytest.raises(LabelError, match="wanted one number"):
+        energy_of(atoms)
+    (problem,) = audit([tmp_path / "a.xyz"]).problems
+    assert "energy is" in str(problem)
+
+
+def test_arrays_of_flags_or_text_are_no_labels() -> None:
+    atoms = molecule("H2")
+    atoms.info = {"REF_energy": -1.0, "REF_hessian": np.eye(6).astype(bool)}
+    with pytest.raises(LabelError, match="REF_hessian: the Hessian is not .*true or false"):
+        read_label(atoms)
+    atoms.info["REF_hessian"] = np.zeros((6, 6)).astype(str)
+    with pytest.raises(LabelError, match="text in place of real numbers"):
+        read_label(atoms)
+    atoms.info = {"REF_energy": np.int64(-1), "REF_stress": ["1"] * 6}
+    atoms.arrays["REF_forces"] = np.ones((2, 3), dtype=bool)
+    assert len(malformed(atoms)) == 2
+    atoms.info, _ = {"REF_hessian_rows": np.zeros((3, 6))}, atoms.arrays.pop("REF_forces")
+    atoms.arrays["REF_hessian_mask"] = np.array(["F", "T"])
+    with pytest.raises(LabelError, match="no column of T and F"):
+        read_label(atoms)
+
+
+def test_the_energy_is_the_one_whose_derivative_the_forces_are(tmp_path: Path) -> None:
+    """With smearing: `free_energy` of .traj and .xyz, as of VASP's files."""
+    atoms = bulk("Cu")
+    atoms.calc = SinglePointCalculator(atoms, energy=-14.5, free_energy=-14.6, forces=np.zeros((1, 3)))
+    for name in ("a.traj", "a.xyz"):
+        ase.io.write(tmp_path / name, atoms)
+        (found,) = read_frames(tmp_path / name)
+        known = frame_labels(found)
+        assert (known.energy, known.other_energy) == (-14.6, -14.5) and energy_of(found) == -14.6
+        (remark,) = audit([tmp_path / name]).remarks
+        assert "the energy is free_energy, -14.600000 eV, whose derivative the forces are" in str(remark)
+        assert rename_ase_labels(found) and found.calc is None
+        assert (found.info["REF_energy"], found.info["energy_sigma0"]) == (-14.6, -14.5)
+    atoms.calc.results["free_energy"] = -14.5
+    assert frame_labels(atoms).other_energy is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from hint_plugin.data import iter_frames, read_frames, write_frames, write_shards
-from hint_plugin.data.sets.splits import Overlap, assign, groups_of, split
+from hint_plugin.data.sets.splits import Overlap, assign, group_value, groups_of, split
 from hint_plugin.data.structures.geometries import reaction_path, shaken
 from hint_plugin.data.structures.identity import molecule_key, nearest_distance, structure_keys
 from hint_plugin.errors import DataError
@@ -230,3 +232,13 @@ def test_split_of_shards_and_what_it_refuses(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         split(tmp_path / "set-*.h5", tmp_path / "new", by=["frame"], report=interrupt)
     assert not (tmp_path / "new").exists() and "writing" in calls
+
+
+def test_keys_of_a_reaction_are_the_same_in_every_format(tmp_path: Path) -> None:
+    for number, value in enumerate([7, np.int64(7), 7.0, "7", "007", "rxn_7", [1, 2], float("nan"), True]):
+        atoms = molecule("H2", info={"reaction": value})
+        for name in ("a.h5", "a.xyz"):
+            write_frames(tmp_path / name, [atoms])
+        one, other = (read_frames(tmp_path / name)[0] for name in ("a.h5", "a.xyz"))
+        keys = [group_value(a, "reaction", 0, "") for a in (atoms, one, other)]
+        assert keys[0] == keys[1] == keys[2] and (number > 4 or keys[0] == 7)

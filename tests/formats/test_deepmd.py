@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hint_plugin.data import HessianLabel, read_frames, read_label, write_frames, write_label
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, LabelWarning
 
 DATA = Path(__file__).parents[1] / "data"
 MOLECULES = read_frames(DATA / "molecules.xyz")
@@ -140,3 +140,16 @@ def test_labels_are_read_back_as_labels(tmp_path: Path) -> None:
     write_frames(tmp_path / "a", MOLECULES[:1], format="deepmd")
     label = read_label(read_frames(tmp_path / "a")[0])
     assert label is not None and label.kind == "full"
+
+
+def test_what_is_left_out_or_lacking_is_said(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "formats" / "deepmd", tmp_path / "a")
+    first = tmp_path / "a" / "set.000"
+    shutil.copytree(first, first.with_name("set.001"))
+    (first / "force.npy").rename(first / "forces.npy")
+    (first.with_name("set.001") / "energy.npy").unlink()
+    with pytest.warns(LabelWarning) as said:
+        read_frames(tmp_path / "a")
+    text = " ".join(str(one.message) for one in said)
+    assert "set.000: forces.npy is left out; labels are in energy.npy, force.npy" in text
+    assert "set.000: no force.npy" in text and "set.001: no energy.npy" in text

@@ -9,6 +9,7 @@ import pytest
 from ase.units import Bohr, Hartree, _amu, _c, _e
 
 from hint_plugin.data import read_frames, read_label
+from hint_plugin.data.formats.vasp_convergence import check_outcar
 from hint_plugin.errors import DataError, LabelWarning
 
 FILES = Path(__file__).parents[1] / "data" / "formats"
@@ -95,6 +96,20 @@ def test_fchk_of_other_jobs(tmp_path: Path) -> None:
     assert read_label(atoms) is None
 
 
+def test_a_frequency_job_without_force_constants_is_said(tmp_path: Path) -> None:
+    text = (FILES / "gaussian" / "water.fchk").read_text()
+    (tmp_path / "water.fchk").write_text(text.replace("Force Constants", "Force Nothings"))
+    with pytest.warns(LabelWarning, match="water.fchk: a job 'FREQ' without force constants"):
+        assert read_label(read_frames(tmp_path / "water.fchk")[0]) is None
+
+
+def test_two_checkpoints_in_one_file_are_refused(tmp_path: Path) -> None:
+    text = (FILES / "gaussian" / "water.fchk").read_text()
+    (tmp_path / "two.fchk").write_text(text + text)
+    with pytest.raises(DataError, match="two.fchk.*twice: two checkpoints in one file"):
+        read_frames(tmp_path / "two.fchk")
+
+
 def test_xtb_equals_our_own_label() -> None:
     """`xtb --ohess` of formaldehyde, where nothing is projected out that is there; GFN2 by tblite."""
     pytest.importorskip("tblite")
@@ -123,6 +138,45 @@ def test_geometry_of_an_xtb_hessian(tmp_path: Path) -> None:
     (tmp_path / "c.xyz").write_text("2\n\nH 0 0 0\nH 0 0 1\n")
     with pytest.raises(DataError, match=r"hessian, frame 0.*36 numbers, for the 2 atoms of c.xyz"):
         read_frames(tmp_path / "hessian", geometry=str(tmp_path / "c.xyz"))
+
+
+def _moved(text: str, distance: float) -> str:
+    """A structure of .xyz with its second atom moved."""
+    lines = text.splitlines()
+    symbol, x, *rest = lines[3].split()
+    lines[3] = " ".join([symbol, f"{float(x) + distance:.10f}", *rest])
+    return "\n".join(lines) + "\n"
+
+
+def test_a_stale_structure_beside_an_xtb_hessian(tmp_path: Path) -> None:
+    """The rotations that xtb projects out tell which structure the Hessian is of."""
+    text = (FILES / "xtb" / "xtbopt.xyz").read_text()
+    shutil.copy(FILES / "xtb" / "hessian", tmp_path)
+    (tmp_path / "xtbopt.xyz").write_text(text)
+    (tmp_path / "input.xyz").write_text(_moved(text, 0.05))  # as --ohess leaves it
+    assert len(read_frames(tmp_path / "hessian")) == 1
+    (tmp_path / "xtbopt.xyz").write_text(_moved(text, 0.05))
+    (tmp_path / "input.xyz").write_text(text)
+    with pytest.raises(DataError, match="may well be of input.xyz. Name the right one by the option"):
+        read_frames(tmp_path / "hessian")
+    (tmp_path / "input.xyz").unlink()
+    (tmp_path / "xtbopt.xyz").rename(tmp_path / "path.xyz")
+    (tmp_path / "path.xyz").write_text(text + text)
+    with pytest.raises(DataError, match="2 structures, and the Hessian is of one"):
+        read_frames(tmp_path / "hessian")
+
+
+def test_gradients_of_other_elements_are_not_taken(tmp_path: Path) -> None:
+    for name in ("hessian", "xtbopt.xyz"):
+        shutil.copy(FILES / "xtb" / name, tmp_path)
+    gradient = (FILES / "xtb" / "gradient").read_text()
+    (tmp_path / "gradient").write_text(gradient.replace(" O ", " S "))
+    assert "REF_forces" not in read_frames(tmp_path / "hessian")[0].arrays
+    shutil.copy(FILES / "orca" / "CH4.hess", tmp_path)
+    engrad = (FILES / "orca" / "CH4.engrad").read_text()
+    (tmp_path / "CH4.engrad").write_text(engrad.replace("\n   6  ", "\n   7  "))
+    with pytest.raises(DataError, match="CH4.engrad.*elements 7, 1, 1, 1, 1; CH4.hess has 6, 1"):
+        read_frames(tmp_path / "CH4.hess")
 
 
 def test_xtb_away_from_a_minimum_warns(tmp_path: Path) -> None:
@@ -196,6 +250,43 @@ def test_vasp_hessian_sign_masses_and_units(tmp_path: Path, unit: str) -> None:
     kbar = -0.1 * 6.241509e-3  # VASP's stress has the other sign, in kbar
     np.testing.assert_allclose(first.info["REF_stress"], kbar * np.array([10, 20, 30, 0, 0, 1]), rtol=1e-6)
     np.testing.assert_allclose(first.cell.lengths(), [5, 6, 7])
+
+
+def test_electronic_steps_that_have_not_converged_are_refused(tmp_path: Path) -> None:
+    """As pw.x's: 3 steps of NELM = 3, whose last two energies differ."""
+    limits = '<parameters><i type="int" name="NELM">   3</i>\n<i name="EDIFF">  1.0E-6</i></parameters>'
+    text = re.sub(r"(?s)<dynmat>.*</dynmat>", "", vasprun(np.eye(6), "", steps=2))
+    text = text.replace("<parameters></parameters>", limits)
+    head, second = text.rsplit("<scstep>", 1)
+    one = "<scstep>" + second[: second.index("</scstep>")] + "</scstep>\n"
+    moved = one.replace("-6.75", "-6.74")
+    path = tmp_path / "vasprun.xml"
+    for before, is_good in ((one, True), (one + one, True), (moved, True), (moved + moved, False)):
+        path.write_text(f"{head}{before}<scstep>{second}")
+        if is_good:
+            assert len(read_frames(path)) == 2
+            continue
+        with pytest.raises(DataError, match="vasprun.xml, frame 1: the electronic steps.*within NELM = 3"):
+            read_frames(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_good"),
+    [
+        ("Iteration      1(   3)  ---", False),
+        ("Iteration      1(   2)  ---", True),
+        ("Iteration      1(   3)  ---\n aborting loop because EDIFF is reached", True),
+        ("Iteration      1(   2)  ---\n aborting loop EDIFF was not reached (unconverged)", False),
+        ("Iteration      1(   3)  ---\nIteration      2(   1)  ---", False),
+    ],
+)
+def test_convergence_by_an_outcar(lines: str, is_good: bool) -> None:
+    text = f"   NELM   =      3;   NELMIN=  2; NELMDL= -5     # of ELM steps\n{lines}\n".splitlines()
+    if is_good:
+        check_outcar(Path("OUTCAR"), text)
+    else:
+        with pytest.raises(DataError, match="OUTCAR, frame 0: the electronic steps have not converged"):
+            check_outcar(Path("OUTCAR"), text)
 
 
 def test_vasprun_is_a_reference_and_may_be_numbered(tmp_path: Path) -> None:

@@ -149,6 +149,13 @@ def test_pw_output_in_its_own_numbers() -> None:
     assert atoms.pbc.all() and list(atoms.symbols) == ["Pd", "H"]
 
 
+def test_two_runs_of_pw_in_one_file_are_refused(tmp_path: Path) -> None:
+    text = (QE / "pw.out").read_text()
+    (tmp_path / "two.out").write_text(text + text)
+    with pytest.raises(DataError, match="two.out: outputs of 2 runs of pw.x in one file"):
+        read_frames(tmp_path / "two.out")
+
+
 def test_pw_output_that_is_no_label(tmp_path: Path) -> None:
     text = (QE / "pw.out").read_text()
     path = tmp_path / "pw.out"

@@ -14,6 +14,8 @@ from ase.units import Bohr, Hartree, _amu, _c, _e
 from hint_plugin.data import read_frames, read_label
 from hint_plugin.data.formats import files_read, recognise
 from hint_plugin.data.formats.gaussian_archive import last_archive
+from hint_plugin.data.formats.qc_jobs import ORCA_ENDS, jobs
+from hint_plugin.data.formats.quantum_chemistry import _from_archive
 from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.errors import DataError, LabelWarning
 
@@ -166,7 +168,7 @@ def test_gradients_beside_excited_states_are_refused(monkeypatch: pytest.MonkeyP
     from hint_plugin.data.formats import qc_steps
 
     data = ccData({"atomcoords": np.zeros((1, 1, 3)), "grads": np.zeros((1, 1, 3)), "etenergies": [1.0]})
-    monkeypatch.setattr(qc_steps, "_parsed", lambda path, program: data)
+    monkeypatch.setattr(qc_steps, "_parsed", lambda path, program, text: data)
     with pytest.raises(DataError, match="a.log: excited states and gradients"):
         qc_steps.by_cclib(Path("a.log"), "Gaussian")
 
@@ -183,3 +185,71 @@ def test_forces_of_another_orientation_are_refused(tmp_path: Path) -> None:
 def test_an_archive_in_a_z_matrix_is_left_alone() -> None:
     entry = r" 1\1\X\Freq\RHF\STO-3G\H2\U\D\0\\#\\t\\0,1\H\H,1,R\\R=0.7\\NImag=0\\1.,2.,3.\\0.,0.\\\@"
     assert last_archive(entry) is None and last_archive("nothing") is None
+
+
+def _other_job(text: str, energy: str) -> str:
+    """The same run, as a single point with another energy."""
+    for name in ("Hessian of the SCF Energy", "Final Hessian"):
+        text = text.replace(name, name.replace("H", "X", 1))
+    return re.sub(rf"({energy}\s+)-\d+\.\d+", r"\g<1>-99.000000000", text)
+
+
+def test_each_job_of_an_output_keeps_its_own_labels(tmp_path: Path) -> None:
+    text = _text("qchem51_water_ir")
+    (tmp_path / "two.out").write_text(text + _other_job(text, "Total energy in the final basis set ="))
+    with pytest.warns(LabelWarning, match="two.out, job 2 of 2: frequencies and no Hessian"):
+        frequencies_job, single_point = read_frames(tmp_path / "two.out")
+    (alone,) = read_frames(FILES / "qchem51_water_ir.out.gz")
+    np.testing.assert_array_equal(read_label(frequencies_job).hessian, read_label(alone).hessian)
+    assert frequencies_job.info["REF_energy"] == alone.info["REF_energy"]
+    assert read_label(single_point) is None
+    assert single_point.info["REF_energy"] == pytest.approx(-99 * Hartree)
+
+
+def test_jobs_of_orca_have_their_own_charge_and_method(tmp_path: Path) -> None:
+    text = _text("orca6_dvb_ir").replace("VIBRATIONAL FREQUENCIES", "")
+    ion = _other_job(text, "FINAL SINGLE POINT ENERGY").replace("b3lyp", "blyp")
+    ion = re.sub(r"(Total Charge +Charge +\.+ +)0", r"\g<1>1", ion)
+    ion = re.sub(r"(Multiplicity +Mult +\.+ +)1", r"\g<1>2", ion)
+    path = tmp_path / "two.out"
+    path.write_text(text + ion)
+    frames = read_frames(path)
+    assert [(a.info["charge"], a.info["spin"]) for a in frames] == [(0, 1), (1, 2)]
+    assert [a.info["hint_method"].split()[0] for a in frames] == ["b3lyp", "blyp"]
+    path.write_text(text + ion[: len(ion) // 2])
+    with pytest.raises(DataError, match="two.out, job 2 of 2: the run of ORCA did not end well"):
+        read_frames(path)
+    path.write_text(text + re.sub(r"^ +\* O   R   C   A \*", "", ion, flags=re.M))
+    with pytest.raises(DataError, match="charge 0 and 1 in one job"):
+        read_frames(path)
+
+
+def test_jobs_of_one_input_of_orca_and_links_of_gaussian_are_told_apart() -> None:
+    mark = "   *        $$$$$$$$$$$$$$$$  JOB NUMBER  {} $$$$$$$$$$$$$$    *\n"
+    head = " * O   R   C   A *\n|  1> ! HF\n|  2> $new_job\n|  3> ! PBE\n"
+    found = jobs(head + mark.format(1) + "first\n" + mark.format(2) + "second\n" + ORCA_ENDS, "ORCA")
+    assert [("HF" in t, "PBE" in t, "first" in t, "second" in t) for t in found] == [
+        (True, False, True, False),
+        (False, True, False, True),
+    ]
+    assert all(ORCA_ENDS in text for text in found)
+    text = _text("gaussian16_dvb_ir")
+    assert jobs(text, "Gaussian") == [text] and jobs(text + text, "Gaussian")[0].count("SCF Done") == 1
+
+
+def test_a_row_that_is_not_understood_is_no_end_of_a_table(tmp_path: Path) -> None:
+    text = _text("orca6_dvb_ir")
+    path = tmp_path / "ghost.out"
+    path.write_text(re.sub(r"^  H (?= +-0\.8)", "  H: ", text, count=1, flags=re.M))
+    with pytest.raises(DataError, match="ghost.out.*'H: .*is no row of the table; ghost atoms"):
+        read_frames(path)
+
+
+def test_an_archive_entry_of_another_energy_is_refused(tmp_path: Path) -> None:
+    text = _text("gaussian16_dvb_ir")
+    assert last_archive(text).energies == pytest.approx([-382.30826], abs=1e-4)
+    atoms = Atoms("C10H10", positions=last_archive(text).positions)
+    atoms.numbers = last_archive(text).numbers
+    atoms.info["REF_energy"] = -399 * Hartree
+    with pytest.raises(ValueError, match="energies of the archive entry are 17 hartree from"):
+        _from_archive(atoms, last_archive(text))

@@ -142,3 +142,33 @@ def test_lmdb_of_something_else(tmp_path: Path) -> None:
     shutil.copy(FILES / "cells.aselmdb", tmp_path / "a.lmdb")
     with pytest.raises(DataError, match=r"a.lmdb"):
         read_frames(tmp_path / "a.lmdb")
+
+
+def test_a_set_of_tables_of_which_some_are_missing(tmp_path: Path) -> None:
+    """By state.json, and by the names; and a table that ends behind one of its batches."""
+    folder = tmp_path / "vacuum"
+    shutil.copytree(FILES / "hessian_qm9" / "vacuum", folder)
+    table, state = folder / "data-00000-of-00001.arrow", folder / "state.json"
+    text = state.read_text()
+    state.write_text(text.replace("[\n", '[{"filename": "data-00001-of-00002.arrow"},\n', 1))
+    with pytest.raises(DataError, match="vacuum: 1 of 2 tables are missing, the first is data-00001"):
+        read_frames(folder)
+    state.unlink()
+    whole = table.read_bytes()
+    table.rename(folder / "data-00001-of-00003.arrow")
+    with pytest.raises(DataError, match="2 of 3 tables are missing, the first is data-00000-of-00003"):
+        read_frames(folder)
+    assert read_frames(folder / "data-00001-of-00003.arrow")
+    table.write_bytes(whole[:-8])
+    with pytest.raises(DataError, match="lacks the mark at its end.*truncated"):
+        read_frames(table)
+
+
+def test_a_length_of_horm_that_is_too_small(tmp_path: Path) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    shutil.copy(FILES / "horm.lmdb", tmp_path)
+    environment = lmdb.open(str(tmp_path / "horm.lmdb"), subdir=False, map_size=2**24)
+    with environment, environment.begin(write=True) as transaction:
+        transaction.put(b"length", b"1")
+    with pytest.raises(DataError, match="there is a sample 1, and the key 'length' says 1 samples"):
+        read_frames(tmp_path / "horm.lmdb")

@@ -5,6 +5,7 @@ import gzip
 import lzma
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import ase.io
 import numpy as np
@@ -14,6 +15,7 @@ from ase.build import bulk, molecule
 
 from hint_plugin.data import iter_frames, read_frames, write_frames
 from hint_plugin.data.formats import xyz
+from hint_plugin.data.stores.part_files import write_parts
 from hint_plugin.errors import DataError
 
 WATER = "3\n{}\nO 0 0 .1\nH 0 .7 -.4\nH 0 -.7 -.4\n"
@@ -119,3 +121,78 @@ def test_packed_files(tmp_path: Path, suffix: str, pack: Callable) -> None:
         read_frames(path)
     with pytest.raises(DataError, match="known format"):
         write_frames(path, [molecule("H2O")])
+
+
+ODD = {
+    "empty": "", "space": " ", "line": "a\nb", "tab": "a\tb", "zeros": "007", "float": "1e5", "flag": "T",
+    "words": "T F", "numbers": "1 2 3", "comma": "1,2", "nan": "nan", "quotes": 'say "hi"', "one": "it's",
+    "brace": "{1 2}", "bracket": "[1]", "back": "C:\\new", "equals": "a=b", "json": "_JSON [1]", "none": None,
+    "int": np.int64(7), "small": np.float64(1 / 3), "bool": np.bool_(True), 
+    "array0": np.zeros(0), "array": np.arange(3), "square": np.eye(2), "list": [np.int64(1), "a"],
+    "dict": {"a": np.float64(0.5)}, "key with space": 3, "umlaut": "\u00e4 \u03b1", "Word-1": "B3LYP/6-31G*",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_values_come_back_and_eat_no_key(tmp_path: Path, name: str) -> None:
+    atoms = Atoms("H", info={name: ODD[name], "REF_energy": -1.5})
+    write_frames(tmp_path / "a.xyz", [atoms])
+    list(write_parts(tmp_path, ["b"], ".xyz", [("b", atoms)]))
+    assert (tmp_path / "a.xyz").read_bytes() == (tmp_path / "b.xyz").read_bytes()
+    for (found,) in (read_frames(tmp_path / "a.xyz"), ase.io.read(tmp_path / "a.xyz", ":")):
+        assert list(found.info) == [name, "REF_energy"] and found.info["REF_energy"] == -1.5
+        got, wanted = found.info[name], ODD[name]
+        assert np.shape(got) == np.shape(wanted) and isinstance(got, str) == isinstance(wanted, str)
+        np.testing.assert_equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    "info, said",
+    [
+        ({"Properties": "x"}, "key 'Properties'"),
+        ({"a=b": 1}, "key 'a=b'"),
+        ({3: 1}, "key 3"),
+        ({"virial": np.ones(6)}, "info.'virial'. has the shape .6,."),
+    ],
+)
+def test_what_the_format_cannot_hold_is_refused(tmp_path: Path, info: dict, said: str) -> None:
+    with pytest.raises(DataError, match=f"a.xyz, frame 0 .H.: cannot be written.*{said}"):
+        write_frames(tmp_path / "a.xyz", [Atoms("H", info=info)])
+    atoms = Atoms("H2")
+    atoms.arrays["name"] = np.array(["a", ""])
+    with pytest.raises(DataError, match="'name' has empty text"):
+        write_frames(tmp_path / "a.xyz", [atoms])
+
+
+@pytest.mark.parametrize(
+    "comment, said",
+    [
+        ("REF_energy=-1 REF_energy=-2", "line 2: the key REF_energy is there twice"),
+        ("Properties=species:S:1:pos:R:3:f:R:1:f:R:1 a=1", "the column f is there twice"),
+        ("name= REF_energy=-1", "the key name has no value, and readers take REF_energy=... for it"),
+        ('name="" REF_energy=-1', "the key name has no value"),
+    ],
+)
+def test_comments_of_which_something_would_be_lost_are_refused(
+    tmp_path: Path, comment: str, said: str
+) -> None:
+    path = _file(tmp_path, f"1\n{comment}\nH 0 0 0 1 1\n")
+    for read in (read_frames, xyz.check_as_ase_reads):
+        with pytest.raises(DataError, match=said):
+            read(path)
+    good = _file(tmp_path, '1\nE = -5 t="a=1 a=2" note="" \nH 0 0 0\n')
+    assert read_frames(good)[0].info["E"] == -5
+
+
+@pytest.mark.parametrize("name", ["a.XYZ", "a.xyz.gz", "a.extxyz", "unnamed"])
+def test_every_name_under_which_ase_reads_xyz_is_looked_at(tmp_path: Path, name: str) -> None:
+    with opened_for_text(tmp_path / name) as handle:
+        handle.write(f"{FIRST}\n{SECOND}".replace("first", "Properties=species:S:1:pos:R:3 first=1"))
+    with pytest.raises(DataError, match="line 6: a blank line"):
+        xyz.check_as_ase_reads(tmp_path / name)
+    (tmp_path / "a.cif").write_text("\n\n")
+    xyz.check_as_ase_reads(tmp_path / "a.cif")
+
+
+def opened_for_text(path: Path) -> IO[str]:
+    return gzip.open(path, "wt") if path.suffix == ".gz" else open(path, "w")

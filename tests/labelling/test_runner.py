@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import signal
 import time
 
@@ -19,6 +21,7 @@ from worker_setups import setup_broken, setup_dead, setup_fragile
 from hint_plugin.data import read_frames, read_label, write_frames
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, run_labelling
+from hint_plugin.parallel.journal import Journal
 from hint_plugin.parallel.pool import Failure, run_tasks
 
 
@@ -176,6 +179,52 @@ def test_existing_output_and_labels_are_safe(tmp_path):
     run_labelling([source], tmp_path / "new.xyz", LabelSettings(hessian="none", overwrite=True))
     fresh = read_frames(tmp_path / "new.xyz")
     assert fresh[1].info["REF_energy"] < 0 and all("REF_hessian" not in atoms.info for atoms in fresh)
+
+
+def test_frames_that_failed_are_no_output_of_themselves(tmp_path):
+    """`hint label out.failed.xyz -o out.xyz` removed its own input; a message of lines broke the file."""
+    failed = tmp_path / "out.failed.xyz"
+    frames = [molecule("H2O", info={"hint_error": "SCF failed\nsee the log"}), molecule("H2")]
+    write_frames(failed, frames)
+    assert read_frames(failed, 0)[0].info["hint_error"] == "SCF failed\nsee the log"
+    with pytest.raises(OptionsError, match="out.failed.xyz is an input.*Choose another output"):
+        run_labelling([failed], tmp_path / "out.xyz")
+    assert len(read_frames(failed)) == 2
+
+
+def test_damaged_lines_of_a_journal_are_named(tmp_path):
+    path, header = tmp_path / "out.partial.jsonl", {"run": {"a": 1}}
+    kept = Journal(path, header)
+    for frame in range(3):
+        kept.add(frame, {"energy": -1.5, "forces": np.ones((2, 3))})
+    kept.close()
+    whole = path.read_bytes()
+    again = Journal(path, header)
+    assert len(again) == 3 and again[1]["energy"] == -1.5 and set(again[1]) == {"frame", "energy", "forces"}
+    again.close()
+    lines = whole.splitlines(keepends=True)
+    for damaged, said in (
+        (lines[2].replace(b"-1.5", b"-1.6"), "its checksum is that of other content"),
+        (lines[2].replace(b"crc32", b"crc33"), "it has no checksum"),
+        (lines[2].replace(b'"frame"', b'"frame'), "checksum"),
+    ):
+        path.write_bytes(lines[0] + lines[1] + damaged + lines[3])
+        with pytest.raises(DataError, match=f"jsonl, line 3: damaged .*{said}.*Remove this line"):
+            Journal(path, header)
+    old = [re.sub(rb', "(crc32|checksums)": (\d+|true)', b"", line) for line in lines]  # of a HINT before
+    path.write_bytes(b"".join(old))
+    before = Journal(path, header)
+    assert len(before) == 3 and np.all(before[2]["forces"] == 1)
+    before.close()
+    path.write_bytes(b"".join(old[:2]) + b"{damaged\n")
+    with pytest.raises(DataError, match="line 3: damaged"):
+        Journal(path, header)
+
+
+def test_a_pipe_is_no_input(tmp_path):
+    os.mkfifo(tmp_path / "pipe.xyz")
+    with pytest.raises(DataError, match="pipe.xyz: neither a file nor a folder"):
+        run_labelling([tmp_path / "pipe.xyz"], tmp_path / "out.xyz")
 
 
 def test_inputs_that_cannot_be_read(tmp_path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from types import SimpleNamespace
 
+import configargparse
 import pytest
 import torch
 
 from hint_plugin.errors import HintError
-from hint_plugin.mace.options import HintOptions
+from hint_plugin.mace.options import HintOptions, add_arguments
 from hint_plugin.mace.survey import survey
-from hint_plugin.mace.wrappers import _report_labels
+from hint_plugin.mace.wrappers import _report_labels, _warn_of_rare_steps
 
 
 def structures(size: int, labelled: tuple[int, ...] = ()) -> list[SimpleNamespace]:
@@ -80,3 +81,26 @@ def test_the_last_head_decides_on_the_best_checkpoint(caplog):
     _report_labels(loss, some, {"a": some, "b": none})
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert "validation set b: the best checkpoint is chosen by energies and forces alone" in warning
+
+
+def test_a_term_that_is_used_once_is_said(caplog):
+    for every, total in ((1000, 12), (12, 12)):
+        caplog.clear()
+        _warn_of_rare_steps(every, total)
+        assert f"--hint_every {every}, and the training has {total} steps" in caplog.text
+    caplog.clear()
+    for every, total in ((1, 1), (5, 12)):
+        _warn_of_rare_steps(every, total)
+    assert caplog.text == ""
+
+
+def test_yes_and_no_of_a_yaml_file(tmp_path):
+    """YAML makes False of `no`."""
+    (tmp_path / "c.yaml").write_text("name: a\nhint_gate: no\nhint_check: yes\n")
+    parser = configargparse.ArgumentParser(config_file_parser_class=configargparse.YAMLConfigFileParser)
+    parser.add("--config", is_config_file=True)
+    parser.add_argument("--name")
+    parser.add_argument("--loss", choices=["weighted"])
+    add_arguments(parser)
+    found = parser.parse_args(["--config", str(tmp_path / "c.yaml")])
+    assert (found.hint_gate, found.hint_check) == ("no", "yes")

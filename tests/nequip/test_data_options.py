@@ -19,6 +19,7 @@ from nequip_runs import CONFIGS, ROOT, TYPES, config, mixed_labels, transforms
 from hint_plugin.data import write_frames, write_label
 from hint_plugin.data.labels.batch_labels import KEYS
 from hint_plugin.data.stores.shards import write_shards
+from hint_plugin.errors import DataError
 from hint_plugin.nequip import FrameDataset, HessianDataModule, HessianLabels
 
 ASE_KEYS = ROOT / "tests" / "data" / "cases" / "files" / "ase_keys.xyz"
@@ -176,6 +177,16 @@ def test_each_kind_of_wrong_label_ends_a_training(name, said):
     ) as error:
         by_hydra(**files(path))
     assert "?." not in str(error.value)
+
+
+def test_a_file_of_which_ase_leaves_out_frames_is_refused(tmp_path, molecules):
+    write_frames(tmp_path / "one.xyz", molecules[:1])
+    text = (tmp_path / "one.xyz").read_text()
+    (tmp_path / "set.XYZ").write_text(f"{text}\n{text}")
+    assert len(FrameDataset(str(tmp_path / "set.XYZ"))) == 2
+    for arguments in ({"format": "extxyz"}, {"do_not_split_by_at_sign": True}):
+        with pytest.raises(DataError, match="a blank line stands before frame 1"):
+            FrameDataset(str(tmp_path / "set.XYZ"), ase_args=arguments)
 
 
 def test_ases_own_energies_are_read_where_they_are_asked_for():

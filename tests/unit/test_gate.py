@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read
 
-from hint_plugin.data import HessianLabel, Thresholds, check_frames, read_label
+from hint_plugin.data import HessianLabel, Thresholds, check_frames, read_label, write_label
 from hint_plugin.data.labels.gate import UNITS, _corrections, examine
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "labels"
@@ -242,3 +242,67 @@ def test_without_forces_two_units_that_are_near_are_both_named(methanol):
     (problem,) = examine(label, methanol).problems
     assert re.search(r"looks like (Ry|hartree)/bohr\^2: .*; or it looks like (Ry|hartree)/bohr\^2: ", problem)
     assert "97.1736" in problem and "48.5868" in problem and problem.count("; or ") == 1
+
+
+def test_no_factor_is_offered_that_only_makes_the_numbers_small(methanol):
+    """And what a factor has made small is refused all the same."""
+    h, zero = hessian_of(methanol), np.zeros((len(methanol), 3))
+    (problem,) = examine(HessianLabel.full(h), methanol, zero).problems
+    assert "All forces are zero. Are they placeholders" in problem and "multiply" not in problem
+    assert examine(HessianLabel.full(h * UNITS["N/m"]), methanol, zero).problems
+    rng = np.random.default_rng(0)
+    small = bulk("Cu", cubic=True)
+    wrong = np.diag(rng.uniform(5, 6, 12))  # atoms held in place by nothing
+    (problem,) = examine(HessianLabel.full(wrong), small).problems
+    assert "sum rule" in problem and "No other unit" in problem
+    assert examine(HessianLabel.full(0.02 * wrong), small).problems
+
+
+def test_frozen_atoms_and_projected_rotations_are_named(methanol):
+    h, forces = hessian_of(methanol), methanol.arrays["REF_forces"]
+    part = h.copy()
+    part[:6] = part[:, :6] = 0
+    (problem,) = examine(HessianLabel.full(part), methanol, forces).problems
+    assert "2 of 6 atoms have rows of zeros. Were they frozen?" in problem
+    arms = methanol.positions - methanol.positions.mean(axis=0)
+    moves = [np.tile(e, 6) for e in np.eye(3)] + [np.cross(e, arms).ravel() for e in np.eye(3)]
+    q = np.linalg.qr(np.array(moves).T)[0]
+    out = np.eye(18) - q @ q.T
+    (problem,) = examine(HessianLabel.full(out @ h @ out), methanol, forces).problems
+    assert "rotations were projected out" in problem and "xtb --hess" in problem
+
+
+def test_exchanged_pairs_are_named():
+    atoms = bulk("Cu", cubic=True) * (2, 1, 1)
+    rng = np.random.default_rng(1)
+    h = rng.normal(size=(24, 24))
+    move = np.kron(np.eye(8) - 1 / 8, np.eye(3))
+    h = move @ (h @ h.T) @ move
+    right = HessianLabel.full(h).to_projected(4, rng)
+    assert not examine(right, atoms).problems
+    (problem,) = examine(HessianLabel.projected(right.hvp, right.probes), atoms).problems
+    assert "Are v and Hv exchanged?" in problem
+
+
+def test_unusual_frames_are_remarked_on(methanol):
+    """Net forces and torques, probes of length one with products of others, stresses of two triangles."""
+
+    def notes(atoms: Atoms) -> str:
+        return " ".join(str(note) for note in check_frames([atoms]).remarks)
+
+    assert notes(methanol) == ""
+    pushed, swapped = methanol.copy(), methanol.copy()
+    pushed.arrays["REF_forces"] = methanol.arrays["REF_forces"] + [0.5, 0, 0]
+    assert "REF_forces have a net force of 3 eV/A; a molecule in no field has none" in notes(pushed)
+    swapped.arrays["REF_forces"] = methanol.arrays["REF_forces"][::-1] * 3
+    assert "a net torque of" in notes(swapped)
+    label = as_kind(hessian_of(methanol), "projected")
+    root = np.sqrt(18)
+    for products, said in ((label.hvp, "the probes have length one"), (label.hvp / root, "")):
+        other = methanol.copy()
+        del other.info["REF_hessian"]
+        write_label(other, HessianLabel.projected(label.probes / root, products))
+        assert said in notes(other) and bool(said) == bool(notes(other))
+    cell = bulk("Cu")
+    cell.info["REF_stress"] = np.array([[1.0, 0.2, 0], [0.1, 1, 0], [0, 0, 1]])
+    assert "REF_stress is not symmetric, by 0.1 of its largest element; the mean" in notes(cell)

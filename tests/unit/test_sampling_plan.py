@@ -76,3 +76,38 @@ def test_files_that_are_no_plan(plan, tmp_path, change, message):
     path.write_text("[")
     with pytest.raises(DataError, match="cannot be read"):
         SamplingPlan.read(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value", "message"),
+    [
+        (
+            "choices",
+            "wanted",
+            "Hessian",
+            r"choices\[0\].wanted is 'Hessian'; wanted energy_forces or hessian",
+        ),
+        ("choices", "wanted", None, "wanted is None"),
+        ("choices", "frame", "1", r"choices\[0\].frame is '1'; wanted a whole number"),
+        ("choices", "source", False, "source is False; wanted a whole number"),
+        ("choices", "score", "0.5", "score is '0.5'; wanted a number or null"),
+        ("choices", "reason", 3, "reason is 3; wanted text"),
+        ("sources", "frames", 5.0, r"sources\[0\].frames is 5.0; wanted a whole number"),
+        ("sources", "path", 1, "path is 1; wanted text"),
+        ("settings", None, [], "settings is .*; wanted names and values"),
+        ("method", None, None, "method is None; wanted text"),
+        ("hessians", None, 5, "the unknown part 'hessians'; it has choices, format"),
+    ],
+)
+def test_every_part_of_a_plan_is_of_its_kind(plan, tmp_path, place, name, value, message):
+    """`Hessian` for `hessian` counted as no Hessian at all."""
+    path = tmp_path / "plan.json"
+    plan.write(path)
+    document = json.loads(path.read_text())
+    if name is None:
+        document[place] = value
+    else:
+        document[place][0][name] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=f"plan.json: .*{message}"):
+        SamplingPlan.read(path)

@@ -263,10 +263,11 @@ def stats(
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.data import iter_frames
     from hint_plugin.data.outputs import record
-    from hint_plugin.data.sets.patterns import expand
+    from hint_plugin.data.sets.patterns import each_once, expand
     from hint_plugin.data.sets.statistics import gather
 
     inputs = expand(inputs)
+    each_once(inputs)
     for_mace: Any = None
     if mace_statistics is not None:
         from hint_plugin.mace.statistics_file import MaceStatistics
@@ -335,9 +336,9 @@ def check(
     from hint_plugin.cli.support.dataset_tables import audit_in_words
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.data.sets.audit import LEAKAGE, audit
-    from hint_plugin.data.sets.patterns import expand
+    from hint_plugin.data.sets.patterns import each_once, expand
 
-    expand(inputs)  # what is not there is an error of the command, not of the data
+    each_once(expand(inputs))  # what is not there is an error of the command, not of the data
     respects = [name for name in against.replace(",", " ").split() if name]
     if unknown := set(respects) - set(LEAKAGE):
         raise OptionsError(f"--against {sorted(unknown)[0]}: wanted some of {', '.join(LEAKAGE)}")

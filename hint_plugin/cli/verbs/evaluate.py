@@ -44,7 +44,7 @@ def evaluate(
     from hint_plugin.allocator import keep_freed_memory
     from hint_plugin.cli.support.progress import StatusLine
     from hint_plugin.cli.support.provenance import run_provenance
-    from hint_plugin.data.sets.patterns import expand
+    from hint_plugin.data.sets.patterns import each_once, expand
     from hint_plugin.errors import InterruptedRunError
     from hint_plugin.parallel.pool import terminate_as_interrupt
     from hint_plugin.potentials.checkpoints import load_predictor
@@ -53,6 +53,7 @@ def evaluate(
     from hint_plugin.science.labelled_frames import FrameFile
 
     data = expand(data)
+    each_once(data)
     keep_freed_memory()
     predictor = load_predictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
     settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}

@@ -159,6 +159,7 @@ def recognise(path: str | Path) -> Format:
         DataError: nothing known; with the list of formats.
     """
     target = Path(path)
+    check_is_file(target)
     candidates = [known for known in formats() if known.matches(target)]
     if not candidates:
         raise DataError(unknown(target))
@@ -168,6 +169,16 @@ def recognise(path: str | Path) -> Format:
         if not known.shared or known.load().recognise(target):
             return known
     raise DataError(unknown(target))
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse pipes, sockets and devices, which cannot be read twice; reading one may wait for ever.
+
+    Raises:
+        DataError: it is one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(f"{path}: neither a file nor a folder. Write what it gives to a file, and name that")
 
 
 def is_there(path: str | Path) -> bool:
@@ -245,6 +256,7 @@ def describe(*, writes: bool = False) -> str:
 __all__ = [
     "FORMATS",
     "Format",
+    "check_is_file",
     "describe",
     "files_read",
     "for_writing",

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
 from hint_plugin.data.labels.extxyz import DEFAULT_KEYS, write_label
 from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.labels.real_numbers import real_numbers
 from hint_plugin.errors import DataError, LabelError
 
 # what parsers raise on a damaged file, depending on where it breaks off
@@ -86,17 +86,17 @@ def labelled(
     atoms.calc = None
     about = {"source_format": source_format, **{k: v for k, v in provenance.items() if v is not None}}
     if energy is not None:
-        values = np.asarray(energy, dtype=float).reshape(-1)
+        values = real_numbers(energy).reshape(-1)
         if values.size != 1:
             raise ValueError(f"the energy has {values.size} values; wanted one")
         atoms.info[keys.energy] = float(values[0])
     if forces is not None:
-        array = np.asarray(forces, dtype=float)
+        array = real_numbers(forces)
         if array.shape not in ((len(atoms), 3), (3 * len(atoms),)):
             raise ValueError(f"the forces have shape {array.shape}; wanted ({len(atoms)}, 3)")
         atoms.arrays[keys.forces] = array.reshape(-1, 3).copy()
     if stress is not None:
-        array = np.asarray(stress, dtype=float)
+        array = real_numbers(stress)
         if array.shape == (3, 3):
             array = array[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         if array.shape != (6,):
@@ -111,7 +111,7 @@ def labelled(
 
 
 def _full(hessian: ArrayLike, n_atoms: int) -> HessianLabel:
-    array = np.asarray(hessian, dtype=float)
+    array = real_numbers(hessian)
     if array.size != 9 * n_atoms**2:
         raise ValueError(
             f"the Hessian has shape {array.shape}; wanted ({3 * n_atoms}, {3 * n_atoms}) for {n_atoms} atoms"
@@ -125,7 +125,9 @@ def as_text(value: Any) -> str:
 
 
 def first_bytes(path: str | Path, size: int = 4096) -> str:
-    """The beginning of a file as text, for a look inside; "" where it cannot be read."""
+    """The beginning of a file as text, for a look inside; "" where it cannot be read, or is a pipe."""
+    if not Path(path).is_file():
+        return ""
     try:
         with open(path, "rb") as handle:
             return handle.read(size).decode("utf-8-sig", errors="replace")

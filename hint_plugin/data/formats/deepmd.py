@@ -19,6 +19,7 @@ dpdata. `fparam`, `aparam` and other files are left out. A folder of systems is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,11 +29,17 @@ from ase import Atoms
 from hint_plugin.data.file_io import text_of
 from hint_plugin.data.formats.common import labelled, reading
 from hint_plugin.data.formats.deepmd_writer import write
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, LabelWarning
 
 __all__ = ["read", "recognise", "write"]
 
 LABELS = ("energy", "force", "virial", "hessian")
+_KNOWN = frozenset({*LABELS, "coord", "box", "real_atom_types"})
+_LEFT_OUT = frozenset(
+    ["fparam", "aparam", "dipole", "polarizability", "atomic_dipole", "atomic_polarizability", "atom_ener",
+     "atom_pref", "atom_dos", "dos", "drdq", "spin", "force_mag", "charge_spin", "type"]
+)  # fmt: skip
+"""Arrays of deepmd-kit that are no label of ours."""
 
 
 def recognise(path: Path) -> bool:
@@ -57,11 +64,32 @@ def read(path: Path) -> Iterator[Atoms]:
         with reading(system / "type.raw"):
             types = np.loadtxt(system / "type.raw", dtype=int, ndmin=1)
             names = text_of(system / "type_map.raw").split()
+        _check_names(sets)
         for folder in sets:
             for atoms in _frames(folder, types, np.array(names), not (system / "nopbc").exists()):
                 if name != ".":
                     atoms.info["system"] = name
                 yield atoms
+
+
+def _check_names(sets: list[Path]) -> None:
+    """Warn of files that look like labels under another name, and of sets that lack what others have."""
+    names = [{file.name.removesuffix(".npy") for file in folder.glob("*.npy")} for folder in sets]
+    for folder, own in zip(sets, names, strict=True):
+        if unknown := sorted(own - _KNOWN - _LEFT_OUT):
+            warnings.warn(
+                f"{folder}: {', '.join(f'{name}.npy' for name in unknown)} is left out; labels are in "
+                f"{', '.join(f'{name}.npy' for name in LABELS)}. Rename it if it is one of them",
+                LabelWarning,
+                stacklevel=3,
+            )
+        usual = set.union(*names) | {"energy"}
+        if lacking := [name for name in LABELS if name in usual and name not in own]:
+            warnings.warn(
+                f"{folder}: no {', '.join(f'{name}.npy' for name in lacking)}; its frames have no such label",
+                LabelWarning,
+                stacklevel=3,
+            )
 
 
 def _frames(folder: Path, types: np.ndarray, names: np.ndarray, periodic: bool) -> Iterator[Atoms]:

@@ -32,7 +32,7 @@ def read(path: Path) -> Iterator[Atoms]:
     """One frame; energy, forces and Hessian where the file has them, the Hessian of frequency jobs only.
 
     Raises:
-        DataError: truncated, or no formatted checkpoint file.
+        DataError: truncated, several in one file, or no formatted checkpoint file.
     """
     with reading(path, 0, "a formatted checkpoint file"):
         with opened(path, errors="replace") as handle:
@@ -56,6 +56,13 @@ def read(path: Path) -> Iterator[Atoms]:
                 stacklevel=2,
             )
             triangle = None
+        if triangle is None and job[0].lower() in FREQUENCIES:
+            warnings.warn(
+                f"{path}: a job '{job[0]}' without force constants, so there is no Hessian. Is it made of a "
+                "checkpoint of an unfinished run?",
+                LabelWarning,
+                stacklevel=2,
+            )
         energy = values.get("Total Energy")
         labelled(
             atoms,
@@ -74,6 +81,8 @@ def _values(lines: Iterator[str]) -> dict[str, Any]:
         name, kind, rest = line[:40].strip(), line[43:44], line[44:]
         if name not in _WANTED:
             continue
+        if name in values:
+            raise ValueError(f"{name} twice: two checkpoints in one file. Give each a file of its own")
         convert = int if kind == "I" else float
         if "N=" not in rest:
             values[name] = convert(rest)

@@ -14,15 +14,19 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+_ENERGY = re.compile(r"\\(?:HF|MP\d[A-Z]*|CC[A-Z()0-9]*|QCI[A-Z()]*|CI[A-Z]*)=(-?\d+\.\d+)")
+
 
 @dataclass(frozen=True)
 class Archive:
-    """`numbers` [N]; `positions` [N, 3], A; `hessian` [3N, 3N], hartree/bohr^2; `gradient` [N, 3] or None."""
+    """`numbers` [N]; `positions` [N, 3], A; `hessian` [3N, 3N], hartree/bohr^2; `gradient` [N, 3] or None;
+    `energies`, hartree, of all methods of the job."""
 
     numbers: NDArray[np.int64]
     positions: NDArray[np.float64]
     hessian: NDArray[np.float64]
     gradient: NDArray[np.float64] | None
+    energies: tuple[float, ...] = ()
 
 
 def last_archive(text: str) -> Archive | None:
@@ -41,7 +45,11 @@ def last_archive(text: str) -> Archive | None:
         triangle = _numbers(sections[at + 1])
         gradient = _numbers(sections[at + 2]) if at + 2 < len(sections) else np.zeros(0)
         return Archive(
-            numbers, positions, _square(triangle, 3 * len(numbers)), _gradient(gradient, len(numbers))
+            numbers,
+            positions,
+            _square(triangle, 3 * len(numbers)),
+            _gradient(gradient, len(numbers)),
+            tuple(float(word) for word in _ENERGY.findall("\\".join(["", *sections[4 : at + 1]]))),
         )
     return None
 

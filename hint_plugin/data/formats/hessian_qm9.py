@@ -20,6 +20,8 @@ package datasets is not needed.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import load
 
 ENVIRONMENTS = ("vacuum", "thf", "toluene", "water")
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+"""Of a stream of Arrow; without it a table may end behind any of its batches."""
 _COLUMNS = ("atomic_numbers", "positions", "energy", "forces", "hessian", "label")
 
 
@@ -61,6 +65,8 @@ def read(path: Path, *, environment: str | None = None) -> Iterator[Atoms]:
         raise DataError(f"{path}: no tables data-*.arrow, here or in the folders {', '.join(ENVIRONMENTS)}")
     for name, files in tables.items():
         if environment in (None, name):
+            if path.is_dir():
+                _check_whole(files)
             for file in files:
                 yield from _rows(file, name if name in ENVIRONMENTS else None)
 
@@ -74,10 +80,33 @@ def _tables(path: Path) -> dict[str, list[Path]]:
     return {name: files for name, files in found.items() if files}
 
 
+def _check_whole(files: list[Path]) -> None:
+    """Raises DataError where a table of a set is not there: state.json names them, and so do their names."""
+    folder, there = files[0].parent, {file.name for file in files}
+    wanted = set()
+    for name in there:
+        if match := re.fullmatch(r"data-\d+-of-(\d+)\.arrow", name):
+            total = int(match[1])
+            wanted |= {f"data-{number:05d}-of-{total:05d}.arrow" for number in range(total)}
+    state = folder / "state.json"
+    if state.is_file():
+        with reading(state, wanted="the list of tables"):
+            wanted = {str(one["filename"]) for one in json.loads(state.read_text())["_data_files"]}
+    if missing := sorted(wanted - there):
+        raise DataError(
+            f"{folder}: {len(missing)} of {len(wanted)} tables are missing, the first is {missing[0]}. Load "
+            "the set again, or name the tables that are wanted one by one"
+        )
+
+
 def _rows(file: Path, environment: str | None) -> Iterator[Atoms]:
     arrow = load("pyarrow", "formats", f"{file} needs pyarrow")
     number = 0
     with reading(file):
+        with open(file, "rb") as handle:
+            handle.seek(max(0, file.stat().st_size - len(_END)))
+            if handle.read() != _END:
+                raise ValueError("it lacks the mark at its end")
         source = arrow.memory_map(str(file))
         batches = arrow.ipc.open_stream(source)
     with source:

@@ -45,6 +45,11 @@ def read(path: Path) -> Iterator[Atoms]:
             count = transaction.stat()["entries"] if length is None else _length(length)
         except (pickle.UnpicklingError, ValueError, EOFError, TypeError) as error:
             raise DataError(f"{path}: the key 'length' is no number ({error}). Is it HORM's?") from error
+        if transaction.get(str(count).encode()) is not None:
+            raise DataError(
+                f"{path}: there is a sample {count}, and the key 'length' says {count} samples. Which "
+                "of both is right is not certain. Was it written by a run that broke off? Load it again"
+            )
         for number in range(count):
             raw = transaction.get(str(number).encode())
             if raw is None:

@@ -89,7 +89,13 @@ def _engrad(path: Path, atoms: Atoms) -> tuple[float | None, Any]:
         words = " ".join(line for line in lines if not line.startswith("#")).split()
         n = int(words[0])
         gradient = np.array(words[2 : 2 + 3 * n], dtype=float).reshape(n, 3)
-        geometry = np.array(words[2 + 3 * n : 2 + 7 * n]).reshape(n, 4)[:, 1:].astype(float) * Bohr
+        table = np.array(words[2 + 3 * n : 2 + 7 * n]).reshape(n, 4)
+        geometry = table[:, 1:].astype(float) * Bohr
+        if n == len(atoms) and not np.array_equal(table[:, 0].astype(int), atoms.numbers):
+            raise ValueError(
+                f"elements {', '.join(table[:, 0])}; {path.name} has {', '.join(map(str, atoms.numbers))}. "
+                "Are they of one run? Remove the .engrad, or name it apart"
+            )
         if n != len(atoms) or np.abs(geometry - atoms.positions).max() > SAME_GEOMETRY:
             return None, None
         return float(words[1]) * Hartree, -gradient * Hartree / Bohr

@@ -14,6 +14,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from hint_plugin.data.formats.qc_jobs import ORCA_ENDS
 from hint_plugin.data.formats.qc_steps import Steps
 from hint_plugin.errors import DataError
 
@@ -28,8 +29,8 @@ def read_steps(path: Path, text: str) -> Steps:
     Raises:
         DataError: not finished, no geometry, or geometries of different molecules.
     """
-    if "ORCA TERMINATED NORMALLY" not in text:
-        raise DataError(f"{path}: the run of ORCA did not end well: it lacks ORCA TERMINATED NORMALLY")
+    if ORCA_ENDS not in text:
+        raise DataError(f"{path}: the run of ORCA did not end well: it lacks {ORCA_ENDS}")
     lines = text.splitlines()
     numbers: list[NDArray[np.int64]] = []
     steps = Steps(np.zeros(0, dtype=np.int64), [], [], [])
@@ -74,10 +75,16 @@ def _gradient(lines: list[str], at: int, n: int) -> NDArray[np.float64] | None:
 
 
 def _rows(lines: list[str], start: int, pattern: re.Pattern[str]) -> list[tuple[str, ...]]:
+    """The rows of a table, up to an empty line or a rule. Raises ValueError for a row of another form."""
     found = []
-    for line in lines[start:]:
+    for number, line in enumerate(lines[start:], start + 1):
         match = pattern.match(line)
         if match is None:
+            if line.strip(" -"):
+                raise ValueError(
+                    f"line {number}, {line.strip()[:60]!r}, is no row of the table; ghost atoms, point "
+                    "charges and embedding are not read"
+                )
             break
         found.append(match.groups())
     return found
@@ -88,8 +95,10 @@ def _about(steps: Steps, text: str) -> None:
         ("charge", r"Total Charge\s+Charge\s+\.+\s+(-?\d+)"),
         ("multiplicity", r"Multiplicity\s+Mult\s+\.+\s+(\d+)"),
     ):
-        match = re.search(pattern, text)
-        setattr(steps, attribute, None if match is None else int(match[1]))
+        values = sorted({int(value) for value in re.findall(pattern, text)})
+        if len(values) > 1:
+            raise ValueError(f"{attribute} {' and '.join(map(str, values))} in one job")
+        setattr(steps, attribute, values[0] if values else None)
     version = re.search(r"Program Version\s+(\S+)", text)
     steps.version = None if version is None else version[1]
     words = re.findall(r"^\|\s*\d+>\s*!\s*(.+?)\s*$", text, re.MULTILINE)

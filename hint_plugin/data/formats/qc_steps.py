@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,15 @@ class Steps:
     hessian: NDArray[np.float64] | None = None
 
 
-def by_cclib(path: Path, program: str) -> Steps:
-    """The steps of a finished run.
+def by_cclib(path: Path, program: str, text: str | None = None) -> Steps:
+    """The steps of a finished run; of `text` where the file at `path` holds other jobs, too.
 
     Raises:
         DataError: cclib cannot read it, the run did not end well, or its numbers of geometries, energies and
             gradients do not tell which belong together.
         MissingDependencyError: cclib is not installed.
     """
-    data = _parsed(path, program)
+    data = _parsed(path, program, text)
     energies, gradients = _energies(data), getattr(data, "grads", None)
     if gradients is not None and hasattr(data, "etenergies"):
         raise DataError(
@@ -85,11 +86,12 @@ def by_cclib(path: Path, program: str) -> Steps:
     )
 
 
-def _parsed(path: Path, program: str) -> Any:
+def _parsed(path: Path, program: str, text: str | None) -> Any:
     cclib = load("cclib", "formats", f"{path}, an output of {program}, needs cclib")
     try:
-        with without_mark(path) as text:
-            parser = cclib.io.ccopen(str(text), loglevel=logging.CRITICAL)
+        with without_mark(path) as whole:
+            source = str(whole) if text is None else StringIO(text)
+            parser = cclib.io.ccopen(source, loglevel=logging.CRITICAL)
             data = None if parser is None else parser.parse()
     except Exception as error:  # cclib reads line by line, and lets out whatever its code meets
         raise DataError(

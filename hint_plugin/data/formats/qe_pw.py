@@ -37,6 +37,11 @@ def read(path: Path) -> Iterator[Atoms]:
         raise DataError(
             f"{path}: no output of pw.x. Name the format by hint dataset convert --from if it is another's"
         )
+    if text.count("Program PWSCF v.") > 1:
+        raise DataError(
+            f"{path}: outputs of {text.count('Program PWSCF v.')} runs of pw.x in one file; their settings "
+            "may differ. Give each run a file of its own"
+        )
     if "convergence NOT achieved" in text:
         raise DataError(f"{path}: the SCF has not converged; such energies and forces are no labels")
     number = 0

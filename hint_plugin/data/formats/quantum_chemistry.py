@@ -12,6 +12,7 @@ no Hessian but Q-Chem's, so the others are read here or beside:
 
 A rounding error of half of the last decimal is kept as the label's noise. The energy is that of the method
 with which the forces go: coupled cluster before MP2 before SCF (of ORCA, its FINAL SINGLE POINT ENERGY).
+Each job of an output is read by itself (`qc_jobs`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from hint_plugin.data.formats.gaussian_archive import Archive, last_archive
 from hint_plugin.data.formats.orca import SAME_GEOMETRY
 from hint_plugin.data.formats.orca import read as read_hess
 from hint_plugin.data.formats.orca_output import read_steps
+from hint_plugin.data.formats.qc_jobs import jobs
 from hint_plugin.data.formats.qc_steps import Steps, by_cclib
 from hint_plugin.data.labels.extxyz import DEFAULT_KEYS, write_label
 from hint_plugin.data.labels.label import HessianLabel
@@ -49,6 +51,8 @@ _NO_HESSIAN = {
     "ORCA": "ORCA writes it to a file of the same name that ends in .hess: put that beside the output",
 }
 _AOFORCE = "CARTESIAN FORCE CONSTANT MATRIX"
+_GEOMETRY = "Atomic coordinate, charge and isotope information"
+_SAME_ENERGY = 1e-5  # hartree, between what is printed and the archive entry
 _TORQUE = 0.02  # relative, and in hartree: forces of another orientation have one of the size of |r| |F|
 
 
@@ -64,7 +68,7 @@ def members(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> Iterator[Atoms]:
-    """The geometries of the run, in order; the last one with the Hessian, if there is one.
+    """The geometries of the run, in order; the last one of each job with its Hessian, if there is one.
 
     Raises:
         DataError: no output of these programs, not finished, damaged, or not certain what belongs together.
@@ -73,13 +77,27 @@ def read(path: Path) -> Iterator[Atoms]:
     program = _program(path)
     if program is None:
         raise DataError(f"{path}: no output of {', '.join(_BANNERS)}, by its first lines")
-    with reading(path, wanted=f"an output of {program}"):
-        with opened(path, "rb") as handle:
-            text = handle.read().decode("utf-8", errors="replace")
-        steps = read_steps(path, text) if program == "ORCA" else by_cclib(path, program)
-        frames = [_frame(path, steps, k, program) for k in range(len(steps.positions))]
-    _add_hessian(path, steps, program, text, frames[-1], len(frames) - 1)
+    with reading(path, wanted=f"an output of {program}"), opened(path, "rb") as handle:
+        text = handle.read().decode("utf-8", errors="replace")
+    parts = jobs(text, program)
+    frames: list[Atoms] = []
+    for number, part in enumerate(parts):
+        frames += _of_job(path, program, part, len(frames), (number, len(parts)))
     yield from frames
+
+
+def _of_job(path: Path, program: str, text: str, first: int, place: tuple[int, int]) -> list[Atoms]:
+    """The frames of one job; `first` is the number of the first one, `place` which job it is of how many."""
+    number, total = place
+    source = path if total == 1 else path.with_name(f"{path.name}, job {number + 1} of {total}")
+    with reading(source, wanted=f"an output of {program}"):
+        if program == "ORCA":
+            steps = read_steps(source, text)
+        else:
+            steps = by_cclib(source, program, None if total == 1 else text)
+        frames = [_frame(source, steps, k, program, first) for k in range(len(steps.positions))]
+    _add_hessian(path, source, steps, program, text, frames[-1], first + len(frames) - 1)
+    return frames
 
 
 def _program(path: Path) -> str | None:
@@ -96,14 +114,14 @@ def _hess(path: Path) -> Path:
     return (path.with_suffix("") if path.suffix.lower() in PACKED else path).with_suffix(".hess")
 
 
-def _frame(path: Path, steps: Steps, number: int, program: str) -> Atoms:
+def _frame(path: Path, steps: Steps, number: int, program: str, first: int) -> Atoms:
     atoms = Atoms(steps.numbers, steps.positions[number], masses=steps.masses)
     for name, value in (("charge", steps.charge), ("spin", steps.multiplicity)):
         if value is not None:
             atoms.info[name] = int(value)
     energy, gradient = steps.energies[number], steps.gradients[number]
     forces = None if gradient is None else -gradient * Hartree / Bohr
-    _check_torque(path, number, atoms, forces)
+    _check_torque(path, first + number, atoms, forces)
     return labelled(
         atoms,
         "quantum-chemistry",
@@ -129,28 +147,37 @@ def _check_torque(path: Path, number: int, atoms: Atoms, forces: NDArray | None)
         )
 
 
-def _add_hessian(path: Path, steps: Steps, program: str, text: str, last: Atoms, number: int) -> None:
+def _add_hessian(
+    path: Path, source: Path, steps: Steps, program: str, text: str, last: Atoms, number: int
+) -> None:
     if program == "Gaussian" and (archive := last_archive(text)) is not None:
-        with reading(path, number, "the archive entry of Gaussian"):
+        with reading(source, number, "the archive entry of Gaussian"):
             _from_archive(last, archive)
         return
     if program == "TURBOMOLE" and _AOFORCE in text:
-        with reading(path, number, "aoforce's force constants"):
+        with reading(source, number, "aoforce's force constants"):
             _put(last, _turbomole(text, len(last)), decimals=7)
         return
-    if program == "ORCA" and (beside := _hess(path)).is_file():
+    if program == "ORCA" and source == path and (beside := _hess(path)).is_file():
         (other,) = read_hess(beside)
-        if len(other) == len(last) and np.abs(other.positions - last.positions).max() < SAME_GEOMETRY:
+        if (
+            np.array_equal(other.numbers, last.numbers)
+            and np.abs(other.positions - last.positions).max() < SAME_GEOMETRY
+        ):
             _put(last, other.info[DEFAULT_KEYS.hessian] / UNIT, decimals=10)
             return
     if steps.hessian is not None:
-        with reading(path, number, f"the Hessian of {program}"):
+        with reading(source, number, f"the Hessian of {program}"):
             _put(last, steps.hessian, decimals=7)
         return
     if steps.has_frequencies:
         advice = _NO_HESSIAN.get(program, "Give the formatted checkpoint file instead")
-        text = f"{path}: frequencies and no Hessian, which cannot be made of them. {advice}."
-        warnings.warn(text, LabelWarning, stacklevel=3)
+        if source != path and program == "ORCA":
+            advice = (
+                f"{_hess(path).name} may be any job's and is not taken: give each job an output of its own"
+            )
+        text = f"{source}: frequencies and no Hessian, which cannot be made of them. {advice}."
+        warnings.warn(text, LabelWarning, stacklevel=4)
 
 
 def _put(atoms: Atoms, matrix: NDArray, decimals: int) -> None:
@@ -167,6 +194,11 @@ def _from_archive(atoms: Atoms, archive: Archive) -> None:
     before, after = (_distances(x) for x in (atoms.positions, archive.positions))
     if np.abs(before - after).max() > SAME_GEOMETRY:
         raise ValueError("the geometry of the archive entry is another one than the last that is printed")
+    energy = atoms.info.get(DEFAULT_KEYS.energy)
+    if energy is not None and archive.energies:
+        off = min(abs(energy / Hartree - value) for value in archive.energies)
+        if off > _SAME_ENERGY:
+            raise ValueError(f"the energies of the archive entry are {off:.2g} hartree from the last printed")
     atoms.positions = archive.positions
     if archive.gradient is not None:
         atoms.arrays[DEFAULT_KEYS.forces] = -archive.gradient * Hartree / Bohr
@@ -182,6 +214,8 @@ def _distances(positions: NDArray) -> NDArray:
 def _turbomole(text: str, n: int) -> NDArray[np.float64]:
     """aoforce's lower triangle, six columns (two atoms) at a time."""
     block = text[text.index(_AOFORCE) :]
+    if block.count(_AOFORCE) > 1 or _GEOMETRY in block:
+        raise ValueError("another geometry or force constants follow; give each run a file of its own")
     matrix = np.full((3 * n, 3 * n), np.nan)
     first, row = -6, 0
     for line in block.splitlines()[3:]:

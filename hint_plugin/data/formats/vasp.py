@@ -18,6 +18,7 @@ from ase import Atoms
 
 from hint_plugin.data.file_io import opened
 from hint_plugin.data.formats.common import labelled, reading
+from hint_plugin.data.formats.vasp_convergence import check_xml
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 
@@ -35,12 +36,14 @@ def read(path: Path) -> Iterator[Atoms]:
     """The steps; the first one gets the Hessian, where there is one.
 
     Raises:
-        DataError: truncated, no vasprun.xml.
+        DataError: truncated, no vasprun.xml, or electronic steps that have not converged.
         MissingDependencyError: there is a Hessian and phonopy is not installed.
     """
     from ase.io.vasp import read_vasp_xml
 
     hessian = _hessian(path)
+    with reading(path), opened(path) as text:
+        check_xml(path, text)
     with opened(path, "rb") as handle:
         steps = iter(read_vasp_xml(handle, slice(None)))
         yield from frames_of(path, steps, "vasp-xml", "a step of vasprun.xml", hessian)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hint_plugin.data.file_io import DAMAGED, opened
 from hint_plugin.data.formats.common import reading
 from hint_plugin.data.formats.vasp import frames_of
+from hint_plugin.data.formats.vasp_convergence import check_outcar
 
 
 def recognise(path: Path) -> bool:
@@ -33,12 +34,14 @@ def read(path: Path) -> Iterator[Atoms]:
     """The steps; the first one gets the Hessian, where there is one.
 
     Raises:
-        DataError: truncated, no OUTCAR, or no finished step.
+        DataError: truncated, no OUTCAR, no finished step, or electronic steps that have not converged.
     """
     from ase.io import ParseError
     from ase.io.vasp import read_vasp_out
 
     hessian = _hessian(path)
+    with reading(path), opened(path) as text:
+        check_outcar(path, text)
     with opened(path) as handle:
         with reading(path, 0, "a finished step of OUTCAR", ParseError):
             steps = iter(read_vasp_out(handle, slice(None)))

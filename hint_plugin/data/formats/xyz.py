@@ -16,7 +16,8 @@ from typing import IO, NamedTuple
 
 from ase import Atoms
 
-from hint_plugin.data.file_io import DAMAGED, MARK, opened, replacing
+from hint_plugin.data.file_io import DAMAGED, MARK, bare_name, opened, replacing
+from hint_plugin.data.formats import xyz_comment
 from hint_plugin.errors import DataError
 
 # what ASE's reader raises on a damaged file, depending on where it breaks off
@@ -79,12 +80,16 @@ def count(path: Path) -> int:
 def check_as_ase_reads(path: Path) -> None:
     """Refuse a file of which ASE's own reader would leave out frames without a word.
 
-    For programs that read a file by ASE and not through HINT: MACE's and NequIP's own data loaders.
+    For programs that read a file by ASE and not through HINT: MACE's and NequIP's own data loaders. A file of
+    another format is left alone.
 
     Raises:
-        DataError: a blank line stands before a frame, a byte order mark before the first, or as `read`.
+    For programs that read by ASE and not through HINT: MACE's and NequIP's own data loaders. A file of
+            labels, or as `read`.
     """
-    way_out = f"rewrite the file: hint dataset convert {path} -o {path.stem}-whole{path.suffix}"
+    if not is_xyz(path):
+        return
+    way_out = f"rewrite the file: hint dataset convert {path} -o {Path(bare_name(path)).stem}-whole.xyz"
     with opened(path, "rb") as raw:
         if raw.read(len(MARK)) == MARK:
             raise DataError(
@@ -98,20 +103,51 @@ def check_as_ase_reads(path: Path) -> None:
                     f"{path}, line {chunk.line - 1}: a blank line stands before frame {number}, and this "
                     f"program would take it for the end of the file. Remove the blank line, or {way_out}"
                 )
+            _check_comment(chunk, path, number)
+
+
+def is_xyz(path: Path) -> bool:
+    """Whether ASE reads a file as XYZ: .xyz and .extxyz in any case, packed too, and what looks like one."""
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    if bare_name(path).endswith((".xyz", ".extxyz")):
+        return True
+    try:
+        return filetype(str(path), read=True) in ("xyz", "extxyz")
+    except (UnknownFileTypeError, OSError, ValueError, EOFError):
+        return False
 
 
 def write(path: Path, frames: Iterable[Atoms]) -> int:
-    """Write frames; returns how many."""
-    from ase.io.extxyz import write_extxyz
+    """Write frames; returns how many.
 
+    Raises:
+        DataError: a frame with a key or value that the format cannot hold.
+    """
     written = 0
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
         for atoms in frames:
-            write_extxyz(handle, [atoms])
+            write_frame(handle, atoms, f"{path}, frame {written}")
             written += 1
         handle.flush()
         os.fsync(handle.fileno())
     return written
+
+
+def write_frame(handle: IO[str], atoms: Atoms, name: str = "a frame") -> None:
+    """Write one frame so that it is read back as it is; `name` is what errors call it.
+
+    Raises:
+        DataError: as `write`.
+    """
+    from ase.io.extxyz import write_extxyz
+
+    try:
+        write_extxyz(handle, [xyz_comment.writable(atoms)])
+    except (ValueError, TypeError, DataError) as error:
+        raise DataError(
+            f"{name} ({atoms.get_chemical_formula()}): cannot be written as .xyz ({error})"
+        ) from error
 
 
 def _sliced(path: Path, wanted: slice) -> Iterator[Atoms]:
@@ -177,9 +213,17 @@ def _atoms_announced(text: str, path: Path, line: int, frame: int) -> int:
     return atoms
 
 
+def _check_comment(chunk: _Chunk, path: Path, number: int) -> None:
+    try:
+        xyz_comment.check(chunk.text[1] if len(chunk.text) > 1 else "")
+    except ValueError as error:
+        raise DataError(f"{path}, frame {number}, line {chunk.line + 1}: {error}") from error
+
+
 def _parsed(chunk: _Chunk, path: Path, number: int) -> Atoms:
     from ase.io.extxyz import read_extxyz  # ase.io is slow to import, and workers that label need none of it
 
+    _check_comment(chunk, path, number)
     try:
         return next(read_extxyz(StringIO("".join(chunk.text)), 0))
     except (*_READ_ERRORS, StopIteration) as error:

@@ -11,7 +11,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from hint_plugin.data.labels.frame_labels import of_ase
 from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.real_numbers import real_numbers
+from hint_plugin.errors import LabelError
 
 OF_THE_MOLECULE = ("charge", "spin", "multiplicity")
 """Keys of `info` that an energy depends on."""
@@ -33,10 +36,16 @@ def with_energy(atoms: Atoms, energy: float, forces: NDArray | None = None) -> A
 
 
 def energy_of(atoms: Atoms, keys: LabelKeys | None = None) -> float | None:
-    """The energy that a frame of a file has, eV: its label's, that of ASE, or of an older HINT; else None."""
+    """The energy that a frame of a file has, eV: its label's, that of ASE, or of an older HINT; else None.
+
+    Raises:
+        LabelError: it is no number.
+    """
     keys = LabelKeys() if keys is None else keys
-    results = atoms.calc.results if atoms.calc is not None else {}
-    for energy in (atoms.info.get(keys.energy), results.get("energy"), atoms.info.get(_BEFORE)):
+    for energy in (atoms.info.get(keys.energy), of_ase(atoms).get("energy"), atoms.info.get(_BEFORE)):
         if energy is not None:
-            return float(energy)
+            try:
+                return float(real_numbers(energy).reshape(()))
+            except (TypeError, ValueError) as error:
+                raise LabelError(f"the energy of a frame is {energy!r}; wanted one number") from error
     return None

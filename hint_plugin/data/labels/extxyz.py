@@ -15,6 +15,8 @@ from hint_plugin.data.labels.frame_labels import drop_ase_labels, frame_labels, 
 from hint_plugin.data.labels.gate import examine
 from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.data.labels.label_keys import LabelKeys, near_misses, near_names
+from hint_plugin.data.labels.real_numbers import real_numbers
+from hint_plugin.data.labels.telltales import unusual
 from hint_plugin.data.labels.thresholds import Thresholds, remarks
 from hint_plugin.errors import LabelError, LabelWarning
 
@@ -193,6 +195,7 @@ def _examine(
         found += [f"{_main_key(label, keys)}: {text}" for text in verdict.problems]
         untested |= verdict.untested
     notes = [f"{_main_key(label, keys)}: {text}" for label in labels for text in remarks(label, limits)]
+    notes += unusual(atoms, labels[0] if labels else None, keys)
     notes += near_names(atoms, keys)
     if not labels:
         notes += near_misses(atoms, keys)
@@ -218,7 +221,10 @@ def _read_full(atoms: Atoms, keys: LabelKeys) -> HessianLabel | None:
 def _read_rows(atoms: Atoms, keys: LabelKeys) -> HessianLabel | None:
     if not _both(keys.rows in atoms.info, keys.mask in atoms.arrays, keys.rows, keys.mask):
         return None
-    selected = np.flatnonzero(np.asarray(atoms.arrays[keys.mask], dtype=bool))
+    mask = np.asarray(atoms.arrays[keys.mask])
+    if mask.shape != (len(atoms),) or mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
+        raise LabelError(f"{keys.mask} is no column of T and F, one an atom. Relabel the frame")
+    selected = np.flatnonzero(mask)
     about = _about(atoms, keys)
     return _build(keys.rows, HessianLabel.rows, atoms.info[keys.rows], selected, len(atoms), **about)
 
@@ -252,7 +258,7 @@ def _about(atoms: Atoms, keys: LabelKeys) -> dict[str, Any]:
     for name, key, default in (("noise", keys.noise, None), ("weight", keys.weight, 1.0)):
         value = atoms.info.get(key, default)
         try:
-            about[name] = default if value is None else float(value)
+            about[name] = default if value is None else float(real_numbers(value).reshape(()))
         except (TypeError, ValueError) as error:
             raise LabelError(f"{key} is {value!r}; wanted a number. Correct or remove it") from error
     return about
@@ -279,7 +285,7 @@ def _to_columns(probes: np.ndarray | None) -> np.ndarray:
 
 def _from_columns(columns: Any, key: str) -> np.ndarray:
     try:
-        array = np.asarray(columns, dtype=float)
+        array = real_numbers(columns)
     except (TypeError, ValueError) as error:
         raise LabelError(f"{key} holds something else than numbers ({error})") from error
     if array.ndim != 2 or array.shape[1] == 0 or array.shape[1] % 3:

@@ -4,6 +4,8 @@ They lie under the names of `LabelKeys` (`REF_energy`, ...), or under ASE's own,
 `stress`, which ASE's readers put into a calculator instead of `info` and `arrays`. ASE's names count where a
 frame has none of the three `REF_` names: the two may be of different methods, and are never mixed within a
 frame.
+Of a calculator's two energies the one counts whose derivative the forces are: `free_energy`, which with
+smearing differs from `energy` (extrapolated to none).
 Trainers want the `REF_` names; `hint dataset convert` renames (`rename_line` is the command).
 """
 
@@ -22,10 +24,17 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.file_io import bare_name
 from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.real_numbers import real_numbers
 from hint_plugin.errors import LabelError
 
 ASE_NAMES = ("energy", "forces", "stress")
+FREE_ENERGY = "free_energy"
+SIGMA0 = "energy_sigma0"
+"""Key of `info` that keeps ASE's `energy` where `free_energy` is the label, as of VASP's files."""
 DEFAULT_KEYS = LabelKeys()
+_SAME = 1e-8  # eV, between energies that are one
+_SHOWN = 60  # characters of a value in a message
+_WANTED = "numbers, which stand behind `key=` in a comment line and in columns of type R"
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,9 @@ class FrameLabels:
         stress: [6], ASE's Voigt order and sign, eV/A^3.
         ase: those of `ASE_NAMES` under which the values above were found; empty where the names are those of
             `LabelKeys`.
+        stress_asymmetry: largest difference between two elements that should be equal, over the largest
+            element; `stress` is their mean.
+        other_energy: ASE's `energy`, eV, where `energy` above is its `free_energy` and differs.
         ignored: those of `ASE_NAMES` that the frame has as well, and that do not count.
     """
 
@@ -46,6 +58,8 @@ class FrameLabels:
     stress: NDArray[np.float64] | None = None
     ase: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    stress_asymmetry: float = 0.0
+    other_energy: float | None = None
 
 
 def frame_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> FrameLabels:
@@ -60,7 +74,7 @@ def frame_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> FrameLabels:
     """
     if found := malformed(atoms, keys):
         raise LabelError(found[0])
-    named, own = _named(atoms, keys), _of_ase(atoms)
+    named, own = _named(atoms, keys), of_ase(atoms)
     raw = named or own
     stress = raw.get("stress")
     return FrameLabels(
@@ -69,6 +83,8 @@ def frame_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> FrameLabels:
         None if stress is None else _voigt(np.asarray(stress, dtype=float)),
         () if named else tuple(own),
         tuple(own) if named and not _asked_for(keys) else (),
+        0.0 if stress is None else _asymmetry(np.asarray(stress, dtype=float)),
+        None if named and not _asked_for(keys) else _other_energy(atoms),
     )
 
 
@@ -78,9 +94,10 @@ def malformed(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> list[str]:
     for name, what, raw in _all(atoms, keys):
         shapes = {"energy": ((), (1,)), "forces": ((len(atoms), 3),), "stress": ((6,), (3, 3), (9,))}[what]
         try:
-            value = np.asarray(raw, dtype=float)
+            value = real_numbers(raw)
         except (TypeError, ValueError):
-            found.append(f"{name} is {raw!r}; wanted numbers. Relabel the frame or remove the key")
+            shown = repr(raw) if len(repr(raw)) < _SHOWN else f"{type(raw).__name__} of {np.shape(raw)}"
+            found.append(f"{name} is {shown}; wanted {_WANTED}. Relabel the frame or remove the key")
             continue
         if value.shape not in shapes:
             found.append(
@@ -105,6 +122,8 @@ def rename_ase_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> bool:
     drop_ase_labels(atoms)
     if found.energy is not None:
         atoms.info[keys.energy] = found.energy
+    if found.other_energy is not None:
+        atoms.info.setdefault(SIGMA0, found.other_energy)
     if found.forces is not None:
         atoms.arrays[keys.forces] = found.forces.copy()
     if found.stress is not None:
@@ -115,7 +134,9 @@ def rename_ase_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> bool:
 def drop_ase_labels(atoms: Atoms) -> None:
     """Remove energy, forces and stress of a calculator that only holds results; the others stay."""
     if isinstance(atoms.calc, SinglePointCalculator):
-        rest = {name: value for name, value in atoms.calc.results.items() if name not in ASE_NAMES}
+        rest = {
+            name: value for name, value in atoms.calc.results.items() if name not in (*ASE_NAMES, FREE_ENERGY)
+        }
         atoms.calc = SinglePointCalculator(atoms, **rest) if rest else None
 
 
@@ -134,13 +155,13 @@ def rename_line(path: str | Path) -> str:
 def _all(atoms: Atoms, keys: LabelKeys) -> Iterator[tuple[str, str, Any]]:
     """(name, which of the three, raw value) of all that is there."""
     names = {"energy": keys.energy, "forces": keys.forces, "stress": keys.stress}
-    named, own = _named(atoms, keys), _of_ase(atoms)
+    named, own = _named(atoms, keys), of_ase(atoms)
     yield from ((names[what], what, raw) for what, raw in named.items())
     yield from ((what, what, raw) for what, raw in own.items() if names[what] != what)
 
 
 def _named(atoms: Atoms, keys: LabelKeys) -> dict[str, Any]:
-    own, found = _of_ase(atoms), {}
+    own, found = of_ase(atoms), {}
     for what, name, store in (
         ("energy", keys.energy, atoms.info),
         ("forces", keys.forces, atoms.arrays),
@@ -153,13 +174,32 @@ def _named(atoms: Atoms, keys: LabelKeys) -> dict[str, Any]:
     return found
 
 
-def _of_ase(atoms: Atoms) -> dict[str, Any]:
+def of_ase(atoms: Atoms) -> dict[str, Any]:
+    """What a calculator holds of `ASE_NAMES`; the energy is `free_energy` where it is there."""
     results = getattr(atoms.calc, "results", None) or {}
-    return {name: results[name] for name in ASE_NAMES if results.get(name) is not None}
+    found = {name: results[name] for name in ASE_NAMES if results.get(name) is not None}
+    free = results.get(FREE_ENERGY)
+    return found if free is None else {**found, "energy": free}
+
+
+def _other_energy(atoms: Atoms) -> float | None:
+    results = getattr(atoms.calc, "results", None) or {}
+    try:
+        energy, free = (float(real_numbers(results[name]).reshape(())) for name in ("energy", FREE_ENERGY))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return energy if abs(energy - free) > _SAME else None
 
 
 def _asked_for(keys: LabelKeys) -> bool:
     return any(name in ASE_NAMES for name in (keys.energy, keys.forces, keys.stress))
+
+
+def _asymmetry(stress: NDArray[np.float64]) -> float:
+    if stress.shape == (6,) or not stress.any():
+        return 0.0
+    matrix = stress.reshape(3, 3)
+    return float(np.abs(matrix - matrix.T).max() / np.abs(matrix).max())
 
 
 def _voigt(stress: NDArray[np.float64]) -> NDArray[np.float64]:

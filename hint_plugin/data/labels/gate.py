@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.labels import physics
 from hint_plugin.data.labels.label import HessianLabel
+from hint_plugin.data.labels.telltales import exchanged, mistake
 from hint_plugin.data.labels.thresholds import Thresholds, asymmetry, flat_pairs
 
 TESTS = ("sum rule", "rotation", "bonds", "stability", "locality")
@@ -35,6 +36,7 @@ UNITS = {
 _ELECTRONS = 1822.888486  # electron masses in one amu
 #: Forces that turn with the molecule prove the scale of H where they are this many times the allowed error.
 _CONCLUSIVE = 2.0
+_FALLS = 0.5  # what is left of a residual, relative to the size of H, behind a correction that is offered
 _USUAL = 0.8  # stiffness of bonds in units of Badger's rule
 #: In the logarithm of that stiffness: between corrections this near to each other it cannot decide.
 _UNDECIDED = 1.0
@@ -81,9 +83,14 @@ def examine(
         return Verdict(["positions or cell hold NaN or infinity. Remove the frame"])
     if not limits.physics:
         return Verdict(untested=dict.fromkeys(TESTS, "the tests of physics are switched off"))
+    if text := exchanged(label):
+        return Verdict([text])
     measured = physics.measure(label, atoms, forces)
-    found = _broken(measured, label.kind, limits)
-    advice = _advice(label, atoms, forces, limits) if found else ""
+    found = _broken(measured, label.kind, limits, label.noise)
+    advice = ""
+    if found:
+        advice = mistake(label, atoms, forces, measured, limits)
+        advice = advice or _advice(label, atoms, forces, limits)
     return Verdict([f"{found[0]}. {advice}"] if found else [], _untested(measured, atoms, forces))
 
 
@@ -91,27 +98,27 @@ def broken_laws(
     label: HessianLabel, atoms: Atoms, forces: NDArray | None = None, limits: Thresholds | None = None
 ) -> list[str]:
     """What a symmetric label breaks, as clauses, the most telling one first. Arguments as in `examine`."""
-    return _broken(physics.measure(label, atoms, forces), label.kind, limits or Thresholds())
+    return _broken(physics.measure(label, atoms, forces), label.kind, limits or Thresholds(), label.noise)
 
 
-def _broken(found: physics.Measured, kind: str, limits: Thresholds) -> list[str]:
+def _broken(found: physics.Measured, kind: str, limits: Thresholds, noise: float | None = None) -> list[str]:
     if found.is_placeholder:
         return ["every element of the Hessian is zero, although the atoms are at the distance of neighbours"]
     clauses = []
-    allowed = limits.sum_rule + limits.relative_sum_rule * found.size
+    allowed = limits.allowed_drift(found.size, noise)
     if found.drift > allowed:
         clauses.append(
             "the Hessian breaks the acoustic sum rule: moving all atoms together gives forces of "
             f"{found.drift:.3g} eV/A^2; wanted at most {allowed:.3g}"
         )
-    allowed = limits.rotation + limits.relative_rotation * found.size
+    allowed = limits.allowed_turn(found.size, noise)
     if found.turn is not None:
         if found.turn.residual > allowed:
             clauses.append(
                 "the Hessian does not turn with the molecule: H (w x r) differs from w x g by "
                 f"{found.turn.residual:.3g} eV/A^2; wanted at most {allowed:.3g}"
             )
-        elif found.turn.signal > _CONCLUSIVE * allowed:
+        elif found.turn.signal > _CONCLUSIVE * (limits.rotation + limits.relative_rotation * found.size):
             return clauses  # the forces prove sign and scale, at geometries where rules of thumb may fail
     if not limits.rules_of_thumb:
         return clauses
@@ -159,13 +166,20 @@ def _untested(measured: physics.Measured, atoms: Atoms, forces: NDArray | None) 
 
 
 def _advice(label: HessianLabel, atoms: Atoms, forces: NDArray | None, limits: Thresholds) -> str:
-    """The mistake that fits the numbers: the one whose correction passes all tests."""
+    """The mistake that fits the numbers: the one whose correction passes all tests.
+
+    A law that is broken has to be broken less in units of the matrix's own size: a factor that makes all
+    numbers small hides a residual, and mends nothing.
+    """
     if physics.largest(label) == 0:
         return "Is it a placeholder? Remove the label, or make it again"
-    fits = []
+    fits, measured = [], physics.measure(label, atoms, forces)
     for text, other, given in _corrections(label, atoms, forces):
         difference, size = asymmetry(other)
-        if difference > limits.allowed(size) or broken_laws(other, atoms, given, limits):
+        if difference > limits.allowed(size):
+            continue
+        then = physics.measure(other, atoms, given)
+        if _broken(then, other.kind, limits, other.noise) or not _less_broken(measured, then, label, limits):
             continue
         ratio = physics.bond_ratio(other, atoms)
         ratio = physics.product_ratio(other, atoms) if ratio is None else ratio
@@ -176,6 +190,20 @@ def _advice(label: HessianLabel, atoms: Atoms, forces: NDArray | None, limits: T
     return (
         "No other unit, sign or order of axes makes it right. Are its atoms in another order, or its axes in "
         "another orientation, than those of the structure? Do label, forces and geometry belong together?"
+    )
+
+
+def _less_broken(
+    before: physics.Measured, after: physics.Measured, label: HessianLabel, limits: Thresholds
+) -> bool:
+    if before.drift > limits.allowed_drift(before.size, label.noise) and not (
+        after.drift * before.size < _FALLS * before.drift * after.size
+    ):
+        return False
+    if before.turn is None or before.turn.residual <= limits.allowed_turn(before.size, label.noise):
+        return True
+    return after.turn is not None and (
+        after.turn.residual * before.size < _FALLS * before.turn.residual * after.size
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hint_plugin.data.labels.real_numbers import real_numbers
 from hint_plugin.errors import LabelError
 
 Kind = Literal["full", "rows", "projected"]
@@ -180,7 +181,7 @@ def rademacher(n_probes: int, n_atoms: int, rng: np.random.Generator) -> FloatAr
 
 def _numbers(values: ArrayLike, what: str) -> FloatArray:
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = real_numbers(values)
     except (TypeError, ValueError) as error:
         raise LabelError(f"{what} is not a rectangular array of numbers ({error})") from error
     bad = np.argwhere(~np.isfinite(array))

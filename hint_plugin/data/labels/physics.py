@@ -39,11 +39,12 @@ _MIN_ATOMS_STABLE = 8
 
 
 class Rotation(NamedTuple):
-    """How far H (w x r) = w x g is from true, and how large w x g is, which is what it can say of the scale
-    of H; eV/A^2."""
+    """How far H (w x r) = w x g is from true, how large w x g is, which is what it can say of the scale of H,
+    and how large H (w x r) is; eV/A^2."""
 
     residual: float
     signal: float
+    product: float = 0.0
 
 
 class Measured(NamedTuple):
@@ -99,7 +100,7 @@ def rotation(label: HessianLabel, atoms: Atoms, forces: NDArray | None) -> Rotat
     if forces is None or atoms.pbc.any() or len(atoms) < 2:
         return None
     r, g = atoms.positions - atoms.positions.mean(axis=0), -np.asarray(forces, dtype=float)
-    residual = signal = 0.0
+    residual = signal = product = 0.0
     for axis in np.linalg.svd(r)[2]:
         turn, turned = np.cross(axis, r), np.cross(axis, g)
         arm = max(float(np.linalg.norm(turn, axis=1).max()), _MIN_ARM)
@@ -112,7 +113,8 @@ def rotation(label: HessianLabel, atoms: Atoms, forces: NDArray | None) -> Rotat
             found, wanted = hv @ turn.ravel() / size, v @ turned.ravel() / size
         residual = max(residual, float(np.abs(found - wanted).max()) / arm)
         signal = max(signal, float(np.abs(wanted).max()) / arm)
-    return Rotation(residual, signal)
+        product = max(product, float(np.abs(found).max()) / arm)
+    return Rotation(residual, signal, product)
 
 
 def bond_ratio(label: HessianLabel, atoms: Atoms) -> float | None:
@@ -152,7 +154,7 @@ def product_ratio(label: HessianLabel, atoms: Atoms) -> float | None:
     None of other labels, and where the entries of a probe are not of one size (as those of Rademacher probes
     are): a smooth probe, such as a low mode, has small products in any unit.
     """
-    if label.probes is None or label.hvp is None or not _is_rademacher(label.probes):
+    if label.probes is None or label.hvp is None or not is_rademacher(label.probes):
         return None
     i, j, unit, k = bond_force_constants(atoms)
     if i.size == 0:
@@ -165,9 +167,10 @@ def product_ratio(label: HessianLabel, atoms: Atoms) -> float | None:
     return float(np.median(found[bonded] / expected[bonded])) if bonded.any() and found.any() else None
 
 
-def _is_rademacher(probes: NDArray) -> bool:
+def is_rademacher(probes: NDArray) -> bool:
+    """Whether all entries of each probe are of one size, which is not zero."""
     size = np.abs(probes).reshape(len(probes), -1)
-    return bool(np.all(np.ptp(size, axis=1) <= 1e-6 * size.max(axis=1)))
+    return bool(np.all(np.ptp(size, axis=1) <= 1e-6 * size.max(axis=1)) and size.any())
 
 
 def is_placeholder(label: HessianLabel, atoms: Atoms) -> bool:

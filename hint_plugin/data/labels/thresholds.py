@@ -25,6 +25,8 @@ class Thresholds:
         sum_rule, relative_sum_rule: the same two parts for sum_b H_ab. HORM's labels show up to 0.14 eV/A^2,
             coarse integration grids of DFT a few tenths.
         rotation, relative_rotation: the same for H (w x r) - w x g.
+        share_of_size, share_of_rotation: no more than this share of max|H| is allowed of either, so that a
+            matrix of small numbers does not excuse itself; but always 0.05 eV/A^2 and six times its noise.
         bonds: stiffness of bonds, in units of what Badger's rule expects; full Hessians and rows. Near
             minima, right labels lie between 0.25 and 1.5; kcal/mol/A^2 is 23 times off, hartree/bohr^2 97
             times.
@@ -46,6 +48,8 @@ class Thresholds:
     relative_sum_rule: float = 0.01
     rotation: float = 0.5
     relative_rotation: float = 0.01
+    share_of_size: float = 0.15
+    share_of_rotation: float = 0.02
     bonds: tuple[float, float] = (0.04, 6.0)
     pair_bonds: tuple[float, float] = (0.04, 8.0)
     soft_bonds: float = -0.3
@@ -73,12 +77,29 @@ class Thresholds:
             relative_sum_rule=0.002,
             rotation=allowed,
             relative_rotation=0.002,
+            share_of_size=np.inf,
+            share_of_rotation=np.inf,
             rules_of_thumb=rules_of_thumb,
         )
 
     def allowed(self, largest: float) -> float:
         """The allowed asymmetry, eV/A^2, where the largest element of H is `largest`."""
         return self.asymmetry + self.relative_asymmetry * largest
+
+    def allowed_drift(self, largest: float, noise: float | None = None) -> float:
+        """The allowed sum over a row of blocks, eV/A^2, of a matrix of this size."""
+        allowed = self.sum_rule + self.relative_sum_rule * largest
+        return min(allowed, max(self.share_of_size * largest, _floor(noise)))
+
+    def allowed_turn(self, largest: float, noise: float | None = None) -> float:
+        """The same of H (w x r) - w x g."""
+        allowed = self.rotation + self.relative_rotation * largest
+        return min(allowed, max(self.share_of_rotation * largest, _floor(noise)))
+
+
+def _floor(noise: float | None) -> float:
+    """What the noise of any program may do, eV/A^2."""
+    return 0.05 + 6 * (noise or 0.0)
 
 
 def largest(label: HessianLabel) -> float:

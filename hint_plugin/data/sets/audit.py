@@ -119,6 +119,12 @@ def _count_labels(found: Audit, name: str, source: str, number: int, atoms: Atom
     found.labels[name].update(what for what, value in values if value is not None)
     if known.ase:
         found.ase_names.setdefault(name, Counter()).update(known.ase)
+    if known.other_energy is not None:
+        text = (
+            f"the energy is free_energy, {known.energy:.6f} eV, whose derivative the forces are; not energy, "
+            f"{known.other_energy:.6f} eV"
+        )
+        found.remarks.append(FrameProblem(source, number, atoms.get_chemical_formula(), text))
     if known.ignored:
         text = f"{', '.join(known.ignored)} under ASE's own names do not count beside {keys.energy}, ..."
         found.remarks.append(FrameProblem(source, number, atoms.get_chemical_formula(), text))

@@ -16,7 +16,8 @@ from hint_plugin.data.labels.frame_labels import rename_ase_labels
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.levels import LevelCount
 from hint_plugin.data.sets.frames import iter_frames, write_frames
-from hint_plugin.data.stores.shards import write_shards
+from hint_plugin.data.sets.patterns import each_once
+from hint_plugin.data.stores.shards import files_of, write_shards
 from hint_plugin.errors import DataError, LabelError
 
 
@@ -82,8 +83,13 @@ def convert(
 
     Raises:
         DataError: a file cannot be read or written.
+        OptionsError: a file is given twice.
         LabelError: a label that is to be projected, or renamed, is malformed.
     """
+    each_once(
+        [file for path in inputs for file in files_of(path)],
+        only_this_file=bool((source_options or {}).get("only_this_file")),
+    )
     done, levels = Conversion([], {}), LevelCount()
 
     def frames() -> Iterator[Atoms]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ase import Atoms
 
-from hint_plugin.data.formats import Format, for_writing, get_format, is_there, recognise
+from hint_plugin.data.formats import Format, check_is_file, for_writing, get_format, is_there, recognise
 from hint_plugin.data.sets.patterns import is_pattern, matching
 from hint_plugin.data.stores.shards import ShardedStore, is_sharded
 from hint_plugin.errors import DataError
@@ -102,6 +102,7 @@ def write_frames(path: str | Path, frames: Iterable[Atoms], format: str | None =
 
 
 def _kind(path: str | Path, format: str | None, action: str, options: dict[str, Any]) -> Format:
+    check_is_file(Path(path))
     kind = recognise(path) if format is None else get_format(format)
     if not is_there(path):
         raise DataError(f"{path}: no such file")

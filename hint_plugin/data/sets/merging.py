@@ -14,6 +14,7 @@ from ase import Atoms
 from hint_plugin.data.file_io import replacing
 from hint_plugin.data.labels.levels import LevelCount, has_label, is_of_the_level, refuse_mixture
 from hint_plugin.data.sets.frames import file_kind, iter_frames, write_frames
+from hint_plugin.data.sets.patterns import each_once
 from hint_plugin.data.stores.frame_bytes import Layout
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
 from hint_plugin.data.stores.hdf5_v2 import HESSIAN, LAYOUT, RECORD, Version2, append
@@ -51,8 +52,10 @@ def merge(
 
     Raises:
         DataError: a file cannot be read or is the output, or labels are of several levels.
+        OptionsError: a file is given twice.
     """
     files = [file for path in inputs for file in files_of(path)]
+    each_once(files)
     target = Path(output)
     if target.resolve() in [file.resolve() for file in files]:
         raise DataError(f"{output} is an input as well. Choose another name for the output")

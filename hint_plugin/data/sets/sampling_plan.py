@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ase import Atoms
 
@@ -75,6 +75,7 @@ class SamplingPlan:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_types(self)
         places = [(c.source, c.frame) for c in self.choices]
         if places != sorted(set(places)):
             raise DataError("the choices of a plan have to be ordered by source and frame, each once")
@@ -117,6 +118,12 @@ class SamplingPlan:
                 f"{path}: a sampling plan of version {document.get('version')}; this HINT reads {VERSION}. "
                 "Update hint-mlip"
             )
+        known = {"format", "version", *(field.name for field in fields(cls))}
+        if unknown := [name for name in document if name not in known]:
+            raise DataError(
+                f"{path}: a sampling plan with the unknown part {unknown[0]!r}; it has "
+                f"{', '.join(sorted(known))}"
+            )
         try:
             return cls(
                 method=document["method"],
@@ -127,6 +134,8 @@ class SamplingPlan:
             )
         except (KeyError, TypeError) as error:
             raise DataError(f"{path}: a sampling plan with missing or unknown parts ({error})") from error
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
 
     def frames(self) -> Iterator[tuple[Choice, Atoms]]:
         """The chosen frames out of their files, in order, in constant memory.
@@ -145,6 +154,35 @@ class SamplingPlan:
             for index, atoms in _until(max(chosen), iter_frames(source.path)):
                 if index in chosen:
                     yield chosen[index], atoms
+
+
+def _check_types(plan: SamplingPlan) -> None:
+    """Refuse values that are not of their kind: JSON knows nothing of ours."""
+    found: list[tuple[str, Any, Any, str]] = [
+        ("method", plan.method, str, "text"),
+        ("settings", plan.settings, Mapping, "names and values"),
+        ("provenance", plan.provenance, Mapping, "names and values"),
+    ]
+    for number, source in enumerate(plan.sources):
+        place = f"sources[{number}]"
+        found += [
+            (f"{place}.path", source.path, str, "text"),
+            (f"{place}.sha256", source.sha256, str, "text"),
+            (f"{place}.frames", source.frames, int, "a whole number"),
+        ]
+    for number, choice in enumerate(plan.choices):
+        place = f"choices[{number}]"
+        found += [
+            (f"{place}.source", choice.source, int, "a whole number"),
+            (f"{place}.frame", choice.frame, int, "a whole number"),
+            (f"{place}.reason", choice.reason, str, "text"),
+            (f"{place}.score", choice.score, (int, float, type(None)), "a number or null"),
+        ]
+        if choice.wanted not in get_args(Wanted):
+            raise DataError(f"{place}.wanted is {choice.wanted!r}; wanted {' or '.join(get_args(Wanted))}")
+    for name, value, kind, words in found:
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise DataError(f"{name} is {value!r}; wanted {words}")
 
 
 def _until(last: int, frames: Iterable[Atoms]) -> Iterator[tuple[int, Atoms]]:

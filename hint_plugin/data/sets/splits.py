@@ -8,6 +8,7 @@ that lacks most. So a part's make-up is that of the set, and small groups fill u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,6 +24,7 @@ from hint_plugin.data.structures.identity import KEYS, formula_key, molecule_key
 from hint_plugin.errors import DataError
 
 NAMES = ("train", "valid", "test")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _COMPUTED: dict[str, Callable[[Atoms], Hashable]] = {"formula": formula_key, "molecule": molecule_key}
 
 
@@ -65,8 +67,20 @@ def group_value(atoms: Atoms, by: str, number: int, source: str | Path) -> Hasha
             f"{', '.join(sorted(map(str, atoms.info))) or 'none'}. "
             "Split by formula, molecule, structure or frame"
         )
-    value = atoms.info[by]
-    return value if isinstance(value, str | int | float | bool) else repr(value)
+    return _normal(atoms.info[by])
+
+
+def _normal(value: Any) -> Hashable:
+    """One value for what is the same in every format: ASE reads `7`, "7" and "007" of a text as numpy's 7."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value) else value
+    if isinstance(value, float):
+        return repr(value) if np.isnan(value) else value
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist())
+    return value if isinstance(value, int) else repr(value)
 
 
 def groups_of(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from hint_plugin.data.file_io import replacing
+from hint_plugin.data.formats.xyz import write_frame
 from hint_plugin.data.sets.frames import file_kind
 from hint_plugin.data.stores.hdf5 import FrameStore
 from hint_plugin.errors import DataError
@@ -91,8 +92,6 @@ class _Writer:
         if self._store is not None:
             self._store.extend(self._waiting)
         elif self._text is not None:
-            from ase.io.extxyz import write_extxyz
-
             for atoms in self._waiting:
-                write_extxyz(self._text, [atoms])
+                write_frame(self._text, atoms)
         self._waiting = []

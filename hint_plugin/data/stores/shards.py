@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import glob
 import os
 import shutil
 from collections import OrderedDict
@@ -164,7 +165,7 @@ def write_shards(
         raise DataError(
             f"{path}: the folder {folder if named else folder.parent} does not exist. Make it first"
         )
-    old = sorted(folder.glob(f"{stem}-*.h5"))
+    old = sorted(folder.glob(f"{glob.escape(stem)}-*.h5"))
     if old:
         raise DataError(f"{old[0]} exists: shards of two sets would mix. Remove them or choose another name")
     fixed = isinstance(frames_per_shard, int)
