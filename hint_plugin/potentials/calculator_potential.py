@@ -78,12 +78,13 @@ class CalculatorPotential(BasePotential):
 
     def _one(self, atoms: Atoms) -> Evaluation:
         frame = atoms.copy()
+        frame.set_constraint()  # it would hide forces, and some kinds add to energies
         frame.calc = self.calculator
         known = getattr(self.calculator, "implemented_properties", ())
         stress = None
         if frame.pbc.all() and "stress" in known:
             stress = voigt_6_to_full_3x3_stress(frame.get_stress())
-        forces = np.array(frame.get_forces(apply_constraint=False), dtype=float)
+        forces = np.array(frame.get_forces(), dtype=float)
         return Evaluation(float(frame.get_potential_energy()), forces, stress)
 
     def _forces_of(self, atoms: Atoms) -> Any:

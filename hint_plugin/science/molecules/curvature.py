@@ -87,7 +87,7 @@ class Computed:
                 raise EngineError(error, "geometry")
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
         say("energy and forces")
-        force = largest_force(atoms.get_forces())
+        force = largest_force(atoms.get_forces(apply_constraint=False))
         energy = float(atoms.get_potential_energy())
         say("Hessian")
         return Curvature(atoms, energy, force, atoms.calc.get_hessian(atoms))

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from hint_plugin.data import read_frames
 from hint_plugin.data.sets.patterns import expand
+from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.data.structures.electrons import stated_electrons
 from hint_plugin.errors import DataError
 
@@ -62,6 +63,8 @@ def no_molecule(atoms: Any) -> tuple[str, str] | None:
             'set pbc="F F F" in its comment line if it is a molecule in a box; for crystals: hint phonons'
         )
         return "cell", f"periodic; these are verbs for molecules: {way_out}"
+    if held := constraints_of(atoms):
+        return "geometry", held
     return None
 
 

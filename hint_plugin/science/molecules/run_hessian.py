@@ -88,7 +88,11 @@ class HessianOf:
         modes = normal_modes(atoms, found.hessian)
         row = {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
         made = origin(atoms.calc, atoms) | {"hessian": "full"}
-        return row, {"hessian": found.hessian, "forces": atoms.get_forces(), "origin": made}
+        return row, {
+            "hessian": found.hessian,
+            "forces": atoms.get_forces(apply_constraint=False),
+            "origin": made,
+        }
 
 
 def _labelled(atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
+from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.errors import DataError
 
 BOND_FACTOR = 1.2
@@ -58,6 +59,8 @@ def _check(name: str, atoms: Atoms) -> None:
         raise DataError(f"the {name} has {len(atoms)} atoms; a reaction needs at least two")
     if atoms.pbc.any():
         raise DataError(f"the {name} is periodic; this is for molecules: set pbc to all false")
+    if held := constraints_of(atoms):
+        raise DataError(f"the {name} has {held}")
     if not np.isfinite(atoms.positions).all():
         raise DataError(f"the {name} has a position that is NaN or infinite")
     distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
