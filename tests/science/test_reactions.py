@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from ase.constraints import FixAtoms
 from ase.calculators.calculator import Calculator
+from ase.constraints import FixAtoms
 from scipy.integrate import solve_ivp
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")

@@ -1,8 +1,8 @@
 """Constraints of ASE that a structure brings with it (`move_mask`, selective dynamics): they hide forces.
 
-ASE's `get_forces()` gives zeros for fixed atoms, so that any structure of fixed atoms looks like a minimum. HINT
-has no fixed atoms: labels are of the forces without constraints, and what optimises or looks for stationary
-points refuses constraints.
+ASE's `get_forces()` gives zeros for fixed atoms, so that any structure of fixed atoms looks like a minimum.
+HINT has no fixed atoms: labels are of the forces without constraints, and what optimises or looks for
+stationary points refuses constraints.
 """
 
 from __future__ import annotations

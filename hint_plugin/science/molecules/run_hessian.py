@@ -11,6 +11,7 @@ from ase import Atoms
 
 from hint_plugin.data import HessianLabel, LabelKeys, clear_labels, write_label
 from hint_plugin.data.outputs import a_file, as_path, check_file
+from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand, origin
@@ -102,4 +103,5 @@ def _labelled(atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> Any:
     labelled.info[keys.energy] = row["energy"]
     labelled.arrays[keys.forces] = kept["forces"]
     write_label(labelled, HessianLabel.full(kept["hessian"], provenance=kept["origin"]))
+    state_electrons(labelled, kept["origin"])
     return labelled

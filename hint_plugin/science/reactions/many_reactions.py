@@ -15,7 +15,7 @@ import numpy as np
 
 from hint_plugin.data.drawing import picture
 from hint_plugin.data.file_io import write_json
-from hint_plugin.data.labels.ase_energies import OF_THE_MOLECULE
+from hint_plugin.data.structures.electrons import ELECTRON_INFO
 from hint_plugin.errors import DataError, HintError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.alignment import rmsd
@@ -30,6 +30,8 @@ from hint_plugin.science.reactions.success_rates import funnel
 
 RESULT = "reaction.json"
 SETTINGS = "settings.json"
+_ELECTRONS_BEFORE = ("charge", "spin", "multiplicity")
+"""Keys that the identity of a reaction has always had; others count where they are there."""
 _BEFORE = {"search": "sella"}
 """What folders do not say that were begun when there was no choice."""
 
@@ -78,7 +80,11 @@ def _identity(pair: Pair) -> str:
     digest = hashlib.sha256()
     for atoms in (pair.reactant, pair.product):
         digest.update(atoms.numbers.tobytes() + (np.round(atoms.positions, 3) + 0.0).tobytes())
-        digest.update(repr([atoms.info.get(key) for key in OF_THE_MOLECULE]).encode())
+        digest.update(repr([atoms.info.get(key) for key in _ELECTRONS_BEFORE]).encode())
+        others = {key: atoms.info[key] for key in ELECTRON_INFO if key in atoms.info}
+        others = {key: value for key, value in others.items() if key not in _ELECTRONS_BEFORE}
+        if others:
+            digest.update(repr(others).encode())
     return digest.hexdigest()[:16]
 
 
