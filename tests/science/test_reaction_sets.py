@@ -213,9 +213,11 @@ def test_results_of_other_molecules_or_another_potential_are_not_taken(tmp_path)
 
 def test_reactions_that_have_left_the_set_do_not_count(tmp_path):
     for name in ("a", "b", "c"):
-        done(tmp_path / name, *hcn(), 1.0)
+        lost = Reaction()
+        lost.fail("the worker process died")
+        write_report(tmp_path / name, lost, ReactionSettings(), name)
     found = summary(tmp_path, {"a", "b"})
-    assert found["left_out"] == ["c"] and found["verdicts"] == {"intended": 2}
+    assert found["left_out"] == ["c"] and found["stopped_at"] == {"input": 2}
     assert {row["total"] for row in found["funnel"]} == {2}
     write_index(tmp_path, found, "a set")
     assert 'href="c/report.html"' not in (tmp_path / "index.html").read_text()
