@@ -136,6 +136,13 @@ def source_of_hessians(
     return Computed(potential, relax, saddle, fmax)
 
 
+def nearly_linear(result: dict[str, Any]) -> str:
+    """That a slightly bent molecule was treated as linear; else nothing."""
+    if not result.get("treated_as_linear"):
+        return ""
+    return "slightly bent, and treated as linear: its turn about the axis counts as a bending mode"
+
+
 def not_stationary(result: dict[str, Any]) -> str:
     """A warning if a Hessian was taken far from a stationary point, or nobody knows; else nothing."""
     force = result["largest_force"]
