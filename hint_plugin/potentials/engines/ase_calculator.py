@@ -22,6 +22,7 @@ from hint_plugin.data.structures.electrons import known_electrons, lowest_multip
 from hint_plugin.errors import DataError, EngineError, HintError, MissingDependencyError, OptionsError
 from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
 from hint_plugin.potentials.structure_checks import check_structure
+from hint_plugin.potentials.user_code import code_of, files_in
 from hint_plugin.settings import option
 
 _CHARGE_ARGUMENT = re.compile(r"charge", re.IGNORECASE)
@@ -75,7 +76,10 @@ class AseCalculator:
 
     @classmethod
     def settings(cls, options: CalculatorOptions, hessian: HessianMode = "none") -> dict[str, Any]:
-        """The import path, its package's version, the arguments, the step; a `get_hessian` shows later."""
+        """The import path, its package's version, the arguments, the step; a `get_hessian` shows later.
+
+        Code that is no installed package, and files that arguments name, count by their hash.
+        """
         package = options.calculator.partition(":")[0].partition(".")[0]
         version = getattr(importlib.import_module(package), "__version__", "unknown")
         arguments = ", ".join(f"{key}={value}" for key, value in sorted(options.arguments.items()))
@@ -85,6 +89,10 @@ class AseCalculator:
             "engine_version": f"{package} {version}",
             "step": options.step,
         }
+        factory = _factory(options.calculator)
+        own = importlib.import_module(options.calculator.partition(":")[0])
+        hashes = {"code": code_of(own, factory), "files": files_in(options.arguments)}
+        found |= {name: value for name, value in hashes.items() if value is not None}
         return found | ({"derivatives": None} if options.analytic and hessian == "full" else {})
 
     @classmethod
