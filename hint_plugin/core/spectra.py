@@ -80,13 +80,14 @@ def mass_weighted(hessian: Tensor, masses: Tensor) -> Tensor:
     return h / (root[:, None] * root[None, :])
 
 
-def rigid_basis(positions: Tensor, masses: Tensor, periodic: bool = False) -> Tensor:
+def rigid_basis(positions: Tensor, masses: Tensor, periodic: bool = False, linear: bool = False) -> Tensor:
     """Orthonormal translations and rotations in mass-weighted coordinates, [3N, r].
 
     Translations: D_a = sqrt(m_i / M) e_a. Rotations, about the principal axes u_k of inertia, which makes
     them orthogonal: D_k = sqrt(m_i) u_k x (r_i - r_cm) / sqrt(I_k); an axis whose I_k vanishes turns nothing
     and is left out. Hence r = 6 for a molecule, 5 for a linear one, 3 for an atom. A periodic system has
-    translations only, r = 3: its lattice is not free to turn. `positions` [N, 3] in A, `masses` [N] in amu.
+    translations only, r = 3: its lattice is not free to turn. `linear` leaves the axis of the smallest I_k
+    out in any case: of a linear molecule that is slightly bent. `positions` [N, 3] in A, `masses` [N] in amu.
     Raises ValueError for shapes that do not belong together and for masses that are not positive.
     """
     r = positions.detach().to(torch.float64)
@@ -103,14 +104,18 @@ def rigid_basis(positions: Tensor, masses: Tensor, periodic: bool = False) -> Te
     inertia = torch.trace(spread) * torch.eye(3, dtype=r.dtype, device=r.device) - spread
     moments, axes = torch.linalg.eigh(inertia)
     turns = moments > LINEAR_TOLERANCE * moments[-1].clamp_min(1e-12)
+    if linear:
+        turns[0] = False
     turned = torch.linalg.cross(axes.T[turns][:, None, :], x[None], dim=-1)  # [rotations, N, 3]
     rotations = root[:, None] * turned.reshape(-1, 3 * len(m)).T
     return torch.cat([translations, rotations / torch.linalg.vector_norm(rotations, dim=0)], dim=1)
 
 
-def vibrational_basis(positions: Tensor, masses: Tensor, periodic: bool = False) -> Tensor:
+def vibrational_basis(
+    positions: Tensor, masses: Tensor, periodic: bool = False, linear: bool = False
+) -> Tensor:
     """Orthonormal basis B of everything but rigid motion, [3N, 3N - r]; arguments as `rigid_basis`."""
-    rigid = rigid_basis(positions, masses, periodic)
+    rigid = rigid_basis(positions, masses, periodic, linear)
     q, _ = torch.linalg.qr(rigid, mode="complete")
     return q[:, rigid.shape[1] :]
 
@@ -120,7 +125,9 @@ def cartesian_eigenvalues(hessian: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(_symmetric(hessian.detach().to(torch.float64)))
 
 
-def vibrations(hessian: Tensor, positions: Tensor, masses: Tensor, periodic: bool = False) -> Spectrum:
+def vibrations(
+    hessian: Tensor, positions: Tensor, masses: Tensor, periodic: bool = False, linear: bool = False
+) -> Spectrum:
     """Modes of the Eckart-projected mass-weighted Hessian: exactly 3N - 6 (linear 3N - 5, periodic 3N - 3).
 
     Instead of diagonalising (1 - D D^T) F (1 - D D^T) and guessing which of its eigenvalues are the zeros, F
@@ -128,7 +135,7 @@ def vibrations(hessian: Tensor, positions: Tensor, masses: Tensor, periodic: boo
     the stationary points the rotational block of F is not zero; it is dropped, as in Miller et al.
     Shapes, units and errors as in `mass_weighted` and `rigid_basis`.
     """
-    basis = vibrational_basis(positions, masses, periodic)
+    basis = vibrational_basis(positions, masses, periodic, linear)
     weighted = mass_weighted(hessian, masses).to(basis.device)
     eigenvalues, vectors = torch.linalg.eigh(basis.T @ _symmetric(weighted) @ basis)
     return Spectrum(eigenvalues, basis @ vectors)

@@ -1,8 +1,9 @@
 """What becomes of the labels that frames bring with them: kept, cut to the budget, replaced, or refused.
 
 A label is kept where it is the one that is asked for: of the same method and settings
-(`levels.level_differences`), with a Hessian of the kind that is asked for. A Hessian that nobody asks for is
-left out of the output.
+(`levels.level_differences`), with a Hessian of the kind that is asked for. It has to pass what new labels
+pass: shapes, finite numbers, and the laws of physics (`gate`). A Hessian that nobody asks for is left out of
+the output.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data import LabelKeys
-from hint_plugin.data.labels.levels import has_hessian, level_differences, recorded
+from hint_plugin.data.labels.extxyz import check_frames
+from hint_plugin.data.labels.levels import has_hessian, level_differences, recorded, without_hessian
+from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.potentials.registry import of_structure, settings_of
@@ -47,6 +50,7 @@ class ExistingLabels:
     versions: set[str] = field(default_factory=set)
     _partly: list[str] = field(default_factory=list)
     _others: list[str] = field(default_factory=list)
+    _wrong: list[str] = field(default_factory=list)
 
     def verdict(self, atoms: Atoms, wants_hessian: bool, name: str) -> Verdict:
         """Of one frame; `name` says which it is."""
@@ -62,23 +66,39 @@ class ExistingLabels:
             if differ:
                 self._others.append(f"{name}: {'; '.join(differ)}")
                 return Verdict.LABEL
+        if problems := self._problems(atoms, wants_hessian):
+            self._wrong.append(f"{name}: {problems[0]}")
+            return Verdict.LABEL
         return Verdict.KEEP_WITHOUT_HESSIAN if has and not wants_hessian else Verdict.KEEP
 
     def refuse(self) -> None:
-        """Raises OptionsError if a frame has some of the labels, or labels of another origin."""
+        """Raises OptionsError if a frame has some of the labels, labels of another origin, or wrong ones."""
         if self._partly:
             raise OptionsError(
                 f"{_frames(self._partly)} some of the labels, the first is {self._partly[0]}. Labels "
                 "of two origins do not mix: give --overwrite to replace what is there, or remove it"
             )
         if self._others:
-            shown = "\n  ".join(self._others[:_SHOWN])
-            more = len(self._others) - _SHOWN
             raise OptionsError(
-                f"{_frames(self._others)} labels that are not those asked for:\n  {shown}"
-                + (f"\n  and {more} more" if more > 0 else "")
-                + "\nGive --overwrite to label them anew, or --keep-labels to keep them in OUT as they are"
+                f"{_frames(self._others)} labels that are not those asked for:\n  {_first(self._others)}"
+                "\nGive --overwrite to label them anew, or --keep-labels to keep them in OUT as they are"
             )
+        if self._wrong:
+            raise OptionsError(
+                f"{_frames(self._wrong)} labels that cannot be right:\n  {_first(self._wrong)}"
+                "\nGive --overwrite to label them anew, or correct or remove them"
+            )
+
+    def _problems(self, atoms: Atoms, wants_hessian: bool) -> list[str]:
+        """What is wrong with labels that would be kept."""
+        kept = atoms
+        if not wants_hessian and has_hessian(atoms, KEYS):
+            kept = atoms.copy()
+            kept.calc = atoms.calc
+            without_hessian(kept, KEYS)
+        own = self.settings.engine == "model" and recorded(atoms.info, KEYS).get("engine") == "model"
+        limits = Thresholds(rules_of_thumb=not own)  # how stiff a model's bonds are is its own affair
+        return [problem.message for problem in check_frames([kept], KEYS, limits=limits).problems]
 
     def _differences(self, atoms: Atoms, wants_hessian: bool) -> list[str]:
         found = recorded(atoms.info, KEYS)
@@ -130,6 +150,11 @@ class ExistingLabels:
 
 def _frames(names: Sequence[str]) -> str:
     return "1 frame has" if len(names) == 1 else f"{len(names)} frames have"
+
+
+def _first(found: Sequence[str]) -> str:
+    more = len(found) - _SHOWN
+    return "\n  ".join(found[:_SHOWN]) + (f"\n  and {more} more" if more > 0 else "")
 
 
 def _kind(atoms: Atoms) -> str:

@@ -25,6 +25,7 @@ from ase import Atoms
 from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_label
 from hint_plugin.data.labels.levels import without_hessian
 from hint_plugin.data.sets.frames import file_kind
+from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.errors import EngineError, InterruptedRunError, LabelWarning, OptionsError
 from hint_plugin.labelling.label_settings import LabelSettings
 from hint_plugin.labelling.plan import (
@@ -280,6 +281,7 @@ def _apply(record: dict[str, Any], atoms: Atoms) -> None:
         write_label(atoms, HessianLabel.projected(record["probes"], record["hvp"], **about), KEYS)
     else:
         atoms.info.update({KEYS.prefix + name: value for name, value in record["provenance"].items()})
+    state_electrons(atoms, record["provenance"])
     if reason is not None:
         atoms.info[REASON_KEY] = reason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from hint_plugin.core.devices import SINGLE_PRECISION
@@ -64,9 +64,22 @@ class HintOptions:
         except ValueError as error:
             raise OptionsError(f"{error} (--hint_schedule, --hint_weight_start, --hint_weight_end)") from None
 
-    def label_keys(self) -> LabelKeys:
-        """Where the labels are in the files."""
-        return LabelKeys(hessian=self.hessian_key, probes=self.probes_key, hvp=self.hvp_key)
+    def label_keys(self, specification: Any = None) -> LabelKeys:
+        """Where the labels are in the files.
+
+        Args:
+            specification: MACE's `KeySpecification` of the head that reads (``--energy_key``,
+                ``--forces_key``, ``--stress_key``); None: names of energy, forces and stress do not matter.
+        """
+        keys = LabelKeys(hessian=self.hessian_key, probes=self.probes_key, hvp=self.hvp_key)
+        if specification is None:
+            return keys
+        named = {
+            "energy": specification.info_keys.get("energy"),
+            "forces": specification.arrays_keys.get("forces"),
+            "stress": specification.info_keys.get("stress"),
+        }
+        return replace(keys, **{what: name for what, name in named.items() if name is not None})
 
     def label_limits(self) -> Thresholds:
         """When a label is refused."""

@@ -20,7 +20,7 @@ from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
-from hint_plugin.data.structures.electrons import refuse_unknown_electrons, stated_electrons
+from hint_plugin.data.structures.electrons import known_electrons, refuse_unknown_electrons
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.mace import kernels
 from hint_plugin.models.alphanet import AlphaNet
@@ -184,7 +184,7 @@ class MacePredictor:
 
 def _with_electrons(atoms: Atoms) -> Atoms:
     """A copy that states its electrons under MACE's keys, whatever keys it has."""
-    stated, found = stated_electrons(atoms.info), atoms.copy()
+    stated, found = known_electrons(atoms.info), atoms.copy()
     for key, value in zip(("total_charge", "total_spin"), stated, strict=True):
         if value is not None:
             found.info[key] = value

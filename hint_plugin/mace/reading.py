@@ -23,7 +23,7 @@ def config_from_atoms(original: Callable[..., Any], atoms: Atoms, *args: Any, **
     """MACE's `Configuration` of a frame, with its Hessian label. Raises LabelError for a malformed one."""
     config = original(atoms, *args, **kwargs)
     if session.labels and session.options is not None:
-        keys = session.options.label_keys()
+        keys = session.options.label_keys(kwargs.get("key_specification", args[0] if args else None))
         if "hint_method" in atoms.info:
             session.methods.add(str(atoms.info["hint_method"]))
         limits = session.options.label_limits()
@@ -46,7 +46,7 @@ def load_from_xyz(original: Callable[..., Any], file_path: str, *args: Any, **kw
     try:
         energies, configs = original(file_path, *args, **kwargs)
     except LabelError:
-        explain_bad_labels(file_path, session.options.label_keys(), session.options.label_limits())
+        explain_bad_labels(file_path, session.options.label_keys(keys), session.options.label_limits())
         raise
     except ValueError:  # MACE's: no frame has the keys
         refuse_ase_names(file_path, iread(file_path, index=":"), keys)

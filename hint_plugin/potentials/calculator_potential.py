@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from scipy.sparse import csr_matrix
 from hint_plugin.errors import EngineError
 from hint_plugin.potentials import differences
 from hint_plugin.potentials.potential import BasePotential, Evaluation, Potential, as_probes
+from hint_plugin.potentials.user_code import code_of, files_in
 
 STEP = 1e-3
 """Length of a displacement for differences, A."""
@@ -66,11 +68,16 @@ class CalculatorPotential(BasePotential):
         return None if self._own_pattern is None else self._own_pattern(atoms)
 
     def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
-        """The class of the calculator, and the parameters that it was made with."""
-        found: dict[str, Any] = {"engine": "calculator"}
-        found["method"] = f"{type(self.calculator).__module__}:{self.method}"
+        """The class of the calculator, its `parameters` where it has them, and hashes of the user's own code
+        and files (`user_code`)."""
+        found = {"engine": "calculator", "method": f"{type(self.calculator).__module__}:{self.method}"}
         parameters = dict(getattr(self.calculator, "parameters", None) or {})
-        return found | ({"parameters": str(parameters)} if parameters else {})
+        told = {
+            "parameters": ", ".join(f"{key}={_in_short(value)}" for key, value in sorted(parameters.items())),
+            "code": code_of(type(self.calculator)),
+            "files": files_in(parameters),
+        }
+        return found | {name: value for name, value in told.items() if value}
 
     def _kept(self, atoms: Atoms) -> NDArray:
         """The calculator's Hessian, once for each structure: products of one structure come in blocks."""
@@ -81,12 +88,13 @@ class CalculatorPotential(BasePotential):
 
     def _one(self, atoms: Atoms) -> Evaluation:
         frame = atoms.copy()
+        frame.set_constraint()  # it would hide forces, and some kinds add to energies
         frame.calc = self.calculator
         known = getattr(self.calculator, "implemented_properties", ())
         stress = None
         if frame.pbc.all() and "stress" in known:
             stress = voigt_6_to_full_3x3_stress(frame.get_stress())
-        forces = np.array(frame.get_forces(apply_constraint=False), dtype=float)
+        forces = np.array(frame.get_forces(), dtype=float)
         return Evaluation(float(frame.get_potential_energy()), forces, stress)
 
     def _forces_of(self, atoms: Atoms) -> Any:
@@ -101,6 +109,14 @@ class CalculatorPotential(BasePotential):
             return found
 
         return forces
+
+
+def _in_short(value: Any) -> str:
+    """A value of a parameter; a long one by its hash."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    text = repr(value)
+    return text if len(text) <= 100 else f"sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def as_potential(calculator: Any) -> Potential:

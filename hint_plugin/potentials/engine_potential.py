@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, csr_matrix
 
 from hint_plugin.data.labels.single_point import SinglePoint
-from hint_plugin.data.structures.electrons import ELECTRON_KEYS
+from hint_plugin.data.structures.electrons import ELECTRON_INFO
 from hint_plugin.potentials import differences
 from hint_plugin.potentials.engine import Engine, Prepared, make_labels
 from hint_plugin.potentials.potential import BasePotential, Evaluation, Potential, as_probes
@@ -103,7 +103,7 @@ def _same_system(one: Atoms, other: Atoms) -> bool:
         and np.array_equal(one.pbc, other.pbc)
         and np.array_equal(one.get_initial_charges(), other.get_initial_charges())
         and np.array_equal(one.get_initial_magnetic_moments(), other.get_initial_magnetic_moments())
-        and all(one.info.get(key) == other.info.get(key) for key in ELECTRON_KEYS)
+        and all(one.info.get(key) == other.info.get(key) for key in ELECTRON_INFO)
     )
 
 

@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from scipy.sparse import bsr_matrix, csr_matrix
 
-from hint_plugin.data.structures.electrons import ELECTRON_KEYS
+from hint_plugin.data.structures.electrons import ELECTRON_INFO
 from hint_plugin.errors import DataError
 from hint_plugin.potentials.artifact_potential import ArtifactPotential
 from hint_plugin.potentials.engine import Engine
@@ -159,4 +159,4 @@ class EngineCalculator(HintCalculator):
 
 
 def _electrons(atoms: Atoms) -> tuple[Any, ...]:
-    return tuple(atoms.info.get(key) for key in ELECTRON_KEYS)
+    return tuple(atoms.info.get(key) for key in ELECTRON_INFO)

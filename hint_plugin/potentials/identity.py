@@ -8,13 +8,15 @@ from typing import Any
 
 from hint_plugin.data.file_io import file_sha256
 from hint_plugin.errors import EngineError
+from hint_plugin.potentials.user_code import code_of, files_in
 
 
 def identity_of(potential: Any) -> dict[str, Any]:
     """Of an ASE calculator, a model, an engine's calculator, or whatever else gives forces; for JSON.
 
     An engine tells its settings with versions, and models their hash; another calculator its class and, where
-    it has them, its parameters. Names and places of files do not count.
+    it has them, its parameters, with hashes of the user's own code and files. Names and places of files do
+    not count.
     """
     engine = getattr(potential, "engine", None)
     if engine is not None and hasattr(engine, "provenance"):
@@ -27,6 +29,10 @@ def identity_of(potential: Any) -> dict[str, Any]:
     kind = type(potential)
     found: dict[str, Any] = {"engine": f"{kind.__module__}.{kind.__qualname__}"}
     parameters = getattr(potential, "parameters", None)
+    code = code_of(kind)
+    found |= {} if code is None else {"code": code}
+    files = files_in(dict(parameters or {}))
+    found |= {} if files is None else {"files": files}
     return found | ({"parameters": _plain(dict(parameters))} if parameters else {})
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.structures.electrons import (
     lowest_multiplicity,
+    recorded_electrons,
     refuse_other_sums,
     stated_electrons,
     whole_number,
@@ -28,8 +29,9 @@ def charge_and_multiplicity(
 ) -> tuple[int, int]:
     """Total charge (e) and multiplicity 2S + 1 of a structure.
 
-    What `atoms.info` states (`electrons`: charge, total_charge; multiplicity, spin, total_spin) comes
-    before the arguments; the multiplicity is the lowest that the number of electrons allows if nobody says.
+    What `atoms.info` states (`electrons`: charge, total_charge; multiplicity, spin, total_spin) comes before
+    the arguments, and these before what its labels were computed for (`hint_charge`, `hint_multiplicity`);
+    the multiplicity is the lowest that the number of electrons allows if nobody says.
 
     Args:
         atoms: the structure.
@@ -43,8 +45,12 @@ def charge_and_multiplicity(
     """
     try:
         stated_charge, stated = stated_electrons(atoms.info)
-        charge = whole_number(charge, "charge") if stated_charge is None else stated_charge
+        recorded = (None, None) if uses_moments else recorded_electrons(atoms.info)
+        option = whole_number(charge, "charge") or recorded[0] or 0
+        charge = option if stated_charge is None else stated_charge
         given = multiplicity if stated is None else stated
+        if given is None and charge == (recorded[0] or 0):
+            given = recorded[1]
         wanted = None if given is None else whole_number(given, "multiplicity (2S + 1)")
     except DataError as error:
         raise EngineError(str(error), "electrons") from error

@@ -25,6 +25,7 @@ from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.potentials.opening import open_potential
 from hint_plugin.science.molecules import run
+from hint_plugin.science.molecules.molecule_inputs import no_molecule
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*neighbours:hint_plugin.errors.LabelWarning"
@@ -173,6 +174,22 @@ class Unpicklable(Springs):
 
     def __reduce__(self):
         raise TypeError("it holds a socket")
+
+
+@pytest.mark.parametrize("verb", RUNS)
+def test_fixed_atoms_are_refused(verb, tmp_path, capfd):
+    """Their forces would be zero, and any structure a minimum; a mask that lets all atoms move is none."""
+    for name, mask in (("held", "F"), ("free", "T")):
+        atoms = "\n".join(f"{symbol} {x} {y} 0 {mask}" for symbol, x, y in (("Al", 0, 0), ("Cu", 1.2, 0)))
+        text = f'2\nProperties=species:S:1:pos:R:3:move_mask:L:1 pbc="F F F"\n{atoms}\n'
+        (tmp_path / f"{name}.xyz").write_text(text)
+    assert no_molecule(read_frames(tmp_path / "free.xyz")[0]) is None
+    (tmp_path / "potential").mkdir()
+    write_pair(tmp_path / "potential" / "pair.hint.pt")
+    options = ("--model", tmp_path / "potential" / "pair.hint.pt")
+    code, printed = hint(capfd, verb, tmp_path / "held.xyz", "-o", tmp_path / RUNS[verb][0], *options)
+    assert code == 2 and "FixAtoms of 2 atoms" in " ".join(printed.split())
+    assert not (tmp_path / RUNS[verb][0]).exists()
 
 
 def test_a_calculator_that_cannot_travel(frames, tmp_path):

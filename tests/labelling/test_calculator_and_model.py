@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, SCFError, all_changes
+from ase.calculators.lj import LennardJones
 
 from hint_plugin.data import read_frames, read_label, write_frames
+from hint_plugin.data.labels.levels import is_of_the_level
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, make_engine, make_labels, run_labelling
+from hint_plugin.labelling.existing import ExistingLabels
+from hint_plugin.potentials import CalculatorPotential
+from hint_plugin.potentials.identity import identity_of
+from hint_plugin.potentials.registry import settings_of
 
 
 class Springs(Calculator):
@@ -80,6 +86,42 @@ def test_failures_and_arguments():
         make_labels(make_engine("calculator", calculator="ase.calculators.emt:EMT"), bulk("Fe"), "none")
     engine = springs(path="{scratch}/run")
     assert Path(engine._calculator.path).parent.is_dir()
+
+
+def test_code_and_files_of_the_user_count_by_content(tmp_path, monkeypatch):
+    """What was edited under its name is something else; installed packages have versions."""
+    module, model = tmp_path / "edited_calculator.py", tmp_path / "model.txt"
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "from ase.calculators.emt import EMT\ndef make(model='', **more):\n    return EMT()\n"
+    module.write_text(text)
+    model.write_text("one")
+    options = {"calculator": "edited_calculator:make", "arguments": {"deep": {"model": [str(model)]}}}
+    first = settings_of("calculator", options, "none")
+    assert set(first) >= {"code", "files"} and first["files"].startswith("model.txt ")
+    assert settings_of("calculator", options, "none") == first
+    model.write_text("other")
+    second = settings_of("calculator", options, "none")
+    assert second["files"] != first["files"] and second["code"] == first["code"]
+    module.write_text(text + "# edited\n")
+    third = settings_of("calculator", options, "none")
+    assert third["code"] != second["code"]
+    frame = bulk("Cu")
+    frame.info |= {"REF_energy": 1.0} | {f"hint_{name}": value for name, value in second.items()}
+    frame.arrays["REF_forces"] = np.zeros((1, 3))
+    existing = ExistingLabels(LabelSettings("calculator", options, hessian="none"))
+    existing.verdict(frame, False, "frame 0")
+    with pytest.raises(OptionsError, match=f"code: {second['code']} there, {third['code']} asked for"):
+        existing.refuse()
+    assert not is_of_the_level("code") and is_of_the_level("files")
+    emt = {"calculator": "ase.calculators.emt:EMT"}
+    assert not {"code", "files"} & set(settings_of("calculator", emt, "none"))
+
+
+def test_a_calculator_of_python_tells_its_parameters():
+    one, other = (CalculatorPotential(LennardJones(sigma=s, epsilon=1.0)).provenance() for s in (1.0, 2.0))
+    assert one["parameters"] != other["parameters"] and "sigma=1.0" in one["parameters"]
+    assert len(CalculatorPotential(Springs()).provenance()["code"]) == 16  # this file
+    assert identity_of(Springs())["code"] == CalculatorPotential(Springs()).provenance()["code"]
 
 
 def test_emt_has_stress_and_a_translation_invariant_hessian(tmp_path):

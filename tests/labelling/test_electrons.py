@@ -11,8 +11,10 @@ from ase.build import bulk, molecule
 
 from hint_plugin.cli import app
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.data.labels.ase_energies import with_energy
 from hint_plugin.data.sets.audit import audit
 from hint_plugin.data.structures.electrons import (
+    known_electrons,
     refuse_electrons_of_a_cell,
     refuse_unknown_electrons,
     stated_electrons,
@@ -21,6 +23,7 @@ from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.potentials.artifact_potential import Potential
 from hint_plugin.potentials.structure_checks import charge_and_multiplicity
+from hint_plugin.science.reactions.matching import with_electrons
 
 MODEL = "alphanet-gfn2"
 
@@ -40,11 +43,81 @@ def hint(capfd, *arguments) -> tuple[int, str]:
         ({"total_charge": -1.0, "total_spin": 1.0}, (-1, 1)),
         ({"total_charge": np.int64(1), "spin": 2, "multiplicity": 2}, (1, 2)),
         ({"charge": True, "multiplicity": True}, (None, None)),  # bare words of a comment line
+        ({"charge": True, "0": True, "multiplicity": True, "1": True}, (None, None)),  # as is taken anyhow
+        ({"net_charge": -1, "charge": -1}, (-1, None)),
+        ({"tot_charge": 0, "mult": 1, "high": True, "charge": True, "state": True}, (None, None)),
+        ({"hint_charge": -1, "hint_multiplicity": 3}, (None, None)),  # no statement; see `known_electrons`
         ({"total_spin": 3}, (None, 3)),
     ],
 )
 def test_what_is_stated(info, found):
     assert stated_electrons(info) == found
+
+
+def test_what_labels_were_computed_for_counts_where_nothing_is_stated():
+    made = {"hint_charge": -1, "hint_multiplicity": 1}
+    assert known_electrons(made) == (-1, 1) and known_electrons(made | {"charge": 0}) == (0, None)
+    ion = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info=made)
+    assert charge_and_multiplicity(ion, 0, None) == (-1, 1)
+    assert charge_and_multiplicity(ion, 1, None) == (1, 1)  # --charge 1
+    oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info={"hint_charge": 0, "hint_multiplicity": 3})
+    assert charge_and_multiplicity(oxygen, 0, None) == (0, 3)
+    assert charge_and_multiplicity(oxygen, 2, None) == (2, 1)
+    with pytest.raises(DataError, match="OH has charge -1.*remove 'hint_charge'"):
+        refuse_unknown_electrons(ion, "OH")
+
+
+def test_outputs_state_the_electrons_of_the_options(tmp_path, capfd):
+    """What comes next with labels of `--charge -1` does not take them for the neutral's."""
+    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    write_frames(tmp_path / "oh.xyz", [Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])])
+    write_frames(tmp_path / "oo.xyz", [Atoms("O2", [[0, 0, 0], [0, 0, 1.2]])])
+    for verb in ("label", "hessian", "optimize"):
+        for name, option, wanted in (
+            ("oh", ("--charge", -1), {"charge": -1}),
+            ("oh", ("-e", "charge=-1"), {"charge": -1}),
+            ("oo", ("--spin", 3), {"spin": 3}),
+            ("oh", (), {}),
+        ):
+            out = tmp_path / f"{name}-{verb}.xyz"
+            out.unlink(missing_ok=True)
+            given = (tmp_path / f"{name}.xyz", "-o", out, "--engine", "gfn2-xtb", *option)
+            assert hint(capfd, verb, *given)[0] == 0
+            info = read_frames(out)[0].info
+            assert {key: info[key] for key in ("charge", "spin") if key in info} == wanted, (verb, option)
+
+
+def test_paths_state_the_electrons_they_were_computed_for():
+    class Told:
+        @staticmethod
+        def provenance(atoms):
+            return {"charge": 1, "multiplicity": 3}
+
+    end = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])
+    assert with_electrons(end, Told()).info == {"charge": 1, "spin": 3} and not end.info
+    assert with_electrons(end, object()).info == {}
+    end.info = {"total_charge": -1, "total_spin": 3}
+    assert with_energy(end, -1.0).info == end.info
+
+
+def test_a_calculator_that_nobody_tells_of_a_charge():
+    ion = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]], info={"total_charge": 1})
+    emt = {"calculator": "ase.calculators.emt:EMT"}
+    with pytest.raises(
+        EngineError, match="states charge 1, and nothing tells ase.calculators.emt:EMT"
+    ) as caught:
+        make_engine("calculator", **emt).prepare(ion)
+    assert caught.value.kind == "electrons"
+    make_engine("calculator", **emt, electrons=True).prepare(ion)
+    ion.info = {"spin": 3}
+    with pytest.raises(EngineError, match="states multiplicity 3"):
+        make_engine("calculator", **emt).prepare(ion)
+    ion.info = {"charge": 0, "spin": 1}
+    make_engine("calculator", **emt).prepare(ion)
+    told = {"calculator": "ase.calculators.lj:LennardJones", "arguments": {"charge": 1}}
+    ion.info = {"charge": 1}
+    make_engine("calculator", **told).prepare(ion)
 
 
 def test_a_key_in_another_case_is_no_neutral_molecule():
@@ -62,6 +135,14 @@ def test_a_key_in_another_case_is_no_neutral_molecule():
         ({"spin": 1, "total_spin": 2}, "spin=1 and total_spin=2 contradict"),
         ({"multiplicity": 3, "spin": 2}, "multiplicity=3 and spin=2 contradict"),
         ({"total_charge": 0.5}, "total_charge is 0.5; wanted a whole number"),
+        ({"charge": False}, "charge is False; wanted a whole number"),
+        ({"charge": True, "-1": True, "multiplicity": True, "1": True}, "the words 'charge -1' are not read"),
+        ({"charge:": True, "-1,": True}, "wanted charge=-1 in its info"),
+        ({"multiplicity": True, "3": True}, "the words 'multiplicity 3' are not read"),
+        ({"tot_charge": -1}, "'tot_charge=-1' is not read; wanted charge=-1"),
+        ({"Net-Charge": 1, "charge": 0}, "'Net-Charge=1' is not read"),
+        ({"molecular_charge": -1, "mult": 1}, "'molecular_charge=-1' is not read"),
+        ({"charge": -1, "mult": 3}, "'mult=3' is not read; wanted multiplicity=3"),
         ({"total_spin": "singlet"}, "total_spin is 'singlet'; wanted a whole number"),
     ],
 )

@@ -100,6 +100,47 @@ def test_of_another_method_no_settings_are_told():
     assert "--overwrite" in why[2] and len(why) == 3
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("units", "It looks like kcal/mol/A^2"),
+        ("zeros", "every element of the Hessian is zero"),
+        ("forces", "REF_forces holds NaN"),
+        ("shape", "REF_hessian: "),
+        ("rattled", "the Hessian does not turn with the molecule"),
+        ("energy", "REF_energy is 'low'"),
+    ],
+)
+@pytest.mark.parametrize("keep_labels", [False, True])
+def test_labels_that_cannot_be_right_are_not_kept(fault, said, keep_labels):
+    """They pass what new ones pass, whoever made them; without a Hessian that is not kept, what is left."""
+    atoms = labelled("CH3OH")
+    if fault == "units":
+        atoms.info["REF_hessian"] = atoms.info["REF_hessian"] * 23.0605
+    elif fault == "zeros":
+        atoms.info["REF_hessian"] = 0 * atoms.info["REF_hessian"]
+    elif fault == "shape":
+        atoms.info["REF_hessian"] = np.eye(3)
+    elif fault == "forces":
+        atoms.arrays["REF_forces"][0] = np.nan
+    elif fault == "energy":
+        atoms.info["REF_energy"] = "low"
+    else:
+        atoms.rattle(0.3, seed=1)
+    settings = LabelSettings(keep_labels=keep_labels)
+    found, why = verdict(atoms, settings)
+    assert (
+        found is Verdict.LABEL
+        and said in why
+        and "labels that cannot be right" in why
+        and "--overwrite" in why
+    )
+    without = LabelSettings(hessian="none", keep_labels=keep_labels)
+    assert (verdict(atoms, without, wants=False)[1] == "") == (fault not in ("forces", "energy"))
+    assert verdict(atoms, LabelSettings(overwrite=True)) == (Verdict.LABEL, "")
+    assert verdict(labelled("CH3OH"), settings) == (Verdict.KEEP, "")
+
+
 def test_what_belongs_to_a_hessian_counts_only_where_one_is_wanted():
     atoms = labelled(step=7.0)
     assert "step" in verdict(atoms)[1]

@@ -61,6 +61,30 @@ def test_in_a_store_as_well(tmp_path):
     assert list(found.labelled(LabelKeys())) == [0, 1, 2]
 
 
+def test_the_gate_looks_at_the_forces_that_mace_reads(monkeypatch):
+    """Those of --forces_key: others of that name are not the ones that the model is trained on."""
+    from mace.data.utils import config_from_atoms
+
+    from hint_plugin.errors import LabelError
+    from hint_plugin.mace.options import HintOptions
+
+    monkeypatch.setattr(session, "labels", True)
+    monkeypatch.setattr(session, "options", HintOptions())
+    frame = next(atoms for atoms in read_frames(MOLECULES) if "REF_hessian" in atoms.info and len(atoms) > 2)
+    right = frame.arrays["REF_forces"].copy()
+    keys = key_names()
+    keys.info_keys["energy"], keys.arrays_keys["forces"] = "dft_energy", "dft_forces"
+    frame.info["dft_energy"], frame.arrays["dft_forces"] = frame.info["REF_energy"], right
+    frame.arrays["REF_forces"] = np.full_like(right, np.nan)  # of somebody else
+    for given in ((keys,), ()):
+        more = {} if given else {"key_specification": keys}
+        assert is_labelled(reading.config_from_atoms(config_from_atoms, frame, *given, **more))
+    frame.arrays["REF_forces"], frame.arrays["dft_forces"] = right, right + np.array([5.0, -3.0, 2.0])
+    frame.arrays["dft_forces"][0] *= -4
+    with pytest.raises(LabelError, match="does not turn with the molecule"):
+        reading.config_from_atoms(config_from_atoms, frame, keys)
+
+
 def test_names_that_mace_reads_are_no_fault():
     (atoms,) = read(ASE_KEYS, ":")
     keys = key_names()

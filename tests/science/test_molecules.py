@@ -14,6 +14,7 @@ from hint_plugin.science.molecules import (
     symmetry_number,
     thermochemistry,
 )
+from hint_plugin.science.molecules.curvature import nearly_linear
 from hint_plugin.science.molecules.infrared import KM_PER_MOL
 
 
@@ -92,6 +93,43 @@ def test_an_isotope_lowers_the_symmetry():
     masses[1] = 2.014
     methane.set_masses(masses)
     assert symmetry_number(methane) == 3
+
+
+def rod(bend: float, kept: float = 0.0) -> tuple[Atoms, np.ndarray]:
+    """CO2 bent by an angle (degrees), and its Hessian where the angle `kept` is that of the minimum."""
+
+    def energy(x: np.ndarray) -> float:
+        a, b = x[0] - x[1], x[2] - x[1]
+        la, lb = np.linalg.norm(a), np.linalg.norm(b)
+        theta = np.arctan2(np.linalg.norm(np.cross(a, b)), -a @ b)
+        return 50 * ((la - 1.15) ** 2 + (lb - 1.15) ** 2) + 2.5 * (theta - np.radians(kept)) ** 2
+
+    angle = np.radians(bend)
+    atoms = Atoms("OCO", [(0, 0, -1.15), (0, 0, 0), (1.15 * np.sin(angle), 0, 1.15 * np.cos(angle))])
+    x, h, n = atoms.positions.ravel(), 1e-4, 9
+    steps = h * np.eye(n)
+    at = [[energy((x + s + t).reshape(3, 3)) for t in steps] for s in steps]
+    plus = np.array([energy((x + s).reshape(3, 3)) for s in steps])
+    hessian = (np.array(at) - plus[:, None] - plus[None] + energy(x.reshape(3, 3))) / h**2
+    return atoms, 0.5 * (hessian + hessian.T)
+
+
+def test_a_linear_molecule_that_is_slightly_bent():
+    """Four modes, sigma 2 and the entropy of the linear one, as far as a bend of some degrees lets it."""
+    straight = thermochemistry(normal_modes(*rod(0.01)))
+    assert straight.linear and straight.symmetry_number == 2
+    for bend in (0.3, 1.0, 4.0):
+        modes = normal_modes(*rod(bend))
+        found = thermochemistry(modes)
+        assert len(modes.frequencies) == 4 and modes.bent and found.treated_as_linear and found.linear
+        assert found.symmetry_number == 2
+        assert found.zero_point_energy == pytest.approx(straight.zero_point_energy, abs=5e-3)
+        assert found.gibbs_correction == pytest.approx(straight.gibbs_correction, abs=6e-3)
+        assert "treated as linear" in nearly_linear(found.as_dict()) and modes.as_dict()["treated_as_linear"]
+    at_rest = normal_modes(*rod(4.0, kept=4.0))  # bent at its minimum: it turns about the axis for nothing
+    assert not at_rest.bent and len(at_rest.frequencies) == 3 and at_rest.frequencies.min() > 300
+    assert nearly_linear(thermochemistry(at_rest).as_dict()) == ""
+    assert len(normal_modes(*rod(20.0)).frequencies) == 3  # far from a line
 
 
 def test_octahedron_and_chirality():

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.io import Trajectory
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
@@ -235,6 +236,10 @@ def test_what_is_refused(gfn2):
     periodic = molecule("H2O", vacuum=3, pbc=True)
     with pytest.raises(DataError, match="periodic"):
         optimize(with_calculator(periodic, gfn2))
+    held = molecule("H2O")
+    held.set_constraint(FixAtoms([0, 1, 2]))  # its forces would be zero
+    with pytest.raises(DataError, match="FixAtoms of 3 atoms.*hide forces"):
+        optimize(with_calculator(held, gfn2))
     with pytest.raises(OptionsError, match="above 0"):
         optimize(with_calculator(molecule("H2O"), gfn2), fmax=0)
 

@@ -16,13 +16,21 @@ pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 
 from reaction_runs import hcn, hint
 
 from hint_plugin.data import write_frames
+from hint_plugin.data.provenance import run_provenance
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.molecules import Stationary
 from hint_plugin.science.reactions import Reaction, ReactionSettings
-from hint_plugin.science.reactions.many_reactions import plot_funnel, prepare, summary, write_index
+from hint_plugin.science.reactions.many_reactions import (
+    computed_by,
+    identity_of,
+    plot_funnel,
+    prepare,
+    summary,
+    write_index,
+)
 from hint_plugin.science.reactions.model_comparison import compare
 from hint_plugin.science.reactions.reaction_files import write_report
-from hint_plugin.science.reactions.sets import read_set
+from hint_plugin.science.reactions.sets import Pair, read_set
 from hint_plugin.science.reactions.success_rates import funnel, mcnemar, passed, wilson
 
 
@@ -174,6 +182,46 @@ def test_comparison_and_other_settings(tmp_path):
     prepare(tmp_path / "one", [], {"fmax": 0.01, "search": "sella"})  # begun when there was no choice
     with pytest.raises(DataError, match="no results"):
         compare(tmp_path / "one", tmp_path)
+
+
+def test_results_of_other_molecules_or_another_potential_are_not_taken(tmp_path):
+    """The same names do not say the same reactions, nor the same path the same model."""
+    pair = Pair("a", *hcn())
+    (tmp_path / "a").mkdir()
+    stored = json.dumps(result() | {"inputs": identity_of(pair)})
+    (tmp_path / "a" / "reaction.json").write_text(stored)
+    begun = {"fmax": 0.01, "search": "sella"}
+    settings = begun | {"computed by": "engine x, model m.pt 0123"}
+    assert prepare(tmp_path, [pair], begun) == ([], 1)
+    assert prepare(tmp_path, [pair], settings) == ([], 1)  # begun by a HINT that did not say it
+    with pytest.raises(
+        OptionsError, match=r"computed by engine x, model m.pt 0123 -> engine x, model m.pt 4567"
+    ):
+        prepare(tmp_path, [pair], settings | {"computed by": "engine x, model m.pt 4567"})
+    moved, ion = (Pair("a", *(atoms.copy() for atoms in hcn())) for _ in range(2))
+    moved.product.positions[0, 0] += 0.1
+    ion.reactant.info["total_charge"] = ion.product.info["total_charge"] = 1
+    for other in (moved, ion):
+        with pytest.raises(OptionsError, match="other molecules.* under the names a. Take another folder"):
+            prepare(tmp_path, [other], settings)
+    model = tmp_path / "m.pt"
+    model.write_bytes(b"one")
+    made = computed_by(run_provenance([], model))
+    model.write_bytes(b"two")
+    assert made != computed_by(run_provenance([], model))
+
+
+def test_reactions_that_have_left_the_set_do_not_count(tmp_path):
+    for name in ("a", "b", "c"):
+        lost = Reaction()
+        lost.fail("the worker process died")
+        write_report(tmp_path / name, lost, ReactionSettings(), name)
+    found = summary(tmp_path, {"a", "b"})
+    assert found["left_out"] == ["c"] and found["stopped_at"] == {"input": 2}
+    assert {row["total"] for row in found["funnel"]} == {2}
+    write_index(tmp_path, found, "a set")
+    assert 'href="c/report.html"' not in (tmp_path / "index.html").read_text()
+    assert compare(tmp_path, tmp_path, only={"a"})["reactions"] == 1
 
 
 def done(folder, reactant, product, barrier, **more) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
+from ase.constraints import FixAtoms
 from scipy.integrate import solve_ivp
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
@@ -57,6 +58,12 @@ def test_rmsd_does_not_see_rotations_and_sees_mirrors():
     assert rmsd(atoms, turned) > 0.3
 
 
+def held(atoms: Atoms) -> Atoms:
+    """Its atoms fixed: forces would be zero."""
+    atoms.set_constraint(FixAtoms([0, 1, 2]))
+    return atoms
+
+
 def test_rmsd_of_a_methyl_group_that_has_turned():
     ethanol = molecule("CH3CH2OH")
     swapped = ethanol.copy()
@@ -74,6 +81,7 @@ def test_rmsd_of_a_methyl_group_that_has_turned():
         (molecule("CH3OH"), "keeps its atoms"),
         (Atoms("NCH", hcn()[1].positions), "atom 0 is H in the reactant and N in the product"),
         (hcn()[0], "the same geometry"),
+        (held(hcn()[1]), "the product has constraints"),
     ],
 )
 def test_wrong_pairs(product, message):

@@ -72,7 +72,9 @@ def reactions(
     from hint_plugin.parallel.pool import terminate_as_interrupt
     from hint_plugin.science.reactions import ReactionSettings
     from hint_plugin.science.reactions.many_reactions import (
+        COMPUTED_BY,
         Worker,
+        computed_by,
         prepare,
         results_of,
         summary,
@@ -93,6 +95,7 @@ def reactions(
     make = partial(make_calculator, model, engine, engine_option, device, charge, spin)
     # errors of options come here, before anything is written
     origin = run_provenance([reaction_set], model, make())
+    about[COMPUTED_BY] = computed_by(origin)
     todo, done = prepare(output, pairs, about)
     worker = Worker(output.resolve(), make, settings, timeout)
     try:
@@ -103,10 +106,11 @@ def reactions(
         raise InterruptedRunError(
             f"interrupted; what is done is in {output}. The same command goes on where this stopped"
         ) from None
-    found = summary(output, provenance=origin)
+    names = {pair.name for pair in pairs}
+    found = summary(output, names, provenance=origin)
     write_index(output, found, f"{reaction_set.stem}: {', '.join(str(part) for part in method)}")
     if against is not None:
-        found["against"] = compare(output, against)
+        found["against"] = compare(output, against, only=names)
         write_json(output / "summary.json", found)
     if json_:
         typer.echo(json.dumps(found, indent=2))
@@ -140,11 +144,13 @@ def _run(worker: Any, todo: list[Any], jobs: int, parsl: Path | None, output: Pa
 
 def _keep_failure(worker: Any, pair: Any, message: str) -> None:
     from hint_plugin.science.reactions import Reaction
+    from hint_plugin.science.reactions.many_reactions import identity_of
     from hint_plugin.science.reactions.reaction_files import write_report
 
     lost = Reaction()
     lost.fail(message)
-    write_report(worker.folder / pair.name, lost, worker.settings, pair.name)
+    about = {"inputs": identity_of(pair)}
+    write_report(worker.folder / pair.name, lost, worker.settings, pair.name, about)
 
 
 def _print(found: dict[str, Any], against: Path | None) -> None:
@@ -174,6 +180,8 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
     if found["stopped_at"]:
         stages = ", ".join(f"{count} at {stage}" for stage, count in found["stopped_at"].items())
         typer.echo(f"stopped: {stages}")
+    if found["left_out"]:
+        typer.echo(f"left out, as SET does not have them: {', '.join(found['left_out'])}")
     if against is not None:
         other = found["against"]
         mae, compared = other["barrier_mae"], other["barriers_compared"]

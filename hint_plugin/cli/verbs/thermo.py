@@ -92,7 +92,7 @@ def thermo(
 
 def _show(results: list[dict[str, Any]], temperature: float, pressure: float) -> None:
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.science.molecules.curvature import not_stationary
+    from hint_plugin.science.molecules.curvature import nearly_linear, not_stationary
 
     rows = [
         (
@@ -110,6 +110,8 @@ def _show(results: list[dict[str, Any]], temperature: float, pressure: float) ->
     for row in results:
         if warning := not_stationary(row):
             typer.echo(f"{row['name']} is {warning}")
+        if bent := nearly_linear(row):
+            typer.echo(f"{row['name']} is {bent}")
         if left_out := _left_out(row):
             typer.echo(f"{row['name']}: {left_out}")
 

@@ -108,7 +108,8 @@ def _show(row: dict[str, Any]) -> None:
 
 
 def _in_words(row: dict[str, Any]) -> str:
-    from hint_plugin.science.molecules.curvature import not_stationary
+    from hint_plugin.science.molecules.curvature import nearly_linear, not_stationary
 
     kind = not_stationary(row) or f"a {row['kind']}"
-    return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV"
+    bent = f"; {words}" if (words := nearly_linear(row)) else ""
+    return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV{bent}"

@@ -84,8 +84,8 @@ def check_as_ase_reads(path: Path) -> None:
     another format is left alone.
 
     Raises:
-    For programs that read by ASE and not through HINT: MACE's and NequIP's own data loaders. A file of
-            labels, or as `read`.
+        DataError: a blank line stands before a frame, a byte order mark before the first, a comment line
+            loses labels, or as `read`.
     """
     if not is_xyz(path):
         return

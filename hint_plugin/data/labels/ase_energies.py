@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from hint_plugin.data.labels.frame_labels import of_ase
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.real_numbers import real_numbers
+from hint_plugin.data.structures.electrons import ELECTRON_KEYS
 from hint_plugin.errors import LabelError
 
-OF_THE_MOLECULE = ("charge", "spin", "multiplicity")
-"""Keys of `info` that an energy depends on."""
 _BEFORE = "energy_eV"
 """Where paths and transition states had it before they were written for ASE."""
 
@@ -27,7 +26,7 @@ def with_energy(atoms: Atoms, energy: float, forces: NDArray | None = None) -> A
     found = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     if atoms.has("masses"):
         found.set_masses(atoms.get_masses())
-    found.info = {key: atoms.info[key] for key in OF_THE_MOLECULE if key in atoms.info}
+    found.info = {key: atoms.info[key] for key in ELECTRON_KEYS if key in atoms.info}
     results: dict[str, Any] = {"energy": float(energy)}
     if forces is not None:
         results["forces"] = forces

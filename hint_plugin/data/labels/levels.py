@@ -8,6 +8,7 @@ other programs' files leave them in `hint_*` keys of `atoms.info`. What of it co
 | `engine`, `method`, `accuracy`, `grid_level`, `model_sha256`, ... all that has no line here | yes | yes |
 | `charge`, `multiplicity`, `kpoints`, `pseudopotentials` | yes | no: they belong to the structure |
 | `step`, `derivatives` | of a Hessian by differences | no: they change its noise |
+| `code`, a hash of the user's own source | yes | no: most edits change no number |
 | `engine_version` | the program, not its version | the same |
 | `hessian`, `asymmetry`, `noise_from`, `label_noise`, `seed`, all of `BOOKKEEPING` | no | no |
 """
@@ -44,6 +45,7 @@ BOOKKEEPING = frozenset(
 )
 OF_THE_HESSIAN = frozenset({"step", "derivatives"})
 OF_THE_STRUCTURE = frozenset({"charge", "multiplicity", "kpoints", "pseudopotentials"})
+OF_THE_CODE = frozenset({"code"})
 UNKNOWN = "an unknown method"
 _ABOUT_THE_HESSIAN = ("asymmetry", "noise_from", "seed", "derivatives")
 
@@ -87,7 +89,7 @@ def level_differences(found: Mapping[str, Any], asked: Mapping[str, Any], *, hes
 
 def is_of_the_level(name: str) -> bool:
     """Whether a setting tells one level from another, for frames that go into one set."""
-    return name not in BOOKKEEPING | OF_THE_HESSIAN | OF_THE_STRUCTURE
+    return name not in BOOKKEEPING | OF_THE_HESSIAN | OF_THE_STRUCTURE | OF_THE_CODE
 
 
 def is_labelled(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> bool:

@@ -5,6 +5,11 @@
 | `charge`, `total_charge` | total charge, e | HINT and MACE's calculator; MACE's training data |
 | `multiplicity`, `spin`, `total_spin` | 2S + 1 | people; HINT and MACE's calculator; MACE's training data |
 
+| `hint_charge`, `hint_multiplicity` | what labels were computed for | labels; count where no key above does |
+
+Other spellings (`net_charge=-1`, `mult=3`) and bare words (`charge -1`) are refused where they would change
+the electrons, since nothing reads them.
+
 MACE's `total_spin` is 2S + 1: it is 1 where nobody says, and PolarMACE takes `total_spin - 1` unpaired
 electrons. Everything in HINT that asks for charge or spin asks here.
 
@@ -16,6 +21,7 @@ computed is an error (`refuse_other_sums`) until a key of the table above states
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +33,19 @@ from hint_plugin.errors import DataError
 CHARGE_KEYS = ("charge", "total_charge")
 MULTIPLICITY_KEYS = ("multiplicity", "spin", "total_spin")
 ELECTRON_KEYS = CHARGE_KEYS + MULTIPLICITY_KEYS
+RECORDED_KEYS = ("hint_charge", "hint_multiplicity")
+"""What labels of a frame were computed for."""
+ELECTRON_INFO = ELECTRON_KEYS + RECORDED_KEYS
+"""All keys of `info` that tell one number of electrons from another."""
+_NEAR_CHARGE = "tot_charge net_charge molecular_charge molecule_charge mol_charge system_charge charge_total"
+_NEAR_SPIN = "mult tot_spin net_spin spin_multiplicity total_multiplicity molecular_multiplicity"
+_KINDS = {
+    **dict.fromkeys((*CHARGE_KEYS, *_NEAR_CHARGE.split()), "charge"),
+    **dict.fromkeys((*MULTIPLICITY_KEYS, *_NEAR_SPIN.split()), "multiplicity"),
+}
+"""Names that speak of charge or multiplicity, whether they are read or not."""
+_HARMLESS = {"charge": (0.0,), "multiplicity": (1.0, 2.0)}
+"""Values that are taken anyhow: neutral; of 1 and 2 a number of electrons allows the lower one alone."""
 CHARGES, MOMENTS = "initial_charges", "initial_magmoms"
 """Arrays of ASE, a number for each atom."""
 
@@ -37,8 +56,55 @@ def stated_electrons(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
     Raises:
         DataError: a value is no whole number, or two keys contradict each other.
     """
-    _refuse_other_cases(info)
+    _refuse_other_names(info)
     return _stated(info, CHARGE_KEYS, "charge"), _stated(info, MULTIPLICITY_KEYS, "multiplicity (2S + 1)")
+
+
+def recorded_electrons(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """(charge in e, multiplicity) that the labels of a frame were computed for; None where nothing tells.
+
+    Raises:
+        DataError: a value is no whole number.
+    """
+    charge, multiplicity = (
+        None if info.get(key) is None else whole_number(info[key], key) for key in RECORDED_KEYS
+    )
+    return charge, multiplicity
+
+
+def known_electrons(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """`stated_electrons`, and where nothing is stated, what the labels were computed for.
+
+    Raises:
+        DataError: as `stated_electrons`.
+    """
+    charge, multiplicity = stated_electrons(info)
+    recorded, unpaired = recorded_electrons(info)
+    if multiplicity is None and charge in (None, recorded):
+        multiplicity = unpaired
+    return (recorded if charge is None else charge), multiplicity
+
+
+def state_electrons(atoms: Atoms, computed: Mapping[str, Any]) -> None:
+    """Write into `info` for which electrons a structure was computed, where it does not state them.
+
+    What comes next with the structure would take it for neutral and of the lowest multiplicity: only what
+    differs from this is written, as `charge` and `spin`.
+
+    Args:
+        atoms: changed in place.
+        computed: what an engine tells (`Engine.of_structure`): `charge`, `multiplicity`, where it knows them.
+
+    Raises:
+        DataError: the structure contradicts itself.
+    """
+    stated, spin = stated_electrons(atoms.info)
+    charge, multiplicity = computed.get("charge"), computed.get("multiplicity")
+    if charge and stated is None:
+        atoms.info["charge"] = int(charge)
+    known = stated if charge is None else int(charge)
+    if multiplicity is not None and spin is None and multiplicity != lowest_multiplicity(atoms, known or 0):
+        atoms.info["spin"] = int(multiplicity)
 
 
 def lowest_multiplicity(atoms: Atoms, charge: int) -> int:
@@ -59,28 +125,29 @@ def refuse_unknown_electrons(atoms: Atoms, name: str, knows: Sequence[str] = ())
     Raises:
         DataError: the structure states another charge or multiplicity, or contradicts itself.
     """
-    says = any(str(key).lower() in ELECTRON_KEYS for key in atoms.info)
+    says = any(_bare_name(key) in _KINDS or key in RECORDED_KEYS for key in atoms.info)
     if not says and not any(array in atoms.arrays for array in (CHARGES, MOMENTS)):
         return
     try:
-        charge, multiplicity = stated_electrons(atoms.info)
+        charge, multiplicity = known_electrons(atoms.info)
         assumed = multiplicity or lowest_multiplicity(atoms, charge or 0)
         # moments of a crystal are no multiplicity, and what models make of them is their own affair
         refuse_other_sums(atoms, charge or 0, None if atoms.pbc.any() else assumed, has_options=False)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
+    charges, spins = (*CHARGE_KEYS, RECORDED_KEYS[0]), (*MULTIPLICITY_KEYS, RECORDED_KEYS[1])
     if "charge" not in knows and charge:
         raise DataError(
             f"{name} has charge {charge} in its info, and the model does not know charges: it would give the "
             "energy of the neutral. Take an engine, as in --engine gfn2-xtb. If the model was trained on "
-            f"ions of this charge alone, remove {_named(atoms.info, CHARGE_KEYS)} from the frames"
+            f"ions of this charge alone, remove {_named(atoms.info, charges)} from the frames"
         )
     lowest = lowest_multiplicity(atoms, charge or 0)
     if "multiplicity" not in knows and multiplicity not in (None, lowest):
         raise DataError(
             f"{name} has multiplicity {multiplicity} in its info, and the model does not know spins: it "
             f"stands for the lowest multiplicity, {lowest}. Take an engine, as in --engine gfn2-xtb, or "
-            f"remove {_named(atoms.info, MULTIPLICITY_KEYS)} from the frames"
+            f"remove {_named(atoms.info, spins)} from the frames"
         )
 
 
@@ -224,16 +291,61 @@ def _counts(info: Mapping[str, Any], array: str) -> str:
     return f"{array} of the atoms add up to something else than {said}, which is what counts"
 
 
-def _refuse_other_cases(info: Mapping[str, Any]) -> None:
-    """`Charge=1` is no key, and would be passed over as if the structure were neutral."""
-    for name in info:
-        if isinstance(name, str) and name not in ELECTRON_KEYS and name.lower() in ELECTRON_KEYS:
-            raise DataError(f"{name!r} is not read; wanted {name.lower()!r}. Rename it, or remove it")
+def _refuse_other_names(info: Mapping[str, Any]) -> None:
+    """`Charge=1`, `net_charge=-1` and the words `charge -1` are not read, and would be passed over as if the
+    structure were neutral. What says no more than what is taken anyhow is let through."""
+    words = list(info)
+    for place, key in enumerate(words):
+        name, value = _bare_name(key), info[key]
+        kind = _KINDS.get(name)
+        if kind is None or (key in ELECTRON_KEYS and not _is_flag(value)):
+            continue
+        if _is_flag(value):
+            if not value and key in ELECTRON_KEYS:
+                raise DataError(f"{key} is {value!r}; wanted a whole number")
+            # a bare word of a comment line: ASE makes a key of each, in their order
+            after = words[place + 1] if value and place + 1 < len(words) else ""
+            number, said = _number(after), f"the words '{key} {after}' are not read"
+            if number is None:
+                continue
+        elif name in ELECTRON_KEYS:
+            raise DataError(f"{key!r} is not read; wanted {name!r}. Rename it, or remove it")
+        else:
+            number, said = _number(value), f"'{key}={value}' is not read"
+        if not _is_taken_anyhow(number, info, kind):
+            wanted = "a whole number" if number is None else f"{number:g}"
+            raise DataError(
+                f"{said}; wanted {kind}={wanted} in its info (the comment line of an xyz file). Correct it, "
+                "or remove it"
+            )
+
+
+def _is_taken_anyhow(number: float | None, info: Mapping[str, Any], kind: str) -> bool:
+    keys = CHARGE_KEYS if kind == "charge" else MULTIPLICITY_KEYS
+    stated = [_number(value) for value in _given(info, keys).values()]
+    return number is not None and (number in stated if stated else number in _HARMLESS[kind])
+
+
+def _bare_name(key: Any) -> str:
+    """ "net_charge" of "Net charge:"."""
+    return re.sub(r"[^a-z]+", "_", str(key).lower()).strip("_")
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        found = float(str(value).strip(" ,;"))
+    except ValueError:
+        return None
+    return found if np.isfinite(found) else None
 
 
 def _given(info: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     # true is what ASE makes of a bare word in a comment line, as in "charge 0, multiplicity 1"
-    return {key: info[key] for key in keys if key in info and info[key] is not True}
+    return {key: info[key] for key in keys if key in info and not _is_flag(info[key])}
 
 
 def _stated(info: Mapping[str, Any], keys: Sequence[str], what: str) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import re
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -16,11 +18,16 @@ from ase import Atoms
 from ase.calculators.calculator import CalculatorError, PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from hint_plugin.errors import EngineError, HintError, MissingDependencyError, OptionsError
+from hint_plugin.data.structures.electrons import known_electrons, lowest_multiplicity
+from hint_plugin.errors import DataError, EngineError, HintError, MissingDependencyError, OptionsError
 from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
 from hint_plugin.potentials.structure_checks import check_structure
+from hint_plugin.potentials.user_code import code_of, files_in
 from hint_plugin.settings import option
 
+_CHARGE_ARGUMENT = re.compile(r"charge", re.IGNORECASE)
+_SPIN_ARGUMENT = re.compile(r"spin|mult|magmom|uhf|unpaired", re.IGNORECASE)
+"""Names of arguments that tell a calculator of its electrons."""
 SCRATCH = "{scratch}"
 
 
@@ -32,6 +39,7 @@ class CalculatorOptions:
     arguments: dict[str, Any] = option("of the factory; {scratch} in a word is a folder of this process", {})
     step: float = option("length of a displacement for differences, A", 1e-3)
     translation_invariant: bool = option("no grid fixed in space: the last atom need not be moved", False)
+    electrons: bool = option("the calculator takes charge and spin from a structure's info itself", False)
     analytic: bool = option("take the calculator's get_hessian, if it has one, for full labels", True)
 
 
@@ -39,7 +47,8 @@ class AseCalculator:
     """The engine `calculator`. It imports and runs the code that the user names, and nothing else.
 
     Charge and spin are the calculator's business: give them in `arguments`. Frames arrive with their `info`,
-    arrays, initial charges and magnetic moments.
+    arrays, initial charges and magnetic moments. A frame that states a charge or spin of its own is refused,
+    unless `arguments` name it, or `electrons` says that the calculator reads it from `info`.
     """
 
     Options = CalculatorOptions
@@ -67,7 +76,10 @@ class AseCalculator:
 
     @classmethod
     def settings(cls, options: CalculatorOptions, hessian: HessianMode = "none") -> dict[str, Any]:
-        """The import path, its package's version, the arguments, the step; a `get_hessian` shows later."""
+        """The import path, its package's version, the arguments, the step; a `get_hessian` shows later.
+
+        Code that is no installed package, and files that arguments name, count by their hash.
+        """
         package = options.calculator.partition(":")[0].partition(".")[0]
         version = getattr(importlib.import_module(package), "__version__", "unknown")
         arguments = ", ".join(f"{key}={value}" for key, value in sorted(options.arguments.items()))
@@ -77,11 +89,20 @@ class AseCalculator:
             "engine_version": f"{package} {version}",
             "step": options.step,
         }
+        factory = _factory(options.calculator)
+        own = importlib.import_module(options.calculator.partition(":")[0])
+        hashes = {"code": code_of(own, factory), "files": files_in(options.arguments)}
+        found |= {name: value for name, value in hashes.items() if value is not None}
         return found | ({"derivatives": None} if options.analytic and hessian == "full" else {})
 
     @classmethod
     def of_structure(cls, options: CalculatorOptions, atoms: Atoms) -> dict[str, Any]:
-        """Nothing: charge and spin are the calculator's business."""
+        """Nothing: charge and spin are the calculator's business.
+
+        Raises:
+            EngineError: the structure states electrons that nothing tells the calculator.
+        """
+        _refuse_untold_electrons(options, atoms)
         return {}
 
     def provenance(self) -> dict[str, Any]:
@@ -89,8 +110,10 @@ class AseCalculator:
         return self.settings(self.options)
 
     def prepare(self, atoms: Atoms) -> PreparedCalculator:
-        """One structure. Raises EngineError for no atoms or positions that are not finite."""
+        """One structure. Raises EngineError for no atoms, positions that are not finite, or electrons that
+        nothing tells the calculator."""
         check_structure(atoms)
+        _refuse_untold_electrons(self.options, atoms)
         if hasattr(self._calculator, "reset"):
             self._calculator.reset()
         return PreparedCalculator(self._calculator, atoms, self.options.analytic)
@@ -172,6 +195,34 @@ class PreparedCalculator(ByDifferences):
             if isinstance(error.__cause__, (PropertyNotImplementedError, NotImplementedError)):
                 return None
             raise
+
+
+def _refuse_untold_electrons(options: CalculatorOptions, atoms: Atoms) -> None:
+    """A calculator that is not told of a charge would give the energy of the neutral."""
+    if options.electrons:
+        return
+    try:
+        charge, multiplicity = known_electrons(atoms.info)
+        lowest = lowest_multiplicity(atoms, charge or 0)
+        told = [(charge, 0, "charge", _CHARGE_ARGUMENT)]
+        if not atoms.pbc.any():  # moments of a cell are no multiplicity
+            told.append((multiplicity, lowest, "multiplicity", _SPIN_ARGUMENT))
+        for value, usual, what, name in told:
+            if value not in (None, usual) and not any(name.search(word) for word in _words_of(options)):
+                argument = f"-e 'arguments={{\"charge\": {charge or 0}}}'"
+                raise EngineError(
+                    f"the structure states {what} {value}, and nothing tells {options.calculator}: give its "
+                    f"argument, as in {argument}, or -e electrons=true if it reads charge and spin from the "
+                    "info of a structure",
+                    "electrons",
+                )
+    except DataError as error:
+        raise EngineError(str(error), "electrons") from error
+
+
+def _words_of(options: CalculatorOptions) -> list[str]:
+    """All names and texts in the arguments."""
+    return re.findall(r"\w+", json.dumps(options.arguments, default=str))
 
 
 def _words(error: BaseException) -> str:

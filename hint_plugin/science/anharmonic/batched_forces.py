@@ -132,7 +132,11 @@ class Evaluator:
         frame.calc = self.calculator
         try:
             stress = frame.get_stress(voigt=False) if self.stress else None
-            return float(frame.get_potential_energy()), np.array(frame.get_forces(), dtype=float), stress
+            return (
+                float(frame.get_potential_energy()),
+                np.array(frame.get_forces(apply_constraint=False), dtype=float),
+                stress,
+            )
         except (
             Exception
         ) as error:  # a calculator of somebody else may raise anything; it is told, never hidden

@@ -87,7 +87,7 @@ class Computed:
                 raise EngineError(error, "geometry")
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
         say("energy and forces")
-        force = largest_force(atoms.get_forces())
+        force = largest_force(atoms.get_forces(apply_constraint=False))
         energy = float(atoms.get_potential_energy())
         say("Hessian")
         return Curvature(atoms, energy, force, atoms.calc.get_hessian(atoms))
@@ -134,6 +134,13 @@ def source_of_hessians(
     if relax:
         check_optimiser()
     return Computed(potential, relax, saddle, fmax)
+
+
+def nearly_linear(result: dict[str, Any]) -> str:
+    """That a slightly bent molecule was treated as linear; else nothing."""
+    if not result.get("treated_as_linear"):
+        return ""
+    return "slightly bent, and treated as linear: its turn about the axis counts as a bending mode"
 
 
 def not_stationary(result: dict[str, Any]) -> str:

@@ -54,6 +54,7 @@ def vibrational_density(
     timestep: float = TIMESTEP,
     seed: int = 0,
     report: Callable[[float], None] | None = None,
+    modes: int | None = None,
 ) -> DensityOfStates:
     """From NVE dynamics that starts at a minimum, without translation and rotation.
 
@@ -66,6 +67,7 @@ def vibrational_density(
         timestep: fs.
         seed: of the velocities.
         report: called with the time that has passed, ps.
+        modes: how many vibrations there are; None: by the moments of inertia.
 
     Raises:
         OptionsError: times or temperatures that are not positive, or fewer than 200 steps.
@@ -97,7 +99,7 @@ def vibrational_density(
                 raise EngineError(f"{atoms.symbols} flies apart at {temperature:g} K", "geometry")
             if report is not None:
                 report(step * timestep / 1000)
-    modes = _vibrations(atoms)
+    modes = _vibrations(atoms) if modes is None else modes
     wavenumbers, density = power_spectrum(np.array(velocities), moving.get_masses(), timestep)
     found = 2 * float(np.mean(heat)) / (max(1, modes) * units.kB)
     return DensityOfStates(wavenumbers, modes * density, found)

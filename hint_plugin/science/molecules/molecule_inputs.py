@@ -11,7 +11,8 @@ from ase import Atoms
 
 from hint_plugin.data import read_frames
 from hint_plugin.data.sets.patterns import expand
-from hint_plugin.data.structures.electrons import stated_electrons
+from hint_plugin.data.structures.constraints import constraints_of
+from hint_plugin.data.structures.electrons import known_electrons
 from hint_plugin.errors import DataError
 
 Inputs = str | Path | Atoms | Sequence[str | Path | Atoms]
@@ -62,6 +63,8 @@ def no_molecule(atoms: Any) -> tuple[str, str] | None:
             'set pbc="F F F" in its comment line if it is a molecule in a box; for crystals: hint phonons'
         )
         return "cell", f"periodic; these are verbs for molecules: {way_out}"
+    if held := constraints_of(atoms):
+        return "geometry", held
     return None
 
 
@@ -102,7 +105,7 @@ def read_ends(reactant: Path, product: Path) -> list[Any]:
         if wrong := no_molecule(frames[0]):
             raise DataError(f"{path}: {wrong[1]}")
         ends.append(frames[0])
-    electrons = [stated_electrons(atoms.info) for atoms in ends]
+    electrons = [known_electrons(atoms.info) for atoms in ends]
     if electrons[0] != electrons[1]:
         told = " and ".join(f"charge {c}, multiplicity {m}" for c, m in electrons)
         raise DataError(

@@ -21,6 +21,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.core.spectra import SADDLE_THRESHOLD
+from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
@@ -98,7 +99,7 @@ def optimize(
         report: called with the step, the energy (eV) and the largest force (eV/A).
 
     Raises:
-        DataError: no calculator, no Hessians, or a periodic structure.
+        DataError: no calculator, no Hessians, a periodic structure, or one with constraints.
         OptionsError: fmax or steps that cannot be. MissingDependencyError: Sella is not installed.
         Whatever the calculator raises.
     """
@@ -186,6 +187,8 @@ def _check(atoms: Atoms, fmax: float, steps: int) -> None:
         )
     if atoms.pbc.any():
         raise DataError(f"{atoms.symbols} is periodic; this is for molecules: set pbc to all false")
+    if held := constraints_of(atoms):
+        raise DataError(f"{atoms.symbols} has {held}")
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
 

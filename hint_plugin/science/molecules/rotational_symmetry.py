@@ -13,7 +13,7 @@ SYMMETRY_TOLERANCE = 0.1
 methods, or without symmetry, differ by less; two conformers by more."""
 
 
-def symmetry_number(atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE) -> int:
+def symmetry_number(atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE, linear: bool = False) -> int:
     """How many proper rotations turn the molecule into itself: 1 for CHFClBr, 2 for water, 12 for CH4.
 
     sigma of the rotational partition function (D. A. McQuarrie, Statistical Mechanics (1976), ch. 8); of a
@@ -24,12 +24,13 @@ def symmetry_number(atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE) -> int:
     Args:
         atoms: a molecule; its masses count, so an isotope lowers the symmetry.
         tolerance: A.
+        linear: it counts as linear, although its atoms are not quite in line.
     """
     positions = atoms.positions - atoms.get_center_of_mass()
     kinds = _kinds(atoms)
     if len(atoms) == 1:
         return 1
-    if _is_linear(positions):
+    if linear or _is_linear(positions):
         return 2 if _partners(positions, -positions, kinds, tolerance) is not None else 1
     radii = np.linalg.norm(positions, axis=1)
     first, second = _reference(positions, radii, kinds, tolerance)

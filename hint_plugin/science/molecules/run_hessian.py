@@ -11,6 +11,7 @@ from ase import Atoms
 
 from hint_plugin.data import HessianLabel, LabelKeys, clear_labels, write_label
 from hint_plugin.data.outputs import a_file, as_path, check_file
+from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand, origin
@@ -88,7 +89,11 @@ class HessianOf:
         modes = normal_modes(atoms, found.hessian)
         row = {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
         made = origin(atoms.calc, atoms) | {"hessian": "full"}
-        return row, {"hessian": found.hessian, "forces": atoms.get_forces(), "origin": made}
+        return row, {
+            "hessian": found.hessian,
+            "forces": atoms.get_forces(apply_constraint=False),
+            "origin": made,
+        }
 
 
 def _labelled(atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> Any:
@@ -98,4 +103,5 @@ def _labelled(atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> Any:
     labelled.info[keys.energy] = row["energy"]
     labelled.arrays[keys.forces] = kept["forces"]
     write_label(labelled, HessianLabel.full(kept["hessian"], provenance=kept["origin"]))
+    state_electrons(labelled, kept["origin"])
     return labelled

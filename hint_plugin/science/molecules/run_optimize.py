@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from hint_plugin.data import LabelKeys, clear_labels
 from hint_plugin.data.outputs import a_file, as_path, check_file
+from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand, origin
@@ -122,5 +123,6 @@ def _stationary(atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> Any:
     made = {keys.prefix + name: value for name, value in kept["origin"].items()}
     final.info |= {keys.energy: row["energy"], "kind": row["kind"], **made}
     final.arrays[keys.forces] = kept["forces"]
+    state_electrons(final, kept["origin"])
     final.calc = SinglePointCalculator(final, energy=row["energy"], forces=kept["forces"])
     return final

@@ -188,7 +188,11 @@ def _dynamics(modes: Any, md: float, temperature: float, say: Any) -> Any:
     if modes.atoms.calc is None:
         raise OptionsError("--md needs --model FILE or --engine NAME (gfn2-xtb)")
     return vibrational_density(
-        modes.atoms, time=md, temperature=temperature, report=lambda ps: say(f"dynamics: {ps:.1f} ps")
+        modes.atoms,
+        time=md,
+        temperature=temperature,
+        report=lambda ps: say(f"dynamics: {ps:.1f} ps"),
+        modes=len(modes.frequencies),
     )
 
 

@@ -56,7 +56,7 @@ def compare_thermochemistry(
     model.calc = calculator
     say("Hessian of the model")
     found["same_geometry"] = _tried(
-        lambda: _of(model, calculator.get_hessian(model), reference.kind, options)
+        lambda: _of(model, calculator.get_hessian(model), reference.kind, options, modes.bent)
     )
 
     def own() -> dict[str, Any]:
@@ -84,8 +84,10 @@ def _tried(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"failure": str(error)}
 
 
-def _of(atoms: Atoms, hessian: NDArray, kind: str, options: dict[str, Any]) -> dict[str, Any]:
-    modes = normal_modes(atoms, hessian)
+def _of(
+    atoms: Atoms, hessian: NDArray, kind: str, options: dict[str, Any], bent: bool | None = None
+) -> dict[str, Any]:
+    modes = normal_modes(atoms, hessian, bent)
     found = thermochemistry(modes, **options)
     if found.kind != kind:
         return {"failure": f"the model has a {found.kind} there", "frequencies": modes.frequencies.tolist()}

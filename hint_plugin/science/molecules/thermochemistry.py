@@ -42,6 +42,7 @@ class Thermochemistry:
 
     `kind` is "minimum" or "transition state", whose imaginary mode is left out. `inverted` are frequencies of
     modes that are imaginary by less than 10 cm^-1, noise of a flat torsion: their absolute values count.
+    `treated_as_linear`: it is slightly bent (`modes.is_bent_rod`).
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Thermochemistry:
     cutoff: float | None
     imaginary: list[float]
     inverted: list[float]
+    treated_as_linear: bool = False
 
     @property
     def gibbs_correction(self) -> float:
@@ -97,7 +99,8 @@ def thermochemistry(
     """
     _check(temperature, pressure, symmetry_number, multiplicity)
     real, inverted = _real_modes(modes)
-    sigma = find_symmetry_number(modes.atoms) if symmetry_number is None else symmetry_number
+    found = find_symmetry_number(modes.atoms, linear=modes.linear) if symmetry_number is None else None
+    sigma = symmetry_number if found is None else found
     gas = _Gas(modes.atoms, real, _geometry(len(modes.atoms), len(modes.frequencies)), sigma, multiplicity)
     enthalpy = energy + gas.enthalpy(temperature)
     entropies = gas.entropies(temperature, pressure, cutoff)
@@ -118,6 +121,7 @@ def thermochemistry(
         cutoff=cutoff or None,
         imaginary=modes.imaginary.tolist(),
         inverted=inverted.tolist(),
+        treated_as_linear=modes.bent,
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from hint_plugin.data.drawing import picture
 from hint_plugin.data.file_io import write_json
-from hint_plugin.data.labels.ase_energies import OF_THE_MOLECULE
+from hint_plugin.data.structures.electrons import ELECTRON_INFO
 from hint_plugin.errors import DataError, HintError, OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.alignment import rmsd
@@ -30,8 +30,12 @@ from hint_plugin.science.reactions.success_rates import funnel
 
 RESULT = "reaction.json"
 SETTINGS = "settings.json"
+_ELECTRONS_BEFORE = ("charge", "spin", "multiplicity")
+"""Keys that the identity of a reaction has always had; others count where they are there."""
 _BEFORE = {"search": "sella"}
 """What folders do not say that were begun when there was no choice."""
+COMPUTED_BY = "computed by"
+"""The engine with its settings, or the model with its hash; folders of before do not say it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Worker:
                 found = find_reaction(pair.reactant, pair.product, calculator, self.settings)
         except (HintError, TimeUp) as error:
             found.fail(str(error))
-        about: dict[str, Any] = {"seconds": time.perf_counter() - start, "inputs": _identity(pair)}
+        about: dict[str, Any] = {"seconds": time.perf_counter() - start, "inputs": identity_of(pair)}
         if (
             pair.saddle is not None
             and found.saddle is not None
@@ -73,12 +77,16 @@ class Worker:
         return write_report(self.folder / pair.name, found, self.settings, f"{pair.name}:", about)
 
 
-def _identity(pair: Pair) -> str:
+def identity_of(pair: Pair) -> str:
     """A hash of what is asked: elements, positions to 0.001 A, charge and spin."""
     digest = hashlib.sha256()
     for atoms in (pair.reactant, pair.product):
         digest.update(atoms.numbers.tobytes() + (np.round(atoms.positions, 3) + 0.0).tobytes())
-        digest.update(repr([atoms.info.get(key) for key in OF_THE_MOLECULE]).encode())
+        digest.update(repr([atoms.info.get(key) for key in _ELECTRONS_BEFORE]).encode())
+        others = {key: atoms.info[key] for key in ELECTRON_INFO if key in atoms.info}
+        others = {key: value for key, value in others.items() if key not in _ELECTRONS_BEFORE}
+        if others:
+            digest.update(repr(others).encode())
     return digest.hexdigest()[:16]
 
 
@@ -86,23 +94,52 @@ def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple
     """Make the folder; the reactions that are still to do, and how many are done.
 
     Raises:
-        OptionsError: the folder holds a run with another method or other settings.
+        OptionsError: the folder holds a run with another potential, method or other settings, or results of
+            other molecules under the names of these.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SETTINGS
     if path.is_file():
         before = {**_BEFORE, **json.loads(path.read_text(encoding="utf-8"))}
+        if COMPUTED_BY not in before:
+            before |= {COMPUTED_BY: about[COMPUTED_BY]} if COMPUTED_BY in about else {}
         changed = sorted(key for key in {*before, *about} if before.get(key) != about.get(key))
         if changed:
             told = ", ".join(f"{key} {before.get(key)} -> {about.get(key)}" for key in changed)
             raise OptionsError(f"{folder} was begun with other settings ({told}); take another folder")
+    _refuse_other_inputs(folder, pairs)
     write_json(path, about)
     todo = [pair for pair in pairs if not (folder / pair.name / RESULT).is_file()]
     return todo, len(pairs) - len(todo)
 
 
-def results_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is done in a folder, by the names of the reactions.
+def computed_by(provenance: dict[str, Any]) -> str:
+    """Of `run_provenance`: the engine with its settings, and the model with its hash."""
+    made = dict(provenance.get("engine", {}))
+    if "model" in provenance:
+        made["model"] = f"{Path(provenance['model']['path']).name} {provenance['model']['sha256'][:16]}"
+    return ", ".join(f"{name} {value}" for name, value in made.items() if value is not None)
+
+
+def _refuse_other_inputs(folder: Path, pairs: Sequence[Pair]) -> None:
+    """Results under the same names count for the same molecules alone; those of before do not say theirs."""
+    other = []
+    for pair in pairs:
+        path = folder / pair.name / RESULT
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8")).get("inputs")
+            if found is not None and found != identity_of(pair):
+                other.append(pair.name)
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        raise OptionsError(
+            f"{folder} has results of other molecules, geometries, charges or spins under the names "
+            f"{', '.join(other[:3])}{more}. Take another folder, or remove these results from it"
+        )
+
+
+def results_of(folder: Path, only: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+    """What is done in a folder, by the names of the reactions; of `only` these, if they are given.
 
     Raises:
         DataError: it is no folder of `hint reactions`, or nothing is done yet.
@@ -110,18 +147,23 @@ def results_of(folder: Path) -> dict[str, dict[str, Any]]:
     found = {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob(f"*/{RESULT}"))
+        if only is None or path.parent.name in only
     }
     if not found:
         raise DataError(f"{folder} has no results of hint reactions")
     return found
 
 
-def summary(folder: Path, **about: Any) -> dict[str, Any]:
+def summary(folder: Path, only: Collection[str] | None = None, **about: Any) -> dict[str, Any]:
     """Funnel, verdicts, failures by stage, and `about`; written to summary.json.
+
+    Args:
+        folder: of the whole set.
+        only: names of the reactions that count: what else the folder has is named as `left_out`.
 
     Raises DataError as `results_of`.
     """
-    results = results_of(folder)
+    results = results_of(folder, only)
     stages: dict[str, int] = {}
     verdicts: dict[str, int] = {}
     for result in results.values():
@@ -146,6 +188,7 @@ def summary(folder: Path, **about: Any) -> dict[str, Any]:
             "rmsd": known,
         },
         "median_seconds": statistics.median(times) if times else None,
+        "left_out": sorted(set(results_of(folder)) - set(results)),
         **about,
     }
     write_json(folder / "summary.json", found)
@@ -155,7 +198,8 @@ def summary(folder: Path, **about: Any) -> dict[str, Any]:
 def write_index(folder: Path, found: dict[str, Any], title: str) -> None:
     """funnel.png (with matplotlib) and index.html of what `summary` has found."""
     plot_funnel(folder / "funnel.png", found["funnel"], title)
-    write_set_page(folder, found, results_of(folder), title)
+    results = {name: one for name, one in results_of(folder).items() if name not in found["left_out"]}
+    write_set_page(folder, found, results, title)
 
 
 @picture

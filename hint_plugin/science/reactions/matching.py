@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
-from hint_plugin.errors import DataError
+from hint_plugin.data.structures.constraints import constraints_of
+from hint_plugin.data.structures.electrons import state_electrons
+from hint_plugin.errors import DataError, HintError
 
 BOND_FACTOR = 1.2
 """Atoms closer than this times the sum of their covalent radii are bonded (ReactBench's value)."""
@@ -53,11 +58,25 @@ def same_atoms(reactant: Atoms, product: Atoms) -> None:
         raise DataError("the reactant and the product are the same geometry")
 
 
+def with_electrons(atoms: Atoms, calculator: Any) -> Atoms:
+    """A copy that states the electrons for which a calculator computes it: images of a path keep `info`.
+
+    Calculators that cannot tell leave it as it is.
+    """
+    found, tell = atoms.copy(), getattr(calculator, "provenance", None)
+    if tell is not None:
+        with suppress(HintError):  # of electrons that cannot be: it is told when they are computed
+            state_electrons(found, tell(found))
+    return found
+
+
 def _check(name: str, atoms: Atoms) -> None:
     if len(atoms) < 2:
         raise DataError(f"the {name} has {len(atoms)} atoms; a reaction needs at least two")
     if atoms.pbc.any():
         raise DataError(f"the {name} is periodic; this is for molecules: set pbc to all false")
+    if held := constraints_of(atoms):
+        raise DataError(f"the {name} has {held}")
     if not np.isfinite(atoms.positions).all():
         raise DataError(f"the {name} has a position that is NaN or infinite")
     distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))

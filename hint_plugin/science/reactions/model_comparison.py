@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hint_plugin.science.reactions.success_rates import STAGES, mcnemar, passed
 ENDS = ("reactant", "product")
 
 
-def compare(first: Path, second: Path, level: int = 4) -> dict[str, Any]:
+def compare(first: Path, second: Path, level: int = 4, only: Collection[str] | None = None) -> dict[str, Any]:
     """Two models on the reactions that both have done: same names, same inputs.
 
     Barriers are compared where both have found the same reaction: the optimised ends of the one have the
@@ -26,11 +27,12 @@ def compare(first: Path, second: Path, level: int = 4) -> dict[str, Any]:
     Args:
         first, second: folders of `hint reactions`.
         level: a success is having passed so many of `STAGES`: 4 intended, 5 with the inputs' bonds kept.
+        only: names of the reactions that count; all if None.
 
     Raises:
         DataError: nothing done, or no reaction in both, or other charges or multiplicities.
     """
-    a, b = results_of(first), results_of(second)
+    a, b = results_of(first, only), results_of(second)
     _same_electrons(first, second)
     shared = sorted(set(a) & set(b))
     names = [name for name in shared if _same_inputs(a[name], b[name], first / name, second / name)]

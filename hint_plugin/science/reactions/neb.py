@@ -20,7 +20,7 @@ from hint_plugin.data.labels.ase_energies import with_energy
 from hint_plugin.errors import OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.modes import largest_force
-from hint_plugin.science.reactions.matching import same_atoms
+from hint_plugin.science.reactions.matching import same_atoms, with_electrons
 from hint_plugin.science.reactions.paths import interpolate
 from hint_plugin.science.reactions.resolution import Resolution, examine
 
@@ -125,6 +125,7 @@ def elastic_band(
             f"{images} images, {steps} steps, fmax {fmax}; wanted at least 3, at least 1, above 0"
         )
     same_atoms(reactant, product)
+    reactant, product = (with_electrons(end, calculator) for end in (reactant, product))
     search = _Search(calculator, interpolate(reactant, product, images), steps, report)
     rounds = 0
     while True:

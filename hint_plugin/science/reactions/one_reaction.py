@@ -17,7 +17,7 @@ from hint_plugin.science.molecules import Stationary, optimize, thermochemistry
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions.irc import Path
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp
-from hint_plugin.science.reactions.matching import match, same_atoms
+from hint_plugin.science.reactions.matching import match, same_atoms, with_electrons
 from hint_plugin.science.reactions.methods import Method, method_of
 from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Say
 
@@ -160,6 +160,7 @@ def find_reaction(
     """
     same_atoms(reactant, product)
     method = method_of(settings.method)
+    reactant, product = (with_electrons(end, calculator) for end in (reactant, product))
     found = Reaction(inputs=(reactant, product))
     try:
         if _relax(found, reactant, product, calculator, settings, say):

@@ -128,7 +128,10 @@ class Program:
 
 def _answer(atoms: Atoms, asked: dict[str, Any]) -> dict[str, Any]:
     atoms.positions = np.reshape(asked["positions"], (-1, 3))
-    found = {"energy": float(atoms.get_potential_energy()), "forces": atoms.get_forces().ravel().tolist()}
+    found = {
+        "energy": float(atoms.get_potential_energy()),
+        "forces": atoms.get_forces(apply_constraint=False).ravel().tolist(),
+    }
     if asked["hessian"]:
         found["hessian"] = np.asarray(atoms.calc.get_hessian(atoms)).tolist()
     return found

@@ -80,7 +80,7 @@ class ReactBench:
         )
         atoms = self._at(start, found["positions"])
         hessian = np.asarray(self._calculator.get_hessian(atoms))
-        modes, force = normal_modes(atoms, hessian), largest_force(atoms.get_forces())
+        modes, force = normal_modes(atoms, hessian), largest_force(atoms.get_forces(apply_constraint=False))
         if not found["converged"]:
             raise EngineError(
                 f"not converged: {force:.3g} eV/A left after {found['steps']} steps", "geometry"
