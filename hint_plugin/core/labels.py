@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hint_plugin.core.losses import LossMode
-from hint_plugin.core.probes import ProbeKind, draw_probes, structure_generator
+from hint_plugin.core.probes import structure_generator
 
 #: The step number of the fixed probes of validation; training counts from 0.
 VALIDATION_STEP = -1
@@ -59,23 +59,15 @@ class StructureLabel:
             nothing = torch.zeros((1, self.n_atoms, 3))
             return nothing, nothing
         assert self.atoms is not None
-        allowed = self.atoms.cpu()
-        if mode is LossMode.FULL:
-            index = torch.arange(3 * len(allowed))
-            probes = torch.zeros((len(index), self.n_atoms, 3), dtype=self.rows.dtype)
-            probes[index, allowed[index // 3], index % 3] = 1.0
-        else:
-            kind = ProbeKind.COLUMN if mode is LossMode.COLUMN else ProbeKind.RADEMACHER
-            generator = structure_generator(seed, step, self.key)
-            probes = draw_probes(kind, count, self.n_atoms, generator, atoms=allowed, dtype=self.rows.dtype)
-        probes = probes.to(self.rows.device)
+        generator = structure_generator(seed, step, self.key)
+        probes = mode.draw(count, self.n_atoms, self.atoms.cpu(), generator).to(self.rows)
         return probes, self.answer(probes)
 
     def _draw_pairs(self, mode: LossMode, count: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """``count`` of the label's own pairs, chosen anew each step; all of them in mode *full*."""
+        """``count`` of the label's own pairs, chosen anew each step; all of them where the mode takes all."""
         assert self.probes is not None and self.hvp is not None
         stored = self.probes.shape[0]
-        if mode is LossMode.FULL or count >= stored:
+        if mode.all_columns or count >= stored:
             return self.probes, self.hvp
         generator = structure_generator(seed, step, self.key)
         chosen = torch.randperm(stored, generator=generator)[:count].to(self.probes.device)

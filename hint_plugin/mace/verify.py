@@ -142,7 +142,7 @@ def check_derivatives(model: torch.nn.Module, mode: LossMode, seen: Survey, load
         )
     structure = Structure(model, loader, seen.best, device)
     said = [_check_forces(structure)]
-    if mode is not LossMode.DIFFERENCE:
+    if mode.analytic:
         said.append(_check_products(structure))
     logging.info(f"HINT: checked on {structure}: {', '.join(said)}")
 
