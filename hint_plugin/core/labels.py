@@ -8,7 +8,6 @@ any probe on the atoms it knows; the second brings its own probes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +43,11 @@ class StructureLabel:
     def labelled(self) -> bool:
         """Whether there is anything to compare with."""
         return self.rows is not None or self.probes is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether all columns are known."""
+        return self.rows is not None and len(self.rows) == 3 * self.n_atoms
 
     def answer(self, probes: Tensor) -> Tensor:
         """H_ref v [K, N, 3] for probes [K, N, 3] that live on ``atoms``: the known columns, H[:, A] v_A."""
@@ -92,24 +96,3 @@ def draw_batch(
         )
 
     return torch.cat([fill(p) for p, _ in drawn], dim=1), torch.cat([fill(r) for _, r in drawn], dim=1)
-
-
-def merge_parts(
-    first: dict[str, Any], second: dict[str, Any], owner: Tensor, own: list[int], others: list[int]
-) -> dict[str, Any]:
-    """The outputs of two parts of a batch in the order of the whole batch; ``owner`` of its atoms."""
-    n_graphs, n_atoms = len(own) + len(others), len(owner)
-    order = torch.tensor([*own, *others], device=owner.device)
-    place_graph = order.argsort()
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(n_graphs, device=owner.device)
-    place_atom = torch.sort(rank[owner], stable=True).indices.argsort()
-    out: dict[str, Any] = {}
-    for key, a in first.items():
-        b = second.get(key)
-        if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0:
-            continue
-        rows = a.shape[0] + b.shape[0]
-        if rows in (n_graphs, n_atoms) and a.shape[1:] == b.shape[1:]:
-            out[key] = torch.cat([a, b])[place_graph if rows == n_graphs else place_atom]
-    return out

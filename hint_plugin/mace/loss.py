@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from hint_plugin.core.batches import BatchLabels, merge_parts, worth_splitting
 from hint_plugin.core.hvp import DIFFERENCE_STEP
-from hint_plugin.core.labels import StructureLabel, draw_batch, merge_parts
+from hint_plugin.core.labels import StructureLabel, draw_batch
 from hint_plugin.core.losses import MODES, HessianLoss, LossMode
-from hint_plugin.data.labels.batch_labels import BatchLabels
 from hint_plugin.mace.labels import batch_labels, labelled_part, sub_batch
 from hint_plugin.mace.options import HintOptions
 
@@ -30,10 +30,6 @@ FORCES_WITH_GRAPH = {
     "compute_virials": False,
     "compute_stress": False,
 }
-
-#: Unlabelled edges from which a second, smaller forward pass is cheaper than differentiating the whole batch
-#: twice (measured by benchmarks/training_step.py on CPU: a pass costs about 15 ms whatever its size).
-SPLIT_MIN_EDGES = 64
 
 
 @dataclass
@@ -192,13 +188,8 @@ class HessianForward:
 
     def _two_passes(self, batch: dict[str, Any], labels: BatchLabels) -> bool:
         """Whether the labelled structures are better evaluated apart from the others."""
-        if self.loss.options.split == "never" or distributed():
-            return False
-        if self.loss.options.split == "always":
-            return True
-        unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=batch["batch"].device)
-        unlabelled[labels.unlabelled] = True
-        return int(unlabelled[batch["batch"][batch["edge_index"][0]]].sum()) >= SPLIT_MIN_EDGES
+        split = "never" if distributed() else self.loss.options.split
+        return worth_splitting(labels, split, batch["batch"], batch["edge_index"])
 
 
 def hessian_input(

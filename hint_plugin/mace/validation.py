@@ -136,11 +136,7 @@ def _add_exact(
     limit: int,
 ) -> None:
     """Exact Hessians of the first ``limit`` structures of the batch that have a full label."""
-    full = [
-        g
-        for g, label in enumerate(inputs.labels)
-        if label.rows is not None and len(label.rows) == 3 * label.n_atoms
-    ]
+    full = [g for g, label in enumerate(inputs.labels) if label.full]
     chosen = full[:limit]
     part = sub_batch(batch, chosen) if chosen else None
     if part is None:

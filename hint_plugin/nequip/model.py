@@ -12,19 +12,16 @@ from nequip.data import get_field_type
 from nequip.utils import RankedLogger
 from torch import Tensor
 
+from hint_plugin.core.batches import KEYS, BatchLabels, merge_parts, worth_splitting
 from hint_plugin.core.derivatives import EnergyAndForces
 from hint_plugin.core.hvp import DIFFERENCE_STEP
-from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch, merge_parts
+from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch
 from hint_plugin.core.losses import MODES, LossMode
-from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip.batches import offsets, owners, select
 from hint_plugin.nequip.fields import HVP, PROBES, PRODUCTS, STEP, Products
 from hint_plugin.nequip.labels import making_a_product
 from hint_plugin.nequip.products import EvaluatedBatch, ForceOutputWithProducts, force_outputs
-
-#: Edges of unlabelled structures from which they are better evaluated apart from the labelled ones.
-SPLIT_MIN_EDGES = 64
 
 #: What is wrong where the products that a model makes in training are used by no loss.
 UNUSED = (
@@ -250,13 +247,8 @@ class GraphModelWithProducts:
         return self.hint_step
 
     def _worth_splitting(self, data: dict[str, Tensor], labels: BatchLabels) -> bool:
-        if not labels.unlabelled or self.hint.split == "never" or "edge_transpose_perm" in data:
-            return False
-        if self.hint.split == "always":
-            return True
-        unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=data["batch"].device)
-        unlabelled[labels.unlabelled] = True
-        return int(unlabelled[owners(data)[data["edge_index"][0]]].sum()) >= SPLIT_MIN_EDGES
+        split = "never" if "edge_transpose_perm" in data else self.hint.split
+        return worth_splitting(labels, split, owners(data), data["edge_index"])
 
 
 def _teach(graph: torch.nn.Module, settings: ProbeSettings, builder: str) -> None:

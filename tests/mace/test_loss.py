@@ -15,10 +15,9 @@ import torch
 from mace import data, modules, tools
 from mace.tools import torch_geometric
 
-from hint_plugin.core.labels import merge_parts
+from hint_plugin.core.batches import BatchLabels, merge_parts
 from hint_plugin.core.losses import MODES
 from hint_plugin.data import HessianLabel, read_label
-from hint_plugin.data.labels.batch_labels import BatchLabels
 from hint_plugin.errors import DataError
 from hint_plugin.mace import validation
 from hint_plugin.mace.labels import attach, sub_batch
