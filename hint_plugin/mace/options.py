@@ -14,6 +14,7 @@ from hint_plugin.core.schedule import WeightSchedule
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import OptionsError
+from hint_plugin.models.registry import ARCHITECTURES
 
 #: Values that ``--loss`` gains.
 LOSSES = tuple(f"hint_{name}" for name in MODES)
@@ -236,7 +237,7 @@ def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
     if own is not None:
         raise OptionsError(
             f"--model {args.model} trains with MACE's --loss {own} alone, so it takes no loss of HINT; "
-            "wanted --model MACE, ScaleShiftMACE or AlphaNet"
+            f"wanted --model MACE, ScaleShiftMACE or {' or '.join(ARCHITECTURES)}"
         )
     device, dtype = getattr(args, "device", "cpu"), getattr(args, "default_dtype", "float64")
     if device in SINGLE_PRECISION and dtype == "float64":
