@@ -22,6 +22,7 @@ from hint_plugin.nequip.batches import offsets, owners, select
 from hint_plugin.nequip.fields import HVP, PROBES, PRODUCTS, STEP, Products
 from hint_plugin.nequip.labels import making_a_product
 from hint_plugin.nequip.products import EvaluatedBatch, ForceOutputWithProducts, force_outputs
+from hint_plugin.settings import did_you_mean, refuse_unknown
 
 #: What is wrong where the products that a model makes in training are used by no loss.
 UNUSED = (
@@ -64,12 +65,12 @@ class ProbeSettings:
             OptionsError: a name or value that cannot be.
         """
         known = [field.name for field in fields(cls)]
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise OptionsError(f"hessian has no option {', '.join(unknown)}; it has {', '.join(known)}")
+        refuse_unknown(given, known, "hessian has no option")
         mode = given.get("mode", cls.mode.name)
         if not isinstance(mode, str) or mode not in MODES:
-            raise OptionsError(f"hessian.mode is {mode!r}; wanted one of {', '.join(MODES)}")
+            raise OptionsError(
+                f"hessian.mode is {mode!r}; wanted one of {', '.join(MODES)}.{did_you_mean(mode, MODES)}"
+            )
         found = cls(**{**given, "mode": MODES[mode]})
         for name in ("probes", "validation_probes"):
             value = getattr(found, name)
