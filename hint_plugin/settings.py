@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -25,6 +25,38 @@ def option(help: str, default: Any = MISSING) -> Any:
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={"help": help})
     return field(default=default, metadata={"help": help})
+
+
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that is probably meant by ``name``, which is none of them; None: nobody can say.
+
+    The one place that decides it: unknown options, keys, units and names are all answered with it.
+    """
+    found = difflib.get_close_matches(str(name), list(known), n=1)
+    return found[0] if found else None
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A sentence for the end of a message, with a blank before it; empty where nothing is near."""
+    meant = nearest(name, known)
+    return "" if meant is None else f" Did you mean {meant!r}?"
+
+
+def refuse_unknown(given: Iterable[str], known: Sequence[str], owner: str) -> None:
+    """Refuse names that are no options.
+
+    Args:
+        given: names of options.
+        known: those that there are.
+        owner: whose options they are, and that it has none of this name, as "hessian has no option".
+
+    Raises:
+        OptionsError: with the options that there are, and the one that is meant, if it is near.
+    """
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        meant = did_you_mean(unknown[0], known)
+        raise OptionsError(f"{owner} {', '.join(unknown)}; it has {', '.join(known) or 'none'}.{meant}")
 
 
 @dataclass(frozen=True)
@@ -73,8 +105,7 @@ def parse_options(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
     hints, merged = get_type_hints(kind), _nest(values, owner)
     unknown = [name for name in merged if name not in hints]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], hints, n=1)
-        meant = f" Did you mean '{close[0]}'?" if close else ""
+        meant = did_you_mean(unknown[0], hints)
         raise OptionsError(f"{owner} has no option '{unknown[0]}'.{meant}{_listing(kind)}")
     missing = [o.name for o in describe(kind) if o.default is None and o.name not in merged]
     if missing:

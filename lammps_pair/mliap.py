@@ -22,6 +22,7 @@ from hint_plugin.core.devices import DTYPES
 from hint_plugin.data.file_io import replacing
 from hint_plugin.errors import OptionsError
 from hint_plugin.models.alphanet import AlphaNet
+from hint_plugin.models.registry import architecture_of
 
 try:
     from lammps.mliap.mliap_unified_abc import MLIAPUnified
@@ -130,6 +131,10 @@ class HintMLIAP(MLIAPUnified):
             data.update_pair_forces(gradient.double().contiguous())
 
 
+#: Architecture, see `hint_plugin.models.registry` -> ML-IAP's class for it.
+UNIFIED = {"AlphaNet": HintMLIAP}
+
+
 def write_mliap(checkpoint: Path, path: Path, dtype: str | None = None) -> HintMLIAP:
     """Writes the file for ``pair_style mliap unified``; a pickle, as LAMMPS wants it.
 
@@ -148,18 +153,19 @@ def write_mliap(checkpoint: Path, path: Path, dtype: str | None = None) -> HintM
     if path.suffix in (".pt", ".pth"):
         raise OptionsError(f"{path}: LAMMPS wants another ending than .pt for a pickle, such as .mliap")
     model: Any = load_model(checkpoint)
-    potential = getattr(model, "potential", None)
-    if not isinstance(potential, AlphaNet):
+    unified_of = UNIFIED.get(architecture_of(model) or "")
+    if unified_of is None:
         raise OptionsError(
             f"{checkpoint} holds a {type(model).__name__}; for MACE models there is MACE's own: "
             "mace_create_lammps_model --format=mliap"
         )
+    potential = model.potential
     if dtype is not None:
         if dtype not in DTYPES:
             raise OptionsError(f"dtype {dtype}; wanted {' or '.join(DTYPES)}")
         potential.to(DTYPES[dtype])
     potential.atomic_energies.copy_(model.atomic_energies_fn.atomic_energies.reshape(-1))
-    unified = HintMLIAP(potential)
+    unified = unified_of(potential)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         pickle.dump(unified, file)
     return unified

@@ -8,13 +8,12 @@ any probe on the atoms it knows; the second brings its own probes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hint_plugin.core.losses import LossMode
-from hint_plugin.core.probes import ProbeKind, draw_probes, structure_generator
+from hint_plugin.core.probes import structure_generator
 
 #: The step number of the fixed probes of validation; training counts from 0.
 VALIDATION_STEP = -1
@@ -45,6 +44,11 @@ class StructureLabel:
         """Whether there is anything to compare with."""
         return self.rows is not None or self.probes is not None
 
+    @property
+    def full(self) -> bool:
+        """Whether all columns are known."""
+        return self.rows is not None and len(self.rows) == 3 * self.n_atoms
+
     def answer(self, probes: Tensor) -> Tensor:
         """H_ref v [K, N, 3] for probes [K, N, 3] that live on ``atoms``: the known columns, H[:, A] v_A."""
         assert self.rows is not None and self.atoms is not None
@@ -59,23 +63,15 @@ class StructureLabel:
             nothing = torch.zeros((1, self.n_atoms, 3))
             return nothing, nothing
         assert self.atoms is not None
-        allowed = self.atoms.cpu()
-        if mode is LossMode.FULL:
-            index = torch.arange(3 * len(allowed))
-            probes = torch.zeros((len(index), self.n_atoms, 3), dtype=self.rows.dtype)
-            probes[index, allowed[index // 3], index % 3] = 1.0
-        else:
-            kind = ProbeKind.COLUMN if mode is LossMode.COLUMN else ProbeKind.RADEMACHER
-            generator = structure_generator(seed, step, self.key)
-            probes = draw_probes(kind, count, self.n_atoms, generator, atoms=allowed, dtype=self.rows.dtype)
-        probes = probes.to(self.rows.device)
+        generator = structure_generator(seed, step, self.key)
+        probes = mode.draw(count, self.n_atoms, self.atoms.cpu(), generator).to(self.rows)
         return probes, self.answer(probes)
 
     def _draw_pairs(self, mode: LossMode, count: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """``count`` of the label's own pairs, chosen anew each step; all of them in mode *full*."""
+        """``count`` of the label's own pairs, chosen anew each step; all of them where the mode takes all."""
         assert self.probes is not None and self.hvp is not None
         stored = self.probes.shape[0]
-        if mode is LossMode.FULL or count >= stored:
+        if mode.all_columns or count >= stored:
             return self.probes, self.hvp
         generator = structure_generator(seed, step, self.key)
         chosen = torch.randperm(stored, generator=generator)[:count].to(self.probes.device)
@@ -100,24 +96,3 @@ def draw_batch(
         )
 
     return torch.cat([fill(p) for p, _ in drawn], dim=1), torch.cat([fill(r) for _, r in drawn], dim=1)
-
-
-def merge_parts(
-    first: dict[str, Any], second: dict[str, Any], owner: Tensor, own: list[int], others: list[int]
-) -> dict[str, Any]:
-    """The outputs of two parts of a batch in the order of the whole batch; ``owner`` of its atoms."""
-    n_graphs, n_atoms = len(own) + len(others), len(owner)
-    order = torch.tensor([*own, *others], device=owner.device)
-    place_graph = order.argsort()
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(n_graphs, device=owner.device)
-    place_atom = torch.sort(rank[owner], stable=True).indices.argsort()
-    out: dict[str, Any] = {}
-    for key, a in first.items():
-        b = second.get(key)
-        if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0:
-            continue
-        rows = a.shape[0] + b.shape[0]
-        if rows in (n_graphs, n_atoms) and a.shape[1:] == b.shape[1:]:
-            out[key] = torch.cat([a, b])[place_graph if rows == n_graphs else place_atom]
-    return out

@@ -26,32 +26,181 @@ w_g      weight of structure g; 0 = not labelled            ``weights``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from hint_plugin.core.hvp import (
+    ForceFunction,
+    difference_scale,
+    hessians_from_forces,
+    hvp_from_forces,
+)
+from hint_plugin.core.operator import HessianOperator
+from hint_plugin.core.probes import ProbeKind, draw_probes
+
 Penalty = Literal["mse", "huber", "l1"]
 
 
-class LossMode(str, Enum):
-    """How the Hessian is looked at in training.
+class Evaluated(Protocol):
+    """A batch that a model has evaluated, as a mode sees it.
 
-    ``hutchinson``
-        fresh Rademacher probes, K a structure and step;
-    ``column``
-        K random columns a structure and step;
-    ``full``
-        all 3N columns: exact, and 3N times the price;
-    ``difference``
-        Rademacher probes, H v by central differences of forces: for models without a third derivative.
+    Attributes:
+        forces: F [n, 3]; with a graph to ``positions`` for a mode that is `LossMode.analytic`.
+        positions: the leaf [n, 3].
+        force_function: positions -> F of the same structures.
     """
 
-    HUTCHINSON = "hutchinson"
-    COLUMN = "column"
-    FULL = "full"
-    DIFFERENCE = "difference"
+    @property
+    def forces(self) -> Tensor: ...
+    @property
+    def positions(self) -> Tensor: ...
+    @property
+    def force_function(self) -> ForceFunction: ...
+
+
+class LossMode:
+    """How the Hessian is looked at in training: which probes are drawn, and how H v of the model is made.
+
+    There is one object of each mode, in `MODES`. ``LossMode("full")`` gives it as well, and pickles and
+    copies do.
+
+    Attributes:
+        name: in options, configurations and files.
+        analytic: H v is the derivative of forces that carry a graph, and the gradient of the loss a third
+            derivative of the energy; where false, forces are all that a model needs.
+        all_columns: ``count`` does not matter: a label answers all probes that it can.
+    """
+
+    name: ClassVar[str]
+    analytic: ClassVar[bool] = True
+    all_columns: ClassVar[bool] = False
+
+    def __new__(cls, name: str | None = None) -> LossMode:
+        """The mode of that name. Raises ValueError: there is none."""
+        if cls is not LossMode:
+            return super().__new__(cls)
+        if name not in MODES:
+            raise ValueError(f"no loss mode {name!r}; wanted one of {', '.join(MODES)}")
+        return MODES[name]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LossMode, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"LossMode({self.name!r})"
+
+    @property
+    def few(self) -> LossMode:
+        """The mode that draws in its place where few probes are enough, as in validation."""
+        return MODES["hutchinson"]
+
+    def draw(self, count: int, n_atoms: int, atoms: Tensor, random: torch.Generator) -> Tensor:
+        """Probes of one structure and step.
+
+        Args:
+            count: K, how many are asked for.
+            n_atoms: N.
+            atoms: [m], those whose columns of the Hessian the label knows; others do not move.
+            random: the structure's random numbers of this step; nothing else is random here.
+
+        Returns:
+            probes [K, N, 3] on the CPU, K as the mode wants it.
+        """
+        raise NotImplementedError
+
+    def directions(self, probes: Tensor, ptr: Tensor, step: float) -> tuple[Tensor, Tensor | None]:
+        """What goes into `products` in place of v [K, n, 3], and what its result is divided by (None: 1).
+
+        Args:
+            probes: v.
+            ptr: [G + 1], offsets of the structures.
+            step: how far the farthest atom moves where atoms are moved, A.
+        """
+        return probes, None
+
+    def products(self, evaluated: Evaluated, directions: Tensor, *, create_graph: bool) -> Tensor:
+        """H v of the model for the `directions`, [K, n, 3], eV/A^2 times their divisor.
+
+        NequIP runs it in code that it traces and compiles: nothing in it may depend on the numbers.
+
+        Args:
+            evaluated: the batch.
+            directions: see `directions`.
+            create_graph: keep the graph of H v, to train on it.
+        """
+        return hvp_from_forces(evaluated.forces, evaluated.positions, directions, create_graph=create_graph)
+
+    def hessians(self, evaluated: Evaluated, ptr: Tensor, step: float | None = None) -> list[Tensor]:
+        """Exact Hessians of a batch, one detached [3N, 3N] a structure, eV/A^2; ``step`` as above."""
+        return hessians_from_forces(evaluated.forces, evaluated.positions, ptr)
+
+
+class Hutchinson(LossMode):
+    """Fresh Rademacher probes, K a structure and step (Hutchinson's estimator)."""
+
+    name = "hutchinson"
+
+    def draw(self, count: int, n_atoms: int, atoms: Tensor, random: torch.Generator) -> Tensor:
+        """K of them."""
+        return draw_probes(ProbeKind.RADEMACHER, count, n_atoms, random, atoms=atoms)
+
+
+class Column(LossMode):
+    """K random columns a structure and step."""
+
+    name = "column"
+
+    def draw(self, count: int, n_atoms: int, atoms: Tensor, random: torch.Generator) -> Tensor:
+        """K unit vectors."""
+        return draw_probes(ProbeKind.COLUMN, count, n_atoms, random, atoms=atoms)
+
+
+class Full(LossMode):
+    """All 3N columns: exact, and 3N times the price."""
+
+    name = "full"
+    all_columns = True
+
+    def draw(self, count: int, n_atoms: int, atoms: Tensor, random: torch.Generator) -> Tensor:
+        """All 3m unit vectors."""
+        index = torch.arange(3 * len(atoms))
+        probes = torch.zeros((len(index), n_atoms, 3))
+        probes[index, atoms[index // 3], index % 3] = 1.0
+        return probes
+
+
+class Difference(Hutchinson):
+    """Rademacher probes, H v by central differences of forces: for models without a third derivative.
+
+    H v = [F(x - h v) - F(x + h v)] / 2h, with h of `difference_scale`.
+    """
+
+    name = "difference"
+    analytic = False
+
+    def directions(self, probes: Tensor, ptr: Tensor, step: float) -> tuple[Tensor, Tensor | None]:
+        """Displacements h v, A, and 2h."""
+        h = difference_scale(probes, ptr, step)
+        return h * probes, 2 * h
+
+    def products(self, evaluated: Evaluated, directions: Tensor, *, create_graph: bool) -> Tensor:
+        """F(x - h v) - F(x + h v); they carry whatever graph the forces carry."""
+        forces, x = evaluated.force_function, evaluated.positions.detach()
+        return torch.stack([forces(x - moved) - forces(x + moved) for moved in directions])
+
+    def hessians(self, evaluated: Evaluated, ptr: Tensor, step: float | None = None) -> list[Tensor]:
+        """By central differences; of the structures together, which do not feel each other."""
+        whole = HessianOperator.from_differences(
+            evaluated.force_function, evaluated.positions.detach(), step=step
+        ).dense()
+        ends = [3 * p for p in ptr.tolist()]
+        return [whole[a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+#: Name -> mode. A new one is a class as those above and an entry here.
+MODES: dict[str, LossMode] = {mode.name: mode for mode in (Hutchinson(), Column(), Full(), Difference())}
 
 
 def segment_sum(values: Tensor, owner: Tensor, count: int) -> Tensor:

@@ -20,6 +20,7 @@ from mace.modules.blocks import AtomicEnergiesBlock
 from mace.modules.utils import get_outputs, prepare_graph
 from torch import Tensor
 
+from hint_plugin.core.devices import default_dtype
 from hint_plugin.errors import OptionsError
 from hint_plugin.mace.alphanet_options import config_from_arguments
 from hint_plugin.models.alphanet import AlphaNet, AlphaNetConfig
@@ -232,6 +233,33 @@ def parameter_options(
     }
 
 
-def is_alphanet(args: argparse.Namespace, foundation: torch.nn.Module | None) -> bool:
-    """Whether this training is one of an AlphaNet: asked for, or gone on with from one."""
-    return args.model == "AlphaNet" or isinstance(foundation, AlphaNetForMACE)
+def in_place(model: Any) -> AlphaNetForMACE | None:
+    """A model that is plain or in MACE's place as one in MACE's place; None: neither."""
+    if isinstance(model, AlphaNetForMACE):
+        return model
+    if not isinstance(model, AlphaNet):
+        return None
+    with default_dtype(model.atomic_energies.dtype):
+        return AlphaNetForMACE(model, model.atomic_energies.cpu().numpy())
+
+
+@compile_mode("script")
+class AlphaNetEdges(torch.nn.Module):
+    """Energies of the atoms by an AlphaNet and its E0s."""
+
+    e0: Tensor
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.potential = model.potential
+        self.register_buffer("e0", model.atomic_energies_fn.atomic_energies.reshape(-1).double())
+
+    def forward(self, vectors: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
+        """r_ij [E, 3], (i, j) [2, E], species [N] -> [N], float64, eV."""
+        energies = self.potential.node_energies(vectors, edge_index[0], edge_index[1], species)
+        return energies.double() + self.e0.double().index_select(0, species)
+
+
+def edges(model: AlphaNetForMACE) -> torch.nn.Module:
+    """The model by its edges, see `hint_plugin.mace.edge_contract`."""
+    return AlphaNetEdges(model)

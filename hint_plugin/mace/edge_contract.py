@@ -1,4 +1,4 @@
-"""MACE models, and AlphaNet in MACE's place, by the edge contract of `hint_plugin.artifact.contract`."""
+"""MACE models, and HINT's in MACE's place, by the edge contract of `hint_plugin.artifact.contract`."""
 
 import warnings
 from typing import Any
@@ -10,25 +10,8 @@ from torch import Tensor
 
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.errors import DataError
-from hint_plugin.mace.alphanet import AlphaNetForMACE
+from hint_plugin.mace.architectures import in_place_of_mace
 from hint_plugin.mace.kernels.products import Harmonics, usable_harmonics
-
-
-@compile_mode("script")
-class AlphaNetEdges(torch.nn.Module):
-    """Energies of the atoms by an AlphaNet and its E0s."""
-
-    e0: Tensor
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.potential = model.potential
-        self.register_buffer("e0", model.atomic_energies_fn.atomic_energies.reshape(-1).double())
-
-    def forward(self, vectors: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
-        """r_ij [E, 3], (i, j) [2, E], species [N] -> [N], float64, eV."""
-        energies = self.potential.node_energies(vectors, edge_index[0], edge_index[1], species)
-        return energies.double() + self.e0.double().index_select(0, species)
 
 
 @compile_mode("script")
@@ -66,8 +49,10 @@ class MaceEdges(torch.nn.Module):
 
 
 def _edges(model: Any, head: str) -> torch.nn.Module:
-    if isinstance(model, AlphaNetForMACE):
-        return AlphaNetEdges(model).eval()
+    architecture = in_place_of_mace(model)
+    if architecture is not None:
+        found: torch.nn.Module = architecture.function("edges")(model).eval()
+        return found
     return MaceEdges(model, list(getattr(model, "heads", None) or ["Default"]).index(head)).eval()
 
 
@@ -87,7 +72,7 @@ def plain_edges(model: Any, head: str) -> torch.nn.Module:
     Raises:
         DataError: MACE cannot say how this model was made.
     """
-    if isinstance(model, AlphaNetForMACE):
+    if in_place_of_mace(model) is not None:
         return _edges(model, head).requires_grad_(False)
     from mace.tools.scripts_utils import extract_config_mace_model
 

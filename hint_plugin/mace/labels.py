@@ -1,7 +1,6 @@
 """Hessian labels on their way through MACE's data pipeline, and parts of its batches.
 
-MACE passes unknown properties of a `Configuration` on to the batch: the arrays of
-`hint_plugin.data.labels.batch_labels`.
+MACE passes unknown properties of a `Configuration` on to the batch: the arrays of `hint_plugin.core.batches`.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hint_plugin.core.batches import KEYS, BatchLabels, selection
 from hint_plugin.core.labels import StructureLabel
-from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels, label_arrays
+from hint_plugin.data.labels.batch_labels import label_arrays
 from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.errors import DataError
 
@@ -83,23 +83,14 @@ def sub_batch(batch: Mapping[str, Any], chosen: list[int]) -> dict[str, Any] | N
         the smaller batch, or None if it holds something whose rows belong to nobody known (then do not
         split).
     """
-    ptr, owner, edges = batch["ptr"], batch["batch"], batch["edge_index"]
-    device = ptr.device
-    graphs = torch.tensor(chosen, device=device)
+    ptr, owner = batch["ptr"], batch["batch"]
     n_graphs, n_atoms = len(ptr) - 1, len(owner)
-    taken = torch.zeros(n_graphs, dtype=torch.bool, device=device)
-    taken[graphs] = True
-    atoms = taken[owner].nonzero().squeeze(1)
-    edge = taken[owner[edges[0]]].nonzero().squeeze(1)
-    new_atom = torch.full((n_atoms,), -1, dtype=torch.long, device=device)
-    new_atom[atoms] = torch.arange(len(atoms), device=device)
-    new_graph = torch.full((n_graphs,), -1, dtype=torch.long, device=device)
-    new_graph[graphs] = torch.arange(len(chosen), device=device)
-    sizes = (ptr[1:] - ptr[:-1])[graphs]
+    part = selection(chosen, n_graphs, owner, batch["edge_index"])
+    sizes = (ptr[1:] - ptr[:-1])[part.graphs]
     out: dict[str, Any] = {
         "ptr": torch.cat([ptr.new_zeros(1), sizes.cumsum(0)]),
-        "batch": new_graph[owner[atoms]],
-        "edge_index": new_atom[edges[:, edge]],
+        "batch": part.owner,
+        "edge_index": part.edge_index,
     }
     for key, value in batch.items():
         if key in out or key in KEYS or key in _REFERENCES or key.endswith("_weight") or key == "weight":
@@ -107,13 +98,13 @@ def sub_batch(batch: Mapping[str, Any], chosen: list[int]) -> dict[str, Any] | N
         if not isinstance(value, Tensor):
             out[key] = value
         elif key in _EDGE_KEYS:
-            out[key] = value[edge]
+            out[key] = value[part.edges]
         elif key in _CELL_KEYS:
-            out[key] = value.reshape(n_graphs, 3, 3)[graphs].reshape(-1, 3)
+            out[key] = value.reshape(n_graphs, 3, 3)[part.graphs].reshape(-1, 3)
         elif value.ndim and value.shape[0] == n_atoms:
-            out[key] = value.detach()[atoms]
+            out[key] = value.detach()[part.atoms]
         elif value.ndim and value.shape[0] == n_graphs:
-            out[key] = value[graphs]
+            out[key] = value[part.graphs]
         else:
             return None
     return out

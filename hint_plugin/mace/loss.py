@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
-from hint_plugin.core.labels import StructureLabel, draw_batch, merge_parts
-from hint_plugin.core.losses import HessianLoss, LossMode
-from hint_plugin.data.labels.batch_labels import BatchLabels
+from hint_plugin.core.batches import BatchLabels, merge_parts, worth_splitting
+from hint_plugin.core.hvp import DIFFERENCE_STEP
+from hint_plugin.core.labels import StructureLabel, draw_batch
+from hint_plugin.core.losses import MODES, HessianLoss, LossMode
 from hint_plugin.mace.labels import batch_labels, labelled_part, sub_batch
 from hint_plugin.mace.options import HintOptions
 
@@ -30,10 +30,6 @@ FORCES_WITH_GRAPH = {
     "compute_virials": False,
     "compute_stress": False,
 }
-
-#: Unlabelled edges from which a second, smaller forward pass is cheaper than differentiating the whole batch
-#: twice (measured by benchmarks/training_step.py on CPU: a pass costs about 15 ms whatever its size).
-SPLIT_MIN_EDGES = 64
 
 
 @dataclass
@@ -54,11 +50,11 @@ class HessianInput:
     """What the Hessian term of one batch needs: labelled structures only.
 
     Attributes:
-        forces: F [n, 3] with their graph (for ``difference``: not used).
+        forces: F [n, 3] with their graph (used where the mode is analytic).
         positions: the leaf [n, 3].
         owner, ptr: structure of each atom, offsets.
         labels, weights: of these structures.
-        force_function: positions -> F of the same structures, for differences.
+        force_function: positions -> F of the same structures (used for differences).
     """
 
     forces: Tensor
@@ -85,7 +81,7 @@ class HintLoss(torch.nn.Module):
         self.options = options
         self.clock = clock
         self.schedule = options.weight_schedule()
-        self.mode = LossMode(options.mode)
+        self.mode = MODES[options.mode]
         self.hessian_loss = HessianLoss(options.penalty, options.huber_delta, options.clip or None)
         self.final_table = False  #: the table of errors after training is being made
         self.evaluations = 0  #: validations so far, for --hint_exact_interval
@@ -123,16 +119,13 @@ class HintLoss(torch.nn.Module):
     def products(
         self, inputs: HessianInput, mode: LossMode, probes: int, step: int, *, create_graph: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Probes, predicted and reference products of a batch, [K, n, 3] each."""
+        """Probes as ``mode`` draws them, predicted and reference products of a batch, [K, n, 3] each."""
         v, reference = draw_batch(inputs.labels, mode, probes, int(self.options.seed or 0), step)
-        if mode is LossMode.DIFFERENCE:
-            step_size = self.options.difference_step
-            product = hvp_by_difference(
-                inputs.force_function, inputs.positions.detach(), v, step=step_size, ptr=inputs.ptr
-            )
-        else:
-            product = hvp_from_forces(inputs.forces, inputs.positions, v, create_graph=create_graph)
-        return v, product, reference
+        dtype = inputs.positions.dtype
+        step_size = self.options.difference_step or DIFFERENCE_STEP[dtype]
+        directions, divisor = self.mode.directions(v.to(dtype), inputs.ptr, step_size)
+        product = self.mode.products(inputs, directions, create_graph=create_graph)
+        return v, product if divisor is None else product / divisor, reference
 
     def extra_repr(self) -> str:
         """Shown in MACE's log."""
@@ -195,13 +188,8 @@ class HessianForward:
 
     def _two_passes(self, batch: dict[str, Any], labels: BatchLabels) -> bool:
         """Whether the labelled structures are better evaluated apart from the others."""
-        if self.loss.options.split == "never" or distributed():
-            return False
-        if self.loss.options.split == "always":
-            return True
-        unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=batch["batch"].device)
-        unlabelled[labels.unlabelled] = True
-        return int(unlabelled[batch["batch"][batch["edge_index"][0]]].sum()) >= SPLIT_MIN_EDGES
+        split = "never" if distributed() else self.loss.options.split
+        return worth_splitting(labels, split, batch["batch"], batch["edge_index"])
 
 
 def hessian_input(

@@ -9,13 +9,15 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from hint_plugin.core.devices import SINGLE_PRECISION
+from hint_plugin.core.losses import MODES
 from hint_plugin.core.schedule import WeightSchedule
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import OptionsError
+from hint_plugin.models.registry import ARCHITECTURES
 
 #: Values that ``--loss`` gains.
-LOSSES = ("hint_hutchinson", "hint_column", "hint_full", "hint_difference")
+LOSSES = tuple(f"hint_{name}" for name in MODES)
 
 #: MACE's losses that have forces, on which a Hessian term can sit.
 BASE_LOSSES = ("weighted", "ef", "forces_only", "virials", "stress", "huber", "universal", "l1l2energyforces")
@@ -231,10 +233,10 @@ _EFFECTS: tuple[tuple[str, Callable[[HintOptions], bool], str], ...] = (
         "with --hint_schedule step the end weight is the last one of --hint_schedule_steps",
     ),
     ("huber_delta", lambda o: o.penalty == "huber", "it needs --hint_penalty huber"),
-    ("difference_step", lambda o: o.mode == "difference", "it needs --loss hint_difference"),
+    ("difference_step", lambda o: not MODES[o.mode].analytic, "it needs --loss hint_difference"),
     (
         "probes",
-        lambda o: o.mode != "full",
+        lambda o: not MODES[o.mode].all_columns,
         "--loss hint_full takes all columns, and all pairs of a projected label",
     ),
 )
@@ -256,12 +258,12 @@ def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
     if own is not None:
         raise OptionsError(
             f"--model {args.model} trains with MACE's --loss {own} alone, so it takes no loss of HINT; "
-            "wanted --model MACE, ScaleShiftMACE or AlphaNet"
+            f"wanted --model MACE, ScaleShiftMACE or {' or '.join(ARCHITECTURES)}"
         )
     device, dtype = getattr(args, "device", "cpu"), getattr(args, "default_dtype", "float64")
     if device in SINGLE_PRECISION and dtype == "float64":
         raise OptionsError(f"--device {device} has no double precision; wanted --default_dtype float32")
-    if getattr(args, "device", "cpu") == "cuda" and options.mode != "difference":
+    if getattr(args, "device", "cpu") == "cuda" and MODES[options.mode].analytic:
         for flag in ("enable_cueq", "enable_oeq"):
             if getattr(args, flag, False):
                 raise OptionsError(

@@ -5,8 +5,8 @@
 | tools.arg_parser | build_default_arg_parser | HINT's losses and options |
 | tools.arg_parser | build_preprocess_arg_parser | ``--hint_labels`` |
 | tools.scripts_utils | get_loss_fn, get_swa | MACE's loss inside a `HintLoss` |
-| tools.scripts_utils | get_params_options | an AlphaNet's parameters |
-| tools.model_script_utils | configure_model | builds an AlphaNet |
+| tools.scripts_utils | get_params_options | parameters of HINT's architectures |
+| tools.model_script_utils | configure_model | builds one of HINT's architectures |
 | tools.train | train | counts labels, checks H v, sets the clock |
 | tools.train | train_one_epoch, take_step, take_step_lbfgs | the clock; `HessianForward` for the model |
 | tools.train | evaluate, valid_err_log | validation of Hessians |
@@ -17,7 +17,7 @@
 | data.utils | config_from_atoms, load_from_xyz | reads labels; names the frame of a bad one |
 | data.atomic_data | AtomicData.from_config | structures without a label get empty arrays |
 
-Every wrapper calls MACE's own function with its own arguments when no HINT loss, no AlphaNet and no file of
+Every wrapper calls MACE's own function with its own arguments when no HINT loss, architecture and file of
 HINT is in use. The module of a MACE whose functions have other parameters is left alone, and a HINT option
 then ends with one sentence.
 """
@@ -38,6 +38,7 @@ from hint_plugin import __version__
 from hint_plugin.allocator import keep_freed_memory
 from hint_plugin.errors import HintError, OptionsError
 from hint_plugin.mace.active_options import session
+from hint_plugin.mace.architectures import IN_PLACE_OF_MACE, in_place_of_mace, trained
 from hint_plugin.mace.hook import TARGETS
 
 #: Parameters that HINT relies on; more of them are no problem.
@@ -132,12 +133,13 @@ def _wrap(module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
 
 
 def _patch_arg_parser(module: ModuleType) -> None:
-    from hint_plugin.mace import alphanet_options, options
+    from hint_plugin.mace import options
 
     def default_parser(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         parser = original(*args, **kwargs)
         options.add_arguments(parser)
-        alphanet_options.add_arguments(parser)
+        for architecture in IN_PLACE_OF_MACE.values():
+            architecture.option("add_arguments")(parser)
         return _after_parsing(parser, _start_training)
 
     def preprocess_parser(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -166,12 +168,13 @@ def _after_parsing(parser: Any, action: Callable[[Any], None]) -> Any:
 
 
 def _start_training(args: Any) -> None:
-    from hint_plugin.mace import alphanet_options, options
+    from hint_plugin.mace import options
 
     found = options.from_arguments(args)
-    alphanet_options.check_model_options(args)
+    for architecture in IN_PLACE_OF_MACE.values():
+        architecture.option("check_model_options")(args)
     kernels = found is None and options.given(args).get("kernels") == "fast"
-    if found is not None or kernels or args.model == "AlphaNet":
+    if found is not None or kernels or args.model in IN_PLACE_OF_MACE:
         require_wrapped()
         _short_errors()
         keep_freed_memory()
@@ -236,11 +239,10 @@ def _patch_scripts_utils(module: ModuleType) -> None:
         return swa, swas
 
     def get_params_options(original: Callable[..., Any], args: Any, model: Any) -> Any:
-        if "hint_plugin.mace.alphanet" not in sys.modules:
+        architecture = in_place_of_mace(model)
+        if architecture is None:
             return original(args, model)
-        from hint_plugin.mace.alphanet import parameter_options
-
-        return parameter_options(original, args, model)
+        return architecture.function("parameter_options")(original, args, model)
 
     _wrap(module, "get_loss_fn", get_loss_fn)
     _wrap(module, "get_swa", get_swa)
@@ -252,22 +254,17 @@ def _patch_model_script_utils(module: ModuleType) -> None:
         bound = inspect.signature(original).bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
-        # a saved AlphaNet can only be there if unpickling it has imported its module
-        local_frames = given["args"].model == "AlphaNet"
-        if local_frames or "hint_plugin.mace.alphanet" in sys.modules:
-            from hint_plugin.mace import alphanet
-
-            local_frames = alphanet.is_alphanet(given["args"], given["model_foundation"])
-        if not local_frames:
+        architecture = trained(given["args"].model, given["model_foundation"])
+        if architecture is None:
             return _remember(original(*args, **kwargs), given["train_loader"])
-        return _remember(alphanet.configure_model(**given), given["train_loader"])
+        return _remember(architecture.function("configure_model")(**given), given["train_loader"])
 
     _wrap(module, "configure_model", configure_model)
 
 
 def _remember(built: tuple[Any, Any], train_loader: Any) -> tuple[Any, Any]:
     """How a model is being trained goes with it into its file: `hint export` reads it."""
-    if session.options is not None or type(built[0]).__name__ == "AlphaNetForMACE":
+    if session.options is not None or in_place_of_mace(built[0]) is not None:
         from hint_plugin.mace.trained_on import trained_on
 
         about = {

@@ -23,7 +23,8 @@ from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import known_electrons, refuse_unknown_electrons
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.mace import kernels
-from hint_plugin.models.alphanet import AlphaNet
+from hint_plugin.mace.architectures import in_place_of_mace
+from hint_plugin.models.registry import architecture_of
 
 
 class MacePredictor:
@@ -79,8 +80,8 @@ class MacePredictor:
 
     @property
     def architecture(self) -> str:
-        """ "MACE" or "AlphaNet"."""
-        return "AlphaNet" if type(self.model).__name__ == "AlphaNetForMACE" else "MACE"
+        """ "MACE", or one of HINT's own in its place."""
+        return architecture_of(self.model) or "MACE"
 
     @property
     def electrons(self) -> tuple[str, ...]:
@@ -210,13 +211,12 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Modul
     except (pickle.UnpicklingError, RuntimeError, EOFError, ImportError, AttributeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is not a model that torch can load ({reason})") from error
-    if isinstance(model, MACE) or type(model).__name__ == "AlphaNetForMACE":
+    if isinstance(model, MACE):
         return model
-    if isinstance(model, AlphaNet):
-        from hint_plugin.mace.alphanet import AlphaNetForMACE
-
-        with default_dtype(model.atomic_energies.dtype):
-            return AlphaNetForMACE(model, model.atomic_energies.cpu().numpy()).to(device)
+    architecture = in_place_of_mace(model)
+    in_place = None if architecture is None else architecture.function("in_place")(model)
+    if in_place is not None:
+        return in_place.to(device)
     hint = (
         "; a checkpoint holds weights only, pass the .model file beside it" if isinstance(model, dict) else ""
     )

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hint_plugin.core.batches import KEYS
 from hint_plugin.data import LabelKeys
-from hint_plugin.data.labels.batch_labels import KEYS
 from hint_plugin.errors import DataError
 from hint_plugin.mace.stores import StoreDataset
 from hint_plugin.mace.workers import parts

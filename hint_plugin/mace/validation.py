@@ -18,11 +18,9 @@ from ase.data import atomic_masses
 from torch import Tensor
 
 from hint_plugin.core.devices import widest_float
-from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.labels import VALIDATION_STEP
 from hint_plugin.core.losses import HessianLoss, LossMode
 from hint_plugin.core.metrics import HessianMetrics
-from hint_plugin.core.operator import HessianOperator
 from hint_plugin.mace.labels import LabelledPart, batch_labels, labelled_part, sub_batch
 from hint_plugin.mace.loss import (
     FORCES_WITH_GRAPH,
@@ -112,9 +110,10 @@ def _add_batch(sums: _Sums, model: torch.nn.Module, loss: HintLoss, part: Labell
         inputs = hessian_input(
             model, batch, model(batch, **FORCES_WITH_GRAPH), labels, weights, FORCES_WITH_GRAPH
         )
-        mode = LossMode.DIFFERENCE if loss.mode is LossMode.DIFFERENCE else LossMode.HUTCHINSON
         probes = max(1, loss.options.validation_probes)
-        v, product, reference = loss.products(inputs, mode, probes, VALIDATION_STEP, create_graph=False)
+        v, product, reference = loss.products(
+            inputs, loss.mode.few, probes, VALIDATION_STEP, create_graph=False
+        )
     product = product.detach()
     total, count = loss.hessian_loss(product, reference, v, inputs.owner, weights)
     mean_square = functools.partial(
@@ -137,24 +136,15 @@ def _add_exact(
     limit: int,
 ) -> None:
     """Exact Hessians of the first ``limit`` structures of the batch that have a full label."""
-    full = [
-        g
-        for g, label in enumerate(inputs.labels)
-        if label.rows is not None and len(label.rows) == 3 * label.n_atoms
-    ]
+    full = [g for g, label in enumerate(inputs.labels) if label.full]
     chosen = full[:limit]
     part = sub_batch(batch, chosen) if chosen else None
     if part is None:
         return
     with torch.enable_grad():
-        forces = model(part, **FORCES_WITH_GRAPH)["forces"]
-        if mode is LossMode.DIFFERENCE:
-            alone = hessian_input(model, part, {"forces": forces}, [], inputs.weights, FORCES_WITH_GRAPH)
-            whole = HessianOperator.from_differences(alone.force_function, part["positions"].detach()).dense()
-            ends = [3 * int(p) for p in part["ptr"]]
-            hessians = [whole[a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
-        else:
-            hessians = hessians_from_forces(forces, part["positions"], part["ptr"])
+        found = model(part, **FORCES_WITH_GRAPH)
+        alone = hessian_input(model, part, found, [], inputs.weights, FORCES_WITH_GRAPH)
+        hessians = mode.hessians(alone, part["ptr"])
     numbers = _atomic_numbers(model, part)
     for i, (g, hessian) in enumerate(zip(chosen, hessians, strict=True)):
         atoms = slice(int(part["ptr"][i]), int(part["ptr"][i + 1]))

@@ -29,13 +29,12 @@ from hint_plugin.errors import HintError
 from hint_plugin.mace import kernels
 from hint_plugin.mace.loss import FORCES_WITH_GRAPH
 from hint_plugin.mace.survey import Survey
+from hint_plugin.models.registry import architecture_of
 
 #: Between HINT's kernels and MACE's code: rounding, the more the higher the derivative.
 KERNEL_TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-2}
 #: A root mean square of H v, eV/A^2, below which it counts as zero.
 NOTHING = 1e-6
-#: Models whose interaction_energy is all of the energy but E0s (PolarMACE's is a part of it).
-WITHOUT_E0S = ("ScaleShiftMACE", "AlphaNetForMACE")
 
 
 class Structure:
@@ -67,7 +66,8 @@ class Structure:
         leaf = positions.detach().clone()
         out = self.model({**self.batch, "positions": leaf}, **{**FORCES_WITH_GRAPH, "training": graph})
         # the energies of the lone atoms are large, and their rounding with them
-        alone = type(self.model).__name__ in WITHOUT_E0S
+        # PolarMACE's interaction_energy is a part of the energy but E0s; here it is all of it
+        alone = type(self.model).__name__ == "ScaleShiftMACE" or architecture_of(self.model) is not None
         return out["interaction_energy" if alone else "energy"].sum(), out["forces"], leaf
 
     def forces(self, positions: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def check_derivatives(model: torch.nn.Module, mode: LossMode, seen: Survey, load
         )
     structure = Structure(model, loader, seen.best, device)
     said = [_check_forces(structure)]
-    if mode is not LossMode.DIFFERENCE:
+    if mode.analytic:
         said.append(_check_products(structure))
     logging.info(f"HINT: checked on {structure}: {', '.join(said)}")
 

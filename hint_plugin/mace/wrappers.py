@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from hint_plugin.core.losses import LossMode
 from hint_plugin.errors import DataError
 from hint_plugin.mace import kernels
 from hint_plugin.mace.active_options import session
@@ -65,8 +64,7 @@ def train(original: Original, arguments: Arguments) -> None:
         with kernels.use(model, "mace"):
             check_derivatives(model, loss.mode, seen, loader, device)
         if loss.options.kernels == "fast":
-            products = loss.mode is not LossMode.DIFFERENCE
-            check_kernels(model, seen, loader, device, products=products)
+            check_kernels(model, seen, loader, device, products=loss.mode.analytic)
 
     on_first_process(rank, device, look)
     with kernels.use(model, loss.options.kernels):

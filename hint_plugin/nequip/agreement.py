@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from ase import Atoms
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from hint_plugin.core.derivatives import Deviation, EnergyAndForces, force_deviation, product_deviation
 from hint_plugin.core.hvp import DIFFERENCE_STEP, hvp_by_difference
-from hint_plugin.core.losses import LossMode
 from hint_plugin.errors import HintError
 from hint_plugin.nequip.batches import offsets
 from hint_plugin.nequip.fields import PRODUCTS, STEP, Products
@@ -44,7 +42,7 @@ def check_derivatives(model: GraphModelWithProducts, batch: dict[str, Tensor]) -
         evaluate = _detached(model.uncompiled(batch))
         forces = force_deviation(evaluate, batch["pos"], precision)
         products = None
-        if model.hint.mode is not LossMode.DIFFERENCE:
+        if model.hint.mode.analytic:
             wanted = hvp_by_difference(
                 lambda x: evaluate(x)[1],
                 batch["pos"].detach(),
@@ -96,16 +94,15 @@ def _products(model: GraphModelWithProducts, batch: dict[str, Tensor]) -> Produc
 def _training(model: GraphModelWithProducts) -> Iterator[None]:
     """The model as a training has it, with few probes; nothing of what is counted changes."""
     module: torch.nn.Module = model  # type: ignore[assignment]
-    before = module.training, model.hint, model.hint_step, model.hint_readers
-    if model.hint.mode is LossMode.FULL:
-        model.hint = replace(model.hint, mode=LossMode.HUTCHINSON)
+    before = module.training, model.hint_few, model.hint_step, model.hint_readers
+    model.hint_few = model.hint.mode.all_columns
     module.train()
     try:
         with torch.enable_grad():
             yield
     finally:
         module.train(before[0])
-        model.hint, model.hint_step, model.hint_readers = before[1:]
+        model.hint_few, model.hint_step, model.hint_readers = before[1:]
 
 
 @contextmanager

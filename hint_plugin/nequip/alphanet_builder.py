@@ -17,6 +17,7 @@ from nequip.nn import ForceStressOutput, PerTypeScaleShift, SequentialGraphNetwo
 from hint_plugin.errors import OptionsError
 from hint_plugin.models.alphanet.config import SIZES, AlphaNetConfig
 from hint_plugin.nequip.alphanet import AlphaNetEnergies, RepulsionEnergies
+from hint_plugin.settings import refuse_unknown
 
 
 @model_builder
@@ -84,9 +85,7 @@ def _config(size: str, cutoff: float, overrides: Mapping[str, int]) -> AlphaNetC
     if size not in SIZES:
         raise OptionsError(f"AlphaNet: size is {size!r}; wanted {', '.join(SIZES)}")
     known = [f.name for f in dataclasses.fields(AlphaNetConfig) if f.name not in ("cutoff", "repulsion")]
-    unknown = [name for name in overrides if name not in known]
-    if unknown:
-        raise OptionsError(f"AlphaNet: no option {', '.join(unknown)}; it has {', '.join(known)}")
+    refuse_unknown(overrides, known, "AlphaNet: no option")
     return dataclasses.replace(SIZES[size], cutoff=cutoff, repulsion=False, **overrides)
 
 

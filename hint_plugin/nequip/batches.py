@@ -8,6 +8,8 @@ import torch
 from nequip.data import get_field_type
 from torch import Tensor
 
+from hint_plugin.core.batches import selection
+
 
 def offsets(data: dict[str, Tensor]) -> Tensor:
     """[G + 1], where the atoms of each structure begin."""
@@ -28,18 +30,9 @@ def select(data: dict[str, Tensor], chosen: list[int], names: Iterable[str]) -> 
         chosen: indices of the structures, ascending.
         names: of the fields that are wanted; those of no known kind are left out.
     """
-    owner, edges = owners(data), data["edge_index"]
-    graphs = torch.tensor(chosen, device=owner.device)
-    taken = torch.zeros(len(data["num_atoms"]), dtype=torch.bool, device=owner.device)
-    taken[graphs] = True
-    atoms = taken[owner].nonzero().squeeze(1)
-    pairs = taken[owner[edges[0]]].nonzero().squeeze(1)
-    place = torch.empty_like(owner)
-    place[atoms] = torch.arange(len(atoms), device=owner.device)
-    number = torch.empty(len(taken), dtype=torch.long, device=owner.device)
-    number[graphs] = torch.arange(len(chosen), device=owner.device)
-    out = {"edge_index": place[edges[:, pairs]], "batch": number[owner[atoms]]}
-    rows = {"graph": graphs, "node": atoms, "edge": pairs}
+    part = selection(chosen, len(data["num_atoms"]), owners(data), data["edge_index"])
+    out = {"edge_index": part.edge_index, "batch": part.owner}
+    rows = {"graph": part.graphs, "node": part.atoms, "edge": part.edges}
     for name in names:
         kind = get_field_type(name, error_on_unregistered=False)
         if name in data and name not in out and kind in rows:

@@ -13,9 +13,9 @@ from lightning.pytorch.callbacks import Callback
 from nequip.utils import RankedLogger
 from torch import Tensor
 
+from hint_plugin.core.batches import KEYS, BatchLabels
 from hint_plugin.core.metrics import ErrorSum, HessianMetrics
 from hint_plugin.core.schedule import WeightSchedule
-from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip.batches import offsets
 from hint_plugin.nequip.checks import HessianChecks
@@ -167,16 +167,15 @@ class HessianErrors(Callback):
         if not self._due(trainer) or KEYS[0] not in batch:
             return
         found, sizes = self._found.setdefault(dataloader_idx, _nothing())
-        labels = BatchLabels({**batch, "ptr": offsets(batch)}).labels
-        full = [g for g, x in enumerate(labels) if x.rows is not None and len(x.rows) == 3 * x.n_atoms]
-        chosen = full[: self.structures - found.n_full]
+        labels = BatchLabels({**batch, "ptr": offsets(batch)})
+        chosen = labels.full[: self.structures - found.n_full]
         if not chosen:
             return
         ptr = offsets(batch).tolist()
         for g, hessian in zip(chosen, _model(pl_module).hessians(batch, chosen), strict=True):
             atoms = slice(ptr[g], ptr[g + 1])
             numbers = batch["atomic_numbers"].reshape(-1)[atoms].cpu().numpy()
-            reference = labels[g].rows
+            reference = labels.labels[g].rows
             assert reference is not None
             sizes.add(reference)
             found.update_hessian(

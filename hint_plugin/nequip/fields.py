@@ -7,7 +7,7 @@ from typing import NamedTuple
 from nequip.data import register_fields
 from torch import Tensor
 
-from hint_plugin.data.labels.batch_labels import KEYS
+from hint_plugin.core.batches import KEYS
 
 #: [N, K, 3], probes v, in training and in evaluation. Two names, since compiled code is kept by names of its
 #: inputs and has a fixed K.

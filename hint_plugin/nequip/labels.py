@@ -18,6 +18,7 @@ from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip import fields  # noqa: F401  (registers them)
+from hint_plugin.settings import did_you_mean
 
 
 def label_keys(names: Mapping[str, str] | None) -> LabelKeys:
@@ -31,7 +32,10 @@ def label_keys(names: Mapping[str, str] | None) -> LabelKeys:
     except TypeError:
         known = list(LabelKeys.__dataclass_fields__)
         wrong = [name for name in names or {} if name not in known]
-        raise OptionsError(f"keys: got {', '.join(wrong)}; wanted some of {', '.join(known)}") from None
+        meant = did_you_mean(wrong[0], known) if wrong else ""
+        raise OptionsError(
+            f"keys: got {', '.join(wrong)}; wanted some of {', '.join(known)}.{meant}"
+        ) from None
 
 
 def making_a_product() -> bool:

@@ -12,20 +12,17 @@ from nequip.data import get_field_type
 from nequip.utils import RankedLogger
 from torch import Tensor
 
+from hint_plugin.core.batches import KEYS, BatchLabels, merge_parts, worth_splitting
 from hint_plugin.core.derivatives import EnergyAndForces
-from hint_plugin.core.hvp import DIFFERENCE_STEP, difference_scale, hessians_from_forces
-from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch, merge_parts
-from hint_plugin.core.losses import LossMode
-from hint_plugin.core.operator import HessianOperator
-from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels
+from hint_plugin.core.hvp import DIFFERENCE_STEP
+from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch
+from hint_plugin.core.losses import MODES, LossMode
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip.batches import offsets, owners, select
 from hint_plugin.nequip.fields import HVP, PROBES, PRODUCTS, STEP, Products
 from hint_plugin.nequip.labels import making_a_product
-from hint_plugin.nequip.products import ForceOutputWithProducts, force_outputs
-
-#: Edges of unlabelled structures from which they are better evaluated apart from the labelled ones.
-SPLIT_MIN_EDGES = 64
+from hint_plugin.nequip.products import EvaluatedBatch, ForceOutputWithProducts, force_outputs
+from hint_plugin.settings import did_you_mean, refuse_unknown
 
 #: What is wrong where the products that a model makes in training are used by no loss.
 UNUSED = (
@@ -42,7 +39,7 @@ class ProbeSettings:
     """How a model looks at Hessians.
 
     Attributes:
-        mode: ``hutchinson``, ``column``, ``full`` or ``difference``, see `LossMode`.
+        mode: of `MODES`: ``hutchinson``, ``column``, ``full`` or ``difference``.
         probes: K, for each labelled structure and step.
         validation_probes: K of validation and test, which have the same probes every time.
         seed: of the probes.
@@ -52,7 +49,7 @@ class ProbeSettings:
         check: before a training, compare forces with energies and H v with forces.
     """
 
-    mode: LossMode = LossMode.HUTCHINSON
+    mode: LossMode = MODES["hutchinson"]
     probes: int = 1
     validation_probes: int = 4
     seed: int = 0
@@ -68,13 +65,13 @@ class ProbeSettings:
             OptionsError: a name or value that cannot be.
         """
         known = [field.name for field in fields(cls)]
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise OptionsError(f"hessian has no option {', '.join(unknown)}; it has {', '.join(known)}")
-        modes = [mode.value for mode in LossMode]
-        if given.get("mode", modes[0]) not in modes:
-            raise OptionsError(f"hessian.mode is {given['mode']!r}; wanted one of {', '.join(modes)}")
-        found = cls(**{**given, "mode": LossMode(given.get("mode", modes[0]))})
+        refuse_unknown(given, known, "hessian has no option")
+        mode = given.get("mode", cls.mode.name)
+        if not isinstance(mode, str) or mode not in MODES:
+            raise OptionsError(
+                f"hessian.mode is {mode!r}; wanted one of {', '.join(MODES)}.{did_you_mean(mode, MODES)}"
+            )
+        found = cls(**{**given, "mode": MODES[mode]})
         for name in ("probes", "validation_probes"):
             value = getattr(found, name)
             if not isinstance(value, int) or value < 1:
@@ -147,6 +144,7 @@ class GraphModelWithProducts:
 
     hint: ProbeSettings
     hint_step: int
+    hint_few: bool = False  #: few probes are enough, in training too
     hint_readers: list[str] | None = None
     hint_warned: bool = False
     model_input_fields: list[str]
@@ -186,17 +184,15 @@ class GraphModelWithProducts:
             return evaluate(x)[1]
 
         with torch.enable_grad():
-            if self.hint.mode is LossMode.DIFFERENCE:
-                whole = HessianOperator.from_differences(forces, positions, step=self._displacement()).dense()
-                ends = [3 * p for p in ptr.tolist()]
-                return [whole[a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
             (output,) = force_outputs(self)
             training, output.training = output.training, True  # NequIP keeps the graph of the forces by it
             try:
                 found = forces(positions.requires_grad_(True))
             finally:
                 output.training = training
-            return hessians_from_forces(found, positions, ptr)
+            return self.hint.mode.hessians(
+                EvaluatedBatch(found, positions, forces), ptr, self._displacement()
+            )
 
     def uncompiled(self, data: dict[str, Tensor]) -> EnergyAndForces:
         """Positions -> energies and forces of a batch by the model that may be compiled, as it was before."""
@@ -224,22 +220,18 @@ class GraphModelWithProducts:
         training: bool = self.training  # type: ignore[attr-defined]
         count = self.hint.probes if training else self.hint.validation_probes
         mode = self.hint.mode
-        if not training and mode is not LossMode.DIFFERENCE:
-            mode = LossMode.HUTCHINSON
-        v, reference = draw_batch(labels, mode, count, self.hint.seed, step)
-        if mode is not LossMode.FULL and len(v) < count:  # compiled code has a fixed number of them
+        drawn = mode if training and not self.hint_few else mode.few
+        v, reference = draw_batch(labels, drawn, count, self.hint.seed, step)
+        if not drawn.all_columns and len(v) < count:  # compiled code has a fixed number of them
             v, reference = (torch.cat([x, x.new_zeros(count - len(x), *x.shape[1:])]) for x in (v, reference))
-        v, scale = v.to(data["pos"]), None
-        given = v
-        if mode is LossMode.DIFFERENCE:
-            scale = difference_scale(v, offsets(data), self._displacement())
-            given = scale * v
+        v = v.to(data["pos"])
+        directions, divisor = mode.directions(v, offsets(data), self._displacement())
         out: dict[str, Any] = super().forward(  # type: ignore[misc]
-            {**data, PROBES[training]: given.transpose(0, 1).contiguous()}
+            {**data, PROBES[training]: directions.transpose(0, 1).contiguous()}
         )
         predicted = out.pop(HVP).transpose(0, 1)
-        if scale is not None:
-            predicted = predicted / (2 * scale)
+        if divisor is not None:
+            predicted = predicted / divisor
         out[PRODUCTS] = Products(v, predicted, reference.to(v), owners(data), weights.to(v), self._readers())
         return out
 
@@ -256,13 +248,8 @@ class GraphModelWithProducts:
         return self.hint_step
 
     def _worth_splitting(self, data: dict[str, Tensor], labels: BatchLabels) -> bool:
-        if not labels.unlabelled or self.hint.split == "never" or "edge_transpose_perm" in data:
-            return False
-        if self.hint.split == "always":
-            return True
-        unlabelled = torch.zeros(len(labels.labels), dtype=torch.bool, device=data["batch"].device)
-        unlabelled[labels.unlabelled] = True
-        return int(unlabelled[owners(data)[data["edge_index"][0]]].sum()) >= SPLIT_MIN_EDGES
+        split = "never" if "edge_transpose_perm" in data else self.hint.split
+        return worth_splitting(labels, split, owners(data), data["edge_index"])
 
 
 def _teach(graph: torch.nn.Module, settings: ProbeSettings, builder: str) -> None:
@@ -270,19 +257,19 @@ def _teach(graph: torch.nn.Module, settings: ProbeSettings, builder: str) -> Non
     if isinstance(graph, GraphModelWithProducts):  # a checkpoint that was trained with Hessians
         graph.hint = settings
         for output in force_outputs(graph):
-            output.differences = settings.mode is LossMode.DIFFERENCE  # type: ignore[assignment]
+            output.mode = settings.mode  # type: ignore[assignment]
         return
     outputs = force_outputs(graph)
     if len(outputs) != 1 or not outputs[0].do_derivatives:
         raise OptionsError(f"HessianModel: {builder} makes no forces, so there is no Hessian to train")
-    if settings.mode is LossMode.FULL and getattr(graph, "is_compile_graph_model", False):
+    if settings.mode.all_columns and getattr(graph, "is_compile_graph_model", False):
         raise OptionsError(
-            "HessianModel: mode full has as many probes as a structure has coordinates, and compiled code a "
-            "fixed number; take compile_mode: eager, or hessian: {mode: hutchinson}"
+            f"HessianModel: mode {settings.mode.name} has as many probes as a structure has coordinates, and "
+            "compiled code a fixed number; take compile_mode: eager, or hessian: {mode: hutchinson}"
         )
     (output,) = outputs
     _extend(output, ForceOutputWithProducts)
-    output.differences = settings.mode is LossMode.DIFFERENCE  # type: ignore[assignment]
+    output.mode = settings.mode  # type: ignore[assignment]
     _extend(graph, GraphModelWithProducts)
     model: Any = graph
     model.hint, model.hint_step = settings, -1

@@ -22,6 +22,7 @@ from hint_plugin.core.metrics import Prediction
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.models.registry import architecture_of
 from hint_plugin.nequip import versions
 
 #: Endings of what `nequip-train` and `nequip-package` write.
@@ -199,10 +200,11 @@ def load_model(path: Path) -> Any:
 
 
 def _architecture(model: torch.nn.Module) -> str:
-    """ "NequIP", "Allegro" or "AlphaNet"; before it is scripted, which changes its parts."""
+    """ "NequIP", "Allegro", or one of HINT's own; before it is scripted, which changes its parts."""
+    own = architecture_of(model)
+    if own is not None:
+        return own
     names = {type(module).__name__ for module in model.modules()}
-    if "AlphaNetEnergies" in names:
-        return "AlphaNet"
     return "Allegro" if "Allegro_Module" in names else "NequIP"
 
 

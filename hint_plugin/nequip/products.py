@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hint_plugin.core.hvp import hvp_from_forces
+from hint_plugin.core.losses import MODES, LossMode
 from hint_plugin.nequip.fields import HVP, PROBES
+
+
+class EvaluatedBatch(NamedTuple):
+    """What a `LossMode` sees of a batch: its ``Evaluated``."""
+
+    forces: Tensor
+    positions: Tensor
+    force_function: Callable[[Tensor], Tensor]
 
 
 class ForceOutputWithProducts:
@@ -18,9 +27,8 @@ class ForceOutputWithProducts:
     have no graph. Parameters and buffers are those of NequIP's module.
     """
 
-    #: Central differences of forces instead of a derivative: probes are then displacements in A, and what
-    #: comes out is F(x - h v) - F(x + h v).
-    differences: bool = False
+    #: How H v is made. The probes are its `LossMode.directions`, and what comes out is not yet divided.
+    mode: LossMode = MODES["hutchinson"]
     training: bool
 
     def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -28,22 +36,20 @@ class ForceOutputWithProducts:
         if name not in data:
             return super().forward(data)  # type: ignore[misc]
         probes = data[name].transpose(0, 1)
-        if self.differences:
-            before = data.copy()
-            data = super().forward(data)  # type: ignore[misc]
-            products = torch.stack([self._moved(before, -v) - self._moved(before, v) for v in probes])
-        else:
-            positions = data["pos"]
-            given = positions.requires_grad
+        before, positions, analytic = data.copy(), data["pos"], self.mode.analytic
+        given = positions.requires_grad
+        if analytic:
             positions.requires_grad_(True)
             data = self._with_graph(data)
-            forces = data["forces"]
-            if forces.requires_grad:
-                products = hvp_from_forces(forces, positions, probes, create_graph=self.training)
-            else:  # lone atoms
-                products = torch.zeros_like(probes)
-            if not given:  # as NequIP's module does: compiled code is kept by it
-                positions.requires_grad_(False)
+        else:
+            data = super().forward(data)  # type: ignore[misc]
+        evaluated = EvaluatedBatch(data["forces"], positions, lambda x: self._forces_at(before, x))
+        if analytic and not evaluated.forces.requires_grad:  # lone atoms
+            products = torch.zeros_like(probes)
+        else:
+            products = self.mode.products(evaluated, probes, create_graph=self.training)
+        if analytic and not given:  # as NequIP's module does: compiled code is kept by it
+            positions.requires_grad_(False)
         data[HVP] = products.transpose(0, 1)
         return data
 
@@ -57,9 +63,8 @@ class ForceOutputWithProducts:
             self.training = training
         return found
 
-    def _moved(self, data: dict[str, Tensor], displacements: Tensor) -> Tensor:
-        moved = {**data, "pos": data["pos"].detach() + displacements}
-        forces: Tensor = super().forward(moved)["forces"]  # type: ignore[misc]
+    def _forces_at(self, data: dict[str, Tensor], positions: Tensor) -> Tensor:
+        forces: Tensor = super().forward({**data, "pos": positions})["forces"]  # type: ignore[misc]
         return forces
 
 

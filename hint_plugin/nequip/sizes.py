@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from hint_plugin.core.batches import KEYS, BatchLabels
 from hint_plugin.core.labels import StructureLabel
 from hint_plugin.core.metrics import ErrorSum
-from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels
 from hint_plugin.nequip.batches import offsets
 
 #: What is logged -> its unit.

@@ -12,13 +12,14 @@ time is over and frames are left.
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hint_plugin.errors import OptionsError
+from hint_plugin.settings import nearest
 
 PROVIDERS = ("local", "slurm", "pbs", "kubernetes")
 
@@ -75,9 +76,7 @@ def read_settings(path: Path) -> ClusterSettings:
     known = {field.name: field for field in fields(ClusterSettings)}
     for name, value in found.items():
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}"
-            raise OptionsError(f"{path}: no key '{name}'; {hint}")
+            raise OptionsError(f"{path}: no key '{name}'; {_hint(name, known)}")
         if name == "walltime":
             found[name] = _walltime(value, path)
             continue
@@ -88,6 +87,11 @@ def read_settings(path: Path) -> ClusterSettings:
     settings = ClusterSettings(**found)
     _check(settings, path)
     return settings
+
+
+def _hint(name: object, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return f"there is {', '.join(known)}" if near is None else f"did you mean {near}?"
 
 
 def _walltime(value: Any, path: Path) -> str:
@@ -101,9 +105,9 @@ def _walltime(value: Any, path: Path) -> str:
 
 def _check(settings: ClusterSettings, path: Path) -> None:
     if settings.provider not in PROVIDERS:
-        near = difflib.get_close_matches(settings.provider, PROVIDERS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(PROVIDERS)}"
-        raise OptionsError(f"{path}: no provider '{settings.provider}'; {hint}")
+        raise OptionsError(
+            f"{path}: no provider '{settings.provider}'; {_hint(settings.provider, PROVIDERS)}"
+        )
     for name in ("nodes", "workers_per_node", "threads_per_worker"):
         if getattr(settings, name) < 1:
             raise OptionsError(f"{path}: {name} is {getattr(settings, name)}; wanted at least 1")

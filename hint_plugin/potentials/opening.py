@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hint_plugin.potentials.engine_potential import EnginePotential
 from hint_plugin.potentials.potential import Potential
 from hint_plugin.potentials.registry import engine_names, make_engine
 from hint_plugin.pretrained import names
+from hint_plugin.settings import did_you_mean
 
 
 def open_potential(what: str | Path | Potential | BaseCalculator, **options: Any) -> Potential:
@@ -47,17 +47,17 @@ def open_potential(what: str | Path | Potential | BaseCalculator, **options: Any
     if name in engine_names() and isinstance(what, str):
         return EnginePotential(make_engine(name, **options))
     if name in names() or Path(what).exists():
-        unknown = sorted(set(options) - {"device", "dtype", "head", "batch_size"})
+        takes = ("device", "dtype", "head", "batch_size")
+        unknown = sorted(set(options) - set(takes))
         if unknown:
             raise OptionsError(
                 f"{name} is a trained model, which has no option {unknown[0]!r}; it takes device, dtype, "
-                "head and batch_size. It sees elements and positions alone: charge and spin need an engine"
+                f"head and batch_size.{did_you_mean(unknown[0], takes)} "
+                "It sees elements and positions alone: charge and spin need an engine"
             )
         return load_trained(Path(what), **options)
     known = [*names(), *engine_names()]
-    near = difflib.get_close_matches(name, known, n=1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
     raise OptionsError(
         f"{name!r} is no file, no model that comes with HINT ({', '.join(names())}) and no engine "
-        f"({', '.join(engine_names())}).{meant}"
+        f"({', '.join(engine_names())}).{did_you_mean(name, known)}"
     )

@@ -14,7 +14,7 @@ import pytest
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
 from hint_plugin.labelling import ENGINES, list_engines
 from hint_plugin.potentials.registry import check_engine
-from hint_plugin.settings import option, parse_options, parse_pairs, read_options
+from hint_plugin.settings import nearest, option, parse_options, parse_pairs, read_options, refuse_unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,25 @@ class Some:
     folder: Path | None = option("a folder", None)
     more: dict[str, Any] = option("a mapping", {})
     files: dict[str, str] = option("names", {})
+
+
+def test_names_that_are_no_options():
+    known = ["channels", "layers"]
+    refuse_unknown(["layers"], known, "model: no option")
+    with pytest.raises(OptionsError) as error:
+        refuse_unknown(["layers", "layer", "x"], known, "model: no option")
+    assert str(error.value) == "model: no option layer, x; it has channels, layers. Did you mean 'layers'?"
+    with pytest.raises(OptionsError, match=r"no option x; it has none\.$"):
+        refuse_unknown(["x"], [], "model: no option")
+    assert nearest("chanels", known) == "channels" and nearest(7, known) is None
+
+
+def test_one_place_decides_what_is_meant():
+    root = Path(__file__).parents[2]
+    sources = [p for top in ("hint_plugin", "lammps_pair", "ipi_driver") for p in (root / top).rglob("*.py")]
+    assert len(sources) > 100
+    found = [path for path in sources if "get_close_matches" in path.read_text()]
+    assert found == [root / "hint_plugin" / "settings.py"]
 
 
 def test_strings_become_what_the_options_are():

@@ -15,10 +15,9 @@ import torch
 from mace import data, modules, tools
 from mace.tools import torch_geometric
 
-from hint_plugin.core.labels import merge_parts
-from hint_plugin.core.losses import LossMode
+from hint_plugin.core.batches import BatchLabels, merge_parts
+from hint_plugin.core.losses import MODES
 from hint_plugin.data import HessianLabel, read_label
-from hint_plugin.data.labels.batch_labels import BatchLabels
 from hint_plugin.errors import DataError
 from hint_plugin.mace import validation
 from hint_plugin.mace.labels import attach, sub_batch
@@ -118,10 +117,10 @@ def test_products_are_differences_of_forces(ch_model, molecules):
     assert float((product - difference).detach().norm() / product.detach().norm()) < 1e-5
 
 
-@pytest.mark.parametrize("mode", list(LossMode))
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_gradient_to_parameters_is_that_of_finite_differences(ch_model, molecules, mode):
     batch = make_batch(molecules[:2], [1, 6, 7, 8])
-    loss = hint_loss(mode=mode.value)
+    loss = hint_loss(mode=mode.name)
     forward = HessianForward(ch_model, loss)
 
     def term():
@@ -253,7 +252,7 @@ def test_probes_depend_on_seed_step_and_structure_alone(molecules):
     def probes(order, seed=1, step=5):
         labels = BatchLabels(make_batch([molecules[i] for i in order], [1, 6, 7, 8]).to_dict()).labels
         return {
-            i: label.draw(LossMode.HUTCHINSON, 2, seed, step)[0]
+            i: label.draw(MODES["hutchinson"], 2, seed, step)[0]
             for i, label in zip(order, labels, strict=True)
         }
 

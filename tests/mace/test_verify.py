@@ -18,7 +18,7 @@ from mace import data, tools
 from mace.tools import torch_geometric
 from small_mace import small_mace
 
-from hint_plugin.core.losses import LossMode
+from hint_plugin.core.losses import MODES, LossMode
 from hint_plugin.data import HessianLabel
 from hint_plugin.errors import HintError
 from hint_plugin.mace.kernels import PairContraction
@@ -50,7 +50,7 @@ def shaken(name: str) -> Atoms:
     return atoms
 
 
-def check(model, *frames: Atoms, mode: LossMode = LossMode.HUTCHINSON) -> None:
+def check(model, *frames: Atoms, mode: LossMode = MODES["hutchinson"]) -> None:
     loader = loader_of(*frames)
     check_derivatives(model, mode, survey(loader.dataset), loader, "cpu")
 
@@ -73,7 +73,7 @@ def test_lone_atoms_alone_are_no_check():
         check(small_mace(NUMBERS), Atoms("H"), Atoms("O"))
 
 
-@pytest.mark.parametrize("mode", [LossMode.HUTCHINSON, LossMode.DIFFERENCE])
+@pytest.mark.parametrize("mode", [MODES["hutchinson"], MODES["difference"]])
 def test_forces_that_are_no_derivatives_of_the_energy(mode):
     """MACE's Chebyshev basis: no loss can be right there, so none is advised."""
     with pytest.raises(HintError, match="--radial_type chebyshev is the reason") as error:

@@ -16,9 +16,9 @@ from nequip.data import AtomicDataDict
 from nequip.data.dataset import ASEDataset
 from nequip_runs import R_MAX, TYPES, make_batch, mixed_labels, transforms
 
+from hint_plugin.core.batches import KEYS, BatchLabels
 from hint_plugin.core.labels import StructureLabel
 from hint_plugin.data import read_label, write_frames, write_label
-from hint_plugin.data.labels.batch_labels import KEYS, BatchLabels
 from hint_plugin.data.stores.shards import write_shards
 from hint_plugin.errors import DataError, LabelError, OptionsError
 from hint_plugin.nequip import FrameDataset, HessianDataModule, HessianLabels

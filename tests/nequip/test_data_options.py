@@ -16,8 +16,8 @@ from nequip.data import AtomicDataDict
 from nequip.data.dataset import ASEDataset
 from nequip_runs import CONFIGS, ROOT, TYPES, config, mixed_labels, transforms
 
+from hint_plugin.core.batches import KEYS
 from hint_plugin.data import write_frames, write_label
-from hint_plugin.data.labels.batch_labels import KEYS
 from hint_plugin.data.stores.shards import write_shards
 from hint_plugin.errors import DataError
 from hint_plugin.nequip import FrameDataset, HessianDataModule, HessianLabels

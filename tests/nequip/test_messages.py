@@ -25,8 +25,9 @@ from hint_plugin.nequip.predictor import NequipPredictor
 @pytest.mark.parametrize(
     ("hessian", "words"),
     [
-        ({"probe": 1}, "hessian has no option probe; it has mode, probes"),
-        ({"mode": "rows"}, "hessian.mode is 'rows'; wanted one of hutchinson, column, full, difference"),
+        ({"probe": 1}, r"hessian has no option probe; it has mode, probes.*\. Did you mean 'probes'\?"),
+        ({"mode": "rows"}, r"hessian.mode is 'rows'; wanted one of hutchinson, column, full, difference\.$"),
+        ({"mode": "hutchison"}, r"difference\. Did you mean 'hutchinson'\?"),
         ({"probes": 0}, "hessian.probes is 0; wanted a whole number"),
         ({"validation_probes": 1.5}, "hessian.validation_probes is 1.5; wanted a whole number"),
         ({"split": "yes"}, "hessian.split is 'yes'; wanted auto, always or never"),

@@ -13,7 +13,7 @@ import torch
 from ase import Atoms
 from nequip_runs import BUILDERS, build, build_hessian, gradient, make_batch, mixed_labels
 
-from hint_plugin.core.losses import HessianLoss, LossMode
+from hint_plugin.core.losses import MODES, HessianLoss
 from hint_plugin.data import HessianLabel, read_label
 from hint_plugin.nequip.fields import PRODUCTS, Products
 
@@ -183,11 +183,11 @@ def test_difference_mode_is_near_the_derivative(kind, both):
             assert 1e-9 < relative(again.predicted, found.predicted) < 1e-2
 
 
-@pytest.mark.parametrize("mode", list(LossMode))
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_gradient_to_parameters_is_that_of_finite_differences(mode, both):
     frames = both[:5]
     batch = make_batch(frames, mixed_labels(frames), step=0)
-    model = build_hessian("NequIP", {"mode": mode.value}, num_layers=1)
+    model = build_hessian("NequIP", {"mode": mode.name}, num_layers=1)
     found = gradient(model, hessian_loss(model(batch)))
     parameters = list(model.parameters())
     start, checked = 0, 0

@@ -1,12 +1,15 @@
 """One normalisation for all modes, penalties, the clip, and who counts."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hint_plugin.core.labels import StructureLabel, draw_batch
-from hint_plugin.core.losses import HessianLoss, LossMode
+from hint_plugin.core.losses import MODES, HessianLoss, LossMode
 from hint_plugin.core.probes import ProbeKind, draw_probes, structure_generator
 
 N = 5
@@ -67,20 +70,32 @@ def test_all_columns_give_it_exactly():
     assert float(loss_of(dh, v)) == pytest.approx(float(dh.square().mean()), rel=1e-12)
 
 
-@pytest.mark.parametrize("mode", LossMode)
+def test_a_mode_is_one_object():
+    """By name, in copies (a trainer copies its model) and in pickles, those of version 0.1 among them."""
+    assert list(MODES) == ["hutchinson", "column", "full", "difference"]
+    old = b"chint_plugin.core.losses\nLossMode\n(Vfull\ntR."  # what pickle wrote of LossMode.FULL
+    assert pickle.loads(old) is MODES["full"]
+    for name, mode in MODES.items():
+        assert mode.name == name and LossMode(name) is mode
+        assert copy.deepcopy([mode])[0] is mode and pickle.loads(pickle.dumps(mode)) is mode
+    with pytest.raises(ValueError, match=r"no loss mode 'fll'; wanted one of hutchinson, column"):
+        LossMode("fll")
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_modes_of_the_training_estimate_the_same_number(mode):
     """Through labels and drawing, as the training does it; `difference` draws as `hutchinson` does."""
     dh = errors(seed=4)
     reference = errors(seed=5)
     label = StructureLabel(N, rows=reference, atoms=torch.arange(N), key=11)
     found = []
-    for step in range(1 if mode is LossMode.FULL else 1500):
+    for step in range(1 if mode.all_columns else 1500):
         v, product = draw_batch([label], mode, 2, seed=1, step=step)
         predicted = (v.reshape(len(v), -1) @ (reference + dh)).reshape(v.shape)
         owner = torch.zeros(N, dtype=torch.long)
         found.append(HessianLoss(clip=None).per_structure(predicted, product, v, owner, 1)[0])
     values = torch.stack(found)
-    error = 1e-10 if mode is LossMode.FULL else 4 * float(values.std()) / len(values) ** 0.5
+    error = 1e-10 if mode.all_columns else 4 * float(values.std()) / len(values) ** 0.5
     assert float(values.mean()) == pytest.approx(float(dh.square().mean()), abs=error)
 
 
@@ -89,7 +104,7 @@ def test_rows_estimate_the_mean_over_the_known_elements():
     atoms = torch.tensor([1, 4])
     known = torch.tensor([3, 4, 5, 12, 13, 14])
     label = StructureLabel(N, rows=reference[known], atoms=atoms, key=1)
-    v, product = draw_batch([label], LossMode.FULL, 1, 0, 0)
+    v, product = draw_batch([label], MODES["full"], 1, 0, 0)
     predicted = (v.reshape(len(v), -1) @ (reference + dh)).reshape(v.shape)
     found = HessianLoss(clip=None).per_structure(predicted, product, v, torch.zeros(N, dtype=torch.long), 1)
     assert float(found[0]) == pytest.approx(float(dh[known].square().mean()))

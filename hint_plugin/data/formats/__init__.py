@@ -28,6 +28,7 @@ from typing import Any
 from hint_plugin import plugins
 from hint_plugin.data.file_io import bare_name
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.settings import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Format:
         for name in options:
             if name not in known:
                 raise OptionsError(
-                    f"format {self.name}: no option '{name}' to {action}; "
-                    + (f"it has {', '.join(known)}" if known else "it has none")
+                    f"format {self.name}: no option '{name}' to {action}; it has "
+                    f"{', '.join(known) or 'none'}.{did_you_mean(name, known)}"
                 )
 
 

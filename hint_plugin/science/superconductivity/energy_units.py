@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 
 from ase import units
 
 from hint_plugin.errors import OptionsError
+from hint_plugin.settings import nearest
 
 EV = {
     "eV": 1.0,
@@ -42,8 +42,8 @@ def unit_in_ev(name: str) -> float:
     found = names.get(name.strip().lower())
     if found is not None:
         return EV[found]
-    near = get_close_matches(name.lower(), names, n=1)
-    guess = f"; did you mean {names[near[0]]}?" if near else ""
+    near = nearest(name.lower(), names)
+    guess = "" if near is None else f"; did you mean {names[near]}?"
     raise OptionsError(f"got the unit {name!r}; wanted one of {', '.join(EV)}{guess}")
 
 
