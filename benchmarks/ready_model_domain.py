@@ -38,7 +38,7 @@ from hint_plugin.artifact.archive import METADATA
 from hint_plugin.artifact.domain import TrainingDomain
 from hint_plugin.artifact.metadata import Metadata, read_metadata, read_whole
 from hint_plugin.data.file_io import file_sha256, replacing, write_json
-from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.artifact_potential import ArtifactPotential
 from hint_plugin.science.reactions.paths import same_random_numbers
 
 Labelled = list[tuple[Atoms, float, np.ndarray]]
@@ -97,7 +97,7 @@ def labelled(frames: Iterable[Atoms]) -> Labelled:
     return found
 
 
-def errors(potential: Potential, frames: Labelled) -> str:
+def errors(potential: ArtifactPotential, frames: Labelled) -> str:
     """Of the model on these frames."""
     evaluations = potential.evaluate([atoms for atoms, _, _ in frames])
     pairs = list(zip(evaluations, frames, strict=True))
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--install", action="store_true", help="into hint_plugin/pretrained")
     options = parser.parse_args()
-    card, potential = pretrained.card(NAME), Potential(NAME)
+    card, potential = pretrained.card(NAME), ArtifactPotential(NAME)
     cutoff = read_metadata(pretrained.path_of(NAME)).cutoff
     optimised, pairs = minima(), list(candidates(SIZES["small"].reactions, seed=0))
     nearest: dict[str, list[float]] = {}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hint_plugin.errors import HintError, InterruptedRunError
+from hint_plugin.errors import HintError, InterruptedRunError, MemoryRanOutError
 from hint_plugin.parallel.journal import Journal
 from hint_plugin.parallel.pool import terminate_as_interrupt
 
@@ -36,7 +36,8 @@ def keep(
         run: all that results depend on, in words, the `verb` among them: another run's journal is refused.
         stopped: what to say when the run is stopped.
         restart: drop what an interrupted run has left.
-        drop_on_error: a `HintError` of the block would come again: nothing is left to go on with.
+        drop_on_error: a `HintError` of the block would come again, and nothing is left to go on with; unless
+            memory ran out, of which another machine may have more.
 
     Raises:
         OptionsError: the journal is that of another run, or another process writes to it.
@@ -52,7 +53,7 @@ def keep(
             kept.remove()
     except KeyboardInterrupt:
         raise InterruptedRunError(stopped(kept)) from None
-    except InterruptedRunError:  # of a block within this one
+    except (InterruptedRunError, MemoryRanOutError):
         raise
     except HintError:
         if drop_on_error:

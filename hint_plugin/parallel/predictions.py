@@ -22,13 +22,20 @@ class KeptPredictions:
     same numbers as one that was not. All other attributes are the predictor's.
 
     Args:
-        predictor: with `predict(frames, hessian)` and `batch_size`.
+        predictor: with `predict(frames, hessian)`.
+        batch_size: structures in one pass of the predictor, at most.
         journal: of a run that asks for the same frames in the same order.
         show: called before a batch is computed, with the number of frames that have been predicted.
     """
 
-    def __init__(self, predictor: Any, journal: Journal, show: Callable[[int], None] | None = None) -> None:
-        self._predictor, self._journal, self._show = predictor, journal, show
+    def __init__(
+        self,
+        predictor: Any,
+        batch_size: int,
+        journal: Journal,
+        show: Callable[[int], None] | None = None,
+    ) -> None:
+        self._predictor, self._size, self._journal, self._show = predictor, batch_size, journal, show
         self._batch = 0
         #: Frames whose prediction has been handed over.
         self.done = 0
@@ -39,7 +46,7 @@ class KeptPredictions:
     def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
         """As the predictor's."""
         budget = HESSIAN_BUDGET if hessian else None
-        for batch in batches(frames, self._predictor.batch_size, budget):
+        for batch in batches(frames, self._size, budget):
             if self._batch not in self._journal:
                 if self._show is not None:
                     self._show(self.done)

@@ -20,8 +20,9 @@ from toy_potentials import spike
 
 import hint_plugin.cli.support.progress
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.errors import MemoryRanOutError
 from hint_plugin.parallel import Spread
-from hint_plugin.potentials.artifact_potential import Potential
+from hint_plugin.potentials.artifact_potential import ArtifactPotential
 from hint_plugin.science.reactions.neb import BandState, elastic_band
 
 TOY = ("--engine", "calculator", "-e", "calculator=slow_springs:Springs")
@@ -320,7 +321,7 @@ def test_evaluate_goes_on(inputs, monkeypatch, capfd):
     """What stops it is an interrupt before the fourth of ten batches, as both signals are."""
     some = [atoms for atoms in read_frames(inputs / "whole" / "in.xyz") if 11 not in atoms.numbers]
     frames = [atoms.copy() for _ in range(6) for atoms in some]
-    teacher = Potential(write_pair(inputs / "teacher.hint.pt", depth=3.5, distance=1.05))
+    teacher = ArtifactPotential(write_pair(inputs / "teacher.hint.pt", depth=3.5, distance=1.05))
     for number, atoms in enumerate(frames):
         atoms.rattle(0.05, seed=number)
         if number % 7 == 0:  # without labels: read, and not predicted
@@ -332,9 +333,9 @@ def test_evaluate_goes_on(inputs, monkeypatch, capfd):
     for folder in ("whole", "killed"):
         write_frames(inputs / folder / "labelled.xyz", frames)
     asked: list[int] = []
-    predict = Potential.predict
+    predict = ArtifactPotential.predict
     monkeypatch.setattr(
-        Potential,
+        ArtifactPotential,
         "predict",
         lambda self, some, **more: asked.append(len(some)) or predict(self, some, **more),
     )
@@ -377,3 +378,26 @@ def test_an_error_of_evaluate_leaves_nothing_to_go_on_with(inputs, monkeypatch, 
     arguments = ("evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out", "--batch-size", 1)
     code, text = hint(capfd, *arguments)
     assert code == 2 and "has Na" in text and not list(Path("out").iterdir())
+
+
+def test_evaluate_keeps_what_it_has_when_memory_runs_out(inputs, monkeypatch, capfd):
+    """Another machine may have more."""
+    monkeypatch.chdir(inputs / "whole")
+    frames = [atoms for atoms in read_frames("in.xyz") if 11 not in atoms.numbers]
+    for atoms in frames:
+        atoms.info["REF_energy"] = -1.0
+    write_frames("labelled.xyz", frames)
+    evaluate = ArtifactPotential.evaluate
+
+    def heavy(self, some):
+        if some[0].symbols.formula.count() == {"Al": 1, "Cu": 2}:
+            raise MemoryRanOutError("memory ran out on cpu for 3 atoms")
+        return evaluate(self, some)
+
+    monkeypatch.setattr(ArtifactPotential, "evaluate", heavy)
+    arguments = ("evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out", "--batch-size", 1)
+    code, text = hint(capfd, *arguments)
+    assert code == 2 and "memory ran out" in text
+    assert Path("out/evaluate.partial.jsonl").read_bytes().count(b"\n") == 3
+    monkeypatch.setattr(ArtifactPotential, "evaluate", evaluate)
+    assert hint(capfd, *arguments)[0] == 0

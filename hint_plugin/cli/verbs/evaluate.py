@@ -63,7 +63,7 @@ def evaluate(
     settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}
     origin = run_provenance(data, model, settings=settings)
     identical = {"verb": "evaluate", **options_of(context), **identity(origin)}
-    with _kept(predictor, data, output, identical, restart) as (predictions, progress):
+    with _kept(predictor, batch_size, data, output, identical, restart) as (predictions, progress):
         result = run(
             predictions,
             {str(path): FrameFile(path) for path in data},
@@ -93,7 +93,7 @@ def evaluate(
 
 @contextmanager
 def _kept(
-    predictor: Any, data: list[Path], output: Path, run: dict[str, Any], restart: bool
+    predictor: Any, batch_size: int, data: list[Path], output: Path, run: dict[str, Any], restart: bool
 ) -> Iterator[tuple[Any, Callable[[int], None]]]:
     """The predictor with its answers kept, and who is to be told how many frames were read.
 
@@ -131,5 +131,5 @@ def _kept(
             nonlocal passed, unlabelled
             passed, unlabelled = read, read - predictions.done
 
-        predictions = KeptPredictions(predictor, kept, show)
+        predictions = KeptPredictions(predictor, batch_size, kept, show)
         yield predictions, progress
