@@ -64,7 +64,7 @@ SIZES = {
 def make_reactions(folder: Path, count: int, jobs: int) -> None:
     """gfn2-reactions-{train,test}.xyz: one reaction in eight is held out."""
     if not (folder / "geometries-reactions-train.xyz").exists():
-        found = [_path(name, *pair) for name, *pair in candidates(count, seed=0)]
+        found = [path_of_reaction(name, *pair) for name, *pair in candidates(count, seed=0)]
         random.Random(0).shuffle(found)
         held_out = max(1, len(found) // 8)
         for name, some in (("test", found[:held_out]), ("train", found[held_out:])):
@@ -74,7 +74,8 @@ def make_reactions(folder: Path, count: int, jobs: int) -> None:
         label(folder, f"geometries-{source}", f"gfn2-{source}", "gfn2-xtb", jobs)
 
 
-def _path(name: str, reactant: Atoms, product: Atoms) -> list[Atoms]:
+def path_of_reaction(name: str, reactant: Atoms, product: Atoms) -> list[Atoms]:
+    """Displaced images of the geodesic path."""
     reactant.info["name"] = product.info["name"] = name
     return displaced(geodesic(reactant, product, IMAGES), 1, (0.04,), seed=len(reactant))
 

@@ -44,6 +44,10 @@ class MissingDependencyError(HintError):
     """An optional package is needed and not installed; the message names the extra that brings it."""
 
 
+class MemoryRanOutError(HintError):
+    """A model needed more memory than there is; another machine, or smaller batches, may have enough."""
+
+
 class LabelWarning(UserWarning):
     """A label is legal but unusual, for instance |H| above 1e4 eV/A^2."""
 

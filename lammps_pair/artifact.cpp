@@ -267,13 +267,20 @@ std::string reason_of(const std::exception &error) {
 
 bool is_out_of_memory(const std::exception &error) {
   const std::string text = error.what();
-  for (const char *words : {"not enough memory", "out of memory", "can't allocate memory", "bad_alloc"})
+  for (const char *words :
+       {"not enough memory", "out of memory", "annot allocate memory", "can't allocate memory", "bad_alloc"})
     if (text.find(words) != std::string::npos)
       return true;
   return dynamic_cast<const std::bad_alloc *>(&error) != nullptr;
 }
 
 } // namespace hint
+
+// Whether an error with this text is one of memory; for tests.
+
+extern "C" int hint_is_out_of_memory(const char *text) {
+  return hint::is_out_of_memory(std::runtime_error(text));
+}
 
 // The check alone, for programs without LAMMPS and for tests: what is wrong with a file, or nothing.
 

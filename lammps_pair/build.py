@@ -18,7 +18,10 @@ from hint_plugin.errors import HintError, MissingDependencyError, OptionsError
 from lammps_pair import LIBRARY, STAMP, folder, versions
 
 SOURCES = Path(__file__).parent
-FILES = ("pair_hint.cpp", "artifact.cpp", "hintplugin.cpp")
+FILES = (
+    *("pair_hint.cpp", "pair_hint_init.cpp", "pair_hint_graph.cpp", "pair_hint_compute.cpp"),
+    *("pair_hint_domain.cpp", "torch_model.cpp", "artifact.cpp", "hintplugin.cpp"),
+)
 
 
 class BuildError(HintError):

@@ -13,8 +13,8 @@ PairStyle(hint,PairHint);
 #ifndef LMP_PAIR_HINT_H
 #define LMP_PAIR_HINT_H
 
-#include "artifact.h"
 #include "pair.h"
+#include "torch_model.h"
 
 #include <cstdint>
 #include <memory>
@@ -37,8 +37,9 @@ public:
   void unpack_reverse_comm(int, int *, double *) override;
 
 private:
-  struct Model; // the artifact and its device; keeps torch out of this header
-  std::unique_ptr<Model> model;
+  std::unique_ptr<hint::TorchModel> model;
+  std::string path;                  // of the artifact
+  std::vector<std::string> elements; // that it knows; their order is the index of a species
 
   std::string device;       // as asked for: auto, cpu, cuda, cuda:n
   std::string mode;         // as asked for: auto, fold, ghost
@@ -64,16 +65,11 @@ private:
 
   void allocate();
   void load(const std::string &, bool);
-  void load_scripted(const hint::Artifact &);
-  void load_compiled(hint::Artifact &, bool);
-  hint::ArtifactError cannot_be_loaded(const std::exception &) const;
-  void check_machine(hint::Facts &) const;
   void set_domain(const hint::Domain &);
   void choose_device();
   void refuse_what_is_wrong();
   bool excludes() const;
   int64_t build_graph();
-  void add_nothing();
   int node_of(int);
   void tell_size(int64_t);
   void evaluate(int64_t);

@@ -78,10 +78,10 @@ def _make_geometries(folder: Path, amounts: Amounts, jobs: int) -> None:
     held_out = set(formulas[: max(2, len(formulas) // 4)])
     own = [a for a in minima if a.get_chemical_formula() not in held_out]
     rest = [a for a in minima if a.get_chemical_formula() in held_out]
-    paths = [_thinned(p, amounts.images) for p in isomer_paths(own, 9, amounts.paths, seed=1)]
+    paths = [thinned(p, amounts.images) for p in isomer_paths(own, 9, amounts.paths, seed=1)]
     train = displaced(own, amounts.copies, SIGMAS, seed=2)
     train += displaced([a for path in paths for a in path], 1, SIGMAS[:1], seed=3)
-    test_paths = [_thinned(p, amounts.images) for p in isomer_paths(rest, 9, amounts.test // 8, seed=4)]
+    test_paths = [thinned(p, amounts.images) for p in isomer_paths(rest, 9, amounts.test // 8, seed=4)]
     test = displaced(rest, max(1, amounts.test // max(1, len(rest))), SIGMAS, seed=5)
     test += displaced([a for path in test_paths for a in path], 1, SIGMAS[:1], seed=6)
     rng = random.Random(7)
@@ -93,7 +93,8 @@ def _make_geometries(folder: Path, amounts: Amounts, jobs: int) -> None:
         write_frames(folder / f"geometries-{name}.xyz", frames)
 
 
-def _thinned(path: Sequence[Atoms], images: int) -> list[Atoms]:
+def thinned(path: Sequence[Atoms], images: int) -> list[Atoms]:
+    """So many of the images, evenly spread, without those beside the ends."""
     return [path[round(k)] for k in np.linspace(1, len(path) - 2, images)]
 
 

@@ -18,6 +18,8 @@ from ase import Atoms
 from rdkit import Chem, RDLogger
 from rdkit.Chem.rdMolTransforms import GetDihedralDeg, SetDihedralDeg
 
+from hint_plugin.science.reactions.paths import same_random_numbers
+
 _VALENCE = {"C": 4, "N": 3, "O": 2}
 
 
@@ -128,7 +130,7 @@ def geodesic(first: Atoms, last: Atoms, images: int) -> list[Atoms]:
     from geodesic_interpolate.interpolation import redistribute
 
     symbols = list(first.symbols)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), same_random_numbers():
         raw = redistribute(symbols, [first.positions, last.positions], images + 2, tol=5e-2)
         path = Geodesic(symbols, raw)
         path.smooth(tol=2e-2)

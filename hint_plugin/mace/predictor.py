@@ -19,6 +19,7 @@ from torch import Tensor
 from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
+from hint_plugin.core.out_of_memory import memory_told
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import known_electrons, refuse_unknown_electrons
 from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
@@ -127,7 +128,7 @@ class MacePredictor:
         budget = HESSIAN_BUDGET if hessian else None
         replaced = kernels.replacements(self.model) if hessian else {}
         for batch in batches(frames, self.batch_size, budget):
-            with kernels.in_place(replaced):
+            with kernels.in_place(replaced), memory_told(self.device, [len(atoms) for atoms in batch]):
                 predictions = self._predict_batch(batch, hessian)
             yield from predictions
 

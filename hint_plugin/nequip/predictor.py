@@ -19,6 +19,7 @@ from torch import Tensor
 from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
+from hint_plugin.core.out_of_memory import memory_told
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
@@ -117,7 +118,9 @@ class NequipPredictor:
             self._check_elements(atoms, index)
             refuse_unknown_electrons(atoms, f"structure {index} ({atoms.get_chemical_formula()})")
         for batch in batches(frames, self.batch_size, HESSIAN_BUDGET if hessian else None):
-            yield from self._predict_batch(batch, hessian)
+            with memory_told(self.device, [len(atoms) for atoms in batch]):
+                predictions = self._predict_batch(batch, hessian)
+            yield from predictions
 
     def _predict_batch(self, frames: Sequence[Atoms], hessian: bool) -> list[Prediction]:
         from nequip.data import AtomicDataDict

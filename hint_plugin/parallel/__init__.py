@@ -4,6 +4,7 @@ Importing this loads no quantum chemistry.
 """
 
 from hint_plugin.parallel.batch import Batch
+from hint_plugin.parallel.kept import journal_of, keep
 from hint_plugin.parallel.over_structures import (
     Display,
     Reported,
@@ -11,7 +12,6 @@ from hint_plugin.parallel.over_structures import (
     StructureWork,
     go_over,
     journal_for_now,
-    journal_of,
 )
 from hint_plugin.parallel.spread import Spread
 
@@ -25,4 +25,5 @@ __all__ = [
     "go_over",
     "journal_for_now",
     "journal_of",
+    "keep",
 ]

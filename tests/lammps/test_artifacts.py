@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import json
 import random
 import zipfile
@@ -17,7 +16,6 @@ from artifacts import changed, rewritten, structures
 from ase import Atoms
 from lammps_runs import energies, header, run_lmp, write_data
 
-import lammps_pair
 from hint_plugin.artifact.metadata import content_hash, read_metadata, read_whole
 from hint_plugin.errors import HintError
 from hint_plugin.potentials.artifact_potential import Potential
@@ -26,12 +24,9 @@ TYPES = ["C", "H", "O"]
 
 
 @pytest.fixture(scope="module")
-def problem(plugin: Path) -> Callable[[Path], str]:
+def problem(library: ctypes.CDLL) -> Callable[[Path], str]:
     """What the plug-in says of a file before torch sees it; empty if nothing is wrong."""
-    lammps_pair.preload()
-    library = Path(importlib.util.find_spec("lammps").origin).with_name("liblammps.so")
-    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-    check = ctypes.CDLL(str(plugin / lammps_pair.LIBRARY)).hint_artifact_problem
+    check = library.hint_artifact_problem
 
     def ask(path: Path) -> str:
         buffer = ctypes.create_string_buffer(2000)

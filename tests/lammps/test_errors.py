@@ -8,9 +8,10 @@ import pytest
 import torch
 from artifacts import structures
 from ase import Atoms
+from hungry import SAID, Greedy, Hungry
 from lammps_runs import header, run_lmp, write_data
-from torch import Tensor
 
+from hint_plugin.artifact.compiled import write_compiled
 from hint_plugin.artifact.contract import EdgeContract
 from hint_plugin.artifact.metadata import read_metadata
 from hint_plugin.artifact.scripted import write_artifact
@@ -91,13 +92,6 @@ def test_exclusions_that_concern_other_styles_only(models, tmp_path):
     assert "'neigh_modify exclude' takes neighbours" in said
 
 
-class Greedy(torch.nn.Module):
-    """A model that wants more memory than any machine has."""
-
-    def forward(self, vectors: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
-        return torch.zeros([1000000000000000], dtype=torch.float64)[: len(species)] + vectors.sum()
-
-
 def test_memory_that_runs_out_within_torchscript(text, models, tmp_path):
     metadata = read_metadata(models["alphanet float64"])
     path = tmp_path / "greedy.hint.pt"
@@ -107,6 +101,25 @@ def test_memory_that_runs_out_within_torchscript(text, models, tmp_path):
     assert "8000000000000000 bytes" in said
     assert "use more nodes or a GPU with more memory, a model exported with --dtype float32" in said
     assert "TorchScript interpreter" not in said
+
+
+def test_words_of_memory_that_runs_out(library):
+    """Whichever part of torch says it."""
+    is_so = library.hint_is_out_of_memory
+    assert all(is_so(text.encode()) for text in SAID.values())
+    assert not is_so(b"run_func_(...) API call failed at model_container_runner.cpp, line 152")
+
+
+@pytest.mark.long
+def test_memory_that_runs_out_within_aotinductor(text, models, tmp_path):
+    scripted = models["alphanet float64"]
+    path = tmp_path / "hungry.hint.pt2"
+    write_compiled(Hungry(), read_metadata(scripted), path, lambda _: {})
+    spoilt = text.replace(str(scripted), str(path)).replace("C H O\n", "C H O trust\n")
+    said = error(tmp_path, spoilt)
+    assert "pair hint: memory ran out on cpu for the 9 atoms and 70 edges of this process" in said
+    assert "720000000000000 bytes" in said
+    assert "use more nodes or a GPU with more memory, a model exported with --dtype float32" in said
 
 
 def test_fold_with_several_processes(text, tmp_path):

@@ -16,10 +16,14 @@ pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactio
 from label_runs import start_hint, wait_for_results, wait_until_gone
 from pair_artifact import write_pair
 from reaction_runs import hint
+from toy_potentials import spike
 
 import hint_plugin.cli.support.progress
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.errors import MemoryRanOutError
 from hint_plugin.parallel import Spread
+from hint_plugin.potentials.artifact_potential import ArtifactPotential
+from hint_plugin.science.reactions.neb import BandState, elastic_band
 
 TOY = ("--engine", "calculator", "-e", "calculator=slow_springs:Springs")
 HELPERS = str(Path(__file__).parents[1] / "helpers")
@@ -227,38 +231,173 @@ def test_how_far_it_is_without_a_terminal(inputs, monkeypatch, capfd):
     assert "/s, 0:00:0" in line and line.endswith("left 1 failed")
 
 
-def test_neb_keeps_its_ends_and_says_so(inputs, monkeypatch, capfd):
-    """A band cannot go on in its middle; the optimised ends are not done twice, and that is said."""
+def neb_of(place: Path, toy: str, apart: tuple[float, float]) -> tuple[object, ...]:
+    """The command of a band between two distances of two atoms."""
     pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate")
-    place = inputs / "killed"
-    for name, r in (("r.xyz", 1.02), ("p.xyz", 1.98)):
+    for name, r in zip(("r.xyz", "p.xyz"), apart, strict=True):
         write_frames(place / name, [Atoms("Ar2", [(0, 0, 0), (0, 0, r)])])
-    engine = ("--engine", "calculator", "-e", "calculator=toy_potentials:two_wells")
-    arguments = ("neb", "r.xyz", "p.xyz", "-o", "out", *engine, "--no-verify")
-    process = start_hint(place, *arguments, TOY_PAUSE="0.005")
-    wait_for_results(place / "out" / "neb.partial.jsonl", 2)
+    engine = ("--engine", "calculator", "-e", f"calculator=toy_potentials:{toy}")
+    return ("neb", "r.xyz", "p.xyz", "-o", "out", *engine)
+
+
+def test_neb_keeps_its_ends_and_its_band(inputs, monkeypatch, capfd):
+    place = inputs / "killed"
+    arguments = (*neb_of(place, "two_wells", (1.02, 1.98)), "--no-verify")
+    process = start_hint(place, *arguments, TOY_PAUSE="0.02")
+    wait_for_results(place / "out" / "neb-band.partial.jsonl", 1)
     process.terminate()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "2 of 2 ends are done and kept in out/neb.partial.jsonl" in errors and "Traceback" not in errors
+    assert "The band is kept as it was after" in errors and "same command" in errors
     monkeypatch.chdir(place)
     monkeypatch.setattr("hint_plugin.cli.verbs.neb.relaxed", None)  # no end is optimised again
+    monkeypatch.setattr("hint_plugin.science.reactions.neb.interpolate", None)  # and no path is made
+    code, text = hint(capfd, *arguments, "--images", 11)
+    assert code == 2 and "images: 9 then, 11 now" in text and "--restart" in text
     code, text = hint(capfd, *arguments)
     assert code == 0 and json.loads(Path("out/neb.json").read_text())["converged"], text
-    assert not Path("out/neb.partial.jsonl").exists()
+    assert not list(Path("out").glob("*.partial.jsonl"))
 
 
-def test_evaluate_says_that_it_was_stopped(inputs, monkeypatch, capfd):
-    """What stops it is an interrupt after the first frames, as both signals are."""
+class Stop:
+    """A keeper of bands that is stopped, as by a signal, at the given state."""
+
+    def __init__(self, number: int) -> None:
+        self.states: list[BandState] = []
+        self._number = number
+
+    def __call__(self, state: BandState) -> None:
+        self.states.append(state)
+        if len(self.states) == self._number:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("number", [2, 11, 28])
+def test_a_band_that_was_stopped_finds_the_same_barrier(number):
+    """After images were added, on its way with the climbing image, and at its end."""
+    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate")
+    ends = [Atoms("Ar2", [(0, 0, 0), (0, 0, r)]) for r in (1.0, 3.0)]
+    whole = elastic_band(*ends, spike())
+    stop = Stop(number)
+    with pytest.raises(KeyboardInterrupt):
+        elastic_band(*ends, spike(), keep=stop)
+    last = stop.states[-1]
+    band = elastic_band(*ends, spike(), start=last)
+    assert band.converged and band.between.resolved and len(band.images) == len(whole.images)
+    assert band.steps >= last.steps and abs(band.steps - whole.steps) < 15
+    barrier, same = whole.as_dict()["barriers"], band.as_dict()["barriers"]
+    assert same == pytest.approx(barrier, abs=1e-3)
+
+
+def test_a_band_goes_on_when_its_top_was_being_followed(inputs, monkeypatch, capfd):
+    """The kept band has converged: it is not relaxed again, and the results are those of a whole run."""
+    from hint_plugin.science.reactions import junction
+
+    monkeypatch.setattr("hint_plugin.cli.verbs.neb.KEEP_EVERY", 0.0)
+    for folder in ("whole", "killed"):
+        arguments = neb_of(inputs / folder, "two_wells", (1.02, 1.98))
+    monkeypatch.chdir(inputs / "whole")
+    code, text = hint(capfd, *arguments)
+    assert code == 0, text
+    monkeypatch.chdir(inputs / "killed")
+    follow = junction.follow_top
+    monkeypatch.setattr(junction, "follow_top", lambda *_: signal.raise_signal(signal.SIGTERM))
+    code, text = hint(capfd, *arguments)
+    assert code == 130 and "The band is in out, and kept; where its top leads is not known" in text
+    monkeypatch.setattr(junction, "follow_top", follow)
+    before = json.loads(Path("out/neb.json").read_text())
+    code, text = hint(capfd, *arguments)
+    assert code == 0, text
+    assert files(inputs / "killed").keys() == files(inputs / "whole").keys()
+    one, other = (json.loads((inputs / n / "out" / "neb.json").read_text()) for n in ("whole", "killed"))
+    assert other["steps"] == before["steps"] > 0 and other["connection"]["joins"] is True
+    assert other["energies"] == pytest.approx(before["energies"], abs=1e-9)
+    assert one["steps"] == other["steps"] and one["energies"] == pytest.approx(other["energies"], abs=1e-9)
+    assert one["connection"]["barriers"] == pytest.approx(other["connection"]["barriers"], abs=1e-6)
+
+
+def test_evaluate_goes_on(inputs, monkeypatch, capfd):
+    """What stops it is an interrupt before the fourth of ten batches, as both signals are."""
+    some = [atoms for atoms in read_frames(inputs / "whole" / "in.xyz") if 11 not in atoms.numbers]
+    frames = [atoms.copy() for _ in range(6) for atoms in some]
+    teacher = ArtifactPotential(write_pair(inputs / "teacher.hint.pt", depth=3.5, distance=1.05))
+    for number, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=number)
+        if number % 7 == 0:  # without labels: read, and not predicted
+            continue
+        (found,) = teacher.evaluate([atoms])
+        atoms.info["REF_energy"], atoms.arrays["REF_forces"] = found.energy, found.forces
+        if number % 2:
+            atoms.info["REF_hessian"] = teacher.hessian(atoms)
+    for folder in ("whole", "killed"):
+        write_frames(inputs / folder / "labelled.xyz", frames)
+    asked: list[int] = []
+    predict = ArtifactPotential.predict
+    monkeypatch.setattr(
+        ArtifactPotential,
+        "predict",
+        lambda self, some, **more: asked.append(len(some)) or predict(self, some, **more),
+    )
+    arguments = ("evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out", "--batch-size", 2)
+    monkeypatch.chdir(inputs / "whole")
+    code, text = hint(capfd, *arguments)
+    assert code == 0, text
+    assert sum(asked) == 20 and len(asked) == 10 and not list(Path("out").glob("*.partial.jsonl"))
+
+    monkeypatch.chdir(inputs / "killed")
+    show, asked[:] = hint_plugin.cli.support.progress.Bar.__call__, []
+
+    def stop(self, done, failed, total):
+        if len(asked) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        show(self, done, failed, total)
+
+    monkeypatch.setattr(hint_plugin.cli.support.progress.Bar, "__call__", stop)
+    code, text = hint(capfd, *arguments)
+    assert code == 130 and "of 24 frames: what was predicted is kept in out/evaluate.partial.jsonl" in text
+    assert "same command" in text and sorted(Path("out").iterdir()) == [Path("out/evaluate.partial.jsonl")]
+    monkeypatch.setattr(hint_plugin.cli.support.progress.Bar, "__call__", show)
+    code, text = hint(capfd, *arguments, "--max-hessians", 3)
+    assert code == 2 and "max-hessians: None then, 3 now" in text and "--restart" in text
+    asked.clear()
+    code, text = hint(capfd, *arguments, "--no-plots")  # no number depends on it
+    assert code == 0 and len(asked) == 7, text
+    code, text = hint(capfd, *arguments)
+    assert code == 0 and len(asked) == 7 + 10, text  # nothing of a run that has ended is taken
+    assert files(inputs / "killed") == files(inputs / "whole")
+
+
+def test_an_error_of_evaluate_leaves_nothing_to_go_on_with(inputs, monkeypatch, capfd):
+    """It would come again; the journal would stand in the way of the corrected file."""
+    monkeypatch.chdir(inputs / "whole")
+    frames = read_frames("in.xyz")
+    for atoms in frames:
+        atoms.info["REF_energy"] = -1.0
+    write_frames("labelled.xyz", frames)
+    arguments = ("evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out", "--batch-size", 1)
+    code, text = hint(capfd, *arguments)
+    assert code == 2 and "has Na" in text and not list(Path("out").iterdir())
+
+
+def test_evaluate_keeps_what_it_has_when_memory_runs_out(inputs, monkeypatch, capfd):
+    """Another machine may have more."""
     monkeypatch.chdir(inputs / "whole")
     frames = [atoms for atoms in read_frames("in.xyz") if 11 not in atoms.numbers]
     for atoms in frames:
         atoms.info["REF_energy"] = -1.0
     write_frames("labelled.xyz", frames)
-    monkeypatch.setattr(
-        hint_plugin.cli.support.progress.StatusLine,
-        "say",
-        lambda self, text: signal.raise_signal(signal.SIGTERM),
-    )
-    code, text = hint(capfd, "evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out")
-    assert code == 130 and "stopped after" in text and "nothing is kept" in text
+    evaluate = ArtifactPotential.evaluate
+
+    def heavy(self, some):
+        if some[0].symbols.formula.count() == {"Al": 1, "Cu": 2}:
+            raise MemoryRanOutError("memory ran out on cpu for 3 atoms")
+        return evaluate(self, some)
+
+    monkeypatch.setattr(ArtifactPotential, "evaluate", heavy)
+    arguments = ("evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out", "--batch-size", 1)
+    code, text = hint(capfd, *arguments)
+    assert code == 2 and "memory ran out" in text
+    assert Path("out/evaluate.partial.jsonl").read_bytes().count(b"\n") == 3
+    monkeypatch.setattr(ArtifactPotential, "evaluate", evaluate)
+    assert hint(capfd, *arguments)[0] == 0

@@ -12,16 +12,30 @@ from scipy.optimize import minimize_scalar
 pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
 pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
 
-from reaction_runs import KCAL, hint
+from reaction_runs import KCAL, hcn, hint
 from toy_potentials import Diatomic, spike, two_barriers
 
 from hint_plugin.data import read_frames, write_frames
 from hint_plugin.science.reactions.neb import elastic_band
+from hint_plugin.science.reactions.paths import interpolate
 from hint_plugin.science.reactions.resolution import examine
 
 
 def pair(r: float) -> Atoms:
     return Atoms("Ar2", [(0, 0, 0), (0, 0, r)])
+
+
+def test_a_path_is_always_the_same():
+    """Whatever random numbers others have drawn; and theirs are not touched."""
+    ends = hcn()
+    paths = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        paths.append([atoms.positions for atoms in interpolate(*ends, 9)])
+        drawn = np.random.random()
+        np.random.seed(seed)
+        assert np.random.random() == drawn
+    np.testing.assert_array_equal(*paths)
 
 
 def top_of(calculator: Diatomic, low: float, high: float) -> float:

@@ -20,6 +20,7 @@ from hint_plugin.data import (
     write_frames,
     write_label,
 )
+from hint_plugin.data.sets.frames import count_frames
 from hint_plugin.errors import DataError, UnknownVersionError
 
 SUFFIXES = ["xyz", "extxyz", "h5", "hdf5"]
@@ -134,6 +135,18 @@ def test_index(tmp_path, suffix, index):
         wanted = [wanted]
     found = read_frames(tmp_path / f"a.{suffix}", index)
     assert [a.get_chemical_formula() for a in found] == [a.get_chemical_formula() for a in wanted]
+
+
+def test_frames_are_counted(tmp_path):
+    """Without reading them where the format allows, and of all that a name stands for."""
+    frames = [molecule("H2O"), molecule("CH4"), molecule("N2")]
+    for name in ("a.xyz", "a.h5", "set-1.h5", "set-2.h5"):
+        write_frames(tmp_path / name, frames)
+    ase.io.write(tmp_path / "a.traj", frames)
+    counts = {name: count_frames(tmp_path / name) for name in ("a.xyz", "a.h5", "a.traj", "set-*.h5")}
+    assert counts == {"a.xyz": 3, "a.h5": 3, "a.traj": 3, "set-*.h5": 6}
+    with pytest.raises(DataError, match="no such file"):
+        count_frames(tmp_path / "b.xyz")
 
 
 def test_float32_and_compression(tmp_path):

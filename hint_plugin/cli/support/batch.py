@@ -11,7 +11,10 @@ from hint_plugin.cli.app import EXIT_SOME_FAILED
 if TYPE_CHECKING:
     from hint_plugin.parallel import Batch
 
-_NO_MATTER = ("inputs", "reactant", "product", "output", "model", "jobs", "parsl", "restart", "json_")
+_NO_MATTER = (
+    *("inputs", "data", "reactant", "product", "output", "model", "jobs", "parsl", "restart"),
+    *("no_plots", "json_"),
+)
 """Parameters of a command that results do not depend on, and files."""
 
 

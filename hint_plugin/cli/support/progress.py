@@ -121,14 +121,14 @@ class Bar:
             return
         rate = self._rate(now, done)
         failures = f"{failed} failed" if failed else ""
-        left = f"{_duration((total - done) / rate)} left"
+        left = f"{_duration((total - done) / rate)} left" if rate > 0 else ""
         self._bar.update(
             self._task, completed=done, rate=_in_words(rate, self._what), left=left, failed=failures
         )
         if not self._terminal and now - self._spoke > EVERY:
             self._spoke = now
-            speed = _in_words(rate, "")
-            typer.echo(f"{done}/{total} {self._what}, {speed}, {left} {failures}".rstrip(), err=True)
+            told = ", ".join(part for part in (_in_words(rate, ""), left) if part)
+            typer.echo(f"{done}/{total} {self._what}, {told} {failures}".rstrip(), err=True)
 
     def _rate(self, now: float, done: int) -> float:
         """Done per second since the last point that is older than the window, or since the start."""

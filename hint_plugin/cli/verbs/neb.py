@@ -1,10 +1,11 @@
 """`hint neb R.xyz P.xyz -o DIR`: a climbing-image nudged elastic band."""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +25,12 @@ from hint_plugin.cli.support.potential_options import (
     Spin,
 )
 from hint_plugin.cli.support.run_options import Restart
+
+if TYPE_CHECKING:
+    from hint_plugin.parallel.journal import Journal
+    from hint_plugin.science.reactions.neb import Band
+
+KEEP_EVERY = 1.0  # s: of a band at work
 
 
 def neb(
@@ -60,20 +67,21 @@ def neb(
     neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png. `hint reaction` finds the saddle
     itself, usually in less time.
 
+    A run that is stopped goes on where it was when the same command is given again.
+
     Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not: what there is, is
     written, and said; 2 nothing could be done; 130 stopped.
     """
     import json
 
-    from rich.console import Console
-
     from hint_plugin.cli.support.molecules import read_ends
+    from hint_plugin.cli.support.progress import StatusLine
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.data.file_io import write_json
     from hint_plugin.science.molecules.optimization import check_optimiser
     from hint_plugin.science.reactions.junction import connection, follow_top
     from hint_plugin.science.reactions.matching import match
-    from hint_plugin.science.reactions.neb import elastic_band, plot_band
+    from hint_plugin.science.reactions.neb import plot_band
     from hint_plugin.science.reactions.reaction_files import irc_of, write_path
     from hint_plugin.science.reactions.reaction_settings import ReactionSettings
 
@@ -84,31 +92,24 @@ def neb(
     potential = Potential((model, engine, engine_option, device, charge, spin))
     calculator = potential.calculator()
     origin = run_provenance(files, model, calculator)
-    written = False
+    stop = _Stop()
     with (
-        Console(stderr=True).status("") as status,
-        _stopped_says(lambda: written, output),
-        _relaxed_ends(context, files, start, potential, origin, output, restart, status) as ends,
+        stop,
+        _made(output),
+        _kept_band(context, origin, output, restart) as kept,
+        _relaxed_ends(context, files, start, potential, origin, output, restart) as ends,
     ):
         collapsed = optimize and match(*ends) and not match(*start)
-        band = elastic_band(
-            ends[0],
-            ends[1],
-            calculator,
-            images=images,
-            climb=climb,
-            fmax=fmax,
-            steps=steps,
-            report=lambda step, top, force: status.update(f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"),
-        )
+        band = _band(ends, calculator, kept, stop, images=images, climb=climb, fmax=fmax, steps=steps)
         result = {**band.as_dict(), "collapsed": collapsed, "provenance": origin}
         for name in ("irc.xyz", "transition_state.xyz"):
             (output / name).unlink(missing_ok=True)  # of an earlier band
         write_path(output / "path.xyz", band.images, band.energies.tolist())
         write_json(output / "neb.json", result)
-        written = True
+        stop.what = f"The band is in {output}, and kept; where its top leads is not known"
         if verify and band.converged:
-            found = follow_top(band, calculator, ReactionSettings(), status.update)
+            with StatusLine("from the top") as status:
+                found = follow_top(band, calculator, ReactionSettings(), status.say)
             result["connection"] = connection(found)
             write_json(output / "neb.json", result)
             if found.saddle is not None:
@@ -173,19 +174,79 @@ def _joins(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-@contextmanager
-def _stopped_says(written: Callable[[], bool], output: Path) -> Iterator[None]:
-    """A run that is stopped says what there is of the band, too: it cannot go on in the middle of one."""
-    from hint_plugin.errors import InterruptedRunError
+class _Stop:
+    """A run that is stopped says what there is of the band, too: `what`."""
 
+    def __init__(self) -> None:
+        self.what = ""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from hint_plugin.errors import InterruptedRunError
+
+        if self.what and isinstance(error, InterruptedRunError):
+            raise InterruptedRunError(f"{error}. {self.what}") from None
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The folder of the results; where an error leaves it empty, it goes again."""
+    from hint_plugin.errors import HintError
+
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
-    except InterruptedRunError as stop:
-        if not written():
-            raise
-        raise InterruptedRunError(
-            f"{stop}. The band is in {output}; where its top leads is not known"
-        ) from None
+    except HintError:
+        with suppress(OSError):
+            if new:
+                folder.rmdir()
+        raise
+
+
+def _kept_band(
+    context: typer.Context, origin: dict[str, Any], output: Path, restart: bool
+) -> AbstractContextManager["Journal"]:
+    """Where the band is kept at work; that of other options is refused before anything is done."""
+    from hint_plugin.parallel import journal_of, keep
+
+    options = {name: value for name, value in options_of(context).items() if name != "verify"}
+    return keep(
+        journal_of(output, "neb-band"),
+        {"verb": "neb", **options, **identity(origin)},
+        lambda kept: "stopped before the band. Give the same command again to go on",
+        restart=restart,
+        drop_on_error=True,
+    )
+
+
+def _band(
+    ends: list[Any], calculator: Any, kept: "Journal", stop: _Stop, steps: int, **options: Any
+) -> "Band":
+    """The band, from where it was kept, if it was; and kept on its way."""
+    from hint_plugin.cli.support.progress import Bar
+    from hint_plugin.science.reactions.neb import BandState, elastic_band
+
+    start, last = BandState(**kept[0]["band"]) if 0 in kept else None, float("-inf")
+
+    def keep(state: BandState) -> None:
+        nonlocal last
+        if time.monotonic() - last >= KEEP_EVERY:
+            kept.add(0, {"band": state.as_dict()})
+            stop.what = f"The band is kept as it was after {state.steps} steps"
+            last = time.monotonic()
+
+    with Bar("steps, at most", "steps") as bar:
+
+        def report(step: int, top: float, force: float) -> None:
+            bar(step, 0, steps)
+            bar.say(f"top {top:.3f} eV, {force:.3f} eV/A")
+
+        reactant, product = ends
+        return elastic_band(
+            reactant, product, calculator, steps=steps, report=report, start=start, keep=keep, **options
+        )
 
 
 @dataclass(frozen=True)
@@ -220,7 +281,6 @@ def _relaxed_ends(
     origin: dict[str, Any],
     output: Path,
     restart: bool,
-    status: Any,
 ) -> Iterator[list[Any]]:
     """The ends where the options want them, kept until the block ends.
 
@@ -228,24 +288,22 @@ def _relaxed_ends(
         EngineError: an end has no minimum.
         And what `parallel.go_over` raises.
     """
+    from hint_plugin.cli.support.progress import StatusLine
     from hint_plugin.errors import EngineError, HintError
     from hint_plugin.parallel import Spread, go_over, journal_of
 
-    class Status:
-        say = staticmethod(status.update)
-
-        def __call__(self, done: int, failed: int, total: int) -> None:
-            status.update("")
+    class Status(StatusLine):
+        def __call__(self, done: int, failed: int, total: int) -> None: ...
 
     optimize = context.params["optimize"]
     options = options_of(context)
     of_ends = {name: options[name] for name in ("engine", "engine-option", "device", "charge", "spin")}
     run = {"verb": "neb", "optimize": optimize, **of_ends, **identity(origin)}
-    journal, new = journal_of(output, "neb"), not output.exists()
+    journal = journal_of(output, "neb")
     todo = [(path.stem, end) for path, end in zip(files, ends, strict=True)]
-    output.mkdir(parents=True, exist_ok=True)
     work, spread = End(potential, optimize), Spread(restart=restart)
-    with go_over(todo, work, journal, run, spread, Status(), "ends") as records:
+    with Status("") as status, go_over(todo, work, journal, run, spread, status, "ends") as records:
+        status.stop()
         try:
             found = []
             for (name, end), record in zip(todo, records, strict=True):
@@ -256,7 +314,4 @@ def _relaxed_ends(
             yield found
         except HintError:  # there is nothing to go on with
             journal.unlink()
-            with suppress(OSError):
-                if new:
-                    output.rmdir()
             raise

@@ -32,6 +32,12 @@ def select(path: Path, index: int | slice) -> list[Atoms]:
         return store[index] if isinstance(index, slice) else [store[index]]
 
 
+def count(path: Path) -> int:
+    """The number of frames, without reading them."""
+    with _open(path) as store:
+        return len(store)
+
+
 def _open(path: Path) -> FrameStore:
     try:
         with h5py.File(path, "r") as file:

@@ -74,6 +74,19 @@ def read_frames(
     return frames
 
 
+def count_frames(path: str | Path) -> int:
+    """How many frames `iter_frames` gives, without parsing them where the format allows; errors as there."""
+    if is_sharded(path):
+        with ShardedStore.open(path) as shards:
+            return len(shards)
+    if is_pattern(path):
+        return sum(count_frames(file) for file in matching(path))
+    module = _kind(path, None, "read", {}).load()
+    if hasattr(module, "count"):
+        return int(module.count(Path(path)))
+    return sum(1 for _ in iter_frames(path))
+
+
 def write_frames(path: str | Path, frames: Iterable[Atoms], format: str | None = None, **options: Any) -> int:
     """Write frames to a temporary file in the same folder and rename it: the file appears whole or not at
     all.

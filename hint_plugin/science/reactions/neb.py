@@ -32,6 +32,25 @@ _SHORTEST_STEP, _LONGEST_STEP = 0.02, 0.2  # A, of the band; half the way to a n
 
 
 @dataclass(frozen=True)
+class BandState:
+    """Where the search for a band is: what it needs to go on.
+
+    `positions` [images, N, 3], A; `springs` [images - 1], eV/A^2, of the search that it is in; `rounds` in
+    which images were added; `stage` of the round: 0 before the highest image climbs; `steps` that were taken.
+    """
+
+    positions: NDArray
+    springs: NDArray
+    rounds: int
+    stage: int
+    steps: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Numbers and arrays."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class Band:
     """A path of images: geometries with the calculator, energies (eV), largest force across it (eV/A).
 
@@ -100,6 +119,8 @@ def elastic_band(
     fmax: float = FORCE_TOLERANCE,
     steps: int = 300,
     report: Callable[[int, float, float], None] | None = None,
+    start: BandState | None = None,
+    keep: Callable[[BandState], None] | None = None,
 ) -> Band:
     """Relax a geodesic path between two geometries, which stay as they are.
 
@@ -115,6 +136,8 @@ def elastic_band(
         fmax: eV/A, the largest force across the band at the end.
         steps: at most, of all rounds together.
         report: called with the step, the height of the highest image (eV) and the largest force (eV/A).
+        start: what an earlier search with the same arguments has kept, in place of the geodesic path.
+        keep: called after each step with where the search is.
 
     Raises:
         DataError: other atoms, or another order. OptionsError: fewer than three images, no steps, no
@@ -126,19 +149,16 @@ def elastic_band(
         )
     same_atoms(reactant, product)
     reactant, product = (with_electrons(end, calculator) for end in (reactant, product))
-    search = _Search(calculator, interpolate(reactant, product, images), steps, report)
-    rounds = 0
-    while True:
-        stages = [(_BEFORE_CLIMBING * fmax, False), (fmax, climb)]
-        for tolerance, climbing in stages:
-            search.relax(tolerance, climbing)
-            between = search.examine()
-            if not between.resolved and rounds < _ROUNDS and search.left > 0:
-                break
+    path = interpolate(reactant, product, images) if start is None else _images(reactant, start.positions)
+    search = _Search(calculator, path, steps, report, start, keep)
+    stages = [(_BEFORE_CLIMBING * fmax, False), (fmax, climb)]
+    while search.stage < len(stages):
+        search.relax(*stages[search.stage])
+        between = search.examine()
+        if not between.resolved and search.rounds < _ROUNDS and search.left > 0:
+            search.refine(between)
         else:
-            break
-        rounds += 1
-        search.refine(between)
+            search.stage += 1
     return Band(
         images=search.path,
         energies=search.energies,
@@ -161,9 +181,15 @@ class _Search:
         path: list[Atoms],
         steps: int,
         report: Callable[[int, float, float], None] | None,
+        start: BandState | None,
+        keep: Callable[[BandState], None] | None,
     ) -> None:
-        self._calculator, self._steps, self._report = calculator, steps, report
-        self.path, self.taken, self.largest = path, 0, float("inf")
+        self._calculator, self._steps, self._report, self._keep = calculator, steps, report, keep
+        self.path, self.largest = path, float("inf")
+        self.taken, self.rounds, self.stage = (
+            (0, 0, 0) if start is None else (start.steps, start.rounds, start.stage)
+        )
+        self._springs = None if start is None else start.springs
         for atoms in path:
             atoms.calc = calculator
         self._ends = [
@@ -181,14 +207,18 @@ class _Search:
         from ase.optimize import FIRE
 
         images = [self._ends[0], *self.path[1:-1], self._ends[1]]  # ASE asks the ends again and again
+        springs = self._stiff_where_near() if self._springs is None else self._springs
+        self._springs = None  # those of the next search are of the path that this one leaves
         band = _recorded()(
-            images, k=self._springs(), climb=climb, method="improvedtangent", allow_shared_calculator=True
+            images, k=springs.tolist(), climb=climb, method="improvedtangent", allow_shared_calculator=True
         )
         longest = max(_SHORTEST_STEP, min(_LONGEST_STEP, 0.5 * min(self._moves())))
         search, before = FIRE(band, logfile=None, maxstep=longest), self.taken
         zero = self._ends[0].calc.results["energy"]
         for _ in search.irun(fmax=tolerance, steps=max(0, self.left)):
             self.taken = before + search.nsteps
+            if self._keep is not None:
+                self._keep(self._state(springs))
             if self._report is not None:
                 self._report(self.taken, float(np.max(band.energies[1:-1])) - zero, band.largest)
         first, last = (atoms.calc.results for atoms in self._ends)
@@ -201,10 +231,15 @@ class _Search:
         pairs = zip(self.path, self.path[1:], strict=False)
         return [float(np.linalg.norm(b.positions - a.positions)) for a, b in pairs]
 
-    def _springs(self) -> list[float]:
-        """Stiff where images are near to each other, so that they stay there."""
+    def _stiff_where_near(self) -> NDArray:
+        """Springs that keep images near to each other where they are."""
         moves = self._moves()
-        return (_SPRING * np.clip(np.mean(moves) / np.maximum(moves, 1e-6), 0.1, 10.0)).tolist()
+        springs: NDArray = _SPRING * np.clip(np.mean(moves) / np.maximum(moves, 1e-6), 0.1, 10.0)
+        return springs
+
+    def _state(self, springs: NDArray) -> BandState:
+        positions = np.array([atoms.positions for atoms in self.path])
+        return BandState(positions, springs, self.rounds, self.stage, self.taken)
 
     def examine(self) -> Resolution:
         """What lies between the images."""
@@ -221,14 +256,20 @@ class _Search:
         return examine(positions, self.energies, self.forces.reshape(flat), evaluate)
 
     def refine(self, between: Resolution) -> None:
-        """Add the images that are missing."""
-        path = []
-        for x in between.refined:
-            atoms = self.path[0].copy()
-            atoms.positions = x.reshape(-1, 3)
+        """Add the images that are missing; a round begins."""
+        self.path = _images(self.path[0], between.refined)
+        for atoms in self.path:
             atoms.calc = self._calculator
-            path.append(atoms)
-        self.path = path
+        self.rounds, self.stage = self.rounds + 1, 0
+
+
+def _images(like: Atoms, positions: NDArray) -> list[Atoms]:
+    """Copies of a structure at other places [images, 3N or N, 3]; a copy keeps `info`: charge and spin."""
+    found = []
+    for x in positions:
+        found.append(like.copy())
+        found[-1].positions = x.reshape(-1, 3)
+    return found
 
 
 def _recorded() -> type:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from ase import Atoms
@@ -14,8 +16,19 @@ from ase import Atoms
 from hint_plugin.optional import load
 
 
+@contextmanager
+def same_random_numbers(seed: int = 0) -> Iterator[None]:
+    """geodesic-interpolate draws from NumPy's global random numbers: here always the same ones."""
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
 def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms]:
-    """A smooth path of `images` geometries, ends included and aligned.
+    """A smooth path of `images` geometries, ends included and aligned; the same for the same ends.
 
     Raises:
         MissingDependencyError: geodesic-interpolate is not installed.
@@ -25,7 +38,7 @@ def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), same_random_numbers():
             warnings.simplefilter("ignore")
             symbols = reactant.get_chemical_symbols()
             raw = package.redistribute(symbols, [reactant.positions, product.positions], images, tol=5e-3)
