@@ -71,6 +71,9 @@ class LabelSummary:
         kept frames that were not asked for; `failure_kinds` counts by `failures.FAILURE_KINDS`."""
         return asdict(self)
 
+    to_dict = as_dict
+    """Its name in version 0.1."""
+
 
 def run_labelling(
     inputs: Sequence[str | Path],
