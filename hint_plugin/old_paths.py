@@ -99,7 +99,7 @@ MOVED = {
     "mace.edges": "mace.edge_contract",
     "mace.seam": "mace.patches",
     "mace.session": "mace.active_options",
-    "mace.statistics": "mace.statistics_file",
+    "mace.statistics": "data.sets.mace_statistics",
     "mace.status": "mace.installation",
     "mace.steps": "mace.wrappers",
     "nequip.edges": "nequip.edge_contract",

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,9 @@ from hint_plugin.potentials.registry import closing_note, make_engine
 from hint_plugin.potentials.structure_checks import select_atoms
 
 
-@dataclass
+@dataclass(frozen=True)
 class LabelSummary:
-    """What a run did; `to_dict` is what `--json` prints."""
+    """What a run did; `as_dict` is what `--json` prints."""
 
     output: str
     frames: int
@@ -64,11 +64,15 @@ class LabelSummary:
     failure_kinds: dict[str, int] = field(default_factory=dict)
     note: str | None = None
     warnings: list[str] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2; `dropped` are Hessians of
         kept frames that were not asked for; `failure_kinds` counts by `failures.FAILURE_KINDS`."""
         return asdict(self)
+
+    to_dict = as_dict
+    """Its name in version 0.1."""
 
 
 def run_labelling(
@@ -139,11 +143,14 @@ def run_labelling(
         ) from None
     finally:
         journal.close()
-    summary.resumed, summary.seconds = resumed, time.monotonic() - started
     notes = (todo.note, closing_note(settings.engine, settings.all_engine_options()))
-    summary.note = "\n".join(note for note in notes if note) or None
-    summary.warnings = todo.warnings
-    return summary
+    return replace(
+        summary,
+        resumed=resumed,
+        seconds=time.monotonic() - started,
+        note="\n".join(note for note in notes if note) or None,
+        warnings=todo.warnings,
+    )
 
 
 def _warn(text: str) -> None:

@@ -87,7 +87,7 @@ def test_nothing_there_says_what_is(folder, wrong):
 
 def test_every_verb_with_several_files_expands():
     """All verbs that take several files are known here, and each calls the shared place."""
-    found, calls = set(), ("expand(", "given(", "all_files(", "_files(", "SamplingTask(")
+    found, calls = set(), ("expand(", "given(", "all_files(", "sources(", "SamplingTask(")
     for name, verb in app.VERBS.items():
         if verb.passthrough:
             continue

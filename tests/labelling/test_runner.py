@@ -41,7 +41,7 @@ def test_all_labels_in_input_order(tmp_path, suffix):
     [failed] = read_frames(tmp_path / "out.failed.xyz")
     assert failed.info["number"] == 5 and "not converged" in failed.info["hint_error"]
     assert summary.failures[0]["frame"] == 5
-    assert json.loads(json.dumps(summary.to_dict())) == summary.to_dict()
+    assert json.loads(json.dumps(summary.as_dict())) == summary.as_dict()
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in.xyz", out.name, "out.failed.xyz"])
 
 

@@ -13,8 +13,8 @@ import torch
 from ase import Atoms
 
 from hint_plugin.data import read_frames, write_frames
+from hint_plugin.data.sets.mace_statistics import statistics, write_statistics
 from hint_plugin.errors import DataError, HintError, OptionsError
-from hint_plugin.mace.statistics_file import statistics, write_statistics
 from hint_plugin.mace.stores import store_dataset
 from mace_runs import MOLECULES, train_hint
 

@@ -105,47 +105,33 @@ def label(
     """
     import json
 
-    from hint_plugin.cli.support.provenance import run_provenance
-    from hint_plugin.data.outputs import record
-    from hint_plugin.data.stores.shards import all_files
-    from hint_plugin.labelling import LabelSettings, run_labelling
-    from hint_plugin.settings import parse_pairs, read_options
+    from hint_plugin.labelling import run
 
-    files = all_files(inputs or [])
-    options = read_options(engine_options) if engine_options else {}
-    options |= parse_pairs(engine_option or [])
-    if backend is not None:
-        options["backend"] = backend
-    settings = LabelSettings(
-        engine=engine,
-        engine_options=options,
-        hessian=hessian.value,
-        atoms=atoms,
-        n_probes=probes,
-        seed=seed,
-        charge=charge,
-        multiplicity=spin,
-        hessian_every=hessian_every,
-        hessian_fraction=hessian_fraction,
-        overwrite=overwrite,
-        keep_labels=keep_labels,
-    )
     with Bar("labelling") as progress:
-        summary = run_labelling(
-            files,
+        summary = run.label(
+            inputs,
             output,
-            settings,
             plan=plan,
+            engine=engine,
+            engine_option=engine_option or [],
+            engine_options=engine_options,
+            backend=backend,
+            hessian=hessian.value,
+            atoms=atoms,
+            probes=probes,
             jobs=jobs,
             parsl=parsl,
+            hessian_every=hessian_every,
+            hessian_fraction=hessian_fraction,
+            seed=seed,
+            charge=charge,
+            spin=spin,
+            overwrite=overwrite,
+            keep_labels=keep_labels,
             restart=restart,
             report=progress,
-            warn=lambda text: typer.echo(f"warning: {text}", err=True),
         )
-    found = summary.to_dict() | {"provenance": run_provenance(files if plan is None else [plan])}
-    if output.exists():
-        record(output, "label", found)
-    typer.echo(json.dumps(found, indent=2) if json_ else _in_words(summary))
+    typer.echo(json.dumps(summary.as_dict(), indent=2) if json_ else _in_words(summary))
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -21,7 +21,7 @@ from hint_plugin.cli.support.potential_options import (
     Spin,
     Steps,
     Temperature,
-    make_calculator,
+    potential_of,
 )
 
 
@@ -57,22 +57,30 @@ def reaction(
 
     from rich.console import Console
 
-    from hint_plugin.cli.support.molecules import read_ends
-    from hint_plugin.cli.support.provenance import run_provenance
-    from hint_plugin.science.reactions import ReactionSettings, find_reaction
-    from hint_plugin.science.reactions.reaction_files import write_report
+    from hint_plugin.science.reactions import run
 
-    ends = read_ends(reactant, product)
-    calculator = make_calculator(model, engine, engine_option, device, charge, spin)
-    settings = ReactionSettings(fmax, steps, images, guesses, temperature=temperature, method=method)
     with Console(stderr=True).status("") as status:
-        found = find_reaction(ends[0], ends[1], calculator, settings, say=status.update)
-    about = {"provenance": run_provenance([reactant, product], model, calculator)}
-    result = write_report(output, found, settings, f"{reactant.stem} to {product.stem}:", about)
+        found = run.reaction(
+            reactant,
+            product,
+            potential_of(model, engine, engine_option),
+            output,
+            method=method,
+            fmax=fmax,
+            steps=steps,
+            images=images,
+            guesses=guesses,
+            temperature=temperature,
+            device=device,
+            charge=charge,
+            spin=spin,
+            report=status.update,
+        )
+    result = found.as_dict()
     typer.echo(json.dumps(result, indent=2) if json_ else _in_words(result))
     if not json_:
         typer.echo(f"written to {output}")
-    if found.verdict != "intended":
+    if found.reaction.verdict != "intended":
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

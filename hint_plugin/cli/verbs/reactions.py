@@ -1,6 +1,5 @@
 """`hint reactions SET -o DIR`: a set of reactions in parallel, success rates, two models compared."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from hint_plugin.cli.support.potential_options import (
     Model,
     SearchMethod,
     Spin,
-    make_calculator,
+    potential_of,
 )
 
 
@@ -64,54 +63,26 @@ def reactions(
     Exit status: 0 all were looked at (whatever came out), 2 nothing could be done, 130 interrupted.
     """
     import json
-    from dataclasses import asdict
 
-    from hint_plugin.cli.support.provenance import run_provenance
-    from hint_plugin.data.file_io import write_json
-    from hint_plugin.errors import InterruptedRunError
-    from hint_plugin.parallel.pool import terminate_as_interrupt
-    from hint_plugin.science.reactions import ReactionSettings
-    from hint_plugin.science.reactions.many_reactions import (
-        COMPUTED_BY,
-        Worker,
-        computed_by,
-        prepare,
-        results_of,
-        summary,
-        write_index,
-    )
-    from hint_plugin.science.reactions.methods import method_of
-    from hint_plugin.science.reactions.model_comparison import compare
-    from hint_plugin.science.reactions.sets import read_set
+    from hint_plugin.science.reactions import run
 
-    pairs = read_set(reaction_set)
-    if against is not None:
-        results_of(against)  # that there are some: before the work
-    settings = ReactionSettings(fmax=fmax, steps=steps, guesses=guesses, method=search)
-    method_of(search)
-    method = [str(model) if model else engine, *(engine_option or [])]
-    about = {"set": str(reaction_set), "charge": charge, "spin": spin, **asdict(settings)}
-    about |= {"method": method, "search": search}  # `method` has been the potential in folders of before
-    make = partial(make_calculator, model, engine, engine_option, device, charge, spin)
-    # errors of options come here, before anything is written
-    origin = run_provenance([reaction_set], model, make())
-    about[COMPUTED_BY] = computed_by(origin)
-    todo, done = prepare(output, pairs, about)
-    worker = Worker(output.resolve(), make, settings, timeout)
-    try:
-        with terminate_as_interrupt():
-            for count, name, verdict in _run(worker, todo, jobs, parsl, output):
-                typer.echo(f"{done + count}/{len(pairs)} {name}: {verdict}", err=True)
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"interrupted; what is done is in {output}. The same command goes on where this stopped"
-        ) from None
-    names = {pair.name for pair in pairs}
-    found = summary(output, names, provenance=origin)
-    write_index(output, found, f"{reaction_set.stem}: {', '.join(str(part) for part in method)}")
-    if against is not None:
-        found["against"] = compare(output, against, only=names)
-        write_json(output / "summary.json", found)
+    found = run.reactions(
+        reaction_set,
+        potential_of(model, engine, engine_option),
+        output,
+        method=search,
+        jobs=jobs,
+        parsl=parsl,
+        timeout=timeout,
+        fmax=fmax,
+        steps=steps,
+        guesses=guesses,
+        against=against,
+        device=device,
+        charge=charge,
+        spin=spin,
+        report=_say,
+    ).as_dict()
     if json_:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -119,38 +90,8 @@ def reactions(
     typer.echo(f"written to {output}")
 
 
-def _run(worker: Any, todo: list[Any], jobs: int, parsl: Path | None, output: Path) -> Any:
-    """(how many, name, verdict) as reactions finish; what kills its process is left as a failed reaction."""
-    from hint_plugin.parallel.pool import Failure, run_tasks
-
-    tasks = enumerate(todo)
-    if parsl is None:
-        stream = run_tasks(tasks, worker, jobs)
-    else:
-        from hint_plugin.parallel.parsl_config import read_parsl_file
-        from hint_plugin.parallel.parsl_pool import run_tasks_on_parsl
-
-        run = read_parsl_file(parsl, output / "parsl")
-        run.frames_per_task = run.frames_per_task or 1
-        stream = run_tasks_on_parsl(tasks, worker, run, len(todo))
-    for count, (number, result) in enumerate(stream, start=1):
-        name = todo[number].name
-        if isinstance(result, Failure):
-            _keep_failure(worker, todo[number], result.message)
-            yield count, name, f"failed: {result.message}"
-        else:
-            yield count, name, result["verdict"] + (f" ({result['failure']})" if result["failure"] else "")
-
-
-def _keep_failure(worker: Any, pair: Any, message: str) -> None:
-    from hint_plugin.science.reactions import Reaction
-    from hint_plugin.science.reactions.many_reactions import identity_of
-    from hint_plugin.science.reactions.reaction_files import write_report
-
-    lost = Reaction()
-    lost.fail(message)
-    about = {"inputs": identity_of(pair)}
-    write_report(worker.folder / pair.name, lost, worker.settings, pair.name, about)
+def _say(done: int, total: int, name: str, verdict: str) -> None:
+    typer.echo(f"{done}/{total} {name}: {verdict}", err=True)
 
 
 def _print(found: dict[str, Any], against: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hint_plugin.cli.support.outputs import a_file
-from hint_plugin.cli.support.sample_task import SamplingTask
+from hint_plugin.cli.support.progress import StatusLine
 
 app = typer.Typer(
     add_completion=False,
@@ -134,27 +134,38 @@ def wld(
     d_i is the mean distance to the k nearest neighbours, p_i = d_i / sum d (the HINT paper, Eq. 1), without
     replacement. Computed features stay in the cache: another -n, -k or seed is quick, a killed run goes on.
     """
-    from hint_plugin.sampling import sample_density
-    from hint_plugin.sampling.methods import DEFAULT_K
+    from hint_plugin.sampling import run
 
-    soap = _soap(r_cut, n_max, l_max, soap_sigma, average, compression)
-    chosen_features = _features(output, features, model, device, scale, pca, cache, soap)
-    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
-        population = task.survey()
-        values, about = task.features(population, chosen_features, seed, jobs)
-        task.finish(
-            sample_density(
-                population,
-                values,
-                about,
-                _budget(n, fraction, hessians, seed),
-                k=k or min(DEFAULT_K, max(1, len(population) - 1)),
-                search=search.value,
-                recall=recall,
-                threads=jobs,
-                report=task.report,
-            )
+    with _Progress("reading") as progress:
+        found = run.wld(
+            inputs,
+            output,
+            n=n,
+            fraction=fraction,
+            hessians=hessians,
+            seed=seed,
+            neighbours=k,
+            search=search.value,
+            recall=recall,
+            features=features,
+            model=model,
+            device=device,
+            scale=scale.value,
+            pca=pca,
+            cache=cache,
+            jobs=jobs,
+            r_cut=r_cut,
+            n_max=n_max,
+            l_max=l_max,
+            soap_sigma=soap_sigma,
+            average=average.value,
+            compression=compression.value,
+            extract=extract,
+            keep_all=keep_all,
+            figure=figure,
+            report=progress,
         )
+    _say(found.as_dict(), json_)
 
 
 @app.command()
@@ -184,14 +195,35 @@ def fps(
     json_: AsJson = False,
 ) -> None:
     """Farthest-point sampling: each frame is the farthest from those chosen before. Exact; n passes."""
-    from hint_plugin.sampling import sample_farthest
+    from hint_plugin.sampling import run
 
-    soap = _soap(r_cut, n_max, l_max, soap_sigma, average, compression)
-    chosen_features = _features(output, features, model, device, scale, pca, cache, soap)
-    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
-        population = task.survey()
-        values, about = task.features(population, chosen_features, seed, jobs)
-        task.finish(sample_farthest(population, values, about, _budget(n, fraction, hessians, seed)))
+    with _Progress("reading") as progress:
+        found = run.fps(
+            inputs,
+            output,
+            n=n,
+            fraction=fraction,
+            hessians=hessians,
+            seed=seed,
+            features=features,
+            model=model,
+            device=device,
+            scale=scale.value,
+            pca=pca,
+            cache=cache,
+            jobs=jobs,
+            r_cut=r_cut,
+            n_max=n_max,
+            l_max=l_max,
+            soap_sigma=soap_sigma,
+            average=average.value,
+            compression=compression.value,
+            extract=extract,
+            keep_all=keep_all,
+            figure=figure,
+            report=progress,
+        )
+    _say(found.as_dict(), json_)
 
 
 @app.command()
@@ -210,15 +242,24 @@ def random(
     json_: AsJson = False,
 ) -> None:
     """All frames equally probable: the baseline. A figure needs features: SOAP with its defaults."""
-    from hint_plugin.sampling import SoapSettings, sample_random
+    from hint_plugin.sampling import run
 
-    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
-        population = task.survey()
-        sample = sample_random(population, _budget(n, fraction, hessians, seed))
-        if figure is not None:
-            settings = _features(output, None, None, "cpu", Scale.none, None, cache, SoapSettings())
-            sample.features, _ = task.features(population, settings, seed, jobs)
-        task.finish(sample)
+    with _Progress("reading") as progress:
+        found = run.random(
+            inputs,
+            output,
+            n=n,
+            fraction=fraction,
+            hessians=hessians,
+            seed=seed,
+            extract=extract,
+            keep_all=keep_all,
+            figure=figure,
+            cache=cache,
+            jobs=jobs,
+            report=progress,
+        )
+    _say(found.as_dict(), json_)
 
 
 @app.command()
@@ -243,14 +284,24 @@ def energy(
     Only frames of the same formula are compared; each formula gets its share of the choice. Hessians go to a
     random part of the chosen.
     """
-    from hint_plugin.sampling import sample_energy
+    from hint_plugin.sampling import run
 
-    if n is None and fraction is None:
-        fraction = 0.05
-    with SamplingTask(inputs, output, extract, keep_all, figure, json_) as task:
-        population = task.survey(energy_key)
-        budget = _budget(n, fraction, hessians, seed)
-        task.finish(sample_energy(population, budget, rank=rank.value, energy_key=energy_key))
+    with _Progress("reading") as progress:
+        found = run.energy(
+            inputs,
+            output,
+            n=n,
+            fraction=fraction,
+            hessians=hessians,
+            seed=seed,
+            rank=rank.value,
+            energy_key=energy_key,
+            extract=extract,
+            keep_all=keep_all,
+            figure=figure,
+            report=progress,
+        )
+    _say(found.as_dict(), json_)
 
 
 @app.command()
@@ -277,40 +328,52 @@ def displace(
     json_: AsJson = False,
 ) -> None:
     """Make structures: Gaussian displacements of all atoms, with a floor on distances. The cell stays."""
-    from hint_plugin.sampling import DisplaceSettings
-    from hint_plugin.sampling.displace import make_displaced
+    from hint_plugin.sampling import run
 
-    settings = DisplaceSettings(sigma, copies, supercell, floor, max_rounds, seed)
-    with SamplingTask(inputs, output, extract, False, figure, json_) as task:
-        sample = make_displaced(task.inputs, extract, settings, hessians, report=task.report)
-        task.finish(sample, made=True)
-
-
-def _budget(n: int | None, fraction: float | None, hessians: str, seed: int) -> Any:
-    from hint_plugin.sampling import Budget
-
-    return Budget(n, fraction, hessians, seed)
-
-
-def _soap(
-    r_cut: float, n_max: int, l_max: int, sigma: float, average: Average, compression: Compression
-) -> Any:
-    from hint_plugin.sampling import SoapSettings
-
-    return SoapSettings(r_cut, n_max, l_max, sigma, average.value, compression.value)
+    with _Progress("reading") as progress:
+        found = run.displace(
+            inputs,
+            output,
+            extract=extract,
+            sigma=sigma,
+            copies=copies,
+            supercell=supercell,
+            floor=floor,
+            max_rounds=max_rounds,
+            hessians=hessians,
+            seed=seed,
+            figure=figure,
+            report=progress,
+        )
+    _say(found.as_dict(), json_)
 
 
-def _features(
-    output: Path,
-    array: Path | None,
-    model: Path | None,
-    device: str,
-    scale: Scale,
-    pca: int | None,
-    cache: Path | None,
-    soap: Any,
-) -> Any:
-    from hint_plugin.sampling import FeatureSettings
+class _Progress(StatusLine):
+    """How far it is."""
 
-    folder = cache or output.with_name(output.stem + ".features")
-    return FeatureSettings(soap, model, device, array, scale.value, pca, folder)
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.say(f"{what}: {done}" + (f" of {total} frames" if total else " frames"))
+
+
+def _say(found: dict[str, Any], json_: bool) -> None:
+    import json
+
+    typer.echo(json.dumps(found, indent=2) if json_ else _in_words(found))
+
+
+def _in_words(found: dict[str, Any]) -> str:
+    verb = "made" if found["method"] == "displace" else f"of {found['frames']} frames chosen"
+    lines = [f"{found['chosen']} {verb} by {found['method']}, {found['hessians']} to get a Hessian"]
+    lines += found["notes"]
+    lines.append(f"plan: {found['plan']}; {found['seconds']:.1f} s")
+    if "extract" in found:
+        written = found["extract"]
+        lines.append(
+            f"written to {written['path']}: {written['frames']} frames, "
+            f"{written['hessians']} with a Hessian label"
+        )
+        if written["hessians"] < found["hessians"]:
+            lines.append(f"label them next: hint label --plan {found['plan']} -o labelled.xyz")
+    if found.get("figure"):
+        lines.append(f"figure: {found['figure']}")
+    return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def _some(frames: Iterator[Atoms], inputs: Sequence[str | Path]) -> Iterator[Ato
 class Conversion:
     """What was written: files, frames of each input; how many labels were projected, and how many frames had
     energy, forces or stress under ASE's own names, which became those of `LabelKeys`; `mixture` is what is to
-    be said of labels of several levels."""
+    be said of labels of several levels; `provenance` where a run has one."""
 
     files: list[str]
     inputs: dict[str, int]
@@ -42,11 +42,17 @@ class Conversion:
     renamed: int = 0
     bytes: int = 0
     mixture: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
         """All of them."""
         return sum(self.inputs.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        names = ("frames", "inputs", "files", "bytes", "projected", "renamed", "mixture", "provenance")
+        return {name: getattr(self, name) for name in names}
 
 
 def convert(

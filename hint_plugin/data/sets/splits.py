@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class SplitReport:
             values
             both have.
         files: of each part.
+        provenance: where a run has one.
     """
 
     by: tuple[str, ...]
@@ -49,6 +50,19 @@ class SplitReport:
     frames: Mapping[str, int]
     overlap: Mapping[str, Mapping[str, int]]
     files: Mapping[str, str]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "by": list(self.by),
+            "groups": self.groups,
+            "largest_group": self.largest,
+            "frames": dict(self.frames),
+            "overlap": {respect: dict(pairs) for respect, pairs in self.overlap.items()},
+            "files": dict(self.files),
+            "provenance": dict(self.provenance),
+        }
 
 
 def group_value(atoms: Atoms, by: str, number: int, source: str | Path) -> Hashable:

@@ -95,11 +95,15 @@ def _stems(inputs: list[Path]) -> list[str]:
     return [path.stem for path in inputs]
 
 
-def read_ends(reactant: Path, product: Path) -> list[Any]:
-    """The two molecules of a reaction. Raises DataError unless each file has one, with the same electrons."""
+def read_ends(reactant: Path | Atoms, product: Path | Atoms) -> list[Any]:
+    """The two molecules of a reaction, of files or as they are.
+
+    Raises:
+        DataError: a file has none or several, one is no molecule, or their electrons are not the same.
+    """
     ends = []
     for path in (reactant, product):
-        frames = read_frames(path)
+        frames = [path.copy()] if isinstance(path, Atoms) else read_frames(path)
         if len(frames) != 1:
             raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
         if wrong := no_molecule(frames[0]):

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import vesin
 from ase import Atoms
 
-from hint_plugin.data import LabelKeys
 from hint_plugin.data.file_io import write_json
+from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.real_numbers import real_numbers
 from hint_plugin.data.sets.statistics import Compositions, makeup_of
 from hint_plugin.errors import DataError, OptionsError
@@ -35,6 +34,8 @@ class MaceStatistics:
     def __init__(self, r_max: float, keys: LabelKeys | None = None) -> None:
         if not r_max > 0:
             raise OptionsError(f"r_max {r_max}; wanted a cutoff in A, above 0")
+        import vesin  # which loads torch, and `hint dataset` starts at once without
+
         self.r_max, self.keys = r_max, keys or LabelKeys()
         self._neighbours = vesin.NeighborList(cutoff=r_max, full_list=True)
         self._compositions = Compositions()
