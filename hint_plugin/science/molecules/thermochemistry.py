@@ -99,8 +99,9 @@ def thermochemistry(
     """
     _check(temperature, pressure, symmetry_number, multiplicity)
     real, inverted = _real_modes(modes)
-    found = find_symmetry_number(modes.atoms, linear=modes.linear) if symmetry_number is None else None
-    sigma = symmetry_number if found is None else found
+    sigma = symmetry_number
+    if sigma is None:
+        sigma = find_symmetry_number(modes.atoms, linear=modes.linear)
     gas = _Gas(modes.atoms, real, _geometry(len(modes.atoms), len(modes.frequencies)), sigma, multiplicity)
     enthalpy = energy + gas.enthalpy(temperature)
     entropies = gas.entropies(temperature, pressure, cutoff)
