@@ -18,7 +18,7 @@ _PLACES = {
 
 __all__ = ["__version__", *_PLACES]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
