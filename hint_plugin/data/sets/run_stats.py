@@ -75,7 +75,8 @@ def dataset_stats(
 
     Raises:
         DataError: a file cannot be read, or there are no frames; see also `MaceStatistics`.
-        OptionsError: what cannot be written, or a file that is given twice. MissingDependencyError: see `StatsResult.write`.
+        OptionsError: what cannot be written, or a file that is given twice.
+        MissingDependencyError: see `StatsResult.write`.
     """
     folder, file, tell = a_folder(as_path(plots)), a_file(as_path(mace_statistics)), report or silent
     files = expand(several(inputs))
