@@ -60,8 +60,8 @@ def neb(
     neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png. `hint reaction` finds the saddle
     itself, usually in less time.
 
-    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not: what there is, is
-    written, and said; 2 nothing could be done; 130 stopped.
+    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not, or both ends are
+    the same: what there is, is written, and said; 2 nothing could be done; 130 stopped.
     """
     import json
 
@@ -70,10 +70,12 @@ def neb(
     from hint_plugin.cli.support.molecules import read_ends
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.data.file_io import write_json
+    from hint_plugin.science.molecules.alignment import rmsd
     from hint_plugin.science.molecules.optimization import check_optimiser
     from hint_plugin.science.reactions.junction import connection, follow_top
     from hint_plugin.science.reactions.matching import match
     from hint_plugin.science.reactions.neb import elastic_band, plot_band
+    from hint_plugin.science.reactions.one_reaction import SAME_MINIMUM
     from hint_plugin.science.reactions.reaction_files import irc_of, write_path
     from hint_plugin.science.reactions.reaction_settings import ReactionSettings
 
@@ -91,6 +93,7 @@ def neb(
         _relaxed_ends(context, files, start, potential, origin, output, restart, status) as ends,
     ):
         collapsed = optimize and match(*ends) and not match(*start)
+        same = match(*ends) and rmsd(*ends) < SAME_MINIMUM
         band = elastic_band(
             ends[0],
             ends[1],
@@ -101,7 +104,7 @@ def neb(
             steps=steps,
             report=lambda step, top, force: status.update(f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"),
         )
-        result = {**band.as_dict(), "collapsed": collapsed, "provenance": origin}
+        result = {**band.as_dict(), "collapsed": collapsed, "same_ends": same, "provenance": origin}
         for name in ("irc.xyz", "transition_state.xyz"):
             (output / name).unlink(missing_ok=True)  # of an earlier band
         write_path(output / "path.xyz", band.images, band.energies.tolist())
@@ -121,7 +124,7 @@ def neb(
     else:
         typer.echo("\n".join(_in_words(result, verify)))
         typer.echo(f"written to {output}")
-    if collapsed or not (band.converged and band.between.resolved):
+    if collapsed or same or not (band.converged and band.between.resolved):
         raise typer.Exit(EXIT_SOME_FAILED)
     if verify and not result["connection"]["joins"]:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -142,6 +145,8 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
     ]
     if result["collapsed"]:
         lines.append("optimising has given both ends the same bonds: this potential has no such reaction")
+    if result["same_ends"]:
+        lines.append("both ends are the same geometry but for place and orientation: this is no reaction")
     if not result["resolved"]:
         a, b = between["between_images"]
         lines.append(
