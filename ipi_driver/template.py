@@ -78,8 +78,8 @@ def check_images(atoms: Atoms, neighbours: Neighbours, cutoff: float, name: str)
     if across.any():
         raise DataError(
             f"the template {name} is not periodic{_along(open_)}, and in i-PI's cell atoms are within the "
-            f"cutoff ({cutoff:g} A) of their images. Of a crystal, give a template with its cell (the structure of "
-            "i-PI's input has it); around a molecule or a slab, give i-PI a larger cell"
+            f"cutoff ({cutoff:g} A) of their images. Of a crystal, give a template with its cell (the "
+            "structure of i-PI's input has it); around a molecule or a slab, give i-PI a larger cell"
         )
 
 

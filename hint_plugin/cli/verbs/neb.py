@@ -73,13 +73,14 @@ def neb(
     from hint_plugin.science.molecules.alignment import rmsd
     from hint_plugin.science.molecules.optimization import check_optimiser
     from hint_plugin.science.reactions.junction import connection, follow_top
-    from hint_plugin.science.reactions.matching import match
+    from hint_plugin.science.reactions.matching import match, same_atoms
     from hint_plugin.science.reactions.neb import elastic_band, plot_band
     from hint_plugin.science.reactions.one_reaction import SAME_MINIMUM
     from hint_plugin.science.reactions.reaction_files import irc_of, write_path
     from hint_plugin.science.reactions.reaction_settings import ReactionSettings
 
     start, files = read_ends(reactant, product), (reactant, product)
+    same_atoms(*start)
     verify = verify and climb  # without climbing there is no saddle at the top
     if optimize or verify:
         check_optimiser()
@@ -94,37 +95,45 @@ def neb(
     ):
         collapsed = optimize and match(*ends) and not match(*start)
         same = match(*ends) and rmsd(*ends) < SAME_MINIMUM
-        band = elastic_band(
-            ends[0],
-            ends[1],
-            calculator,
-            images=images,
-            climb=climb,
-            fmax=fmax,
-            steps=steps,
-            report=lambda step, top, force: status.update(f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"),
-        )
-        result = {**band.as_dict(), "collapsed": collapsed, "same_ends": same, "provenance": origin}
-        for name in ("irc.xyz", "transition_state.xyz"):
-            (output / name).unlink(missing_ok=True)  # of an earlier band
-        write_path(output / "path.xyz", band.images, band.energies.tolist())
-        write_json(output / "neb.json", result)
-        written = True
-        if verify and band.converged:
-            found = follow_top(band, calculator, ReactionSettings(), status.update)
-            result["connection"] = connection(found)
+        if same:
+            write_json(output / "neb.json", {"same_ends": True, "provenance": origin})
+        else:
+            band = elastic_band(
+                ends[0],
+                ends[1],
+                calculator,
+                images=images,
+                climb=climb,
+                fmax=fmax,
+                steps=steps,
+                report=lambda step, top, force: status.update(
+                    f"step {step}, top {top:.3f} eV, {force:.3f} eV/A"
+                ),
+            )
+            result = {**band.as_dict(), "collapsed": collapsed, "provenance": origin}
+            for name in ("irc.xyz", "transition_state.xyz"):
+                (output / name).unlink(missing_ok=True)  # of an earlier band
+            write_path(output / "path.xyz", band.images, band.energies.tolist())
             write_json(output / "neb.json", result)
-            if found.saddle is not None:
-                write_path(output / "transition_state.xyz", [found.saddle.atoms], [found.saddle.energy])
-            if found.ends is not None:
-                write_path(output / "irc.xyz", *irc_of(found))
+            written = True
+            if verify and band.converged:
+                found = follow_top(band, calculator, ReactionSettings(), status.update)
+                result["connection"] = connection(found)
+                write_json(output / "neb.json", result)
+                if found.saddle is not None:
+                    write_path(output / "transition_state.xyz", [found.saddle.atoms], [found.saddle.energy])
+                if found.ends is not None:
+                    write_path(output / "irc.xyz", *irc_of(found))
+    if same:
+        typer.echo("both ends are the same geometry but for place and orientation: this is no reaction")
+        raise typer.Exit(EXIT_SOME_FAILED)
     plot_band(output / "profile.png", band, f"{reactant.stem} to {product.stem}")
     if json_:
         typer.echo(json.dumps(result, indent=2))
     else:
         typer.echo("\n".join(_in_words(result, verify)))
         typer.echo(f"written to {output}")
-    if collapsed or same or not (band.converged and band.between.resolved):
+    if collapsed or not (band.converged and band.between.resolved):
         raise typer.Exit(EXIT_SOME_FAILED)
     if verify and not result["connection"]["joins"]:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -145,8 +154,6 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
     ]
     if result["collapsed"]:
         lines.append("optimising has given both ends the same bonds: this potential has no such reaction")
-    if result["same_ends"]:
-        lines.append("both ends are the same geometry but for place and orientation: this is no reaction")
     if not result["resolved"]:
         a, b = between["between_images"]
         lines.append(
