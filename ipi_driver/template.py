@@ -57,7 +57,7 @@ def pbc_note(atoms: Atoms) -> str:
 
 
 def check_images(atoms: Atoms, neighbours: Neighbours, cutoff: float, name: str) -> None:
-    """That i-PI's cell is empty space around a structure whose template is not periodic.
+    """That i-PI's cell is empty space in the directions in which the template is not periodic.
 
     Args:
         atoms: with i-PI's cell, and the template's ``pbc``.
@@ -68,18 +68,26 @@ def check_images(atoms: Atoms, neighbours: Neighbours, cutoff: float, name: str)
     Raises:
         DataError: atoms are within the cutoff of images of others, so that the cell must mean something.
     """
-    if atoms.pbc.any() or atoms.cell.rank < 3:
+    if atoms.pbc.all() or atoms.cell.rank < 3:
         return
     periodic = atoms.copy()
     periodic.pbc = True
     _, _, shifts, vectors = neighbours(periodic)
-    across = np.any(shifts != 0, axis=1) & (np.linalg.norm(vectors, axis=1) < cutoff)
+    open_ = ~atoms.pbc
+    across = np.any(shifts[:, open_] != 0, axis=1) & (np.linalg.norm(vectors, axis=1) < cutoff)
     if across.any():
         raise DataError(
-            f"the template {name} is not periodic, and in i-PI's cell atoms are within the cutoff "
-            f"({cutoff:g} A) of their images. Of a crystal, give a template with its cell (the structure of "
-            "i-PI's input has it); around a molecule, give i-PI a larger cell"
+            f"the template {name} is not periodic{_along(open_)}, and in i-PI's cell atoms are within the "
+            f"cutoff ({cutoff:g} A) of their images. Of a crystal, give a template with its cell (the "
+            "structure of i-PI's input has it); around a molecule or a slab, give i-PI a larger cell"
         )
+
+
+def _along(directions: np.ndarray) -> str:
+    """ " along c" of some directions, nothing of all."""
+    if directions.all():
+        return ""
+    return f" along {', '.join(name for name, is_one in zip('abc', directions, strict=True) if is_one)}"
 
 
 def _comment(path: Path) -> str | None:

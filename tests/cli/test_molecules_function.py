@@ -25,7 +25,7 @@ from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.potentials.opening import open_potential
 from hint_plugin.science.molecules import run
-from hint_plugin.science.molecules.molecule_inputs import no_molecule
+from hint_plugin.science.molecules.molecule_inputs import far_parts, no_molecule
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*neighbours:hint_plugin.errors.LabelWarning"
@@ -190,6 +190,16 @@ def test_fixed_atoms_are_refused(verb, tmp_path, capfd):
     code, printed = hint(capfd, verb, tmp_path / "held.xyz", "-o", tmp_path / RUNS[verb][0], *options)
     assert code == 2 and "FixAtoms of 2 atoms" in " ".join(printed.split())
     assert not (tmp_path / RUNS[verb][0]).exists()
+
+
+def test_molecules_far_from_each_other_are_told(tmp_path, capfd):
+    apart = Atoms("AlCuAl", [(0, 0, 0), (1.0, 0, 0), (25.0, 0, 0)])
+    write_frames(tmp_path / "far.xyz", [apart, apart[:2]])
+    assert "2 parts that are 10 A and more apart" in far_parts(apart) and far_parts(apart[:2]) == ""
+    write_pair(tmp_path / "pair.hint.pt")
+    given = (tmp_path / "far.xyz", "-o", tmp_path / "out.xyz", "--model", tmp_path / "pair.hint.pt")
+    said = " ".join(hint(capfd, "hessian", *given)[1].split())
+    assert "far-0 consists of 2 parts" in said
 
 
 def test_a_calculator_that_cannot_travel(frames, tmp_path):

@@ -437,6 +437,18 @@ class TestPeriodicity:
         with pytest.raises(DataError, match="within the cutoff"):
             self.energy(driver, alone)
 
+    def test_a_slab_of_a_crystal_is_refused(self, model):
+        """pbc "T T F" in the comment, and images within the cutoff along c."""
+        slab = self.CRYSTAL.copy()
+        slab.pbc = [True, True, False]
+        slab.write("slab.extxyz", format="extxyz")
+        driver = HintDriver("slab.extxyz", model)
+        with pytest.raises(DataError, match=r"is not periodic along c, and in i-PI's cell"):
+            self.energy(driver, self.CRYSTAL)
+        slab.cell[2] = slab.cell[2] + [0, 0, 20.0]
+        wanted = Potential(model).evaluate([slab])[0].energy
+        assert self.energy(driver, slab) == pytest.approx(wanted, abs=1e-9)
+
     def test_outside_of_the_training_is_said_once(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         domain = TrainingDomain(("H", "Li"), {"H-Li": 2.4}, None, 1).as_dict()

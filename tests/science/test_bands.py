@@ -71,6 +71,19 @@ def test_what_cannot_be_resolved_is_said(tmp_path, monkeypatch, capfd):
     assert json.loads((tmp_path / "out" / "neb.json").read_text())["resolved"] is False
 
 
+@pytest.mark.parametrize("option", ["--no-verify", "--verify"])
+def test_ends_that_are_the_same_but_for_their_place_are_no_reaction(option, tmp_path, capfd):
+    for name, turn in (("r.xyz", 0), ("p.xyz", 50)):
+        atoms = pair(1.0)
+        atoms.rotate(turn, "z")
+        write_frames(tmp_path / name, [atoms])
+    engine = ("--engine", "calculator", "-e", "calculator=toy_potentials:two_wells", "--no-optimize")
+    ends = (tmp_path / "r.xyz", tmp_path / "p.xyz")
+    code, text = hint(capfd, "neb", *ends, "-o", tmp_path / "out", option, *engine)
+    assert code == 3 and "both ends are the same geometry" in " ".join(text.split())
+    assert json.loads((tmp_path / "out" / "neb.json").read_text())["same_ends"] is True
+
+
 def test_the_cubic_follows_energies_and_forces():
     """Of a cubic it is exact; what differs from it beside the top is seen, with its size."""
 

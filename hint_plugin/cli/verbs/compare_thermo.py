@@ -69,6 +69,7 @@ def compare_thermo(
     from hint_plugin.cli.support.batch import finish
     from hint_plugin.cli.support.progress import Bar
     from hint_plugin.science.molecules import run
+    from hint_plugin.science.molecules.thermo_comparison import far_minima
 
     with Bar("compare-thermo", "molecules") as bar:
         found = run.compare_thermo(
@@ -91,6 +92,8 @@ def compare_thermo(
         )
     if not json_ and found.mean_absolute_errors:
         _show(found.mean_absolute_errors, temperature)
+        for text in far_minima(found.results):
+            typer.echo(text)
         typer.echo(f"written to {output}")
     finish(found, json_)
 

@@ -69,8 +69,8 @@ def neb(
 
     A run that is stopped goes on where it was when the same command is given again.
 
-    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not: what there is, is
-    written, and said; 2 nothing could be done; 130 stopped.
+    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not, or both ends are
+    the same: what there is, is written, and said; 2 nothing could be done; 130 stopped.
     """
     import json
 
@@ -78,14 +78,17 @@ def neb(
     from hint_plugin.cli.support.progress import StatusLine
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.data.file_io import write_json
+    from hint_plugin.science.molecules.alignment import rmsd
     from hint_plugin.science.molecules.optimization import check_optimiser
     from hint_plugin.science.reactions.junction import connection, follow_top
-    from hint_plugin.science.reactions.matching import match
+    from hint_plugin.science.reactions.matching import match, same_atoms
     from hint_plugin.science.reactions.neb import plot_band
+    from hint_plugin.science.reactions.one_reaction import SAME_MINIMUM
     from hint_plugin.science.reactions.reaction_files import irc_of, write_path
     from hint_plugin.science.reactions.reaction_settings import ReactionSettings
 
     start, files = read_ends(reactant, product), (reactant, product)
+    same_atoms(*start)
     verify = verify and climb  # without climbing there is no saddle at the top
     if optimize or verify:
         check_optimiser()
@@ -100,6 +103,8 @@ def neb(
         _relaxed_ends(context, files, start, potential, origin, output, restart) as ends,
     ):
         collapsed = optimize and match(*ends) and not match(*start)
+        if match(*ends) and rmsd(*ends) < SAME_MINIMUM:
+            _same_ends(output, origin, json_)
         band = _band(ends, calculator, kept, stop, images=images, climb=climb, fmax=fmax, steps=steps)
         result = {**band.as_dict(), "collapsed": collapsed, "provenance": origin}
         for name in ("irc.xyz", "transition_state.xyz"):
@@ -126,6 +131,19 @@ def neb(
         raise typer.Exit(EXIT_SOME_FAILED)
     if verify and not result["connection"]["joins"]:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _same_ends(output: Path, origin: dict[str, Any], json_: bool) -> None:
+    """Says that there is no reaction between two ends that are one geometry, and ends with 3."""
+    import json
+
+    from hint_plugin.data.file_io import write_json
+
+    result = {"same_ends": True, "provenance": origin}
+    write_json(output / "neb.json", result)
+    words = "both ends are the same geometry but for place and orientation: this is no reaction"
+    typer.echo(json.dumps(result, indent=2) if json_ else words)
+    raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _in_words(result: dict[str, Any], verify: bool) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from hint_plugin.data import read_frames
 from hint_plugin.data.sets.patterns import expand
@@ -15,6 +17,8 @@ from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.data.structures.electrons import known_electrons
 from hint_plugin.errors import DataError
 
+FAR = 10.0
+"""A: atoms of one molecule, or of a complex, are nearer to the rest of it."""
 Inputs = str | Path | Atoms | Sequence[str | Path | Atoms]
 
 
@@ -66,6 +70,20 @@ def no_molecule(atoms: Any) -> tuple[str, str] | None:
     if held := constraints_of(atoms):
         return "geometry", held
     return None
+
+
+def far_parts(atoms: Atoms) -> str:
+    """That a structure is several molecules too far from each other to be one; "" otherwise."""
+    if len(atoms) < 2 or no_molecule(atoms):
+        return ""
+    near = csr_matrix(atoms.get_all_distances() < FAR)
+    parts = int(connected_components(near, directed=False)[0])
+    if parts == 1:
+        return ""
+    return (
+        f"{parts} parts that are {FAR:g} A and more apart: they count as one molecule, with the rotations "
+        "and the entropy of one. Give each a frame of its own if they are several"
+    )
 
 
 def _named_sets(inputs: Sequence[Path | Atoms]) -> Iterator[tuple[str, list[Atoms]]]:

@@ -26,7 +26,7 @@ from hint_plugin.parallel import (
 )
 from hint_plugin.potentials.on_demand import OnDemand
 from hint_plugin.potentials.on_demand import origin as origin_of
-from hint_plugin.science.molecules.molecule_inputs import files_of, named_frames, no_molecule
+from hint_plugin.science.molecules.molecule_inputs import far_parts, files_of, named_frames, no_molecule
 
 FOLDERS = ("vibrations", "thermo", "compare-thermo")
 """Verbs whose output is a folder."""
@@ -120,6 +120,10 @@ def _look_at(frames: list[tuple[str, Any]], warn: Callable[[str], None]) -> None
     lengths: LengthCheck[str] = LengthCheck()
     for name, atoms in frames:
         lengths.add(atoms, name)
+    far = [(name, text) for name, atoms in frames if (text := far_parts(atoms))]
+    if far:
+        more = f" ({len(far)} structures are so)" if len(far) > 1 else ""
+        warn(f"{far[0][0]} consists of {far[0][1]}{more}")
     for place, _, text in lengths.findings():
         warn(f"{text} (the first is {place})")
 

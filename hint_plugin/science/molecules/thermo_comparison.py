@@ -20,6 +20,12 @@ from hint_plugin.science.molecules.optimization import optimize
 from hint_plugin.science.molecules.thermochemistry import Thermochemistry, thermochemistry
 from hint_plugin.science.same_structure import molecule_difference
 
+ANOTHER_SADDLE = 0.2
+"""A, RMSD: `hint reactions` calls a known transition state found within it. Bonds do not tell saddles apart:
+they are half made there."""
+FAR_MINIMUM = 0.3
+"""A, RMSD of a minimum with the same bonds beyond which it may be another conformer: it counts, and is told
+of."""
 QUANTITIES = ("gibbs_correction", "zero_point_energy", "enthalpy_correction", "entropy")
 
 
@@ -69,9 +75,29 @@ def compare_thermochemistry(
             return {"failure": there.kind}
         if reference.kind == "minimum" and (words := molecule_difference(atoms, there.atoms)):
             return {"failure": f"the model's minimum nearby is another molecule: {words}"}
+        apart = rmsd(atoms, there.atoms, permute=True)
+        if reference.kind == "transition state" and apart > ANOTHER_SADDLE:
+            return {
+                "failure": f"the model's transition state nearby is {apart:.2f} A from the reference's (RMSD "
+                f"after alignment; wanted at most {ANOTHER_SADDLE:g} A): another one",
+                "rmsd": apart,
+            }
         return _of(there.atoms, there.hessian, reference.kind, options) | {"rmsd": rmsd(atoms, there.atoms)}
 
     found["own_geometry"] = _tried(own)
+    return found
+
+
+def far_minima(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Sentences about minima of the model that have the reference's bonds, and are far from its geometry."""
+    found = []
+    for row in results:
+        apart = row["own_geometry"].get("rmsd", 0.0)
+        if row["kind"] == "minimum" and "failure" not in row["own_geometry"] and apart > FAR_MINIMUM:
+            found.append(
+                f"{row.get('name', 'a molecule')}: the model's minimum is {apart:.2f} A from the reference's "
+                "(RMSD after alignment): perhaps another conformer"
+            )
     return found
 
 

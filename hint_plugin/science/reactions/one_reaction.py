@@ -29,7 +29,7 @@ _VERDICTS = {
     (False, False): ("unintended", "Unintended"),
 }
 _SAME_GEOMETRY, _SAME_ENERGY = 0.15, 0.02  # A, eV
-_SAME_MINIMUM = 0.05  # A
+SAME_MINIMUM = 0.05  # A
 
 
 @dataclass
@@ -214,7 +214,7 @@ def _search(found: Reaction, method: Method) -> None:
     assert found.reactant is not None and found.product is not None
     found.stage = "guess"
     r, p = found.reactant.atoms, found.product.atoms
-    if match(r, p) and rmsd(r, p) < _SAME_MINIMUM:
+    if match(r, p) and rmsd(r, p) < SAME_MINIMUM:
         raise EngineError(
             "the reactant and the product are the same minimum once they are optimised", "geometry"
         )
