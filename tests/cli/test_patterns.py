@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import molecule
+from physical_labels import pair_label
 from verb_sources import source_of
 
 from hint_plugin.cli import app
@@ -28,8 +29,9 @@ def labelled(number):
     """Water with all labels, and a number."""
     atoms, keys = molecule("H2O"), LabelKeys()
     atoms.info |= {"number": number, keys.energy: -1.0}
-    atoms.arrays[keys.forces] = np.zeros((3, 3))
-    write_label(atoms, HessianLabel.full(np.eye(9)))
+    hessian, forces = pair_label(atoms, np.random.default_rng(number))
+    atoms.arrays[keys.forces] = forces
+    write_label(atoms, HessianLabel.full(hessian))
     return atoms
 
 
