@@ -67,10 +67,8 @@ def neb(
     neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png. `hint reaction` finds the saddle
     itself, usually in less time.
 
-    A run that is stopped goes on where it was when the same command is given again.
-
-    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not, or both ends are
-    the same: what there is, is written, and said; 2 nothing could be done; 130 stopped.
+    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not, or the ends are
+    one geometry; 2 nothing could be done; 130 stopped: the same command goes on.
     """
     import json
 
