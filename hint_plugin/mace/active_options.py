@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hint_plugin.data.labels.contents import SetContents
+
 if TYPE_CHECKING:
     from hint_plugin.mace.options import HintOptions
 
@@ -22,6 +24,7 @@ class Session:
         kernels: use HINT's kernels although the loss is MACE's own (``--hint_kernels fast``).
         wrapped: the modules of MACE that have been wrapped.
         methods: those of the labels that were read (`hint_method`), for the record of the training.
+        contents: levels and charges of the frames that were read.
         problems: why a module of MACE could not be wrapped; not empty means an unknown version of MACE.
     """
 
@@ -31,6 +34,7 @@ class Session:
     wrapped: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     methods: set[str] = field(default_factory=set)
+    contents: SetContents = field(default_factory=SetContents)
 
     def start(self, options: HintOptions | None, *, labels: bool, kernels: bool = False) -> None:
         """Take the options of a command line that was just parsed; None switches HINT off."""
@@ -38,6 +42,7 @@ class Session:
         self.labels = labels
         self.kernels = kernels
         self.methods = set()
+        self.contents = SetContents()
 
     @contextmanager
     def lent(self, options: HintOptions) -> Iterator[None]:

@@ -26,6 +26,7 @@ def config_from_atoms(original: Callable[..., Any], atoms: Atoms, *args: Any, **
         keys = session.options.label_keys(kwargs.get("key_specification", args[0] if args else None))
         if "hint_method" in atoms.info:
             session.methods.add(str(atoms.info["hint_method"]))
+        session.contents.add(atoms, "the data")
         limits = session.options.label_limits()
         attach(config, read_label(atoms, keys, source="a frame of the data", frame=None, limits=limits))
     return config

@@ -188,6 +188,8 @@ def _report_labels(loss: HintLoss, loader: Any, valid_loaders: dict[str, Any]) -
         f"HINT: {found.labelled} of {found.seen} training structures looked at have a Hessian label"
         f"{of_all}; {loss}"
     )
+    for remark in session.contents.remarks():
+        logging.warning(f"HINT: {remark}")
     deciding = list(valid_loaders)[-1]  # MACE keeps the checkpoint that is best on the last set
     for name, valid in valid_loaders.items():
         of_set = survey(valid.dataset, keys)

@@ -16,7 +16,7 @@ from torch import Tensor
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.nequip.agreement import check_derivatives
 from hint_plugin.nequip.composition import fit_each_other, hessian_names, hessian_terms, leave_out
-from hint_plugin.nequip.counts import LabelCount, count_labels, looked_for, most_edges
+from hint_plugin.nequip.counts import LabelCount, contents_of, count_labels, looked_for, most_edges
 from hint_plugin.nequip.loss import NO_LABELS, HessianRMSE
 from hint_plugin.nequip.model import GraphModelWithProducts
 from hint_plugin.nequip.sizes import UNITS, ReferenceSizes
@@ -65,6 +65,8 @@ class HessianChecks(Callback):
         loader = trainer.datamodule.train_dataloader()
         counted = count_labels(loader.dataset)
         logger.info(f"HINT: {counted} training structures have a Hessian label")
+        for remark in contents_of(loader.dataset).remarks():
+            logger.warning(f"HINT: {remark}")
         if terms and not counted.labelled:
             raise DataError(_no_labels(loader.dataset, counted))
         for term in terms:

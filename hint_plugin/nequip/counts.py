@@ -9,6 +9,7 @@ from nequip.data.dataset import AtomicDataset
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
+from hint_plugin.data.labels.contents import SetContents
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.nequip.labels import HessianLabels
 
@@ -48,6 +49,21 @@ def count_labels(dataset: Any) -> LabelCount:
         if counts is not None and int(counts[0, 2]):
             labelled[number] = len(data["pos"])
     return LabelCount(size, fields, labelled)
+
+
+def contents_of(dataset: Any) -> SetContents:
+    """Levels and charges of the frames that HINT has read from the files of a data set."""
+    found, parts, seen = SetContents(), [dataset], set()
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Subset):
+            parts.append(part.dataset)
+        elif isinstance(part, ConcatDataset):
+            parts.extend(part.datasets)
+        elif isinstance(contents := getattr(part, "contents", None), SetContents) and id(part) not in seen:
+            seen.add(id(part))
+            found.add_all(contents)
+    return found
 
 
 def most_edges(dataset: Any, counted: LabelCount) -> dict[str, Tensor] | None:

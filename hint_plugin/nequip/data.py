@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.data.formats.xyz import check_as_ase_reads
+from hint_plugin.data.labels.contents import SetContents
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.labels.frame_labels import of_ase, rename_line
 from hint_plugin.data.labels.label_keys import LabelKeys
@@ -75,6 +76,7 @@ class FrameDataset(AtomicDataset):
         self.include, self.field_names = list(include_keys), dict(field_names or {})
         self.product = making_a_product()  # of this process: a worker that was spawned does not know it
         self.frames: Any = _by_ase(self.file_path, ase_args) if ase_args else _open(self.file_path)
+        self.contents, self._seen = SetContents(), set[int]()
         self._data: list[dict[str, Tensor]] | None = None
         if isinstance(self.frames, list):
             self._data = [self._convert(atoms, number) for number, atoms in enumerate(self.frames)]
@@ -102,6 +104,9 @@ class FrameDataset(AtomicDataset):
             if value is None:
                 raise DataError(f"{where} has no {what} ({key}). {_remedy(atoms, what, self.file_path)}")
         label = read_label(atoms, keys, source=self.file_path, frame=number, limits=self.limits)
+        if number not in self._seen:
+            self._seen.add(number)
+            self.contents.add(atoms, str(self.file_path))
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         if self.product and not bare.cell.rank:
             bare.center(vacuum=10.0)  # NequIP checks compiled code on an example, its stress too

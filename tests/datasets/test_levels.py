@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from hint_plugin.cli import app
 from hint_plugin.data import Choice, SamplingPlan, Source, merge, read_frames, write_frames
+from hint_plugin.data.labels.contents import SetContents
 from hint_plugin.data.labels.levels import UNKNOWN, LevelCount
 from hint_plugin.data.sets.conversion import convert
 from hint_plugin.errors import DataError
@@ -115,6 +117,46 @@ def test_convert_and_extract_say_it(tmp_path):
     plan = SamplingPlan("test", {}, [Source.of(path, 2) for path in sources], choices)
     assert f"1 frame of B (first in {sources[1]})" in extract(plan, tmp_path / "e.xyz").mixture
     assert "2 frames of B" in extract(plan, tmp_path / "k.xyz", keep_all=True).mixture
+
+
+def test_labels_under_ases_names_have_a_level_too(tmp_path):
+    """They get HINT's names on the way, and are counted in all ways to one file."""
+    for name in ("A", "B"):
+        bare = [molecule("H2O")]
+        bare[0].info["hint_method"] = name
+        bare[0].calc = SinglePointCalculator(bare[0], energy=-1.0, forces=np.zeros((3, 3)))
+        for suffix in ("xyz", "h5"):
+            write_frames(tmp_path / f"{name}.{suffix}", bare)
+    for suffix in ("xyz", "h5"):
+        sources = [tmp_path / f"A.{suffix}", tmp_path / f"B.{suffix}"]
+        assert "1 frame of B" in convert(sources, tmp_path / f"all.{suffix}").mixture
+        with pytest.raises(DataError, match="1 frame of A .*1 frame of B"):
+            merge(sources, tmp_path / "merged.h5")
+
+
+def test_engines_without_a_method_are_levels_of_their_own():
+    said = count(frames(None, engine="one"), frames(None, engine="two"), frames(None)).mixture()
+    assert "labels of 3 levels: 2 frames of one" in said and "2 frames of two" in said and UNKNOWN in said
+    assert count(frames(None, engine="one"), frames(None, engine="one")).mixture() == ""
+
+
+def test_what_a_training_set_is_made_of():
+    """Both trainers warn of several levels and several charges before the first step."""
+    contents, other = SetContents(), SetContents()
+    for atoms in frames("A"):
+        contents.add(atoms, "a.xyz")
+    assert contents.remarks() == []
+    for atoms in frames("B", charge=-1):
+        other.add(atoms, "b.xyz")
+    assert other.remarks() == []
+    contents.add_all(other)
+    levels, charges = contents.remarks()
+    assert "2 frames of A (first in a.xyz), 2 frames of B (first in b.xyz). A model learns one" in levels
+    assert "structures of 2 total charges: -1 (2), 0 (2)" in charges
+    [odd] = frames("A", 1)
+    odd.info["net_charge"] = -1
+    contents.add(odd, "c.xyz")
+    assert "1 structures with unreadable charges, first c.xyz: 'net_charge=-1'" in contents.remarks()[2]
 
 
 class Trained:

@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 
 from hint_plugin.data import HessianLabel, LabelKeys, read_frames, write_frames
+from hint_plugin.data.labels.contents import SetContents
 from hint_plugin.errors import DataError
 from hint_plugin.mace import averages, reading
 from hint_plugin.mace.active_options import session
@@ -70,6 +71,7 @@ def test_the_gate_looks_at_the_forces_that_mace_reads(monkeypatch):
 
     monkeypatch.setattr(session, "labels", True)
     monkeypatch.setattr(session, "options", HintOptions())
+    monkeypatch.setattr(session, "contents", SetContents())
     frame = next(atoms for atoms in read_frames(MOLECULES) if "REF_hessian" in atoms.info and len(atoms) > 2)
     right = frame.arrays["REF_forces"].copy()
     keys = key_names()
@@ -79,6 +81,7 @@ def test_the_gate_looks_at_the_forces_that_mace_reads(monkeypatch):
     for given in ((keys,), ()):
         more = {} if given else {"key_specification": keys}
         assert is_labelled(reading.config_from_atoms(config_from_atoms, frame, *given, **more))
+    assert set(session.contents.charges) == {0}  # what is said of mixtures before a training
     frame.arrays["REF_forces"], frame.arrays["dft_forces"] = right, right + np.array([5.0, -3.0, 2.0])
     frame.arrays["dft_forces"][0] *= -4
     with pytest.raises(LabelError, match="does not turn with the molecule"):

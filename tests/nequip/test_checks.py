@@ -31,7 +31,7 @@ from hint_plugin.data import read_label, write_frames, write_label
 from hint_plugin.errors import DataError, HintError, OptionsError
 from hint_plugin.nequip import FrameDataset, HessianLabels
 from hint_plugin.nequip.agreement import check_derivatives
-from hint_plugin.nequip.counts import count_labels, most_edges
+from hint_plugin.nequip.counts import contents_of, count_labels, most_edges
 from hint_plugin.nequip.sizes import ReferenceSizes
 
 EXTRA = "training_module.loss.extra_metrics"
@@ -51,6 +51,22 @@ PLAIN = {
     | {"_target_": BUILDERS["NequIP"][0]}
 }
 UNMEASURED = {"training_module.val_metrics.extra_metrics": None, "training_module.test_metrics": None}
+
+
+def test_levels_and_charges_of_the_frames_are_counted_once(tmp_path):
+    frames = frames_of(MOLECULES)[:4]
+    for number, atoms in enumerate(frames):
+        atoms.info |= {"hint_method": "AB"[number % 2], "charge": -(number % 2)}
+    write_frames(tmp_path / "in.xyz", frames)
+    write_frames(tmp_path / "in.h5", frames)
+    for name in ("in.xyz", "in.h5"):
+        dataset = FrameDataset(str(tmp_path / name), transforms=transforms())
+        for _ in range(2):
+            count_labels(dataset)
+        parts = torch.utils.data.ConcatDataset([torch.utils.data.Subset(dataset, [n]) for n in (0, 1)])
+        levels, charges = contents_of(parts).remarks()
+        assert "2 frames of A" in levels and "2 frames of B" in levels
+        assert "-1 (2), 0 (2)" in charges
 
 
 def setter(name: str, **options) -> dict:

@@ -131,6 +131,11 @@ def rename_ase_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> bool:
     return True
 
 
+def has_ase_labels(atoms: Atoms) -> bool:
+    """Whether a frame has any of `ASE_NAMES`."""
+    return bool(_of_ase(atoms))
+
+
 def drop_ase_labels(atoms: Atoms) -> None:
     """Remove energy, forces and stress of a calculator that only holds results; the others stay."""
     if isinstance(atoms.calc, SinglePointCalculator):

@@ -24,6 +24,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.labels.extxyz import write_label
+from hint_plugin.data.labels.frame_labels import has_ase_labels
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.errors import DataError
 
@@ -117,7 +118,8 @@ class LevelCount:
     """Labelled frames of a set by their level.
 
     Attributes:
-        frames: of each level; a level is the sorted pairs of its settings, () where no method is recorded.
+        frames: of each level; a level is the sorted pairs of its settings, () where neither method nor engine
+            is recorded.
         first: where each was seen first.
     """
 
@@ -127,7 +129,7 @@ class LevelCount:
 
     def add(self, atoms: Atoms, source: str) -> None:
         """Count a frame, if it has a label."""
-        if is_labelled(atoms, self.keys):
+        if is_labelled(atoms, self.keys) or has_ase_labels(atoms):
             self.add_info(atoms.info, source)
 
     def add_info(self, info: Mapping[str, Any], source: str, frames: int = 1) -> None:
@@ -176,7 +178,7 @@ def has_label(stored: Iterable[str], keys: LabelKeys = DEFAULT_KEYS) -> bool:
 
 
 def _level(found: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    if "method" not in found:
+    if "method" not in found and "engine" not in found:
         return ()
     kept = {name: value for name, value in found.items() if is_of_the_level(name)}
     if "engine_version" in kept:
@@ -191,7 +193,7 @@ def _same(first: tuple[tuple[str, Any], ...], second: tuple[tuple[str, Any], ...
 
 
 def _name(level: Mapping[str, Any]) -> str:
-    return str(level.get("method", UNKNOWN))
+    return str(level.get("method", level.get("engine", UNKNOWN)))
 
 
 def _told(name: str, level: Mapping[str, Any], levels: list[dict[str, Any]], names: list[str]) -> str:

@@ -99,12 +99,12 @@ def convert(
             for atoms in iter_frames(path, source_format, **(source_options or {})):
                 done.inputs[str(path)] += 1
                 total += 1
-                levels.add(atoms, str(path))
                 report(str(path), total)
                 try:
                     done.renamed += rename_ase_labels(atoms, keys or LabelKeys())
                 except LabelError as error:
                     raise LabelError(f"{path}, frame {done.inputs[str(path)] - 1}: {error}") from error
+                levels.add(atoms, str(path))  # under the names that labels of ASE have got just now
                 yield atoms
 
     source: Iterable[Atoms] = _some(frames(), inputs)

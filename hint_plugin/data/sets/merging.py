@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.file_io import replacing
+from hint_plugin.data.labels.frame_labels import ASE_NAMES
 from hint_plugin.data.labels.levels import LevelCount, has_label, is_of_the_level, refuse_mixture
 from hint_plugin.data.sets.frames import file_kind, iter_frames, write_frames
 from hint_plugin.data.sets.patterns import each_once
@@ -147,7 +148,9 @@ def _count_levels(store: FrameStore, body: Version2, levels: LevelCount, source:
             levels.add(atoms, source)
         return
     for layout, info, count in zip(layouts, told, used[used > 0].tolist(), strict=True):
-        if info is not None and has_label((item.name for item in layout.items), levels.keys):
+        stored = [item.name for item in layout.items]
+        of_ase = any(item.section == "calc" and item.name in ASE_NAMES for item in layout.items)
+        if info is not None and (of_ase or has_label(stored, levels.keys)):
             levels.add_info(info, source, count)
 
 
