@@ -3,8 +3,8 @@
 torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on
 ``sys.meta_path`` that wraps eleven modules of mace-torch as they load (`TARGETS`); what is put around their
 functions is in `mace.patches`. Where one of these modules is the first to import torch, it is half loaded at
-that moment, and is wrapped when its import has ended. Without a HINT option on the command line every wrapper hands over to
-MACE's own function.
+that moment, and is wrapped when its import has ended. Without a HINT option on the command line every wrapper
+hands over to MACE's own function.
 
 This module runs in every process that imports torch: it imports nothing, and no error may leave it.
 ``TORCH_DEVICE_BACKEND_AUTOLOAD=0`` turns it off; ``hint mace-train`` installs it by itself.

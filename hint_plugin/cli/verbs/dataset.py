@@ -1,7 +1,7 @@
 """`hint dataset convert|merge|split|stats|check`: what a set of frames needs before it trains."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,13 +115,12 @@ def convert(
         )
     if source_format is None:
         say_what_is_read(inputs, only_this_file, json_)
-    words = f"{done.frames} frames, {done.bytes / 1e6:.1f} MB"
+    words = f"{done.frames} frames, {done.bytes / 1e6:.1f} MB; frames with {_labels_in_words(done.labels)}"
     if done.renamed:
-        words += f", energy, forces and stress of {done.renamed} renamed from ASE's names to REF_..."
+        words += f"; energy, forces and stress of {done.renamed} renamed from ASE's names to REF_..."
     if project is not None:
-        words += f", {done.projected} labels projected onto {project} probes"
-    if done.mixture:
-        words += f"\n{done.mixture}"
+        words += f"; {done.projected} labels projected onto {project} probes"
+    words += "".join(f"\nremark: {text}" for text in filter(None, [done.mixture, *done.near_misses]))
     summary = {
         "frames": done.frames,
         "inputs": done.inputs,
@@ -130,6 +129,8 @@ def convert(
         "projected": done.projected,
         "renamed": done.renamed,
         "mixture": done.mixture,
+        "labels": dict(done.labels),
+        "near_misses": done.near_misses,
     }
     _record(output, "convert", summary, inputs, inputs if only_this_file else [])
     _say(summary, f"{words}\nwritten to {_names(done.files)}", json_)
@@ -358,6 +359,7 @@ def check(
         "ase_names": found.ase_names,
         "problems": [vars(problem) for problem in found.problems],
         "remarks": [vars(remark) for remark in found.remarks],
+        "mixtures": found.mixtures,
         "duplicates": [
             {"file": a, "frame": i, "first_file": b, "first_frame": j} for a, i, b, j in found.duplicates
         ],
@@ -468,6 +470,13 @@ def _pairs(options: list[str]) -> dict[str, Any]:
         with contextlib.suppress(ValueError, SyntaxError):
             found[name] = ast.literal_eval(value)
     return found
+
+
+def _labels_in_words(labels: Mapping[str, int]) -> str:
+    """ "energy: 10, forces: 10, Hessian: none": stress only where there is one."""
+    names = {"energy": "energy", "forces": "forces", "stress": "stress", "hessian": "Hessian"}
+    shown = [name for name in names if name != "stress" or labels.get(name)]
+    return ", ".join(f"{names[name]}: {labels.get(name) or 'none'}" for name in shown)
 
 
 def _names(files: list[str]) -> str:

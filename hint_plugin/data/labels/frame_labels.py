@@ -133,7 +133,7 @@ def rename_ase_labels(atoms: Atoms, keys: LabelKeys = DEFAULT_KEYS) -> bool:
 
 def has_ase_labels(atoms: Atoms) -> bool:
     """Whether a frame has any of `ASE_NAMES`."""
-    return bool(_of_ase(atoms))
+    return bool(of_ase(atoms))
 
 
 def drop_ase_labels(atoms: Atoms) -> None:
