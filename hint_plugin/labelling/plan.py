@@ -13,6 +13,7 @@ from ase import Atoms
 
 from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames
 from hint_plugin.data.file_io import file_sha256
+from hint_plugin.data.labels.label_keys import NearMisses
 from hint_plugin.data.sets.patterns import each_once
 from hint_plugin.data.structures.lengths import LengthCheck
 from hint_plugin.errors import OptionsError
@@ -102,12 +103,14 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
     """
     wants, existing = _wants_hessian(inputs, settings), ExistingLabels(settings)
     lengths: LengthCheck[str] = LengthCheck()
+    near = NearMisses(KEYS)
     wanted, verdicts = [], []
     for count, (source, number, atoms) in enumerate(all_frames(inputs)):
         name = f"{source}, frame {number} ({atoms.get_chemical_formula()})"
         wanted.append(wants(count))
         verdicts.append(existing.verdict(atoms, wanted[-1], name))
         lengths.add(atoms, name)
+        near.add(atoms, name)
     if not verdicts:
         files = [path for path in (inputs.plan_path, *inputs.paths) if path is not None]
         raise OptionsError(f"{', '.join(map(str, files))}: no frames")
@@ -116,6 +119,7 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
     drop = np.array([verdict is Verdict.KEEP_WITHOUT_HESSIAN for verdict in verdicts])
     note = f"labels that are kept were made by {', '.join(sorted(existing.versions))}"
     warnings = [f"{text} (the first is {place})" for place, _, text in lengths.findings()]
+    warnings += near.remarks()
     return Plan(keep, np.array(wanted), drop, note if existing.versions else "", warnings)
 
 

@@ -2,8 +2,9 @@
 
 torch calls `install` at ``import torch`` (entry point group ``torch.backends``). It puts a finder on
 ``sys.meta_path`` that wraps eleven modules of mace-torch as they load (`TARGETS`); what is put around their
-functions is in `mace.patches`. Without a HINT option on the command line every wrapper hands over to
-MACE's own function.
+functions is in `mace.patches`. Where one of these modules is the first to import torch, it is half loaded at
+that moment, and is wrapped when its import has ended. Without a HINT option on the command line every wrapper
+hands over to MACE's own function.
 
 This module runs in every process that imports torch: it imports nothing, and no error may leave it.
 ``TORCH_DEVICE_BACKEND_AUTOLOAD=0`` turns it off; ``hint mace-train`` installs it by itself.
@@ -80,6 +81,29 @@ def apply(module: Any) -> None:
             raise SystemExit(f"error: {session.unknown_version()}") from None
 
 
+def _apply_when_loaded(module: Any) -> None:
+    """`apply` now, or, if the import of the module is under way, as soon as it has ended.
+
+    Python sets ``_initializing`` of a module's spec to False then, before anybody else can use the module; a
+    module whose import failed is no longer in ``sys.modules``.
+    """
+    spec = getattr(module, "__spec__", None)
+    if not getattr(spec, "_initializing", False):
+        apply(module)
+        return
+    plain = type(spec)
+
+    def set_initializing(watched: Any, value: bool) -> None:
+        vars(watched)["_initializing"] = value
+        if not value:
+            watched.__class__ = plain
+            if sys.modules.get(module.__name__) is module:
+                apply(module)
+
+    state = property(lambda watched: vars(watched)["_initializing"], set_initializing)
+    spec.__class__ = type(plain.__name__, (plain,), {"_initializing": state})  # type: ignore[union-attr]
+
+
 def _asks_for_hint(arguments: list[str]) -> bool:
     """Whether a command line, or the YAML file it names, has an option or a loss of HINT."""
     for flag, value in zip(["", *arguments], [*arguments, ""], strict=True):
@@ -102,14 +126,17 @@ def installed() -> bool:
 
 
 def install() -> None:
-    """Put the finder in place, once; modules of MACE that are loaded already are wrapped where they are."""
+    """Put the finder in place, once; modules of MACE that are loaded already are wrapped where they are.
+
+    One whose import is under way, since it is the one that imports torch, is wrapped at the end of it.
+    """
     try:
         if installed():
             return
         sys.meta_path.insert(0, MaceFinder())
         for name in TARGETS:
             if name in sys.modules:
-                apply(sys.modules[name])
+                _apply_when_loaded(sys.modules[name])
     except Exception as error:
         sys.stderr.write(
             f"hint: the MACE plug-in could not be installed ({error}); MACE itself is not affected\n"

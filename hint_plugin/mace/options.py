@@ -59,6 +59,8 @@ class HintOptions:
         """
         try:
             if self.schedule == "step":
+                if not self.schedule_steps:
+                    raise ValueError("--hint_schedule step needs --hint_schedule_steps, as 0.3:5,0.7:50")
                 return WeightSchedule.parse_steps(self.schedule_steps or "", start=self.weight_start)
             if self.schedule_steps:
                 raise ValueError("--hint_schedule_steps needs --hint_schedule step")

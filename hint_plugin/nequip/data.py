@@ -51,6 +51,8 @@ class FrameDataset(AtomicDataset):
             ``ignore_nan: true`` in the metrics of the stress.
         gate: refuse labels that break a law of physics; false for model systems in an external field.
         include_keys: names in the file of what else goes into NequIP's data.
+        exclude_keys: names in the file of what is not read; of a Hessian label that has several, one of them
+            excludes it.
         field_names: NequIP's names of these, where they are not those of the file.
         ase_args: of `ase.io.iread`, which then reads the file.
 
@@ -67,6 +69,7 @@ class FrameDataset(AtomicDataset):
         stress: bool = False,
         gate: bool = True,
         include_keys: Sequence[str] = (),
+        exclude_keys: Sequence[str] = (),
         field_names: Mapping[str, str] | None = None,
         ase_args: Mapping[str, Any] | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class FrameDataset(AtomicDataset):
         self.limits = Thresholds(physics=gate)
         self.file_path, self.keys, self.stress = Path(file_path), label_keys(keys), stress
         self.include, self.field_names = list(include_keys), dict(field_names or {})
+        self.exclude = _with_partners(exclude_keys, self.keys)
         self.product = making_a_product()  # of this process: a worker that was spawned does not know it
         self.frames: Any = _by_ase(self.file_path, ase_args) if ase_args else _open(self.file_path)
         self.contents, self._seen = SetContents(), set[int]()
@@ -98,6 +102,9 @@ class FrameDataset(AtomicDataset):
     def _convert(self, atoms: Atoms, number: int) -> dict[str, Tensor]:
         keys = self.keys
         where = f"{self.file_path}, frame {number} ({atoms.get_chemical_formula()})"
+        for name in self.exclude:
+            atoms.info.pop(name, None)
+            atoms.arrays.pop(name, None)
         _take_from_calculator(atoms, keys)
         energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
         for what, key, value in (("energy", keys.energy, energy), ("forces", keys.forces, forces)):
@@ -140,8 +147,9 @@ class HessianDataModule(NequIPDataModule):
             several.
         transforms: as NequIP's.
         ase_args: of `ase.io.iread`, as NequIP's; without it HINT reads the file, by its name and content.
-        include_keys, exclude_keys: names in the file of what goes into NequIP's data besides energies,
-            forces, stresses and labels, and of what does not.
+        include_keys: names in the file of what goes into NequIP's data besides energies, forces, stresses and
+            labels.
+        exclude_keys: names in the file of what does not, stresses and labels among them.
         key_mapping: NequIP's names of what is in the file, as ``{my_energy: total_energy}``. What is mapped
             to ``stress`` is read.
         keys: names other than those of `LabelKeys`; they go before ``key_mapping``.
@@ -184,6 +192,7 @@ class HessianDataModule(NequIPDataModule):
             "keys": names,
             "stress": with_stress and found.stress not in excluded,
             "include_keys": [n for n in [*_listed(include_keys), *others] if n not in excluded],
+            "exclude_keys": excluded,
             "field_names": others,
             "gate": gate,
             "ase_args": _ase_arguments(_plain(ase_args) or {}),
@@ -257,6 +266,13 @@ def _take_from_calculator(atoms: Atoms, keys: LabelKeys) -> None:
     for key, place in ((keys.energy, atoms.info), (keys.forces, atoms.arrays), (keys.stress, atoms.info)):
         if key in results and key not in place:
             place[key] = results[key]
+
+
+def _with_partners(excluded: Sequence[str], keys: LabelKeys) -> list[str]:
+    """The names, and those without which a Hessian label is none: rows and mask, probes and products."""
+    pairs = ((keys.rows, keys.mask), (keys.probes, keys.hvp))
+    more = [name for pair in pairs if set(pair) & set(excluded) for name in pair]
+    return list(dict.fromkeys([*excluded, *more]))
 
 
 def _remedy(atoms: Atoms, what: str, path: Path) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -80,7 +83,8 @@ def test_merge_refuses_two_methods(tmp_path, suffix, monkeypatch):
             merge([one, two], tmp_path / "all.h5")
         assert not (tmp_path / "all.h5").exists()
         assert sum(merge([one, two], tmp_path / "all.h5", mixed=True).values()) == 4
-        assert sum(merge([one, one], tmp_path / "same.h5").values()) == 4  # given twice
+        again = Path(shutil.copy(one, tmp_path / f"again.{suffix}"))
+        assert sum(merge([one, again], tmp_path / "same.h5").values()) == 4
     with pytest.raises(DataError, match="labels of 2 levels"):
         merge([tmp_path / "all.h5"], tmp_path / "again.h5")
     with pytest.raises(SystemExit) as stop:
@@ -156,7 +160,7 @@ def test_what_a_training_set_is_made_of():
     [odd] = frames("A", 1)
     odd.info["net_charge"] = -1
     contents.add(odd, "c.xyz")
-    assert "1 structures with unreadable charges, first c.xyz: 'net_charge=-1'" in contents.remarks()[2]
+    assert "1 structures whose charge cannot be read, first c.xyz: 'net_charge=-1'" in contents.remarks()[2]
 
 
 class Trained:
@@ -203,3 +207,32 @@ def test_levels_survive_files(tmp_path):
             count(frames("A", accuracy=1e-3, cartesian=True), read_frames(tmp_path / f"a.{suffix}")).mixture()
             == ""
         )
+
+
+def test_check_tells_of_levels_and_charges_in_one_file(tmp_path, capfd):
+    mixed = [*frames("A"), *frames("B", 3)[2:]]
+    mixed[0].info["charge"] = 1
+    write_frames(tmp_path / "mixed.xyz", mixed)
+    with pytest.raises(SystemExit) as stop:
+        app.main(["dataset", "check", str(tmp_path / "mixed.xyz")])
+    text = capfd.readouterr().out
+    assert not stop.value.code and "nothing is wrong, but see the remarks" in text
+    assert "labels of 2 levels: 2 frames of A" in text and "1 frame of B" in text
+    assert "structures of 2 total charges: 0 (2), 1 (1)" in text
+
+
+def test_what_came_along_and_what_looks_like_labels_is_told(tmp_path, capfd):
+    some = frames("A", 3)
+    some[1].info["ref_Energy"] = some[1].info.pop("REF_energy")
+    some[2].info["my_hessian"] = np.eye(9)
+    write_frames(tmp_path / "a.xyz", some)
+    said = {}
+    for words in (["convert", "-o", str(tmp_path / "b.h5")], ["stats"]):
+        with pytest.raises(SystemExit) as stop:
+            app.main(["dataset", words[0], str(tmp_path / "a.xyz"), *words[1:]])
+        assert not stop.value.code
+        said[words[0]] = capfd.readouterr().out
+    assert "frames with energy: 2, forces: 3, Hessian: none" in said["convert"]
+    for text in said.values():
+        assert "frame 1: no REF_energy; 'ref_Energy' is there and is ignored" in text
+        assert "frame 2: no Hessian label, but atoms.info['my_hessian'] holds 81 numbers" in text

@@ -73,6 +73,12 @@ def test_an_unknown_name(capsys):
         assert code == 2 and "no file alphanet-gnf2, and no model of that name comes with HINT" in err
     with pytest.raises(OptionsError, match="comes with HINT"):
         pretrained.path_of("nothing")
+    for line, advice in (
+        ("thermo in.xyz --model gfn2-xtb", "give --engine gfn2-xtb"),
+        ("evaluate gfn2-xtb in.xyz", "this command takes a trained model"),
+    ):
+        code, _, err = hint(capsys, *line.split())
+        assert code == 2 and advice in " ".join(err.split())
 
 
 def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):

@@ -21,6 +21,8 @@ from hint_plugin.errors import DataError
 
 MOLECULE, CRYSTAL = molecule("CH3OH"), bulk("NaCl", "rocksalt", 5.64, cubic=True)
 
+OUTPUTS = Path(__file__).parents[1] / "data" / "formats" / "quantum_chemistry"
+
 
 def _written(folder: Path, name: str) -> Path:
     path = folder / name
@@ -102,6 +104,25 @@ def test_blank_lines_are_no_end_under_other_names_either(tmp_path: Path) -> None
     text = (tmp_path / "b.extxyz").read_text()
     (tmp_path / "b.extxyz").write_text(f"{text}\n{text}")
     assert len(read_frames(tmp_path / "b.extxyz", format="ase")) == 2
+
+
+def test_a_database_in_json_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    """By itself a .json is none: ours are plans and results."""
+    labelled = MOLECULE.copy()
+    labelled.calc = SinglePointCalculator(labelled, energy=-1.5)
+    ase.io.write(tmp_path / "d.json", labelled)
+    (found,) = read_frames(tmp_path / "d.json", format="ase")
+    assert found.get_potential_energy() == -1.5
+    with pytest.raises(DataError, match="no known format"):
+        read_frames(tmp_path / "d.json")
+
+
+@pytest.mark.parametrize("name", ["gaussian16_dvb_ir", "orca6_dvb_ir"])
+def test_an_output_under_any_name_is_no_file_for_ase(tmp_path: Path, name: str) -> None:
+    """ASE's readers know the programs, and no Hessian."""
+    packed = OUTPUTS / f"{name}.out.gz"
+    (tmp_path / "g.txt").write_bytes(gzip.decompress(packed.read_bytes()))
+    assert recognise(tmp_path / "g.txt").name == recognise(packed).name == "quantum-chemistry"
 
 
 def test_what_is_not_of_atoms(tmp_path: Path) -> None:

@@ -277,5 +277,14 @@ def test_other_verbs_leave_labels_of_their_own_geometry_and_method_alone(tmp_pat
     assert run_labelling([tmp_path / "b.xyz"], tmp_path / "c.xyz", settings).kept == 1
 
 
+def test_what_looks_like_labels_under_other_names_is_said(tmp_path):
+    atoms = molecule("H2O")
+    atoms.info["ref_energy"] = -1.0
+    write_frames(tmp_path / "a.xyz", [atoms, atoms])
+    plan = make_plan(Inputs((tmp_path / "a.xyz",), None, None), E_FORCES)
+    assert "no REF_energy; 'ref_energy' is there and is ignored" in plan.warnings[0]
+    assert "(2 frames, this is the first)" in plan.warnings[0]
+
+
 def test_what_is_recorded_has_no_prefix_and_no_numpy():
     assert recorded({"hint_step": np.float64(0.1), "other": 1}) == {"step": 0.1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import inspect
 import json
@@ -23,7 +24,7 @@ from hint_plugin.mace import hook, installation
 from hint_plugin.mace.active_options import session
 from hint_plugin.mace.command import run_train
 from hint_plugin.mace.options import LOSSES
-from mace_runs import HINT, SMALL, Run, arguments, command, run_command, write_frames
+from mace_runs import HINT, MOLECULES, SMALL, Run, arguments, command, run_command, write_frames
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +70,44 @@ def test_installing_twice_is_installing_once():
     hook.install()
     hook.install()
     assert sum(isinstance(finder, hook.MaceFinder) for finder in sys.meta_path) == 1
+
+
+@pytest.mark.parametrize("ends", ["", "raise ValueError('no module')\n"])
+def test_a_module_that_imports_torch_first_is_wrapped_when_it_is_whole(tmp_path, monkeypatch, ends):
+    """The hook is installed within `import torch`, here half-way through one of its targets."""
+    text = "from hint_plugin.mace import hook\nhook.install()\nmade_afterwards = 1\n"
+    (tmp_path / "half_loaded.py").write_text(text + ends, encoding="utf-8")
+    wrapped = []
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if not isinstance(f, hook.MaceFinder)])
+    monkeypatch.setattr(hook, "TARGETS", ("half_loaded",))
+    monkeypatch.setattr(hook, "apply", lambda module: wrapped.append(module.made_afterwards))
+    try:
+        if ends:
+            with pytest.raises(ValueError, match="no module"):
+                importlib.import_module("half_loaded")
+            assert wrapped == []
+            return
+        module = importlib.import_module("half_loaded")
+        assert wrapped == [1]
+        assert type(module.__spec__) is importlib.machinery.ModuleSpec
+        assert importlib.import_module("half_loaded") is module and wrapped == [1]
+    finally:
+        sys.modules.pop("half_loaded", None)
+
+
+@pytest.mark.slow
+def test_mace_prepare_data_as_a_command_stores_labels(tmp_path):
+    """In this program mace.data.atomic_data is the first to import torch."""
+    import h5py
+
+    options = {"train_file": MOLECULES, "valid_fraction": 0.25, "E0s": "average"}
+    more = {"r_max": 3.0, "h5_prefix": "z/", "hint_labels": True, "seed": 1, "num_process": 1}
+    run_command("mace_prepare_data", tmp_path, {**options, **more})
+    with h5py.File(tmp_path / "z" / "train" / "train_0.h5") as file:
+        names: list[str] = []
+        file.visit(names.append)
+    assert any(name.endswith("hint_rows") for name in names)
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,10 @@ from mace_runs import DATA, HINT, MOLECULES, SMALL, Run, failing, run_command, t
         ),
         ({"loss": "hint_full", "hint_schedule": "step"}, "wanted 'fraction:weight,fraction:weight'"),
         (
+            {"loss": "hint_full", "hint_schedule": "step"},
+            "--hint_schedule step needs --hint_schedule_steps, as 0.3:5,0.7:50",
+        ),
+        (
             {"loss": "hint_full", "hint_schedule_steps": "0.5:1"},
             "--hint_schedule_steps needs --hint_schedule step",
         ),

@@ -18,6 +18,7 @@ from nequip_runs import CONFIGS, ROOT, TYPES, config, mixed_labels, transforms
 
 from hint_plugin.core.batches import KEYS
 from hint_plugin.data import write_frames, write_label
+from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.data.stores.shards import write_shards
 from hint_plugin.errors import DataError
 from hint_plugin.nequip import FrameDataset, HessianDataModule, HessianLabels
@@ -142,6 +143,22 @@ def test_other_properties_go_along(tmp_path, molecules):
             torch.testing.assert_close(found[name], value, msg=name)
     without = by_hydra(**{**names, "exclude_keys": ["my_column", "other"]}).train_dataset[0][0]
     assert {"my_number", "my_column", "hint_test_column"} & set(without) == {"my_number"}
+
+
+@pytest.mark.parametrize("args", [{}, {"ase_args": {"format": "extxyz"}}])
+def test_hessians_are_excluded_by_their_names(tmp_path, molecules, args):
+    frames = [molecules[0].copy() for _ in range(2)]
+    write_label(frames[0], HessianLabel.full(np.eye(3 * len(frames[0]))))
+    write_label(frames[1], HessianLabel.full(np.eye(3 * len(frames[0]))).to_projected(2))
+    write_frames(tmp_path / "two.xyz", frames)
+    given = {**args, **files(tmp_path / "two.xyz"), "gate": False}
+    for excluded, kept in (
+        ((), [True, True]),
+        (["REF_hessian"], [False, True]),
+        (["REF_hvp"], [True, False]),
+    ):
+        found = by_hydra(**given, exclude_keys=list(excluded)).train_dataset[0]
+        assert [bool(data["hint_weight"].abs().sum()) for data in (found[0], found[1])] == kept
 
 
 def test_files_that_ase_itself_reads_are_whole(tmp_path, molecules):

@@ -319,3 +319,17 @@ def test_without_forces_nobody_knows_whether_a_point_is_stationary():
     assert "nobody knows" in not_stationary({"largest_force": None})
     assert "not stationary: 0.30" in not_stationary({"largest_force": 0.3})
     assert not_stationary({"largest_force": 0.01}) == ""
+
+
+def test_frequencies_need_no_energy_and_gibbs_energies_do():
+    from hint_plugin.data import HessianLabel, write_label
+    from hint_plugin.science.molecules.curvature import Stored
+    from hint_plugin.science.molecules.run_thermo import Gas
+    from hint_plugin.science.molecules.run_vibrations import Vibrations
+
+    atoms = molecule("H2O")
+    write_label(atoms, HessianLabel.full(springs(atoms)))
+    row, _ = Vibrations(Stored(), None, True, 0.0, 300.0)()("water", atoms, print)
+    assert row["energy"] is None and len(row["frequencies"]) == 3
+    with pytest.raises(DataError, match=r"no energy \(REF_energy\), which enthalpy"):
+        Gas(Stored(), 0, None, {})()("water", atoms, print)

@@ -25,6 +25,8 @@ def print_statistics(summary: dict[str, Any]) -> None:
     labels = ", ".join(f"{count} {kind}" for kind, count in summary["labels"].items())
     probes = ", ".join(f"{count} of K = {k}" for k, count in summary["probes"].items())
     console.print(f"Hessian labels: {labels or 'none'}" + (f" ({probes})" if probes else ""), highlight=False)
+    for text in summary["near_misses"]:
+        console.print(f"remark: {text}", highlight=False, markup=False, soft_wrap=True)
     if summary["methods"]:
         methods = ", ".join(f"{name} ({count})" for name, count in summary["methods"].items())
         console.print(f"methods: {methods}", highlight=False)
@@ -84,6 +86,7 @@ def audit_in_words(found: Audit, respects: Sequence[str], show: int | None) -> s
             ]
     for name, names in found.ase_names.items():
         lines.append(ase_names_in_words(names, [name]))
+    lines += [f"remark: {mixture}." for mixture in found.mixtures]
     lines += _some("remarks", [str(remark) for remark in found.remarks], show)
     if found.untested:
         lines.append("tests that could not be made:")
@@ -91,7 +94,7 @@ def audit_in_words(found: Audit, respects: Sequence[str], show: int | None) -> s
             f"  {test}: {count} labels, since {reason}" for (test, reason), count in found.untested.items()
         ]
     leaks = any(any(found.leakage.get(respect, {}).values()) for respect in respects)
-    clean = "nothing is wrong, but see the remarks" if found.remarks else "nothing is wrong"
+    clean = "nothing is wrong, but see the remarks" if found.remarks or found.mixtures else "nothing is wrong"
     lines.append(clean if not (found.problems or found.duplicates or leaks) else "not clean")
     return "\n".join(lines)
 

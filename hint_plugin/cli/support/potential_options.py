@@ -13,11 +13,29 @@ if TYPE_CHECKING:
     from hint_plugin.potentials.on_demand import PotentialSpec
 
 
-def a_model(model: Path | None) -> Path | None:
+def a_model(context: typer.Context, model: Path | None) -> Path | None:
     """Callback of options for models: the file of one that comes with HINT, where its name is given."""
+    from hint_plugin.errors import OptionsError
     from hint_plugin.pretrained import or_path
 
-    return None if model is None else or_path(model)
+    try:
+        return None if model is None else or_path(model)
+    except OptionsError as error:
+        from hint_plugin.potentials.registry import engine_names
+
+        if str(model) not in engine_names():
+            raise
+        takes_it = any("--engine" in option.opts for option in context.command.params)
+        raise OptionsError(f"{error}. {_engine_advice(str(model), takes_it)}") from None
+
+
+def _engine_advice(name: str, takes_it: bool) -> str:
+    if takes_it:
+        return f"{name} is an engine: give --engine {name}"
+    return (
+        f"{name} is an engine, and this command takes a trained model. In Python, "
+        f"hint_plugin.open_potential({name!r}) stands where functions of hint_plugin.science take a potential"
+    )
 
 
 Model = Annotated[

@@ -1,6 +1,7 @@
 """`hint dataset convert|merge|split|stats|check`: what a set of frames needs before it trains."""
 
 import time
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -111,13 +112,12 @@ def convert(
         )
     if source_format is None:
         say_what_is_read(map(Path, done.inputs), only_this_file, json_)
-    words = f"{done.frames} frames, {done.bytes / 1e6:.1f} MB"
+    words = f"{done.frames} frames, {done.bytes / 1e6:.1f} MB; frames with {_labels_in_words(done.labels)}"
     if done.renamed:
-        words += f", energy, forces and stress of {done.renamed} renamed from ASE's names to REF_..."
+        words += f"; energy, forces and stress of {done.renamed} renamed from ASE's names to REF_..."
     if project is not None:
-        words += f", {done.projected} labels projected onto {project} probes"
-    if done.mixture:
-        words += f"\n{done.mixture}"
+        words += f"; {done.projected} labels projected onto {project} probes"
+    words += "".join(f"\nremark: {text}" for text in filter(None, [done.mixture, *done.near_misses]))
     _say(done.as_dict(), f"{words}\nwritten to {_names(done.files)}", json_)
 
 
@@ -294,6 +294,13 @@ def _split_in_words(done: Any) -> str:
 
 def _value(choice: Enum | None) -> Any:
     return None if choice is None else choice.value
+
+
+def _labels_in_words(labels: Mapping[str, int]) -> str:
+    """ "energy: 10, forces: 10, Hessian: none": stress only where there is one."""
+    names = {"energy": "energy", "forces": "forces", "stress": "stress", "hessian": "Hessian"}
+    shown = [name for name in names if name != "stress" or labels.get(name)]
+    return ", ".join(f"{names[name]}: {labels.get(name) or 'none'}" for name in shown)
 
 
 def _names(files: list[str]) -> str:

@@ -168,8 +168,15 @@ def recognise(path: str | Path) -> Format:
         raise DataError(f"{target}: no such file")
     for known in candidates:
         if not known.shared or known.load().recognise(target):
-            return known
+            return _of_content(target) if known is FORMATS[-1] else known
     raise DataError(unknown(target))
+
+
+def _of_content(path: Path) -> Format:
+    """The format of a file that ASE reads: HINT's, with Hessians, where it is an output of its program."""
+    better = FORMATS[-1].load().better(path)
+    known = FORMATS[-1] if better is None else get_format(better)
+    return known if known.load().recognise(path) else FORMATS[-1]
 
 
 def check_is_file(path: Path) -> None:

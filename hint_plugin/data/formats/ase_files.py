@@ -20,12 +20,27 @@ from hint_plugin.errors import DataError
 
 _ANYBODYS = frozenset({".out", ".log", ".dat", ".txt"})  # names that tell nothing: the content has to
 _XYZ = ("xyz", "extxyz")
-_NO_FRAMES = frozenset({"json"})  # ASE takes each .json for a database; ours are plans and results
+_UNASKED = frozenset({"json"})  # ASE takes each .json for a database; ours are plans and results
+
+
+_READ_HERE = {
+    "gaussian-out": "quantum-chemistry",
+    "orca-output": "quantum-chemistry",
+    "espresso-out": "qe-pw",
+    "vasp-out": "vasp-outcar",
+    "vasp-xml": "vasp-xml",
+}
+"""Formats of ASE, without Hessians -> those of HINT, with Hessians, which names of files decide about."""
+
+
+def better(path: Path) -> str | None:
+    """HINT's format for what ASE takes a file for, whatever its name; None: ASE is the best reader."""
+    return _READ_HERE.get(_format_of(path) or "")
 
 
 def recognise(path: Path) -> bool:
     """A file that ASE knows by name or content, and does read."""
-    return path.is_file() and _format_of(path) is not None
+    return path.is_file() and _format_of(path) not in (None, *_UNASKED)
 
 
 def read(path: Path) -> Iterator[Atoms]:
@@ -74,4 +89,4 @@ def _format_of(path: Path) -> str | None:
         if known is not None and path.suffix.lower() in _ANYBODYS:
             with open(text, "rb") as handle:
                 known = known if known.match_magic(handle.read(50_000)) else None
-    return kind if known is not None and known.can_read and kind not in _NO_FRAMES else None
+    return kind if known is not None and known.can_read else None

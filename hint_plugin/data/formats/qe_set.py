@@ -18,6 +18,10 @@ from hint_plugin.data.formats.common import first_bytes
 from hint_plugin.errors import DataError
 
 _BEGINNING = "Dynamical matrix file"
+_ALONE = (
+    "For one file alone: copy it into a folder of its own, or, of hint dataset convert and hint phonons "
+    "--reference, --only-this-file"
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _collected(stem: Path) -> DynSet | DataError:
     if missing:
         shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
         of = f"{listing.name} announces {count}" if announced else f"{stem.name}{count} is there"
-        return DataError(f"{stem}: the set lacks {shown}, and {of}. For one file alone: --only-this-file")
+        return DataError(f"{stem}: the set lacks {shown}, and {of}. {_ALONE}")
     files = tuple(numbered[number] for number in range(1, count + 1))
     for file in files:
         if not has_matrices(file):

@@ -50,6 +50,15 @@ class SetContents:
 
     def remarks(self) -> list[str]:
         """What a person has to know before a training; sentences without an end."""
+        found = self.mixtures()
+        if self.unknown:
+            found.append(
+                f"{len(self.unknown)} structures whose charge cannot be read, first {self.unknown[0]}"
+            )
+        return found
+
+    def mixtures(self) -> list[str]:
+        """Of levels, of charges; sentences without an end."""
         found = []
         if said := self.levels.mixture():
             found.append(
@@ -61,9 +70,5 @@ class SetContents:
             found.append(
                 f"structures of {len(self.charges)} total charges: {told}. A model without charges learns a "
                 "mean of their surfaces: train on one charge, or with a model that embeds total_charge"
-            )
-        if self.unknown:
-            found.append(
-                f"{len(self.unknown)} structures whose charge cannot be read, first {self.unknown[0]}"
             )
         return found

@@ -7,7 +7,7 @@ key option.
 from __future__ import annotations
 
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +102,33 @@ def near_names(atoms: Atoms, keys: LabelKeys) -> list[str]:
             if isinstance(other, str) and other != name and _bare(other) == _bare(name):
                 found.append(f"no {name}; {other!r} is there and is ignored. Rename it if it is the same")
     return found
+
+
+@dataclass
+class NearMisses:
+    """Of many frames, what `near_names` and `near_misses` say: each thing once, with its frames counted."""
+
+    keys: LabelKeys = field(default_factory=LabelKeys)
+    _frames: dict[str, int] = field(default_factory=dict)
+    _first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, atoms: Atoms, where: str) -> None:
+        """Look at a frame; `where` says which it is."""
+        texts = near_names(atoms, self.keys)
+        hessian = (*self.keys.hessian_info[:2], *self.keys.hessian_arrays)
+        if not any(name in atoms.info or name in atoms.arrays for name in hessian):
+            texts += near_misses(atoms, self.keys)
+        for text in texts:
+            same = text.partition(" holds ")[0]  # what follows tells the size of the frame
+            self._frames[same] = self._frames.get(same, 0) + 1
+            self._first.setdefault(same, f"{where}: {text}")
+
+    def remarks(self) -> list[str]:
+        """Sentences, without an end, with the first frame and their number."""
+        return [
+            self._first[same] + (f" ({count} frames, this is the first)" if count > 1 else "")
+            for same, count in self._frames.items()
+        ]
 
 
 def _bare(name: str) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.data.labels.contents import SetContents
 from hint_plugin.data.labels.extxyz import FrameProblem, check_frames
 from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.levels import LevelCount
 from hint_plugin.data.labels.thresholds import Thresholds
 from hint_plugin.data.sets.frames import iter_frames
 from hint_plugin.data.sets.splits import Overlap
@@ -41,6 +43,7 @@ class Audit:
         remarks: what is unusual.
         duplicates: a frame that is the same structure as an earlier one: (file, frame, file, frame).
         leakage: respect -> pair of files -> values that both have; empty where it was not asked for.
+        mixtures: labels of several levels, structures of several charges: sentences with counts.
         untested: (test of a label, reason) -> number of labels for which it could not be made.
     """
 
@@ -51,6 +54,7 @@ class Audit:
     remarks: list[FrameProblem] = field(default_factory=list)
     duplicates: list[tuple[str, int, str, int]] = field(default_factory=list)
     leakage: dict[str, dict[str, int]] = field(default_factory=dict)
+    mixtures: list[str] = field(default_factory=list)
     untested: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -76,6 +80,7 @@ def audit(
     names = [str(path) for path in paths]
     shared = Overlap(names)
     seen: dict[int, tuple[str, int]] = {}
+    contents = SetContents(LevelCount(keys=keys or LabelKeys()))
     for name in names:
         counts = dict.fromkeys(
             ("frames", "full", "rows", "projected", "unlabelled", "malformed", "damaged"), 0
@@ -89,6 +94,7 @@ def audit(
                 counts["damaged"] += 1
                 found.problems.append(FrameProblem(source, number, "?", _bare(atoms, source, number)))
                 continue
+            contents.add(atoms, source)
             _count_labels(found, name, source, number, atoms, keys or LabelKeys())
             if not _look(found, counts, source, number, atoms, keys):
                 continue
@@ -105,6 +111,7 @@ def audit(
             found.remarks.append(FrameProblem(source, number, formula, text))
         if not counts["frames"]:
             found.problems.append(FrameProblem(name, 0, "?", "no frames in it. Remove the file"))
+    found.mixtures = contents.mixtures()
     if leakage:
         found.leakage = shared.counts()
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,9 @@ from ase import Atoms
 
 from hint_plugin.data.formats import for_writing, get_format
 from hint_plugin.data.labels.extxyz import read_label, write_label
-from hint_plugin.data.labels.frame_labels import rename_ase_labels
-from hint_plugin.data.labels.label_keys import LabelKeys
-from hint_plugin.data.labels.levels import LevelCount
+from hint_plugin.data.labels.frame_labels import of_ase, rename_ase_labels
+from hint_plugin.data.labels.label_keys import LabelKeys, NearMisses
+from hint_plugin.data.labels.levels import LevelCount, has_hessian
 from hint_plugin.data.sets.frames import iter_frames, write_frames
 from hint_plugin.data.sets.patterns import each_once
 from hint_plugin.data.stores.shards import files_of, write_shards
@@ -34,7 +35,8 @@ def _some(frames: Iterator[Atoms], inputs: Sequence[str | Path]) -> Iterator[Ato
 class Conversion:
     """What was written: files, frames of each input; how many labels were projected, and how many frames had
     energy, forces or stress under ASE's own names, which became those of `LabelKeys`; `mixture` is what is to
-    be said of labels of several levels; `provenance` where a run has one."""
+    be said of labels of several levels; `labels` counts frames with energy, forces, stress and Hessian, and
+    `near_misses` names what looks like labels and is none; `provenance` where a run has one."""
 
     files: list[str]
     inputs: dict[str, int]
@@ -42,6 +44,8 @@ class Conversion:
     renamed: int = 0
     bytes: int = 0
     mixture: str = ""
+    labels: Counter[str] = field(default_factory=Counter)
+    near_misses: list[str] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -51,8 +55,10 @@ class Conversion:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        names = ("frames", "inputs", "files", "bytes", "projected", "renamed", "mixture", "provenance")
-        return {name: getattr(self, name) for name in names}
+        names = ("frames", "inputs", "files", "bytes", "projected", "renamed", "mixture")
+        found = {name: getattr(self, name) for name in names}
+        found |= {"labels": dict(self.labels), "near_misses": self.near_misses}
+        return found | {"provenance": self.provenance}
 
 
 def convert(
@@ -96,7 +102,8 @@ def convert(
         [file for path in inputs for file in files_of(path)],
         only_this_file=bool((source_options or {}).get("only_this_file")),
     )
-    done, levels = Conversion([], {}), LevelCount()
+    keys = keys or LabelKeys()
+    done, levels, near = Conversion([], {}), LevelCount(), NearMisses(keys)
 
     def frames() -> Iterator[Atoms]:
         total = 0
@@ -107,26 +114,36 @@ def convert(
                 total += 1
                 report(str(path), total)
                 try:
-                    done.renamed += rename_ase_labels(atoms, keys or LabelKeys())
+                    done.renamed += rename_ase_labels(atoms, keys)
                 except LabelError as error:
                     raise LabelError(f"{path}, frame {done.inputs[str(path)] - 1}: {error}") from error
                 levels.add(atoms, str(path))  # under the names that labels of ASE have got just now
+                done.labels.update(_labels_of(atoms, keys))
+                near.add(atoms, f"{path}, frame {done.inputs[str(path)] - 1}")
                 yield atoms
 
     source: Iterable[Atoms] = _some(frames(), inputs)
     if project is not None:
-        source = _projected(source, project, seed, keys or LabelKeys(), done)
+        source = _projected(source, project, seed, keys, done)
     if frames_per_shard is not None:
         files = write_shards(output, source, frames_per_shard=frames_per_shard, **options)
     else:
         kind = for_writing(output) if format is None else get_format(format)
         write_frames(output, source, kind.name, **options)
         files = [Path(output)]
-    done.mixture = levels.mixture()
+    done.mixture, done.near_misses = levels.mixture(), near.remarks()
     done.files = [str(file) for file in files]
     everything = [part for file in files for part in ([file] if file.is_file() else file.rglob("*"))]
     done.bytes = sum(part.stat().st_size for part in everything if part.is_file())
     return done
+
+
+def _labels_of(atoms: Atoms, keys: LabelKeys) -> list[str]:
+    """Which of energy, forces, stress and Hessian a frame has."""
+    own = of_ase(atoms)
+    places = (("energy", atoms.info), ("forces", atoms.arrays), ("stress", atoms.info))
+    found = [what for what, place in places if getattr(keys, what) in place or getattr(keys, what) in own]
+    return found + ["hessian"] * has_hessian(atoms, keys)
 
 
 def _projected(

@@ -50,6 +50,7 @@ class CheckResult:
             "ase_names": found.ase_names,
             "problems": [vars(problem) for problem in found.problems],
             "remarks": [vars(remark) for remark in found.remarks],
+            "mixtures": found.mixtures,
             "duplicates": [
                 {"file": a, "frame": i, "first_file": b, "first_frame": j} for a, i, b, j in found.duplicates
             ],

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.labels.extxyz import read_label
 from hint_plugin.data.labels.frame_labels import FrameLabels, frame_labels
-from hint_plugin.data.labels.label_keys import LabelKeys
+from hint_plugin.data.labels.label_keys import LabelKeys, NearMisses
 from hint_plugin.data.structures.identity import nearest_distance
 from hint_plugin.errors import LabelError
 
@@ -145,6 +145,7 @@ class Statistics:
     products: Magnitudes = field(default_factory=Magnitudes)  # elements of Hv
     nearest: list[float] = field(default_factory=list)
     noise: list[float] = field(default_factory=list)
+    near_misses: list[str] = field(default_factory=list)  # what looks like labels, and is none
     e0: dict[str, float] = field(default_factory=dict)
     energy_per_atom: np.ndarray = field(default_factory=lambda: np.zeros(0))  # without E0
 
@@ -160,6 +161,7 @@ class Statistics:
             "with_stress": self.with_stress,
             "ase_names": dict(self.ase_names),
             "labels": dict(self.labels),
+            "near_misses": self.near_misses,
             "probes": {str(k): n for k, n in sorted(self.probes.items())},
             "methods": dict(self.methods.most_common()),
             "elements": {
@@ -183,7 +185,7 @@ def gather(frames: Iterable[Atoms], keys: LabelKeys | None = None) -> Statistics
     Malformed labels are counted and left out; `hint dataset check` says what is wrong with them.
     """
     keys = keys or LabelKeys()
-    found = Statistics()
+    found, near = Statistics(), NearMisses(keys)
     energies: list[float] = []
     composition: list[int] = []
     compositions = Compositions()
@@ -210,7 +212,9 @@ def gather(frames: Iterable[Atoms], keys: LabelKeys | None = None) -> Statistics
             found.forces.add(np.linalg.norm(known.forces, axis=1))
         found.with_stress += known.stress is not None
         found.ase_names.update(known.ase)
+        near.add(atoms, f"frame {found.frames - 1}")
         _label(found, atoms, keys)
+    found.near_misses = near.remarks()
     e0 = compositions.fit()
     found.e0 = {chemical_symbols[z]: energy for z, energy in e0.items()}
     if energies:

@@ -43,10 +43,11 @@ def wrong_kind(found: Any, saddle: bool) -> str:
 
 @dataclass(frozen=True)
 class Curvature:
-    """A geometry with its Hessian; `atoms` carry the calculator, if there is one."""
+    """A geometry with its Hessian; `atoms` carry the calculator, if there is one. `energy` is None, and
+    `largest_force` too, where the label has none."""
 
     atoms: Any
-    energy: float
+    energy: float | None
     largest_force: float | None
     hessian: Any
 
@@ -106,17 +107,15 @@ class Stored:
         """Nothing computes."""
 
     def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
-        """Raises DataError if the frame lacks a full Hessian or an energy."""
+        """Raises DataError if the frame lacks a full Hessian."""
         keys, label = LabelKeys(), read_label(atoms)
         if label is None or label.hessian is None or label.kind != "full":
             raise DataError(
                 f"{atoms.symbols} has no full Hessian; give --model FILE or --engine gfn2-xtb to compute one"
             )
-        if keys.energy not in atoms.info:
-            raise DataError(f"{atoms.symbols} has a Hessian and no energy ({keys.energy})")
-        forces = atoms.arrays.get(keys.forces)
+        energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
         force = None if forces is None else largest_force(forces)
-        return Curvature(atoms, float(atoms.info[keys.energy]), force, label.hessian)
+        return Curvature(atoms, None if energy is None else float(energy), force, label.hessian)
 
 
 def source_of_hessians(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hint_plugin.data import LabelKeys
 from hint_plugin.data.file_io import write_csv, write_json
 from hint_plugin.data.outputs import a_folder, as_path
+from hint_plugin.errors import DataError
 from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand
@@ -110,6 +112,11 @@ class Gas:
 
     def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         found = self.source(atoms, say)
+        if found.energy is None:
+            raise DataError(
+                f"{atoms.symbols} has a Hessian and no energy ({LabelKeys().energy}), which enthalpy and "
+                "Gibbs energy begin with. Give the frame its energy; hint vibrations needs none"
+            )
         multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
         modes = normal_modes(found.atoms, found.hessian)
         result = thermochemistry(modes, found.energy, multiplicity=multiplicity, **self.options)
