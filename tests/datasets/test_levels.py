@@ -83,7 +83,7 @@ def test_merge_refuses_two_methods(tmp_path, suffix, monkeypatch):
             merge([one, two], tmp_path / "all.h5")
         assert not (tmp_path / "all.h5").exists()
         assert sum(merge([one, two], tmp_path / "all.h5", mixed=True).values()) == 4
-        again = Path(shutil.copy(one, tmp_path / f"again.{suffix}"))
+        again = Path(shutil.copy(one, tmp_path / f"copy.{suffix}"))
         assert sum(merge([one, again], tmp_path / "same.h5").values()) == 4
     with pytest.raises(DataError, match="labels of 2 levels"):
         merge([tmp_path / "all.h5"], tmp_path / "again.h5")
