@@ -21,7 +21,7 @@ def frames_of(count: int, *, seed: int = 0, hessians: bool = True) -> list[Atoms
         atoms = Atoms(atoms.numbers, atoms.positions + rng.normal(0, 0.05, (len(atoms), 3)))
         atoms.info |= {"REF_energy": rng.normal(), "number": number, "reaction": f"r{number // 7}"}
         matrix, atoms.arrays["REF_forces"] = pair_label(atoms, rng)
-        label = HessianLabel.full(matrix, provenance={"engine": "random"})
+        label = HessianLabel.full(matrix, provenance={"seed": 0})
         if number % 4 == 1:
             label = label.to_projected(2, rng)
         if hessians and number % 4 != 3:
