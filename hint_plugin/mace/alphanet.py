@@ -243,23 +243,8 @@ def in_place(model: Any) -> AlphaNetForMACE | None:
         return AlphaNetForMACE(model, model.atomic_energies.cpu().numpy())
 
 
-@compile_mode("script")
-class AlphaNetEdges(torch.nn.Module):
-    """Energies of the atoms by an AlphaNet and its E0s."""
-
-    e0: Tensor
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.potential = model.potential
-        self.register_buffer("e0", model.atomic_energies_fn.atomic_energies.reshape(-1).double())
-
-    def forward(self, vectors: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
-        """r_ij [E, 3], (i, j) [2, E], species [N] -> [N], float64, eV."""
-        energies = self.potential.node_energies(vectors, edge_index[0], edge_index[1], species)
-        return energies.double() + self.e0.double().index_select(0, species)
-
-
 def edges(model: AlphaNetForMACE) -> torch.nn.Module:
     """The model by its edges, see `hint_plugin.mace.edge_contract`."""
+    from hint_plugin.mace.alphanet_edges import AlphaNetEdges  # e3nn must come after MACE
+
     return AlphaNetEdges(model)
