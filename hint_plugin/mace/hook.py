@@ -101,7 +101,7 @@ def _apply_when_loaded(module: Any) -> None:
                 apply(module)
 
     state = property(lambda watched: vars(watched)["_initializing"], set_initializing)
-    spec.__class__ = type(plain.__name__, (plain,), {"_initializing": state})  # type: ignore[union-attr]
+    spec.__class__ = type(plain.__name__, (plain,), {"_initializing": state})
 
 
 def _asks_for_hint(arguments: list[str]) -> bool:
