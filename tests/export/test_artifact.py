@@ -235,6 +235,15 @@ def test_metadata_that_cannot_be(alphanet_artifact, tmp_path, values, message):
         Potential(changed(alphanet_artifact, tmp_path / "x.hint.pt", **values))
 
 
+def test_inspect_refuses_what_all_others_refuse(alphanet_artifact, tmp_path, capsys):
+    from hint_plugin.cli.app import main
+
+    changed(alphanet_artifact, tmp_path / "x.hint.pt", cutoff=3.5)
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(tmp_path / "x.hint.pt")])
+    assert ended.value.code == 2 and "model and metadata disagree" in capsys.readouterr().err
+
+
 def test_newer_versions_are_refused(alphanet_artifact, tmp_path):
     with pytest.raises(UnknownVersionError, match=r"format version 99; this HINT reads 1. Update hint-mlip"):
         Potential(changed(alphanet_artifact, tmp_path / "x.hint.pt", format_version=99))

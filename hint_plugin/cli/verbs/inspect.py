@@ -1,4 +1,4 @@
-"""`hint inspect FILE`: what an artifact says about itself, without loading the model."""
+"""`hint inspect FILE`: what an artifact says about itself, and whether it passes all checks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,14 +16,17 @@ def inspect(
 ) -> None:
     """Print what an artifact is and was made from; check that it is whole and that its code only computes.
 
-    The model is not loaded, and nothing of the file is run.
+    The checks are those that every program of HINT makes: the file's hash, its code and pickles before anything
+    is loaded, then whether the model and its metadata agree. Machine code (.hint.pt2) is not loaded.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from hint_plugin.artifact.scripted import read_checked
+    from hint_plugin.artifact.scripted import load_artifact, read_checked
 
     metadata, _ = read_checked(artifact)
+    if not metadata.compiled:
+        load_artifact(artifact)  # what it says of itself has to be what the model says
     if json_:
         typer.echo(metadata.to_json())
         return
