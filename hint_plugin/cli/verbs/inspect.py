@@ -16,8 +16,8 @@ def inspect(
 ) -> None:
     """Print what an artifact is and was made from; check that it is whole and that its code only computes.
 
-    The checks are those that every program of HINT makes: the file's hash, its code and pickles before anything
-    is loaded, then whether the model and its metadata agree. Machine code (.hint.pt2) is not loaded.
+    The checks are those that every program of HINT makes: the file's hash, its code and pickles before
+    anything is loaded, then whether model and metadata agree. Machine code (.hint.pt2) is not loaded.
     """
     from rich.console import Console
     from rich.table import Table
