@@ -149,7 +149,9 @@ def test_other_properties_go_along(tmp_path, molecules):
 def test_hessians_are_excluded_by_their_names(tmp_path, molecules, args):
     frames = [molecules[0].copy() for _ in range(2)]
     write_label(frames[0], HessianLabel.full(np.eye(3 * len(frames[0]))))
-    write_label(frames[1], HessianLabel.full(np.eye(3 * len(frames[0]))).to_projected(2))
+    write_label(
+        frames[1], HessianLabel.full(np.eye(3 * len(frames[0]))).to_projected(2, np.random.default_rng(0))
+    )
     write_frames(tmp_path / "two.xyz", frames)
     given = {**args, **files(tmp_path / "two.xyz"), "gate": False}
     for excluded, kept in (

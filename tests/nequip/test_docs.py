@@ -41,7 +41,7 @@ def test_options_and_names():
     rows = TEXT.split("## Options")[1].split("##")[0]
     for field in dataclasses.fields(ProbeSettings):
         assert f"| `{field.name}` |" in rows
-        default = getattr(field.default, "value", field.default)
+        default = getattr(field.default, "name", field.default)
         if default is not None:
             assert f"| `{field.name}` | `{default}` |" in rows
     for name in hint_plugin.nequip.__all__:

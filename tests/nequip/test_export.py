@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("nequip", reason="NequIP has an environment of its own: make test")
 
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import write
 from nequip_runs import BUILDERS, MOLECULES, frames_of, model_config, train
@@ -51,7 +52,7 @@ def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def structures() -> list:
     triclinic = bulk("C").repeat((2, 2, 1))
     triclinic.set_cell(triclinic.cell.array @ [[1, 0.1, 0], [0, 1, -0.07], [0.03, 0, 1]], scale_atoms=True)
-    found = [molecule("CH3CH2OH"), molecule("H2O"), triclinic, molecule("O")]
+    found = [molecule("CH3CH2OH"), molecule("H2O"), triclinic, Atoms("O")]
     for seed, atoms in enumerate(found):
         atoms.rattle(0.05, seed=seed)
     return found
