@@ -97,12 +97,12 @@ class HintCalculator(Calculator):
             if value is not None:
                 self.results[name] = value
             elif name in properties:
-                raise PropertyNotImplementedError(f"{name}: {self._lacking(name, structure)}")
+                raise PropertyNotImplementedError(self._lacking(name, structure))
 
     def _lacking(self, name: str, structure: Atoms) -> str:
         if name == "stress" and not structure.pbc.all():
-            return "the structure is not periodic in all three directions"
-        return f"{self.potential.method} has none for {structure.symbols}"
+            return "stress: the structure is not periodic in all three directions"
+        return f"{self.potential.method} has no {name} for {structure.symbols}"
 
     def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
         """How the numbers are made, and what belongs to one structure. Raises EngineError as engines do."""
