@@ -200,7 +200,7 @@ def test_results_do_not_depend_on_what_was_done_before(inputs, monkeypatch, capf
         lambda self, atoms: seen.append(self) or {"engine": "springs"},
     )
     code, _ = hint(capfd, "optimize", "twice.xyz", "-o", "out.xyz", *TOY)
-    assert code == 0 and len(seen) == 2 and seen[0] is not seen[1]
+    assert code == 0 and len(seen) >= 2 and seen[-2] is not seen[-1]  # the run itself asks before
     first, second = read_frames("out.xyz")
     assert first.get_potential_energy() == second.get_potential_energy()
     np.testing.assert_array_equal(first.positions, second.positions)
