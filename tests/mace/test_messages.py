@@ -48,7 +48,10 @@ from mace_runs import DATA, HINT, MOLECULES, SMALL, Run, failing, run_command, t
             {"loss": "hint_full", "hint_weight_end": "nan"},
             "--hint_weight_end: got nan; wanted a finite number",
         ),
-        ({"loss": "hint_full", "hint_schedule": "step"}, "wanted 'fraction:weight,fraction:weight'"),
+        (
+            {"loss": "hint_full", "hint_schedule": "step", "hint_schedule_steps": "much"},
+            "wanted 'fraction:weight,fraction:weight'",
+        ),
         (
             {"loss": "hint_full", "hint_schedule": "step"},
             "--hint_schedule step needs --hint_schedule_steps, as 0.3:5,0.7:50",
