@@ -87,7 +87,6 @@ MOVED = {
     "labelling.journal": "parallel.journal",
     "labelling.options": "settings",
     "labelling.parsl_config": "parallel.parsl_config",
-    "labelling.parsl_interchange": "parallel.parsl_interchange",
     "labelling.parsl_pool": "parallel.parsl_pool",
     "labelling.parsl_worker": "parallel.parsl_worker",
     "labelling.pool": "parallel.pool",

@@ -63,7 +63,7 @@ def workers_find_the_helpers(monkeypatch):
 
 def is_interchange(process: int) -> bool:
     """Under either of its names: it renames itself where setproctitle is installed."""
-    return any(name in command(process) for name in ("labelling.parsl_interchange", "HTEX interchange"))
+    return any(name in command(process) for name in ("parsl_interchange", "HTEX interchange"))
 
 
 # The file

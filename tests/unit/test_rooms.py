@@ -103,6 +103,14 @@ for old, new in MOVED.items():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_the_program_in_parsls_launch_commands_keeps_its_path() -> None:
+    """It hands over to Parsl's own program, which waits for its settings on standard input."""
+    pytest.importorskip("parsl", reason="needs parsl: pip install 'hint-mlip[cluster]'")
+    command = [sys.executable, "-m", "hint_plugin.labelling.parsl_interchange"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert "interchange.py" in done.stderr and "EOFError" in done.stderr
+
+
 #: What the pages of version 0.1 tell people to write, and the modules that they name.
 DOCUMENTED = (
     "from hint_plugin.data import FrameStore, ShardedStore, merge, write_shards",
