@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from hint_plugin.potentials.engine_potential import EnginePotential
 from hint_plugin.potentials.hint_calculator import EngineCalculator, HintCalculator
 from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.potentials.potential import Potential
-from hint_plugin.potentials.registry import engine_names, make_engine
+from hint_plugin.potentials.registry import engine_names
 from hint_plugin.pretrained import or_path
-from hint_plugin.settings import parse_pairs
 
 GivenPotential = Any | Callable[[], Any]
 """An ASE calculator (its `get_hvp` or `get_hessian` is used where there is one), a `Potential` of
@@ -34,17 +33,13 @@ def calculator_of(potential: GivenPotential, device: str = "cpu") -> Any:
         raise OptionsError("no potential; wanted an ASE calculator, a model (file or name), or an engine")
     if callable(potential):
         potential = potential()
+    if isinstance(potential, str | Path):
+        potential = PotentialSpec.of(potential)
     if isinstance(potential, PotentialSpec):
         return potential.calculator(device)
     if isinstance(potential, EnginePotential):
         return EngineCalculator(potential.engine)
-    if isinstance(potential, Potential):
-        return HintCalculator(potential)
-    if not isinstance(potential, str | Path):
-        return potential
-    if isinstance(potential, str) and potential in engine_names():
-        return engine_calculator(potential)
-    return engine_calculator("model", [f"model={potential}", f"device={device}"])
+    return HintCalculator(potential) if isinstance(potential, Potential) else potential
 
 
 def batched_calculator_of(potential: GivenPotential, device: str = "cpu") -> Any:
@@ -57,11 +52,6 @@ def batched_calculator_of(potential: GivenPotential, device: str = "cpu") -> Any
         if model.is_file() and is_artifact(model):
             return HintCalculator(model, device=device)
     return calculator_of(potential, device)
-
-
-def engine_calculator(name: str, options: Sequence[str] = ()) -> EngineCalculator:
-    """Of an engine with options as KEY=VALUE. Raises what `make_engine` raises."""
-    return EngineCalculator(make_engine(name, **dict(parse_pairs(options))))
 
 
 def model_file(calculator: Any) -> Path | None:

@@ -251,7 +251,7 @@ def test_neb_keeps_its_ends_and_its_band(inputs, monkeypatch, capfd):
     assert "2 of 2 ends are done and kept in out/neb.partial.jsonl" in errors and "Traceback" not in errors
     assert "The band is kept as it was after" in errors and "same command" in errors
     monkeypatch.chdir(place)
-    monkeypatch.setattr("hint_plugin.cli.verbs.neb.relaxed", None)  # no end is optimised again
+    monkeypatch.setattr("hint_plugin.science.molecules.curvature.relaxed", None)  # no end is optimised again
     monkeypatch.setattr("hint_plugin.science.reactions.neb.interpolate", None)  # and no path is made
     code, text = hint(capfd, *arguments, "--images", 11)
     assert code == 2 and "images: 9 then, 11 now" in text and "--restart" in text

@@ -37,10 +37,3 @@ def options_of(context: typer.Context) -> dict[str, Any]:
         for name, value in context.params.items()
         if name not in _NO_MATTER
     }
-
-
-def identity(provenance: dict[str, Any]) -> dict[str, str]:
-    """See `data.provenance.identity`."""
-    from hint_plugin.data import provenance as of_data
-
-    return of_data.identity(provenance)

@@ -49,10 +49,11 @@ def evaluate(
     from rich.console import Console
 
     from hint_plugin.allocator import keep_freed_memory
-    from hint_plugin.cli.support.batch import identity, options_of
+    from hint_plugin.cli.support.batch import options_of
     from hint_plugin.cli.support.provenance import run_provenance
+    from hint_plugin.data.provenance import identity
     from hint_plugin.data.sets.patterns import each_once, expand
-    from hint_plugin.potentials.checkpoints import load_predictor
+    from hint_plugin.potentials.checkpoints import load_trained
     from hint_plugin.science.evaluation import evaluate as run
     from hint_plugin.science.evaluation_report import summary_tables
     from hint_plugin.science.labelled_frames import FrameFile
@@ -60,7 +61,7 @@ def evaluate(
     data = expand(data)
     each_once(data)
     keep_freed_memory()
-    predictor = load_predictor(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
+    predictor = load_trained(model, device=device, dtype=dtype, head=head, batch_size=batch_size)
     settings = {"device": device, "dtype": str(predictor.dtype), "head": predictor.head}
     origin = run_provenance(data, model, settings=settings)
     identical = {"verb": "evaluate", **options_of(context), **identity(origin)}

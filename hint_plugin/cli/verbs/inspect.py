@@ -22,11 +22,11 @@ def inspect(
     from rich.console import Console
     from rich.table import Table
 
+    from hint_plugin.artifact.metadata import read_metadata
     from hint_plugin.artifact.scripted import load_artifact, read_checked
 
-    metadata, _ = read_checked(artifact)
-    if not metadata.compiled:
-        load_artifact(artifact)  # what it says of itself has to be what the model says
+    compiled = read_metadata(artifact).compiled
+    metadata = read_checked(artifact)[0] if compiled else load_artifact(artifact)[1]
     if json_:
         typer.echo(metadata.to_json())
         return

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hint_plugin.cli.app import EXIT_SOME_FAILED
-from hint_plugin.cli.support.batch import identity, options_of
-from hint_plugin.cli.support.molecules import Potential, relaxed, wrong_kind
+from hint_plugin.cli.support.batch import options_of
 from hint_plugin.cli.support.potential_options import (
     Charge,
     Device,
@@ -28,6 +27,7 @@ from hint_plugin.cli.support.run_options import Restart
 
 if TYPE_CHECKING:
     from hint_plugin.parallel.journal import Journal
+    from hint_plugin.potentials.on_demand import OnDemand
     from hint_plugin.science.reactions.neb import Band
 
 KEEP_EVERY = 1.0  # s: of a band at work
@@ -72,11 +72,12 @@ def neb(
     """
     import json
 
-    from hint_plugin.cli.support.molecules import read_ends
     from hint_plugin.cli.support.progress import StatusLine
     from hint_plugin.cli.support.provenance import run_provenance
     from hint_plugin.data.file_io import write_json
+    from hint_plugin.potentials.on_demand import OnDemand, PotentialSpec
     from hint_plugin.science.molecules.alignment import rmsd
+    from hint_plugin.science.molecules.molecule_inputs import read_ends
     from hint_plugin.science.molecules.optimization import check_optimiser
     from hint_plugin.science.reactions.junction import connection, follow_top
     from hint_plugin.science.reactions.matching import match, same_atoms
@@ -90,7 +91,7 @@ def neb(
     verify = verify and climb  # without climbing there is no saddle at the top
     if optimize or verify:
         check_optimiser()
-    potential = Potential((model, engine, engine_option, device, charge, spin))
+    potential = OnDemand(PotentialSpec(model, engine, engine_option), device, charge, spin)
     calculator = potential.calculator()
     origin = run_provenance(files, model, calculator)
     stop = _Stop()
@@ -225,6 +226,7 @@ def _kept_band(
     context: typer.Context, origin: dict[str, Any], output: Path, restart: bool
 ) -> AbstractContextManager["Journal"]:
     """Where the band is kept at work; that of other options is refused before anything is done."""
+    from hint_plugin.data.provenance import identity
     from hint_plugin.parallel import journal_of, keep
 
     options = {name: value for name, value in options_of(context).items() if name != "verify"}
@@ -269,7 +271,7 @@ def _band(
 class End:
     """The work on one end; it stays where it is if it is not to be optimised."""
 
-    potential: Potential
+    potential: "OnDemand"
     optimize: bool
 
     def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
@@ -278,6 +280,7 @@ class End:
 
     def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         from hint_plugin.errors import EngineError
+        from hint_plugin.science.molecules.curvature import relaxed, wrong_kind
 
         if not self.optimize:
             return {}, {"positions": atoms.positions}
@@ -293,7 +296,7 @@ def _relaxed_ends(
     context: typer.Context,
     files: tuple[Path, Path],
     ends: list[Any],
-    potential: Potential,
+    potential: "OnDemand",
     origin: dict[str, Any],
     output: Path,
     restart: bool,
@@ -305,6 +308,7 @@ def _relaxed_ends(
         And what `parallel.go_over` raises.
     """
     from hint_plugin.cli.support.progress import StatusLine
+    from hint_plugin.data.provenance import identity
     from hint_plugin.errors import EngineError, HintError
     from hint_plugin.parallel import Spread, go_over, journal_of
 

@@ -15,10 +15,10 @@ from hint_plugin.data import read_frames
 from hint_plugin.data.outputs import a_folder
 from hint_plugin.data.structures.unit_cell import check_crystal, given_crystal, name_of, quiet, to_ase
 from hint_plugin.errors import OptionsError
+from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.science.given_potential import (
     GivenPotential,
     calculator_of,
-    engine_calculator,
     potential_run_provenance,
 )
 from hint_plugin.science.phonons.bands import Bands, band_path, band_structure
@@ -325,6 +325,6 @@ def _reference_profile(
         if options:
             raise OptionsError("--reference-option goes with an engine, and --reference is a file")
         return stored_profile(line, read_frames(Path(reference)))
-    named = isinstance(reference, str)
-    calculator = engine_calculator(reference, options) if named else calculator_of(reference)
+    named = PotentialSpec(engine=reference, options=options) if isinstance(reference, str) else reference
+    calculator = calculator_of(named)
     return profile(line, calculator, amplitude, points, lambda k, n: say(f"reference {k} of {n}"))
