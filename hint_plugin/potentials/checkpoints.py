@@ -25,6 +25,7 @@ class CheckpointPotential(BasePotential):
 
     Attributes:
         framework: `MacePredictor` or `NequipPredictor`, which hold the model.
+        training: what the model says of its training; None if nothing.
     """
 
     def __init__(self, path: Path, framework: Any) -> None:
@@ -32,6 +33,7 @@ class CheckpointPotential(BasePotential):
         self.electrons = tuple(framework.electrons)
         self.head: str | None = framework.head
         self.dtype: torch.dtype = framework.dtype
+        self.training: dict[str, Any] | None = framework.training
 
     def predict(self, frames: Sequence[Atoms], hessian: bool = False) -> Iterator[Prediction]:
         """See `Potential.predict`; in batches of bounded memory."""

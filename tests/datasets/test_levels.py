@@ -17,7 +17,7 @@ from hint_plugin.data.labels.levels import UNKNOWN, LevelCount
 from hint_plugin.data.sets.conversion import convert
 from hint_plugin.errors import DataError
 from hint_plugin.sampling import extract
-from hint_plugin.science.levels import compare_levels
+from hint_plugin.science.levels import compare_levels, model_level
 
 
 def frames(method: str | None, count: int = 2, **about):
@@ -236,3 +236,13 @@ def test_what_came_along_and_what_looks_like_labels_is_told(tmp_path, capfd):
     for text in said.values():
         assert "frame 1: no REF_energy; 'ref_Energy' is there and is ignored" in text
         assert "frame 2: no Hessian label, but atoms.info['my_hessian'] holds 81 numbers" in text
+
+
+@pytest.mark.parametrize("kind", ["mace", "alphanet"])
+def test_a_checkpoint_and_its_artifact_say_the_same_level(kind):
+    from make_golden import GOLDEN
+
+    from hint_plugin.potentials.checkpoints import load_trained
+
+    for suffix in (".model", ".hint.pt"):
+        assert model_level(load_trained(GOLDEN / f"{kind}{suffix}")) == ["GFN2-xTB"]
