@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from pair_artifact import write_pair
 from physical_labels import pair_label
 from reaction_runs import hcn, hint
 
@@ -22,12 +23,16 @@ from hint_plugin.labelling.run import label
 from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.sampling import run as sampling
 from hint_plugin.science.reactions import run as chemistry
+from hint_plugin.science.reactions.run_neb import neb
+from hint_plugin.science.run_evaluate import evaluate
 
 TOY = PotentialSpec(engine="calculator", options={"calculator": "slow_springs:Springs"})
 AS_OPTIONS = ("--engine", "calculator", "-e", "calculator=slow_springs:Springs")
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "reaction": chemistry.reaction,
     "reactions": chemistry.reactions,
+    "neb": neb,
+    "evaluate": evaluate,
     "label": label,
     **{f"sample {name}": function for name, function in sampling.METHODS.items()},
     **{
@@ -37,7 +42,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     },
 }
 OTHER = {"model", "engine", "engine_option"}
-"""Options of `reaction` and `reactions` that are one argument of the functions."""
+"""Options of `reaction`, `reactions` and `neb` that are one argument of the functions."""
 SCREEN = {"json", "show", "list_engines"}
 """Options that say what a terminal prints."""
 
@@ -60,7 +65,7 @@ def options_of(verb: str) -> dict[str, Any]:
 def test_same_options(verb):
     """Names and defaults; the output is asked for, or None, as it fits a notebook."""
     mine, theirs = inspect.signature(FUNCTIONS[verb]).parameters, options_of(verb)
-    left_out = SCREEN | (OTHER if verb.startswith("reaction") else set())
+    left_out = SCREEN | (OTHER if verb.startswith("reaction") or verb == "neb" else set())
     assert set(theirs) - set(mine) == left_out & set(theirs)
     assert set(mine) - set(theirs) <= {"potential", "report"} and mine["report"].default is None
     for name in set(mine) & set(theirs) - {"output"}:
@@ -327,6 +332,52 @@ def test_reaction_of_atoms(isomers, monkeypatch):
     assert about["data"][0]["path"] == "structures in memory" and about["data"][0]["frames"] == 2
     with pytest.raises(OptionsError, match="is a file; wanted the name of a folder"):
         chemistry.reaction(one, other, "gfn2-xtb", "in.xyz")
+
+
+def test_neb(places, monkeypatch, capfd):
+    """Of two distances of two atoms; and of ends that are one geometry, in memory."""
+    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
+    for folder in ("command", "function"):
+        for name, r in (("r.xyz", 1.02), ("p.xyz", 1.98)):
+            write_frames(places / folder / name, [Atoms("Ar2", [(0, 0, 0), (0, 0, r)])])
+    engine = "calculator=toy_potentials:two_wells"
+    monkeypatch.chdir(places / "command")
+    words = ("--engine", "calculator", "-e", engine, "--images", "5")
+    code, text = hint(capfd, "neb", "r.xyz", "p.xyz", "-o", "out", *words)
+    assert code == 0 and "the reaction path from the top leads to both ends" in text, text
+    monkeypatch.chdir(places / "function")
+    told: list[tuple[int, int, int]] = []
+    wells = PotentialSpec(engine="calculator", options=[engine])
+    found = neb("r.xyz", "p.xyz", wells, images=5, report=lambda *counts: told.append(counts))
+    assert not Path("out").exists() and told[0] == (0, 0, 300) and found.complete
+    found.write("out")
+    assert {"out/neb.json", "out/irc.xyz", "out/transition_state.xyz"} < set(same_files(places, 9))
+    one, near = (Atoms("Ar2", [(0, 0, 0), (0, 0, r)]) for r in (1.0, 1.03))
+    same = neb(one, near, wells, "same")
+    assert same.band is None and not same.complete
+    assert json.loads(Path("same/neb.json").read_text())["same_ends"] is True
+
+
+def test_evaluate(places, monkeypatch, capfd):
+    for folder in ("command", "function"):
+        write_pair(places / folder / "pair.hint.pt", depth=4.0, distance=1.0)
+        triangle = [(0, 0, 0), (1.01, 0, 0), (0.5, 0.75**0.5, 0)]
+        atoms = Atoms("Al3", triangle, info={"REF_energy": -3.0})
+        atoms.arrays["REF_forces"] = np.array([(-0.1, 0, 0), (0.1, 0, 0), (0, 0, 0)])
+        write_frames(places / folder / "labelled.xyz", [atoms, atoms])
+    monkeypatch.chdir(places / "command")
+    code, text = hint(capfd, "evaluate", "pair.hint.pt", "labelled.xyz", "-o", "out", "--json")
+    assert code == 0, text
+    monkeypatch.chdir(places / "function")
+    told: list[tuple[int, int, int]] = []
+    found = evaluate("pair.hint.pt", "labelled.xyz", "out", report=lambda *counts: told.append(counts))
+    assert told and told[-1][2] == 2
+    wanted, got = content(places / "command"), content(places / "function")
+    assert list(wanted) == list(got) and len(wanted) >= 8
+    for name in ("out/metrics.json", "out/frames.csv"):
+        assert wanted[name] == got[name], name
+    assert without_times(json.loads(text)) == without_times(found.as_dict())
 
 
 def test_reactions(isomers, monkeypatch, capfd):

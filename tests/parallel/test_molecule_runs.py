@@ -292,20 +292,20 @@ def test_a_band_that_was_stopped_finds_the_same_barrier(number):
 
 def test_a_band_goes_on_when_its_top_was_being_followed(inputs, monkeypatch, capfd):
     """The kept band has converged: it is not relaxed again, and the results are those of a whole run."""
-    from hint_plugin.science.reactions import junction
+    from hint_plugin.science.reactions import run_neb
 
-    monkeypatch.setattr("hint_plugin.cli.verbs.neb.KEEP_EVERY", 0.0)
+    monkeypatch.setattr("hint_plugin.science.reactions.run_neb.KEEP_EVERY", 0.0)
     for folder in ("whole", "killed"):
         arguments = neb_of(inputs / folder, "two_wells", (1.02, 1.98))
     monkeypatch.chdir(inputs / "whole")
     code, text = hint(capfd, *arguments)
     assert code == 0, text
     monkeypatch.chdir(inputs / "killed")
-    follow = junction.follow_top
-    monkeypatch.setattr(junction, "follow_top", lambda *_: signal.raise_signal(signal.SIGTERM))
+    follow = run_neb.follow_top
+    monkeypatch.setattr(run_neb, "follow_top", lambda *_: signal.raise_signal(signal.SIGTERM))
     code, text = hint(capfd, *arguments)
     assert code == 130 and "The band is in out, and kept; where its top leads is not known" in text
-    monkeypatch.setattr(junction, "follow_top", follow)
+    monkeypatch.setattr(run_neb, "follow_top", follow)
     before = json.loads(Path("out/neb.json").read_text())
     code, text = hint(capfd, *arguments)
     assert code == 0, text
