@@ -256,6 +256,7 @@ def test_what_datasets_refuse(places, monkeypatch):
             wrong()
 
 
+@pytest.mark.filterwarnings("ignore::hint_plugin.errors.LabelWarning")  # bonds of springs are short
 def test_label(places, monkeypatch, capfd):
     for name in ("command", "function"):  # near the minimum of the springs; one has no energy
         triangle = [(0, 0, 0), (1.01, 0, 0), (0.5, 0.75**0.5, 0)]

@@ -36,6 +36,7 @@ RANDOM = Thresholds(physics=False)  # for labels of random numbers
 HELPERS = DATA.parent / "helpers"
 
 
+@pytest.mark.filterwarnings("ignore::hint_plugin.errors.LabelWarning")  # random forces
 def test_version_1_is_read(tmp_path):
     path = tmp_path / "old.h5"
     path.write_bytes(gzip.decompress((DATA / "store_v1.h5.gz").read_bytes()))

@@ -308,6 +308,7 @@ class TestCommands:
         assert result.exit_code == 0, result.output
         return result.output
 
+    @pytest.mark.filterwarnings("ignore::hint_plugin.errors.LabelWarning")  # of errors
     def test_export_inspect_evaluate(self, tmp_path):
         source = make_checkpoint("mace", "float32", tmp_path)
         frames = [molecule("H2O"), molecule("CH4")]

@@ -69,6 +69,7 @@ def test_mixed_frames_become_systems(tmp_path: Path) -> None:
     assert {"H2O.0", "H2O.1", "H2O.2", "Cu4"} <= systems
 
 
+@pytest.mark.filterwarnings("ignore::hint_plugin.errors.LabelWarning")  # no energies
 def test_mixed_types_of_a_set(tmp_path: Path) -> None:
     """deepmd's "mixed" sets: types by frame, -1 for an atom that is not there."""
     folder = tmp_path / "set.000"

@@ -33,7 +33,7 @@ def test_models_of_mace(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["mace", "alphanet"])
 def test_artifacts(kind: str) -> None:
-    from hint_plugin.export.calculator import HintCalculator
+    from hint_plugin import HintCalculator
 
     atoms = water()
     atoms.calc = HintCalculator(GOLDEN / f"{kind}.hint.pt")

@@ -146,7 +146,7 @@ def test_a_figure_that_fails_costs_no_result(tmp_path, monkeypatch, caplog):
     def broken(width, height):
         raise ValueError("'xerr' must not contain negative values")
 
-    for module in ("report", "campaign"):
+    for module in ("reaction_files", "many_reactions"):
         monkeypatch.setattr(f"hint_plugin.science.reactions.{module}.new_figure", broken)
     (tmp_path / "funnel.png").write_bytes(b"of an earlier run")
     found = Reaction(guess_path=[hcn()[0]], guess_energies=[0.0])
