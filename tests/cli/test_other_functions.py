@@ -381,6 +381,7 @@ def test_evaluate(places, monkeypatch, capfd):
     assert without_times(json.loads(text)) == without_times(found.as_dict())
 
 
+@pytest.mark.long
 def test_reactions(isomers, monkeypatch, capfd):
     """The same files, but for the random numbers of other processes; a second run does nothing again."""
     monkeypatch.chdir(isomers / "command")

@@ -36,7 +36,7 @@ def check(folder: Path, names: list[str], *options: str) -> None:
 
 @pytest.mark.slow
 def test_the_demo_runs_to_its_end_and_goes_on_where_it_stopped(tmp_path):
-    check(tmp_path, ["ef", "alphanet"], "--only", "ef", "alphanet")
+    check(tmp_path, ["ef", "alphanet"], "--only", "alphanet")
 
 
 @pytest.mark.long

@@ -107,7 +107,9 @@ def no_training(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("FIRST_PATH", str(folder))
 
 
-@pytest.mark.parametrize("source", ["geometries.xyz", "transition1x.h5"])
+@pytest.mark.parametrize(
+    "source", ["geometries.xyz", pytest.param("transition1x.h5", marks=pytest.mark.long)]
+)
 def test_molecules_with_labels_of_another_method(tmp_path, no_training, source):
     if source == "transition1x.h5":
         source, suffix = str(FORMATS / source), "h5"

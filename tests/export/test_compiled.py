@@ -74,12 +74,13 @@ class TestNumbers:
             atoms.calc.get_hessian(atoms)
 
 
-def test_reading_needs_torch_alone(models):
+@pytest.mark.parametrize("name", NAMES)
+def test_reading_needs_torch_alone(models, name):
     code = f"""
 import sys
 from ase.build import molecule
 from hint_plugin.potentials.artifact_potential import Potential
-print(Potential({str(models["mace float32 compiled"])!r}, trust=True).evaluate([molecule("H2O")])[0].energy)
+print(Potential({str(models[f"{name} compiled"])!r}, trust=True).evaluate([molecule("H2O")])[0].energy)
 assert not {{"mace", "e3nn"}} & set(sys.modules), sorted(sys.modules)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

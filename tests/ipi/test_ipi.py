@@ -58,8 +58,20 @@ np.savez("found.npz", positions=system.beads.q.reshape(2, -1, 3), cell=np.array(
 """
 
 
-@pytest.mark.parametrize("kind", ["alphanet float64", "mace float64", "alphanet float32"])
-@pytest.mark.parametrize("name", ["ethanol", "triclinic", "slab", "box smaller than the cutoff", "one atom"])
+LONG = pytest.mark.long
+SHAPES = ("ethanol", "triclinic", "slab", "box smaller than the cutoff", "one atom")
+FIRST = {("mace float64", "triclinic"), ("alphanet float32", "ethanol")}
+"""Beside all shapes of structures with the one model; the other pairs are `long`."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(kind, name, marks=[] if kind == "alphanet float64" or (kind, name) in FIRST else LONG)
+        for kind in ("alphanet float64", "mace float64", "alphanet float32")
+        for name in SHAPES
+    ],
+)
 def test_forces_in_ipi_are_those_of_the_artifact(models, tmp_path, kind, name):
     """As i-PI holds them after a step of two beads, which share a call of the model."""
     atoms = upright(structures()[name])
@@ -170,7 +182,7 @@ def begin(
     return server, worker
 
 
-@pytest.mark.parametrize("victim", ["server", "client"])
+@pytest.mark.parametrize("victim", ["server", pytest.param("client", marks=LONG)])
 def test_after_a_kill_nothing_hangs_and_a_restart_goes_on(models, place, victim):
     """SIGKILL. (i-PI 3.3.1 itself does not survive a client that is killed; it is killed, too.)"""
     name = unique()
@@ -270,6 +282,7 @@ def test_example_nve(models, tmp_path):
     assert np.ptp(found[:, 2]) < 0.02 * np.ptp(found[:, 3])  # conserved, while the potential is not
 
 
+@LONG
 def test_example_pimd(models, tmp_path):
     """16 beads, one call of the model a step."""
     found = example("pimd", tmp_path, models["mace float64"], total_steps="100")
@@ -277,6 +290,7 @@ def test_example_pimd(models, tmp_path):
     assert np.ptp(found[:, 2]) < 0.02 * np.ptp(found[:, 3])
 
 
+@LONG
 def test_example_scp(models, tmp_path):
     """Starts at the harmonic frequencies of the exact Hessian, and renormalises them."""
     model = models["mace float64"]

@@ -113,7 +113,7 @@ def test_reusing_the_density_changes_nothing():
     assert np.abs(chained.matrix - fresh.matrix).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["CH3CH2OH", "silicon"])
+@pytest.mark.parametrize("name", ["CH3CH2OH", pytest.param("silicon", marks=pytest.mark.long)])
 def test_the_last_atom_need_not_be_moved(name):
     if name == "silicon":
         atoms = bulk("Si")

@@ -261,7 +261,11 @@ def test_deaths_are_tried_again_then_reported(tmp_path, caplog):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("setup", "message"), [(setup_broken, "no licence"), (setup_dead, "before their first frame")]
+    ("setup", "message"),
+    [
+        pytest.param(setup_broken, "no licence", marks=pytest.mark.long),
+        (setup_dead, "before their first frame"),
+    ],
 )
 def test_workers_that_cannot_start(tmp_path, setup, message):
     run = read_parsl_file(local_file(tmp_path), tmp_path / "parsl")
@@ -279,7 +283,7 @@ def test_a_node_without_the_engine(tmp_path):
         run_labelling([tmp_path / "in.xyz"], tmp_path / "out.xyz", parsl=file)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_node_without_hint_and_jobs_that_fail(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # workers start there, and would find a source tree
     (tmp_path / "broken" / "hint_plugin").mkdir(parents=True)
@@ -293,7 +297,7 @@ def test_a_node_without_hint_and_jobs_that_fail(tmp_path, monkeypatch):
         run_labelling([tmp_path / "in.xyz"], tmp_path / "out.xyz", parsl=file)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_random_and_resumed(tmp_path, undisturbed):
     rng = random.Random(7)
     (tmp_path / "in.xyz").write_bytes((undisturbed / "in.xyz").read_bytes())
@@ -333,7 +337,7 @@ def test_a_node_dies_and_the_run_goes_on(tmp_path, undisturbed):
     assert wait_until_gone(process.pid, 30) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_stopped_it_leaves_nothing_running(tmp_path, number):
     make_input(tmp_path / "in.xyz", 300, names=["CH3CH2OH"])
     process = start(tmp_path, "--parsl", str(local_file(tmp_path)))

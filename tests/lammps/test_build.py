@@ -59,6 +59,7 @@ def test_a_lammps_of_ones_own_of_another_version(own_lammps, text, tmp_path):
     assert f"was built for LAMMPS 1 Jan 2020, and this is {version}: run 'hint lammps build'" in said
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
 def test_cmake(own_lammps, text, tmp_path):
     torch_dir = Path(torch.__file__).parent
@@ -116,7 +117,7 @@ class TestCommand:
     def test_a_failing_compiler_leaves_what_was_there(self, tmp_path):
         (tmp_path / lammps_pair.LIBRARY).write_text("old")
         with pytest.raises(building.BuildError, match="the compiler failed, see above"):
-            building.build(output=tmp_path, compiler="g++ -DOPEN_MPI")
+            building.build(output=tmp_path, compiler="g++ -include no-such-header.h")
         assert [p.name for p in tmp_path.iterdir()] == [lammps_pair.LIBRARY]
         with pytest.raises(HintError, match="no compiler nothing-like-it: apt-get install g"):
             building.build(output=tmp_path, compiler="nothing-like-it")

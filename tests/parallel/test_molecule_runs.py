@@ -36,6 +36,8 @@ VERBS = {  # verb -> output, options, signal, processes of the second run
     "compare-thermo": ("out", ("--reference", *TOY[1:], "--model", "pair.hint.pt"), signal.SIGINT, 2),
 }
 
+FIRST = ("hessian", "thermo")  # a file and a folder, both signals; the others are `long`
+
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
@@ -66,7 +68,7 @@ def files(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "verb", [pytest.param(verb, marks=[pytest.mark.slow] * (verb == "compare-thermo")) for verb in VERBS]
+    "verb", [pytest.param(verb, marks=[pytest.mark.long] * (verb not in FIRST)) for verb in VERBS]
 )
 def test_killed_and_resumed(verb, inputs, monkeypatch, capfd):
     output, options, stop, jobs = VERBS[verb]
