@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hint_plugin.data.labels.contents import SetContents
+from hint_plugin.data.labels.extxyz import Told
 
 if TYPE_CHECKING:
     from hint_plugin.mace.options import HintOptions
@@ -25,6 +26,7 @@ class Session:
         wrapped: the modules of MACE that have been wrapped.
         methods: those of the labels that were read (`hint_method`), for the record of the training.
         contents: levels and charges of the frames that were read.
+        told: warnings of labels that were given.
         problems: why a module of MACE could not be wrapped; not empty means an unknown version of MACE.
     """
 
@@ -35,6 +37,7 @@ class Session:
     problems: list[str] = field(default_factory=list)
     methods: set[str] = field(default_factory=set)
     contents: SetContents = field(default_factory=SetContents)
+    told: Told = field(default_factory=Told)
 
     def start(self, options: HintOptions | None, *, labels: bool, kernels: bool = False) -> None:
         """Take the options of a command line that was just parsed; None switches HINT off."""
@@ -42,7 +45,7 @@ class Session:
         self.labels = labels
         self.kernels = kernels
         self.methods = set()
-        self.contents = SetContents()
+        self.contents, self.told = SetContents(), Told()
 
     @contextmanager
     def lent(self, options: HintOptions) -> Iterator[None]:

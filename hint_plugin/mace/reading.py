@@ -28,7 +28,10 @@ def config_from_atoms(original: Callable[..., Any], atoms: Atoms, *args: Any, **
             session.methods.add(str(atoms.info["hint_method"]))
         session.contents.add(atoms, "the data")
         limits = session.options.label_limits()
-        attach(config, read_label(atoms, keys, source="a frame of the data", frame=None, limits=limits))
+        label = read_label(
+            atoms, keys, source="a frame of the data", frame=None, limits=limits, told=session.told
+        )
+        attach(config, label)
     return config
 
 

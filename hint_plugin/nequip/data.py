@@ -18,7 +18,7 @@ from torch import Tensor
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.data.formats.xyz import check_as_ase_reads
 from hint_plugin.data.labels.contents import SetContents
-from hint_plugin.data.labels.extxyz import read_label
+from hint_plugin.data.labels.extxyz import Told, read_label
 from hint_plugin.data.labels.frame_labels import of_ase, rename_line
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
@@ -80,7 +80,7 @@ class FrameDataset(AtomicDataset):
         self.exclude = _with_partners(exclude_keys, self.keys)
         self.product = making_a_product()  # of this process: a worker that was spawned does not know it
         self.frames: Any = _by_ase(self.file_path, ase_args) if ase_args else _open(self.file_path)
-        self.contents, self._seen = SetContents(), set[int]()
+        self.contents, self._seen, self._told = SetContents(), set[int](), Told()
         self._data: list[dict[str, Tensor]] | None = None
         if isinstance(self.frames, list):
             self._data = [self._convert(atoms, number) for number, atoms in enumerate(self.frames)]
@@ -110,7 +110,9 @@ class FrameDataset(AtomicDataset):
         for what, key, value in (("energy", keys.energy, energy), ("forces", keys.forces, forces)):
             if value is None:
                 raise DataError(f"{where} has no {what} ({key}). {_remedy(atoms, what, self.file_path)}")
-        label = read_label(atoms, keys, source=self.file_path, frame=number, limits=self.limits)
+        label = read_label(
+            atoms, keys, source=self.file_path, frame=number, limits=self.limits, told=self._told
+        )
         if number not in self._seen:
             self._seen.add(number)
             self.contents.add(atoms, str(self.file_path))

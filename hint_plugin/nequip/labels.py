@@ -12,7 +12,7 @@ from nequip.scripts._workflow_utils import get_workflow_state
 from torch import Tensor
 
 from hint_plugin.data.labels.batch_labels import label_arrays
-from hint_plugin.data.labels.extxyz import read_label
+from hint_plugin.data.labels.extxyz import Told, read_label
 from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
@@ -74,12 +74,14 @@ class HessianLabels:
     """
 
     def __init__(self, keys: dict[str, str] | None = None, gate: bool = True) -> None:
-        self.keys, self.limits = label_keys(keys), Thresholds(physics=gate)
+        self.keys, self.limits, self._told = label_keys(keys), Thresholds(physics=gate), Told()
         self.product = making_a_product()  # of this process: a worker that was spawned does not know it
 
     def __call__(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         atoms = self._atoms(data)
-        label = read_label(atoms, self.keys, source="training data", frame=None, limits=self.limits)
+        label = read_label(
+            atoms, self.keys, source="training data", frame=None, limits=self.limits, told=self._told
+        )
         if not self.product:
             data.update(label_fields(label, atoms.numbers, atoms.positions))
         return data

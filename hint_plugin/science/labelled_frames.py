@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.labels.extxyz import read_label
+from hint_plugin.data.labels.extxyz import Told, read_label
 from hint_plugin.data.labels.frame_labels import frame_labels
 from hint_plugin.data.labels.label import HessianLabel
 from hint_plugin.data.labels.label_keys import LabelKeys
@@ -76,13 +76,15 @@ class Reference:
         }
 
 
-def read_reference(atoms: Atoms, keys: LabelKeys, source: str, frame: int) -> Reference:
+def read_reference(
+    atoms: Atoms, keys: LabelKeys, source: str, frame: int, told: Told | None = None
+) -> Reference:
     """Energy, forces, stress and Hessian label of a structure; stress only if all directions are periodic.
 
     All but the Hessian are what `frame_labels` says: those of ASE's own names count if there are none
     under `keys`. Raises LabelError, with source and frame, if a label is malformed.
     """
-    label = read_label(atoms, keys, source=source, frame=frame)
+    label = read_label(atoms, keys, source=source, frame=frame, told=told)
     known = frame_labels(atoms, keys)
     stress = known.stress if atoms.pbc.all() else None
     return Reference(atoms, source, frame, known.energy, known.forces, stress, label)
@@ -99,8 +101,9 @@ def read_references(
     chosen = None if max_hessians is None else _evenly(_count_labels(sources, keys), max_hessians)
     labels = 0
     for source, frames in sources.items():
+        told = Told()
         for number, atoms in enumerate(frames):
-            reference = read_reference(atoms, keys, source, number)
+            reference = read_reference(atoms, keys, source, number, told)
             if reference.label is not None:
                 if chosen is not None and labels not in chosen:
                     reference = replace(reference, label=None)

@@ -81,6 +81,7 @@ def setters(name: str, **options) -> dict:
 # what cannot be ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::hint_plugin.errors.LabelWarning")  # a key that is not theirs
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [

@@ -11,6 +11,7 @@ from ase.build import bulk, molecule
 
 from hint_plugin.data import HessianLabel, LabelKeys, Thresholds, check_frames, read_label, write_label
 from hint_plugin.data.labels.bond_stiffness import HARTREE_PER_BOHR2
+from hint_plugin.data.labels.extxyz import Told
 from hint_plugin.errors import LabelError, LabelWarning
 
 
@@ -261,3 +262,17 @@ def test_check_frames_collects_everything(ethanol, hessian):
     with pytest.raises(LabelError, match="4 malformed labels") as error:
         report.raise_if_bad(show=2)
     assert str(error.value).count("all.xyz") == 2 and "and 2 more" in str(error.value)
+
+
+def test_a_large_set_warns_a_few_times():
+    """Of each kind; `hint dataset check` counts them all."""
+    told = Told()
+    with pytest.warns(LabelWarning) as warned:
+        for number in range(50):
+            atoms = Atoms("H3" if number % 2 else "H4", np.eye(4, 3)[: 3 if number % 2 else 4])
+            atoms.info["my_hessian"] = np.eye(3 * len(atoms))
+            atoms.info["other_hessian"] = np.eye(3 * len(atoms))
+            read_label(atoms, source="set.xyz", frame=number, told=told)
+    texts = [str(one.message) for one in warned]
+    assert len(texts) == 6 and sum("hint dataset check" in text for text in texts) == 2
+    assert "set.xyz, frame 0" in texts[0] and "set.xyz, frame 2" in texts[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,7 @@ def read_label(
     source: str | Path = "file",
     frame: int | None = 0,
     limits: Thresholds | None = None,
+    told: Told | None = None,
 ) -> HessianLabel | None:
     """The Hessian label of a structure, checked; None where there is none, which is normal.
 
@@ -42,6 +45,7 @@ def read_label(
         source: file name, for the error's text.
         frame: index in the file, for the error's text; None where it is not known.
         limits: when asymmetry and size are too much.
+        told: warnings of the set that the frame is from; a set of many frames warns a few times of a kind.
 
     Raises:
         LabelError: wrong shape, NaN, half of a pair of keys, or a label that breaks the laws of
@@ -55,8 +59,30 @@ def read_label(
     if found:
         raise LabelError(f"{where}: {_sentence(found[0])}")
     for note in notes:
-        warnings.warn(f"{where}: {note}.", LabelWarning, stacklevel=2)
+        more = "" if told is None else told.ending(note)
+        if more is not None:
+            warnings.warn(f"{where}: {note}.{more}", LabelWarning, stacklevel=2)
     return label
+
+
+class Told:
+    """The warnings that a set of frames has given: of each kind the first few are, the others are not.
+
+    Args:
+        limit: how many of a kind are given.
+    """
+
+    def __init__(self, limit: int = 3) -> None:
+        self._limit, self._given = limit, Counter[str]()
+
+    def ending(self, note: str) -> str | None:
+        """What to add to a warning; None where it is not to be given any more."""
+        kind = re.sub(r"\d+", "", note.partition(" holds ")[0])
+        self._given[kind] += 1
+        if self._given[kind] > self._limit:
+            return None
+        last = self._given[kind] == self._limit
+        return " Other frames with the same are not named: `hint dataset check` counts them." if last else ""
 
 
 def write_label(atoms: Atoms, label: HessianLabel | None, keys: LabelKeys = DEFAULT_KEYS) -> None:

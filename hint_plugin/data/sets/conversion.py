@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.data.formats import for_writing, get_format
-from hint_plugin.data.labels.extxyz import read_label, write_label
+from hint_plugin.data.labels.extxyz import Told, read_label, write_label
 from hint_plugin.data.labels.frame_labels import of_ase, rename_ase_labels
 from hint_plugin.data.labels.label_keys import LabelKeys, NearMisses
 from hint_plugin.data.labels.levels import LevelCount, has_hessian
@@ -149,9 +149,10 @@ def _labels_of(atoms: Atoms, keys: LabelKeys) -> list[str]:
 def _projected(
     frames: Iterable[Atoms], n_probes: int, seed: int, keys: LabelKeys, done: Conversion
 ) -> Iterator[Atoms]:
+    told: defaultdict[str, Told] = defaultdict(Told)
     for number, atoms in enumerate(frames):
         current = list(done.inputs)[-1]
-        label = read_label(atoms, keys, source=current, frame=done.inputs[current] - 1)
+        label = read_label(atoms, keys, source=current, frame=done.inputs[current] - 1, told=told[current])
         if label is not None and label.kind != "projected":
             rng = np.random.default_rng([seed, number])
             write_label(atoms, label.to_projected(n_probes, rng), keys)
