@@ -126,10 +126,11 @@ mutation: env ## Plant faults into the mathematics, and see whether a test fails
 	@$(ONE_THREAD) $(BIN)/python tests/tools/mutation.py
 	@$(ONE_THREAD) .venv-nequip/bin/python tests/tools/mutation.py nequip
 
-lint: env ## Style, types, import contracts
+lint: env ## Style, types, import contracts, plain English
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || { echo "lint: try 'make format'"; exit 1; }
 	@$(BIN)/mypy
 	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
+	@$(BIN)/python tests/tools/prose.py
 	@sources=$$(git ls-files '*.cpp' '*.h' '*.hpp'); \
 	if [ -n "$$sources" ]; then $(BIN)/clang-format --dry-run --Werror $$sources; fi
 	@echo "lint: clean"
