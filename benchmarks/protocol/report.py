@@ -154,7 +154,7 @@ def label_rows(folder: Path) -> Rows:
 
 
 def _labels(rows: Rows) -> str:
-    lines = ["| file | frames | atoms, mean | failed | core s a frame | noise, eV/A^2 |", "|---" * 6 + "|"]
+    lines = ["| file | frames | atoms, mean | failed | core s per frame | noise, eV/A^2 |", "|---" * 6 + "|"]
     for row in rows:
         cost = "" if row["core_seconds"] is None else f"{row['core_seconds'] / row['frames']:.2g}"
         cells = (

@@ -77,7 +77,7 @@ _END = r"(?=\s*(?:[.,;:)|]|\Z|\n\n))"
 """The end of a clause."""
 _COUNTED = (
     "bytes|[kMG]B|m?s|seconds?|minutes?|hours?|times?|gradients?|evaluations|Hessians?|products?|pairs?|Hv|"
-    "probes?|directions?|threads?|cores?|values|rows|numbers|lines?|runs?|files?|frames|atoms|meV|eV"
+    "probes?|directions?|threads?|cores?|values|rows|numbers|lines?|runs?|files?|frames|meV|eV"
 )
 _OF_ONE = "frame|structure|molecule|step|process|atom|node|cell|row|thread|task|job|epoch|worker|label|batch"
 _PROGRAMS = "pip|torch|python|mace|nequip|tblite|xtb|phonopy|symfc|e3nn|glibc|pw|ph|mutmut|libxc|vesin"
@@ -108,7 +108,12 @@ RULES = (
         "A killed run goes on where it was.",
         "The run continues where it was.",
     ),
-    Rule(r"\bbut for\b", "'except for'", "All of it but for the last row.", "All except the last row."),
+    Rule(
+        r"(?P<right>[.] )?\bbut for\b",
+        "'except for'",
+        "All of it but for the last row.",
+        "All is right. But for random probes it differs.",
+    ),
     Rule(r"\bnothing but\b", "'only'", "It is nothing but noise.", "It is only noise."),
     Rule(r"\bto be had\b", "'available'", "It is not to be had here.", "It is not available here."),
     Rule(
@@ -143,7 +148,7 @@ RULES = (
         "The rest is around it.",
     ),
     Rule(
-        r"(?:\A|\n\n|[.:;] )where (?!\w+ (?:is|are|to)\b[^.]*\?|next\b|[^.]{0,60}\?)",
+        r"(?:\A|\n\n|[.:] )where (?!\w+ (?:is|are|to)\b[^.]*\?|next\b|[^.]{0,60}\?)",
         "'if' or 'when'",
         "Labels are checked. Where one fails, the run stops.",
         "Labels are checked. If one fails, the run stops where it is.",
@@ -273,7 +278,7 @@ def long_sentences(text: str) -> Iterator[tuple[int, str]]:
     """Start and first words of sentences with more than `LONGEST` words, outside tables and headings."""
     for paragraph in re.finditer(r"(?:^(?![ ]*(?:\||#)).*\S.*\n?)+", text, re.M):
         for item in re.finditer(r"(?:(?!\n[ ]*(?:[-*]|\d+\.) ).)+", paragraph[0], re.S):
-            for sentence in re.finditer(r"(?!\s)(?:(?![.:;?!]\s).)+[.:;?!]?", item[0], re.S):
+            for sentence in re.finditer(r"(?!\s)(?:(?![.:;?!][*)\"]*\s).)+[.:;?!]?[*)\"]*", item[0], re.S):
                 words = sentence[0].split()
                 if len(words) > LONGEST:
                     yield paragraph.start() + item.start() + sentence.start(), " ".join(words[:6]) + " ..."
