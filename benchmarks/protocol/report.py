@@ -30,9 +30,9 @@ HEADS = {
     "ablation": "loss",
     "curriculum": "Hessians",
     "sampling": "frames",
-    "stationary": "learnt",
-    "models": "learnt",
-    "nequip": "learnt",
+    "stationary": "training",
+    "models": "training",
+    "nequip": "training",
 }
 
 
@@ -186,8 +186,8 @@ def _median(rows: Rows, what: str) -> float:
 
 def _downstream(rows: Rows) -> str:
     """Errors are of each model's own minima: at those of GFN2-xTB only what is a minimum there has any."""
-    heads = ("", "learnt", "its minima are minima", "frequencies, cm^-1", "ZPE, meV", "G - E, meV",
-             "barriers, meV", "lasted, ps", "to the end")  # fmt: skip
+    heads = ("", "training", "minima that stay minima", "frequencies, cm^-1", "ZPE, meV", "G - E, meV",
+             "barriers, meV", "intact, ps", "intact to the end")  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for series, x, some in _groups(rows):
         there, own = ([row["thermo"][f"minimum, {where}"] for row in some if row["thermo"]]
