@@ -9,8 +9,8 @@ checkpoints, EMA and optimiser never see either of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from hint_plugin.core.labels import StructureLabel, draw_batch
 from hint_plugin.core.losses import MODES, HessianLoss, LossMode
 from hint_plugin.mace.labels import batch_labels, labelled_part, sub_batch
 from hint_plugin.mace.options import HintOptions
+
+if TYPE_CHECKING:
+    from hint_plugin.mace.compiled_step import CompiledStep
 
 #: How MACE's model is called for forces that can be differentiated again, and nothing else.
 FORCES_WITH_GRAPH = {
@@ -55,6 +58,7 @@ class HessianInput:
         owner, ptr: structure of each atom, offsets.
         labels, weights: of these structures.
         force_function: positions -> F of the same structures (used for differences).
+        ready: probes, predicted and reference products, [K, n, 3] each, where a compiled step has made them.
     """
 
     forces: Tensor
@@ -64,6 +68,7 @@ class HessianInput:
     labels: list[StructureLabel]
     weights: Tensor
     force_function: Callable[[Tensor], Tensor]
+    ready: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 class HintLoss(torch.nn.Module):
@@ -83,6 +88,7 @@ class HintLoss(torch.nn.Module):
         self.schedule = options.weight_schedule()
         self.mode = MODES[options.mode]
         self.hessian_loss = HessianLoss(options.penalty, options.huber_delta, options.clip or None)
+        self.compiled: CompiledStep | None = None  #: with --hint_compile yes
         self.final_table = False  #: the table of errors after training is being made
         self.evaluations = 0  #: validations so far, for --hint_exact_interval
         self.trained_since = False  #: an epoch was trained since the last of them
@@ -113,19 +119,25 @@ class HintLoss(torch.nn.Module):
         self, inputs: HessianInput, mode: LossMode, probes: int, step: int
     ) -> tuple[Tensor, Tensor]:
         """(weighted sum of the structures' losses, number of labelled structures) of a batch."""
-        v, product, reference = self.products(inputs, mode, probes, step, create_graph=True)
+        v, product, reference = inputs.ready or self.products(inputs, mode, probes, step, create_graph=True)
         return self.hessian_loss(product, reference, v, inputs.owner, inputs.weights)
 
     def products(
         self, inputs: HessianInput, mode: LossMode, probes: int, step: int, *, create_graph: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Probes as ``mode`` draws them, predicted and reference products of a batch, [K, n, 3] each."""
-        v, reference = draw_batch(inputs.labels, mode, probes, int(self.options.seed or 0), step)
+        v, reference = self.draw(inputs.labels, mode, probes, step)
         dtype = inputs.positions.dtype
         step_size = self.options.difference_step or DIFFERENCE_STEP[dtype]
         directions, divisor = self.mode.directions(v.to(dtype), inputs.ptr, step_size)
         product = self.mode.products(inputs, directions, create_graph=create_graph)
         return v, product if divisor is None else product / divisor, reference
+
+    def draw(
+        self, labels: list[StructureLabel], mode: LossMode, probes: int, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Probes of a step and the labels' products, [K, n, 3] each."""
+        return draw_batch(labels, mode, probes, int(self.options.seed or 0), step)
 
     def extra_repr(self) -> str:
         """Shown in MACE's log."""
@@ -170,21 +182,40 @@ class HessianForward:
     def __call__(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         pred: dict[str, Any]
         if not self.loss.due:
-            pred = self.model(batch, **kwargs)
-            return pred
+            return self._evaluated(batch, kwargs)
         labels = batch_labels(batch)
         if not labels.labelled:
-            pred = self.model(batch, **kwargs)
+            pred = self._evaluated(batch, kwargs)
             if distributed():  # another process may have labels: counting them is a collective call
                 pred["hint"] = None
             return pred
         part = labelled_part(batch, labels, split=self._two_passes(batch, labels))
-        pred = found = self.model(part.batch, **kwargs)
+        found, ready = self._with_products(part, kwargs)
+        pred = found
         if part.batch is not batch:
-            rest = self.model(sub_batch(batch, labels.unlabelled), **kwargs)
+            rest = self._evaluated(sub_batch(batch, labels.unlabelled), kwargs)
             pred = merge_parts(found, rest, batch["batch"], labels.labelled, labels.unlabelled)
-        pred["hint"] = hessian_input(self.model, part.batch, found, part.labels, part.weights, kwargs)
+        inputs = hessian_input(self.model, part.batch, found, part.labels, part.weights, kwargs)
+        pred["hint"] = replace(inputs, ready=ready)
         return pred
+
+    def _evaluated(self, batch: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The model's outputs without products."""
+        made = None if self.loss.compiled is None else self.loss.compiled(batch, None, kwargs)
+        found: dict[str, Any] = self.model(batch, **kwargs) if made is None else made[0]
+        return found
+
+    def _with_products(
+        self, part: Any, kwargs: dict[str, Any]
+    ) -> tuple[dict[str, Any], tuple[Tensor, Tensor, Tensor] | None]:
+        """The model's outputs for labelled structures, and what a compiled step has made beside them."""
+        if self.loss.compiled is not None:
+            options, step = self.loss.options, self.loss.clock.step
+            v, reference = self.loss.draw(part.labels, self.loss.mode, options.probes, step)
+            made = self.loss.compiled(part.batch, v.to(part.batch["positions"].dtype), kwargs)
+            if made is not None and made[1] is not None:
+                return made[0], (v, made[1], reference)
+        return self.model(part.batch, **kwargs), None
 
     def _two_passes(self, batch: dict[str, Any], labels: BatchLabels) -> bool:
         """Whether the labelled structures are better evaluated apart from the others."""

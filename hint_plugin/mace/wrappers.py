@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.mace import kernels
 from hint_plugin.mace.active_options import session
-from hint_plugin.mace.loss import HessianForward, HintLoss
+from hint_plugin.mace.loss import HessianForward, HintLoss, distributed
 from hint_plugin.mace.survey import Survey, survey
 from hint_plugin.mace.validation import EXACT, describe, size_of, validate
 from hint_plugin.mace.verify import check_derivatives, check_kernels, on_first_process
@@ -67,8 +67,21 @@ def train(original: Original, arguments: Arguments) -> None:
             check_kernels(model, seen, loader, device, products=loss.mode.analytic)
 
     on_first_process(rank, device, look)
+    if loss.options.compile == "yes":
+        _compile(model, loss, arguments)
     with kernels.use(model, loss.options.kernels):
         return original(**arguments)
+
+
+def _compile(model: torch.nn.Module, loss: HintLoss, arguments: Arguments) -> None:
+    """Let both stages use a compiled step. Raises OptionsError where there can be none."""
+    from hint_plugin.mace.compiled_step import CompiledStep  # and with it TorchDynamo, in no other run
+
+    if distributed():
+        raise OptionsError("--hint_compile yes is for a training in one process, and this one has several")
+    loss.compiled = CompiledStep(model, loss.mode)
+    if arguments.get("swa") is not None:
+        arguments["swa"].loss_fn.compiled = loss.compiled
 
 
 def _warn_of_rare_steps(every: int, total: int) -> None:
