@@ -44,10 +44,10 @@ GROUPS = {
         [f"hint_plugin/data/labels/{x}.py" for x in ("gate", "physics", "thresholds", "bond_stiffness")],
         ["tests/unit/test_physics.py", "tests/unit/test_gate.py", "tests/unit/test_label.py"],
     ),
-    "mace": (["hint_plugin/mace/loss.py"], ["tests/mace/test_loss.py"]),
+    "mace": (["hint_plugin/mace/loss.py"], ["tests/mace/test_loss_rules.py", "tests/mace/test_loss.py"]),
     "anharmonic": (
         [f"hint_plugin/science/anharmonic/{name}.py" for name in ("minimisation", "ensemble")],
-        ["tests/science/test_sscha.py"],
+        ["tests/science/test_sscha_population.py", "tests/science/test_sscha.py"],
     ),
     "sampling": (["hint_plugin/sampling/[a-z]*.py"], ["tests/sampling/test_*.py"]),
     "nequip": (["hint_plugin/nequip/loss.py"], ["tests/nequip/test_loss.py"]),
