@@ -50,7 +50,10 @@ GROUPS = {
         ["tests/science/test_sscha_population.py", "tests/science/test_sscha.py"],
     ),
     "sampling": (["hint_plugin/sampling/[a-z]*.py"], ["tests/sampling/test_*.py"]),
-    "nequip": (["hint_plugin/nequip/loss.py"], ["tests/nequip/test_loss.py"]),
+    "nequip": (
+        ["hint_plugin/nequip/loss.py"],
+        ["tests/nequip/test_loss_rules.py", "tests/nequip/test_loss.py"],
+    ),
 }  # fmt: skip
 #: Seconds of tests for one mutant: the slower ones that are left are not run.
 SECONDS = 30.0
