@@ -9,30 +9,10 @@ from pair_artifact import write_pair
 
 from hint_plugin.artifact.compiled import write_compiled
 from hint_plugin.artifact.metadata import Metadata
-from hint_plugin.core.out_of_memory import memory_told
 from hint_plugin.errors import MemoryRanOutError
 from hint_plugin.potentials.artifact_potential import ArtifactPotential
 
 TRIANGLE = Atoms("Al3", [(0, 0, 0), (2.5, 0, 0), (1.2, 2.1, 0)])
-
-
-@pytest.mark.parametrize("kind", SAID)
-def test_the_reason_is_in_one_line(kind):
-    with pytest.raises(MemoryRanOutError) as told, memory_told("cpu", [3, 4], "the Hessians of "):
-        raise (MemoryError if kind == "C++" else RuntimeError)(SAID[kind])
-    text = str(told.value)
-    assert text.startswith("memory ran out on cpu for the Hessians of 7 atoms in 2 structures (")
-    assert "--dtype float32, smaller batches, or a smaller structure" in text and "\n" not in text
-    assert "frame #0" not in text and "interpreter" not in text
-    told = {"CUDA": "Tried to allocate 2.00 GiB", "TorchScript": "240000000000000 bytes"}
-    reason = (told | {"AOTInductor": told["TorchScript"]}).get(kind, "bad_alloc")
-    assert reason in text
-
-
-def test_other_errors_stay_what_they_are():
-    with pytest.raises(RuntimeError, match="sizes do not fit") as found, memory_told("cpu", [3]):
-        raise RuntimeError("sizes do not fit")
-    assert not isinstance(found.value, MemoryRanOutError)
 
 
 def test_within_torchscript(tmp_path):

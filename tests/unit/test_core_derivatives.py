@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from hint_plugin.core import derivatives
 from hint_plugin.core.derivatives import TOLERANCE, Deviation, force_deviation, product_deviation
 
 X = torch.tensor([[0.3, -0.2, 0.5], [1.0, 0.7, -0.4]], dtype=torch.float64)
@@ -85,3 +86,76 @@ def test_small_products_are_measured_against_a_floor():
     assert found is not None and found.relative == pytest.approx(2e-6 / 1e-3)
     alone = product_deviation(1e-3 + 0 * wanted, 0 * wanted)  # where nothing was wanted
     assert alone is not None and alone.relative == pytest.approx(1.0)
+
+
+def test_energies_of_several_structures_are_summed():
+    """One energy an atom, and its rounding that of their sizes together."""
+
+    def evaluate(x):
+        return (x**4).sum(-1) / 4, -(x**3)
+
+    found = force_deviation(evaluate, X, torch.float64)
+    assert found is not None and found.relative < 1e-9 and found.agrees(torch.float64)
+
+
+def test_atoms_are_moved_by_up_to_a_twentieth_of_an_angstrom():
+    """Along each axis, both ways, the same every time; then by one and two steps along the forces."""
+    zero, seen = torch.zeros(200, 3, dtype=torch.float64), []
+
+    def evaluate(x):
+        seen.append(x.clone())
+        return (x**2).sum() / 2, -x
+
+    found = force_deviation(evaluate, zero, torch.float64)
+    assert found is not None and found.relative < 1e-8
+    first, *steps = seen
+    assert 0.049 < float(first.max()) < 0.05 and -0.05 < float(first.min()) < -0.049
+    assert abs(float(first.mean())) < 0.005
+    largest = sorted(float((x - first).norm(dim=-1).max()) for x in steps)
+    assert largest == pytest.approx([1e-3, 1e-3, 2e-3, 2e-3])
+    force_deviation(evaluate, zero, torch.float64)
+    assert torch.equal(seen[5], first)
+
+
+@pytest.mark.parametrize(("precision", "step"), [(torch.float64, 1e-3), (torch.float32, 1e-2)])
+def test_error_and_rounding_of_the_differences(precision, step):
+    """h^4 / 30 of the fifth derivative along d, which is 24 sum d^5 for E = sum x^5 / 5; eps E / (h F)."""
+    x = torch.full((1, 3), 0.2, dtype=torch.float64)
+
+    def evaluate(y):
+        return (y**5).sum(-1) / 5 - 3, -(y**4)
+
+    found = force_deviation(evaluate, x, precision)
+    energy, forces = evaluate(x + derivatives._shift(x))
+    size = float(forces.norm())
+    rounding = torch.finfo(torch.float64).eps * float(energy.abs()) / (step * size)
+    error = 0.8 * step**4 * float(((forces / size).abs() ** 5).sum()) / size
+    assert found.rounding == pytest.approx(rounding)
+    assert found.relative == pytest.approx(error, rel=1e-2, abs=3 * rounding)
+
+
+def test_from_which_rounding_on_nothing_is_compared():
+    """Three roundings of a tenth hide what is looked for."""
+
+    def at(shift):
+        def evaluate(x):
+            return torch.tensor(shift, dtype=torch.float64) + (x**2).sum() / 2, -x
+
+        return force_deviation(evaluate, 100.0 * torch.ones(1, 3), torch.float64)
+
+    # eps E / (h F) with F = 173 eV/A: 0.1 at E = 0.1 * 1e-3 * 173 / 2.2e-16
+    edge = 0.1 * 1e-3 * 100 * math.sqrt(3) / torch.finfo(torch.float64).eps
+    assert at(1.01 * edge) is None
+    found = at(0.98 * edge)
+    assert found is not None and found.rounding == pytest.approx(0.098, rel=1e-2)
+
+
+def test_products_of_different_size_on_both_sides():
+    """The deviation is relative to what is wanted, and is seen from both sides."""
+    wanted = torch.full((1, 4, 3), 2.0)
+    for factor, deviation in ((3.0, 2.0), (0.0, 1.0), (-1.0, 2.0)):
+        found = product_deviation(factor * wanted, wanted)
+        assert found is not None and found.relative == pytest.approx(deviation) and found.rounding == 0.0
+    assert product_deviation(0 * wanted, wanted).relative == 1.0
+    nothing = product_deviation(wanted.requires_grad_(), 0 * wanted)
+    assert nothing is not None and nothing.relative == pytest.approx(2 / 1e-3)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hint_plugin.core import hvp
 from hint_plugin.core.hvp import (
     DIFFERENCE_STEP,
     difference_scale,
@@ -12,6 +13,7 @@ from hint_plugin.core.hvp import (
     hvp_by_difference,
     hvp_from_energy,
     hvp_from_forces,
+    many_hvps,
 )
 
 #: Products of the analytic ways agree to rounding; differences to the truncation of step^2.
@@ -164,3 +166,212 @@ def test_forces_that_do_not_depend_on_the_positions_give_zero():
     leaf = positions(2).requires_grad_(True)
     constant = torch.ones(2, 3, dtype=torch.float64, requires_grad=True)
     assert not hvp_from_forces(constant * 1.0, leaf, probes(2, 2)).any()
+
+
+def test_many_products_without_a_graph_of_the_forces_are_refused():
+    with pytest.raises(ValueError, match="create_graph=True"):
+        many_hvps(torch.zeros(2, 3), positions(2), probes(1, 2))
+
+
+class Alone(torch.autograd.Function):
+    """x^3, as an operation that knows no batch of directions."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        seen.append(grad.sum().item())  # torch.vmap refuses to make a number of several
+        return 3 * x**2 * grad
+
+
+seen: list[float] = []
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_operations_that_cannot_be_batched_get_one_probe_after_the_other(count):
+    """F = -x^3: H v = 3 x^2 v."""
+    x, v = positions(3).requires_grad_(), probes(count, 3)
+    seen.clear()
+    found = many_hvps(-Alone.apply(x), x, v)
+    torch.testing.assert_close(found, 3 * x.detach() ** 2 * v)
+    assert not found.requires_grad
+    assert seen == pytest.approx([float(one.sum()) for one in v])  # each once
+
+
+def passes(monkeypatch, n_atoms: int, count: int) -> list[int]:
+    """Probes in each pass backward."""
+    found, grad = [], torch.autograd.grad
+
+    def watched(*arguments, grad_outputs, **options):
+        found.append(len(grad_outputs) if options["is_grads_batched"] else 1)
+        return grad(*arguments, grad_outputs=grad_outputs, **options)
+
+    x = positions(n_atoms).requires_grad_()
+    forces = -(x**3)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", watched)
+        products = many_hvps(forces, x, probes(count, n_atoms))
+    torch.testing.assert_close(products, 3 * x.detach() ** 2 * probes(count, n_atoms))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("n_atoms", "count", "wanted"),
+    [
+        (1, 7, [7]),
+        (150, 9, [4, 4, 1]),  # 600 atoms in a pass
+        (151, 6, [3, 3]),
+        (300, 4, [2, 2]),
+        (301, 3, [1, 1, 1]),
+        (601, 2, [1, 1]),
+    ],
+)
+def test_probes_share_a_pass_backward_up_to_600_atoms(monkeypatch, n_atoms, count, wanted):
+    assert passes(monkeypatch, n_atoms, count) == wanted
+
+
+@pytest.mark.parametrize(
+    ("error", "count", "tries"),
+    [(RuntimeError, 1, 1), (RuntimeError, 2, 2), (torch.OutOfMemoryError, 2, 1)],
+)
+def test_an_error_of_one_probe_or_of_memory_is_no_reason_to_try_again(monkeypatch, error, count, tries):
+    x, calls = positions(2).requires_grad_(), []
+    forces = -(x**3)
+
+    def failing(*_, **__):
+        calls.append(1)
+        raise error("no")
+
+    monkeypatch.setattr(torch.autograd, "grad", failing)
+    with pytest.raises(error, match="no"):
+        many_hvps(forces, x, probes(count, 2))
+    assert len(calls) == tries
+
+
+def test_many_products_of_forces_that_do_not_depend_on_the_positions_are_zero():
+    leaf = positions(2).requires_grad_(True)
+    constant = torch.ones(2, 3, dtype=torch.float64, requires_grad=True) * 1.0
+    for count in (1, 3):
+        assert torch.equal(many_hvps(constant, leaf, probes(count, 2)), torch.zeros(count, 2, 3).double())
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_the_graph_of_products_is_kept_where_it_is_asked_for(mode):
+    """E = k x^4 / 12 of two structures: H v = k x^2 v; d/dk of the sum of H v is that of x^2 v."""
+    k = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+    x, v = positions(2), probes(2, 2)
+
+    def energies(y):
+        return k * y.pow(4).sum(-1) / 12  # one an atom: their sum is differentiated
+
+    found = hvp_from_energy(energies, x, v, mode=mode, create_graph=True)
+    torch.testing.assert_close(found.detach(), 1.5 * x**2 * v)
+    (slope,) = torch.autograd.grad(found.sum(), k)
+    assert float(slope) == pytest.approx(float((x**2 * v).sum()))
+    without = hvp_from_energy(energies, x, v, mode=mode)
+    torch.testing.assert_close(without, 1.5 * x**2 * v)
+    assert not without.requires_grad
+
+
+def test_the_default_mode_is_reverse():
+    """Forward mode would stop at this operation, which has no jvp."""
+    x, v = positions(2), probes(1, 2)
+    found = hvp_from_energy(lambda y: (y * Alone.apply(y)).sum(), x, v)
+    torch.testing.assert_close(found, 12 * x**2 * v)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_graph_of_the_forces_is_kept_where_it_is_asked_for(keep):
+    forces, x = forces_of(quartic, positions(2))
+    first = hvp_from_forces(forces, x, probes(3, 2), create_graph=False, retain_graph=keep)
+    assert not first.requires_grad
+    if keep:
+        again = hvp_from_forces(forces, x, probes(3, 2))
+        assert torch.equal(first, again) and again.requires_grad
+        hvp_from_forces(forces, x, probes(3, 2), create_graph=False)  # kept by default
+        torch.testing.assert_close(many_hvps(forces, x, probes(3, 2)), first)
+        torch.testing.assert_close(many_hvps(forces, x, probes(3, 2)), first)
+    else:
+        with pytest.raises(RuntimeError, match="second time"):
+            hvp_from_forces(forces, x, probes(3, 2))
+
+
+def test_steps_of_each_probe_and_structure():
+    """h = step over the farthest move of a structure's atoms; of short probes as of long ones."""
+    v = torch.zeros(2, 3, 3, dtype=torch.float64)
+    v[0, 0], v[0, 1, 2], v[0, 2, 1] = torch.tensor([3e-4, 0, 4e-4]), 1e-4, 0.25
+    v[1, 0, 0], v[1, 1, 0], v[1, 2, 2] = 1.0, -8.0, 5.0
+    found = difference_scale(v, torch.tensor([0, 2, 3]), 0.01)
+    wanted = [[0.01 / 5e-4, 0.01 / 5e-4, 0.01 / 0.25], [0.01 / 8, 0.01 / 8, 0.01 / 5]]
+    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64).unsqueeze(-1))
+    alone = difference_scale(v, None, 0.01)
+    wanted = [[0.01 / 0.25] * 3, [0.01 / 8] * 3]
+    torch.testing.assert_close(alone, torch.tensor(wanted, dtype=torch.float64).unsqueeze(-1))
+
+
+def test_differences_displace_by_the_step_of_their_precision():
+    """By 0.001 A in double, by 0.01 A in single precision, or by what is asked for; both ways."""
+    for dtype, step, wanted in (
+        (torch.float64, None, 1e-3),
+        (torch.float32, None, 1e-2),
+        (torch.float64, 0.2, 0.2),
+    ):
+        x, moved = torch.zeros(2, 3, dtype=dtype), []
+
+        def forces(y, moved=moved):
+            moved.append(y)
+            return -2.0 * y
+
+        v = torch.tensor([[[0.0, 3, 0], [4, 0, 0]]], dtype=torch.float64)
+        found = hvp_by_difference(forces, x, v, step=step)
+        torch.testing.assert_close(found, (2 * v).to(dtype))
+        assert sorted(float(y[1, 0]) for y in moved) == pytest.approx([-wanted, wanted])
+        assert sorted(float(y[0, 1]) for y in moved) == pytest.approx([-0.75 * wanted, 0.75 * wanted])
+
+
+def test_differences_of_several_structures_have_their_own_steps():
+    """F = -x^3 at 0: the difference of a probe of size v is h^2 v^3, with h v of the step."""
+    x, ptr = torch.zeros(2, 3, dtype=torch.float64), torch.tensor([0, 1, 2])
+    v = torch.zeros(1, 2, 3, dtype=torch.float64)
+    v[0, 0, 0], v[0, 1, 0] = 1.0, 100.0
+    found = hvp_by_difference(lambda y: -(y**3), x, v, step=0.1, ptr=ptr)[0, :, 0]
+    assert found.tolist() == pytest.approx([0.1**2, 0.1**2 * 100])
+
+
+def test_no_structure_has_no_hessian():
+    x = torch.zeros(0, 3, dtype=torch.float64, requires_grad=True)
+    assert hessians_from_forces(-(x**3), x, torch.tensor([0])) == []
+
+
+def test_hessians_of_structures_larger_than_a_pass(monkeypatch):
+    """Blocks of columns: of 3 and 5 atoms together two probes fit into a pass of 16 atoms."""
+    monkeypatch.setattr(hvp, "ATOMS_TOGETHER", 16)
+    x, ptr = torch.cat([positions(3), positions(5, seed=3)]), torch.tensor([0, 3, 8])
+    forces, leaf = forces_of(lambda y: quartic(y[:3]) + quartic(y[3:]), x)
+    first, second = hessians_from_forces(forces, leaf, ptr)
+    torch.testing.assert_close(first, dense(quartic, x[:3]))
+    torch.testing.assert_close(second, dense(quartic, x[3:]))
+
+
+def test_hessians_are_not_symmetrised():
+    """F = (-x y, 0, 0) of an atom is no gradient: -dF/dx has y and x in its first row alone."""
+    x = torch.tensor([[2.0, 5.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    forces = torch.stack([-x[:, 0] * x[:, 1], 0 * x[:, 1], 0 * x[:, 2]], dim=1)
+    (found,) = hessians_from_forces(forces, x, torch.tensor([0, 1]))
+    # products are those of the transpose, as reverse mode gives them
+    assert found.T.tolist() in ([[5.0, 0, 0], [2.0, 0, 0], [0, 0, 0]], [[5.0, 2.0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "shapes", [((2, 3), (2, 3), (2, 3)), ((2, 3), (3, 3), (1, 3, 3)), ((3, 3), (2, 3), (1, 2, 3))]
+)
+def test_shapes_that_do_not_fit_are_refused(shapes):
+    of_forces, of_positions, of_probes = (torch.zeros(shape, requires_grad=True) for shape in shapes)
+    with pytest.raises(
+        ValueError, match=r"wanted forces \[n, 3\], positions \[n, 3\] and probes \[K, n, 3\]"
+    ):
+        hvp_from_forces(of_forces, of_positions, of_probes)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hint_plugin.core.labels import StructureLabel, draw_batch
+from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch
 from hint_plugin.core.losses import MODES
 
 N = 4
@@ -98,3 +98,30 @@ def test_a_batch_without_labels():
     v, product = draw_batch([StructureLabel(2), StructureLabel(3)], MODES["hutchinson"], 4, 0, 0)
     assert not v.any() and not product.any()
     assert not StructureLabel(2).labelled and full().labelled and pairs().labelled
+
+
+def test_which_labels_know_all_columns():
+    assert full(n_atoms=2).full and full(n_atoms=1).full
+    assert not StructureLabel(2, rows=matrix(n_atoms=2)[:3], atoms=torch.tensor([0])).full
+    assert not pairs().full and not StructureLabel(2).full
+    assert StructureLabel(2).key == 0
+
+
+def test_nothing_is_drawn_of_a_structure_without_a_label():
+    v, product = StructureLabel(3).draw(MODES["full"], 4, 0, 0)
+    assert v.shape == product.shape == (1, 3, 3) and not v.any() and not product.any()
+
+
+def test_a_batch_has_the_precision_of_its_labels():
+    """Also where the first structure has none."""
+    for batch in ([StructureLabel(1), full()], [full(), StructureLabel(1)], [StructureLabel(2), pairs()]):
+        v, product = draw_batch(batch, MODES["hutchinson"], 1, 0, 0)
+        assert v.dtype == product.dtype == torch.float64
+    assert draw_batch([StructureLabel(1)], MODES["full"], 1, 0, 0)[0].shape == (1, 1, 3)
+
+
+def test_fixed_probes_of_validation_are_those_of_no_step_of_the_training():
+    assert VALIDATION_STEP < 0
+    v = full(key=3).draw(MODES["hutchinson"], 2, 1, VALIDATION_STEP)[0]
+    assert torch.equal(v, full(key=3).draw(MODES["hutchinson"], 2, 1, -1)[0])
+    assert not any(torch.equal(v, full(key=3).draw(MODES["hutchinson"], 2, 1, s)[0]) for s in range(50))

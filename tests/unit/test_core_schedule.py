@@ -65,3 +65,40 @@ def test_what_is_no_schedule(arguments, message):
 def test_steps_that_cannot_be_read(text):
     with pytest.raises(ValueError, match=r"wanted 'fraction:weight,fraction:weight'"):
         WeightSchedule.parse_steps(text)
+
+
+def test_defaults_are_a_straight_line_from_0_to_1():
+    schedule = WeightSchedule()
+    assert [schedule(t) for t in (0, 0.25, 1)] == [0.0, 0.25, 1.0] and schedule.final == 1.0
+    assert WeightSchedule.parse_steps("0.5:2")(0.49) == 0.0
+
+
+def test_weights_of_zero_and_steps_at_both_ends_are_legal():
+    assert WeightSchedule(0.0, 0.0)(0.5) == 0.0
+    schedule = WeightSchedule(start=5.0, end=0.0, kind="step", steps=((0.0, 3.0), (1.0, 0.0)))
+    assert [schedule(t) for t in (-1, 0, 0.99, 1, 2)] == [3.0, 3.0, 3.0, 0.0, 0.0]
+    assert WeightSchedule.parse_steps("1:2", start=1.0)(1.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"end": -0.5},
+        {"start": -0.5, "kind": "step", "steps": ((0.5, 1.0),)},
+        {"kind": "step", "steps": ((0.2, -0.5), (0.5, 1.0))},
+        {"kind": "step", "steps": ((-0.1, 1.0),)},
+        {"kind": "step", "steps": ((0.5, 0.5), (0.5, 1.0))},
+        {"kind": "constant", "steps": ((0.5, 1.0),)},
+    ],
+)
+def test_more_that_is_no_schedule(arguments):
+    with pytest.raises(ValueError, match="schedule: "):
+        WeightSchedule(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "wanted"),
+    [(0, 1, 2.0), (1, 1, 6.0), (1, 2, 6.0), (1, 3, 4.0), (3, 5, 5.0), (1, 0, 6.0)],
+)
+def test_steps_are_counted_from_zero_to_the_last(step, total, wanted):
+    assert WeightSchedule(2.0, 6.0).at_step(step, total) == wanted

@@ -12,7 +12,8 @@ from ase.build import bulk, molecule
 from ase.io import read
 
 from hint_plugin.data import HessianLabel, Thresholds, check_frames, read_label, write_label
-from hint_plugin.data.labels.gate import UNITS, _corrections, examine
+from hint_plugin.data.labels import physics
+from hint_plugin.data.labels.gate import UNITS, _corrections, _less_broken, broken_laws, examine
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "labels"
 
@@ -214,8 +215,10 @@ def same(found: HessianLabel, matrix: np.ndarray) -> bool:
 def test_masses_are_taken_out(methanol, kind, unit, factor, also):
     matrix, masses = hessian_of(methanol), np.repeat(methanol.get_masses(), 3)
     weighted = matrix / np.sqrt(np.outer(masses, masses)) / factor
-    said = f"It is mass-weighted ({unit}): multiply each element by sqrt(m_a m_b){also}"
+    said = f"It is mass-weighted ({unit}): multiply each element by sqrt(m_a m_b)"
     found, forces = corrected(as_kind(weighted, kind), methanol, said)
+    texts = [text for text, *_ in _corrections(as_kind(weighted, kind), methanol, forces)]
+    assert f"{said}{also}" in texts
     assert same(found, matrix) and forces is methanol.arrays["REF_forces"]
 
 
@@ -306,3 +309,112 @@ def test_unusual_frames_are_remarked_on(methanol):
     cell = bulk("Cu")
     cell.info["REF_stress"] = np.array([[1.0, 0.2, 0], [0.1, 1, 0], [0, 0, 1]])
     assert "REF_stress is not symmetric, by 0.1 of its largest element; the mean" in notes(cell)
+
+
+def test_corrections_that_fail_by_their_size_do_not_stop_the_others(methanol):
+    """An asymmetry that is allowed as it is, and not in hartree/bohr^2: the sign comes later."""
+    matrix = hessian_of(methanol)
+    size = abs(matrix).max()
+    planted = 0.02 * size + 0.2  # 0.5 + 0.02 H is allowed; 97 times as large it is beyond 0.5 + 97 * 0.02 H
+    matrix[0, 9] += planted / 2
+    matrix[9, 0] -= planted / 2
+    (problem,) = examine(HessianLabel.full(-matrix), methanol, methanol.arrays["REF_forces"]).problems
+    assert "Its sign is wrong: the label is -H. Multiply it by -1" in problem
+
+
+def test_corrections_of_every_kind_are_tried_once(methanol):
+    """Seven units, the sign, that of the forces, four kinds of mass weights, and the order of axes."""
+    h = hessian_of(methanol)
+    forces = methanol.arrays["REF_forces"]
+    for kind, with_forces, count in (
+        ("full", True, 14), ("full", False, 13), ("rows", True, 13), ("projected", False, 12),
+    ):  # fmt: skip
+        found = list(_corrections(as_kind(h, kind), methanol, forces if with_forces else None))
+        assert len(found) == count == len({text for text, *_ in found})
+        for text, label, given in found[:7]:
+            unit = text.removeprefix("It looks like ").split(":")[0]
+            assert text.endswith(f": multiply it by {UNITS[unit]:.6g}")
+            assert given is (forces if with_forces else None)
+            assert same(label, UNITS[unit] * h)
+
+
+def test_what_could_not_be_tested_is_said_with_its_reason(methanol):
+    """For each kind of structure; nothing where all tests were made."""
+    n = "the structure is periodic"
+    cell = bulk("Cu", cubic=True)
+    assert examine(HessianLabel.full(np.zeros((12, 12))), cell).untested["rotation"] == n
+    single = examine(HessianLabel.full(np.zeros((3, 3))), Atoms("C"), np.zeros((1, 3)))
+    assert single.untested["rotation"] == "the frame has a single atom"
+    assert set(single.untested) == {"rotation", "bonds", "stability", "locality"} and not single.problems
+    verdict = examine(HessianLabel.full(hessian_of(methanol)), methanol, methanol.arrays["REF_forces"])
+    assert set(verdict.untested) == {"locality"} and "12 in a molecule" in verdict.untested["locality"]
+    off = examine(HessianLabel.full(hessian_of(methanol)), methanol, limits=Thresholds(physics=False))
+    assert set(off.untested.values()) == {"the tests of physics are switched off"}
+
+
+@pytest.mark.parametrize("where", ["positions", "cell"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_coordinate_that_is_no_number_is_enough(methanol, where, value):
+    broken = methanol.copy()
+    if where == "cell":
+        broken.cell = [[value, 0, 0], [0, 9, 0], [0, 0, 9]]
+    else:
+        broken.positions[0, 0] = value
+    assert examine(HessianLabel.full(hessian_of(methanol)), broken).problems == [
+        "positions or cell hold NaN or infinity. Remove the frame"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "turned", "better"),
+    [
+        (5.0, 2.4, None, True),  # less than half is left, in units of the matrix's size
+        (5.0, 2.6, None, False),
+        (0.5, 9.0, None, True),  # it was not broken
+        (0.0, 0.0, (5.0, 2.4), True),
+        (0.0, 0.0, (5.0, 2.6), False),
+        (0.0, 0.0, (0.1, 9.0), True),
+        (5.0, 2.4, (5.0, 2.6), False),
+        (5.0, 2.6, (5.0, 2.4), False),
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 0.01, 100.0])
+def test_a_correction_has_to_mend_what_was_broken(before, after, turned, better, scale):
+    """Relative to the size of H: a factor alone mends nothing."""
+
+    def of(drift, residual, factor=1.0):
+        quiet = dict.fromkeys(physics.Measured._fields)
+        turn = None if turned is None else physics.Rotation(factor * residual, 0.0)
+        own = {"size": 50.0 * factor, "drift": factor * drift, "turn": turn, "is_placeholder": False}
+        return physics.Measured(**{**quiet, **own})
+
+    first, second = turned or (0.0, 0.0)
+    label = HessianLabel.full(np.eye(3))
+    assert _less_broken(of(before, first), of(after, second, scale), label, Thresholds()) is better
+
+
+def test_a_correction_that_loses_the_rotation_mends_nothing():
+    quiet = dict.fromkeys(physics.Measured._fields)
+    quiet |= {"size": 50.0, "drift": 0.0, "is_placeholder": False}
+    broken = physics.Measured(**{**quiet, "turn": physics.Rotation(5.0, 0.0)})
+    label = HessianLabel.full(np.eye(3))
+    assert not _less_broken(broken, physics.Measured(**quiet), label, Thresholds())
+    assert _less_broken(physics.Measured(**quiet), broken, label, Thresholds())
+
+
+def test_laws_are_told_in_their_order():
+    """The most telling one first; all of those that are broken."""
+    atoms = Atoms("CN", [[0, 0, 0], [0, 0, 1.4]])
+    h = np.diag([-9.0] * 6)
+    clauses = broken_laws(HessianLabel.full(h), atoms, np.zeros((2, 3)))
+    said = [clause.split(":")[0] for clause in clauses]
+    assert said[:2] == [
+        "the Hessian breaks the acoustic sum rule", "the Hessian does not turn with the molecule"
+    ]  # fmt: skip
+    assert "9 eV/A^2" in clauses[0]
+    assert any("pushes atoms away from where they are: its trace is -1 of its size" in c for c in clauses)
+    zeros = broken_laws(HessianLabel.full(np.zeros((6, 6))), atoms)
+    assert len(zeros) == 1 and "every element of the Hessian is zero" in zeros[0]
+    loose = Thresholds(sum_rule=100.0, rotation=100.0, share_of_size=100.0, share_of_rotation=100.0,
+                       rules_of_thumb=False)  # fmt: skip
+    assert broken_laws(HessianLabel.full(h), atoms, np.zeros((2, 3)), loose) == []

@@ -71,9 +71,12 @@ def test_a_fault_is_found_by_a_test_that_can_see_it(tmp_path, monkeypatch, test)
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "__init__.py").write_text("")
     (tmp_path / "toy" / "shapes.py").write_text(
-        "def area(x):\n    return x**2\n\n\ndef other():\n    return 0\n"
+        "SIDES = 4\n\n\ndef area(x):\n    return x**2\n\n\ndef other():\n    return 0\n"
     )
-    (tmp_path / "test_toy.py").write_text(f"from toy.shapes import area\n\n\ndef test_it():\n    {test}\n")
+    (tmp_path / "test_toy.py").write_text(
+        f"from toy.shapes import SIDES, area\n\n\ndef test_it():\n    {test}\n\n\n"
+        "def test_constant():\n    assert SIDES == 4\n"
+    )
     for module in (mutation, mutant_child):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     options = [*mutant_child.PYTEST[:-1], str(tmp_path), "-c", "/dev/null"]
@@ -85,6 +88,7 @@ def test_a_fault_is_found_by_a_test_that_can_see_it(tmp_path, monkeypatch, test)
     reach = mutation.reached("toy", tmp_path)
     verdicts = {m.after: mutation.try_one(m, reach)["verdict"] for m in mutation.all_mutants("toy")}
     assert verdicts["(x * 2)"] == ("killed" if "1.0" in test else "survived")
+    assert verdicts["5"] == "killed"  # by the test that runs no line of the module
     assert verdicts["3"] == ("survived" if "1.0" in test else "killed")
     assert verdicts["return None"] in ("killed", "not reached") and verdicts["1"] == "not reached"
 

@@ -398,3 +398,87 @@ def test_units_far_from_usual_bonds_are_not_named():
     label = HessianLabel.full(spring(dimer(), 5.9 * badger(1.40, 1.085)) / UNITS["hartree/bohr^2"])
     advice = _advice(label, dimer(), None, Thresholds())
     assert advice.startswith("It looks like Ry/bohr^2: multiply it by 48.5868; or it looks like eV/bohr^2")
+
+
+@pytest.mark.parametrize("symbol", ["H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl"])
+def test_light_non_metals_have_bonds(symbol):
+    assert len(bond_force_constants(dimer(f"C{symbol}", 1.3 if symbol != "H" else 1.0))[0]) == 2
+
+
+@pytest.mark.parametrize("symbol", ["He", "Li", "Be", "Ne", "Na", "Mg", "Al", "Ar", "K", "Br"])
+def test_other_elements_have_none(symbol):
+    assert len(bond_force_constants(dimer(f"C{symbol}", 1.3))[0]) == 0
+
+
+def test_products_leave_atoms_without_a_bond_out():
+    """However large they are: there is nothing to compare them with."""
+    atoms, k = Atoms("CNC", [[0, 0, 0], [0, 0, 1.40], [0, 9, 0]]), badger(1.40, 1.085)
+    v = np.ones((1, 3, 3))
+    v[0, 1, 2] = -1
+    hv = np.zeros((1, 3, 3))
+    hv[0, :2] = (spring(dimer(), 0.4 * k) @ v[0, :2].ravel()).reshape(2, 3)
+    for alone in (0.0, 1e6):
+        hv[0, 2, 0] = alone
+        assert physics.product_ratio(HessianLabel.projected(v, hv), atoms) == pytest.approx(0.4)
+
+
+def test_asymmetry_of_short_probes():
+    """Two columns of a tenth of a unit vector: the elements differ by 0.25 all the same."""
+    columns = 0.1 * np.eye(6)[:2]
+    matrix = np.diag([1.0] * 6)
+    matrix[0, 1], matrix[1, 0] = 3.0, 2.75
+    label = HessianLabel.projected(columns.reshape(2, 2, 3), (columns @ matrix.T).reshape(2, 2, 3))
+    assert asymmetry(label)[0] == pytest.approx(0.25, rel=1e-12)
+
+
+@pytest.mark.parametrize("allowed", ["allowed_drift", "allowed_turn"])
+def test_what_is_allowed(allowed):
+    """0.5 + 0.01 H, but no more than a share of H, and always 0.05 and six times the noise."""
+    share = {"allowed_drift": 0.15, "allowed_turn": 0.02}[allowed]
+    found = getattr(Thresholds(), allowed)
+    assert found(0.0) == pytest.approx(0.05) and found(0.0, 0.0) == pytest.approx(0.05)
+    assert found(0.0, 0.01) == pytest.approx(0.11) and found(0.0, 0.07) == pytest.approx(0.47)
+    assert found(0.0, 1.0) == pytest.approx(0.5)  # the noise excuses no more
+    assert found(2.6) == pytest.approx(max(share * 2.6, 0.05))
+    assert found(3.0, 0.05) == pytest.approx(max(share * 3.0, 0.35))
+    assert found(1000.0) == pytest.approx(10.5) and found(1000.0, 50.0) == pytest.approx(10.5)
+    own = getattr(Thresholds.own(0.01), allowed)
+    assert own(0.0) == pytest.approx(0.11) and own(100.0) == pytest.approx(0.31)
+    assert getattr(Thresholds(sum_rule=2.0, rotation=2.0), allowed)(1000.0) == pytest.approx(12.0)
+    assert Thresholds().allowed(0.0) == 0.5 and Thresholds().allowed(100.0) == pytest.approx(2.5)
+
+
+def test_size_of_a_label_by_its_largest_element():
+    matrix = np.zeros((6, 6))
+    matrix[3, 1] = -4.0
+    assert physics.largest(HessianLabel.full(matrix)) == 4.0
+    # |Hv| over the root mean square of v: 3 / (3 / 6)^(1/2) and 1 / (6 / 6)^(1/2)
+    v = np.array([[[1.0, 1, 1], [0, 0, 0]], [[1.0, 1, 1], [1, 1, 1]]])
+    hv = np.array([[[0.0, -3, 0], [0, 0, 1]], [[1.0, 0, 0], [0, 0, 0]]])
+    assert physics.largest(HessianLabel.projected(v, hv)) == pytest.approx(3 * 2**0.5)
+    assert physics.largest(HessianLabel.projected(v[1:], hv[1:])) == pytest.approx(1.0)
+
+
+def test_all_quantities_of_a_label():
+    """`measure` takes each of them once, and calls zeros a placeholder where atoms are neighbours."""
+    atoms, forces = dimer(), np.zeros((2, 3))
+    label = HessianLabel.full(spring(atoms, 0.7 * badger(1.40, 1.085)))
+    found = physics.measure(label, atoms, forces)
+    assert found.size == pytest.approx(0.7 * badger(1.40, 1.085)) and found.drift == 0.0
+    assert found.turn.residual == pytest.approx(0, abs=1e-12) and found.turn.signal == 0
+    assert found.bonds == pytest.approx(0.7) and found.stability == pytest.approx(1.0)
+    assert found.products is None and found.locality is None and not found.is_placeholder
+    zeros = HessianLabel.full(np.zeros((6, 6)))
+    assert physics.measure(zeros, atoms, forces).is_placeholder
+    assert not physics.measure(zeros, dimer(length=9.0), forces).is_placeholder
+    assert physics.measure(label, atoms, None).turn is None
+
+
+def test_rotations_have_the_size_of_their_products():
+    """`product` is the largest element of H (w x r) over the arm."""
+    atoms = dimer(length=4.0)
+    matrix = np.zeros((6, 6))
+    matrix[0, 0] = 5.0  # w x r is 2 A across the bond at each end
+    found = physics.rotation(HessianLabel.full(matrix), atoms, np.zeros((2, 3)))
+    assert (found.residual, found.signal, found.product) == pytest.approx((5.0, 0.0, 5.0))
+    assert physics.Rotation(1.0, 2.0).product == 0.0

@@ -170,3 +170,133 @@ def test_shapes_that_do_not_fit_are_told():
         spectra.rigid_basis(torch.zeros(3, 3), masses)
     with pytest.raises(ValueError, match="positive"):
         spectra.mass_weighted(torch.eye(6), torch.tensor([1.0, 0.0]))
+
+
+@pytest.mark.parametrize(("ratio", "modes"), [(0.9e-6, 4), (1.1e-6, 3)])
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_a_molecule_is_linear_up_to_a_millionth_of_the_largest_moment(ratio, modes, scale):
+    """Three atoms of mass 1 at -1, 0, 1 along x, the middle one off by y: moments 2/3 y^2 and 2 (+ that)."""
+    y = math.sqrt(ratio * 2 / (2 / 3 * (1 - ratio)))
+    x = scale * torch.tensor([[-1.0, 0, 0], [0, y, 0], [1, 0, 0]], dtype=torch.float64)
+    x = x @ torch.as_tensor(special_ortho_group.rvs(3, random_state=3)).T
+    assert spectra.vibrational_basis(x, torch.ones(3)).shape == (9, modes)
+    assert spectra.vibrational_basis(x, torch.ones(3), linear=True).shape == (9, 4)
+    assert spectra.vibrational_basis(x, torch.ones(3), periodic=True, linear=True).shape == (9, 6)
+
+
+def test_linear_leaves_the_axis_of_the_smallest_moment_out():
+    """Of bent water: two rotations stay among the rigid motions, the one about its length does not."""
+    atoms = molecule("H2O")
+    x, masses = torch.as_tensor(atoms.positions), torch.as_tensor(atoms.get_masses())
+    five, six = spectra.rigid_basis(x, masses, linear=True), spectra.rigid_basis(x, masses)
+    assert five.shape == (9, 5) and six.shape == (9, 6)
+    centred = x - (masses[:, None] * x).sum(0) / masses.sum()
+    length = torch.linalg.eigh(centred.T @ (masses[:, None] * centred))[1][:, 2]  # most mass far out
+    turn = (masses.sqrt()[:, None] * torch.linalg.cross(length.expand(3, 3), centred)).reshape(-1)
+    turn = turn / turn.norm()
+    assert float((five.T @ turn).norm()) == pytest.approx(0.0, abs=1e-10)
+    assert float((six.T @ turn).norm()) == pytest.approx(1.0)
+    torch.testing.assert_close(five.T @ five, torch.eye(5, dtype=torch.float64))
+
+
+def test_translations_and_rotations_by_hand():
+    """sqrt(m / M) along each axis; w x (r - r_cm) weighted by sqrt(m) lies in the space of the rest."""
+    atoms = molecule("CH3OH")
+    m, r = torch.as_tensor(atoms.get_masses()), torch.as_tensor(atoms.positions)
+    basis = spectra.rigid_basis(r + 5.0, m)
+    wanted = (m / m.sum()).sqrt()
+    for axis in range(3):
+        column = basis[:, axis].reshape(-1, 3)
+        torch.testing.assert_close(column[:, axis], wanted)
+        assert not column[:, [a for a in range(3) if a != axis]].any()
+    centred = r - (m[:, None] * r).sum(0) / m.sum()
+    for axis in torch.eye(3, dtype=torch.float64):
+        turn = (m.sqrt()[:, None] * torch.linalg.cross(axis.expand(len(m), 3), centred)).reshape(-1)
+        inside = basis[:, 3:] @ (basis[:, 3:].T @ turn)
+        torch.testing.assert_close(inside, turn)
+    b = spectra.vibrational_basis(r, m)
+    torch.testing.assert_close(basis @ basis.T + b @ b.T, torch.eye(18, dtype=torch.float64))
+
+
+def test_mass_weighted_elements():
+    """F_ij = H_ij / sqrt(m_i m_j)."""
+    h = torch.arange(36.0).reshape(6, 6)
+    found = spectra.mass_weighted(h, torch.tensor([4.0, 9.0]))
+    assert found.dtype == torch.float64
+    for i, j, root in ((0, 1, 4.0), (2, 3, 6.0), (5, 0, 6.0), (4, 5, 9.0)):
+        assert float(found[i, j]) == pytest.approx(float(h[i, j]) / root)
+
+
+def test_only_the_symmetric_part_of_a_hessian_counts():
+    atoms = molecule("H2O")
+    h = stiff(atoms)
+    twist = np.zeros_like(h)
+    twist[0, 5], twist[5, 0] = 3.0, -3.0
+    torch.testing.assert_close(spectrum(h + twist, atoms).frequencies, spectrum(h, atoms).frequencies)
+    found = spectra.cartesian_eigenvalues(torch.as_tensor(h + twist, dtype=torch.float64))
+    assert found.tolist() == pytest.approx(np.linalg.eigvalsh(h).tolist(), abs=1e-9)
+    assert spectra.cartesian_eigenvalues(torch.tensor([[1.0, 4.0], [0.0, 1.0]])).tolist() == [-1.0, 3.0]
+    assert spectra.cartesian_eigenvalues(torch.eye(3).float()).dtype == torch.float64
+
+
+def test_modes_are_those_of_the_projected_matrix():
+    """F L = lambda L + rigid motions, and nothing rigid in L."""
+    atoms = molecule("H2O")
+    h = stiff(atoms) + 0.3 * np.eye(9)
+    found = spectrum(h, atoms)
+    masses = torch.as_tensor(atoms.get_masses())
+    f = spectra.mass_weighted(torch.as_tensor(h), masses)
+    rigid = spectra.rigid_basis(torch.as_tensor(atoms.positions), masses)
+    assert float((rigid.T @ found.modes).abs().max()) < 1e-12
+    residual = f @ found.modes - found.modes * found.eigenvalues
+    torch.testing.assert_close(residual, rigid @ (rigid.T @ residual))
+
+
+def test_an_overlap_is_no_more_than_one():
+    """Whatever rounding makes of columns that are almost of length one."""
+    u = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    assert spectra.mode_overlap(u, (1 + 1e-9) * u) == 1.0
+    assert spectra.mode_overlap(u, -u) == 1.0
+    turned = torch.tensor([[0.6], [0.8]], dtype=torch.float64)
+    assert spectra.mode_overlap(u, turned) == pytest.approx(0.6)
+
+
+def test_modes_near_the_lowest_are_lowest_modes_too():
+    """Within 1 cm^-1, unless another width is asked for; none where there are no modes."""
+    nu = torch.tensor([-3.0, -2.5, -2.1, -1.9, 500.0], dtype=torch.float64)
+    eigenvalues = nu.sign() * (nu / spectra.WAVENUMBER).square()
+    found = spectra.Spectrum(eigenvalues, torch.eye(6, dtype=torch.float64)[:, :5])
+    torch.testing.assert_close(found.frequencies, nu)
+    assert found.lowest_modes().shape == (6, 3)
+    assert found.lowest_modes(degeneracy=2.0).shape == (6, 4)
+    assert torch.equal(found.lowest_modes(degeneracy=0.1), found.modes[:, :1])
+    nothing = spectra.Spectrum(torch.zeros(0), torch.zeros(3, 0))
+    assert nothing.lowest_modes().shape == (3, 0) and nothing.zero_point_energy == 0.0
+    assert nothing.saddle_index() == 0
+
+
+def test_a_saddle_has_modes_below_minus_ten_wavenumbers():
+    nu = torch.tensor([-10.1, -9.9, 3.0], dtype=torch.float64)
+    assert spectra.saddle_index(nu) == 1 and spectra.saddle_index(nu, threshold=-9.0) == 2
+    found = spectra.Spectrum(nu.sign() * (nu / spectra.WAVENUMBER).square(), torch.eye(3).double())
+    assert found.saddle_index() == 1 and found.saddle_index(-9.0) == 2 and found.saddle_index(-11.0) == 0
+    assert found.zero_point_energy == pytest.approx(1.5 * spectra.EV_PER_WAVENUMBER)
+
+
+def test_units_of_wavenumbers():
+    """CODATA: 1 cm^-1 is 0.1239841984 meV; H2 of 575 N/m (35.9 eV/A^2) at 4401 cm^-1."""
+    assert pytest.approx(1.239841984e-4, rel=1e-9) == spectra.EV_PER_WAVENUMBER
+    assert pytest.approx(521.4709, rel=1e-6) == spectra.WAVENUMBER
+
+
+@pytest.mark.parametrize(
+    ("masses", "message"),
+    [([1.0, -1.0], "positive"), ([[1.0, 1.0]], "positive"), ([0.0, 0.0], "positive")],
+)
+def test_masses_that_are_none_are_told(masses, message):
+    with pytest.raises(ValueError, match=message):
+        spectra.mass_weighted(torch.eye(6), torch.tensor(masses))
+    with pytest.raises(ValueError, match=r"wanted \(6, 6\)"):
+        spectra.mass_weighted(torch.zeros(6, 5), torch.ones(2))
+    with pytest.raises(ValueError, match=r"positions of shape \(2, 2\)"):
+        spectra.rigid_basis(torch.zeros(2, 2), torch.ones(2))
