@@ -19,7 +19,8 @@ from ase.calculators.calculator import CalculatorError, PropertyNotImplementedEr
 from numpy.typing import NDArray
 
 from hint_plugin.data.structures.electrons import known_electrons, lowest_multiplicity
-from hint_plugin.errors import DataError, EngineError, HintError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, EngineError, HintError, OptionsError
+from hint_plugin.optional import wanted
 from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
 from hint_plugin.potentials.structure_checks import check_structure
 from hint_plugin.potentials.user_code import code_of, files_in
@@ -236,9 +237,10 @@ def _factory(path: str) -> Any:
     module, colon, name = path.partition(":")
     if not colon or not name:
         raise OptionsError(f"calculator '{path}'; wanted module:factory, as in ase.calculators.emt:EMT")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise MissingDependencyError(f"calculator '{path}' cannot be imported: {error}") from error
-    except AttributeError as error:
-        raise OptionsError(f"the module {module} has no '{name}'") from error
+    parents = [module.rsplit(".", depth)[0] for depth in range(module.count(".") + 1)]
+    absent = f"calculator '{path}' cannot be imported: No module named '{{package}}'"
+    with wanted(*parents, message=absent):
+        found = importlib.import_module(module)
+    if not hasattr(found, name):
+        raise OptionsError(f"the module {module} has no '{name}'")
+    return getattr(found, name)
