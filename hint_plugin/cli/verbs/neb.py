@@ -106,6 +106,7 @@ def neb(
             _same_ends(output, origin, json_)
         band = _band(ends, calculator, kept, stop, images=images, climb=climb, fmax=fmax, steps=steps)
         result = {**band.as_dict(), "collapsed": collapsed, "provenance": origin}
+        result["outside_training"] = _outside(band, calculator)
         for name in ("irc.xyz", "transition_state.xyz"):
             (output / name).unlink(missing_ok=True)  # of an earlier band
         write_path(output / "path.xyz", band.images, band.energies.tolist())
@@ -130,6 +131,15 @@ def neb(
         raise typer.Exit(EXIT_SOME_FAILED)
     if verify and not result["connection"]["joins"]:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _outside(band: "Band", calculator: Any) -> str:
+    """How many images are outside of what a model was trained on, in a sentence."""
+    from hint_plugin.potentials.extrapolation import in_one_sentence, outside_training
+
+    images = zip(band.images, band.forces, strict=True)
+    found = [(f"image {k}", outside_training(calculator, *image)) for k, image in enumerate(images)]
+    return in_one_sentence([image for image in found if image[1]], len(found), "images")
 
 
 def _same_ends(output: Path, origin: dict[str, Any], json_: bool) -> None:
@@ -166,6 +176,8 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
             f"the barrier is not resolved: between images {a} and {b} the energy is "
             f"{KCAL * between['error']:.1f} kcal/mol off what they say. Give more --images or more --steps"
         )
+    if result["outside_training"]:
+        lines.append(f"warning: {result['outside_training']}")
     if "connection" in result:
         lines += _joins(result["connection"])
     elif verify:
@@ -288,7 +300,7 @@ class End:
         found = relaxed(atoms, False, 0.01, 300, say)
         if error := wrong_kind(found, False):
             raise EngineError(error, "geometry")
-        return {}, {"positions": found.atoms.positions}
+        return {}, {"positions": found.atoms.positions, "doubt": found.doubt}
 
 
 @contextmanager
@@ -331,6 +343,8 @@ def _relaxed_ends(
                     raise EngineError(f"{name}: {record['error']}", record["kind"])
                 found.append(end.copy())
                 found[-1].positions = record["kept"]["positions"]
+                if doubt := record["kept"].get("doubt"):
+                    typer.echo(f"warning: the minimum of {name} means nothing: {doubt}", err=True)
             yield found
         except HintError:  # there is nothing to go on with
             journal.unlink()
