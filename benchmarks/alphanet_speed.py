@@ -165,7 +165,7 @@ def make_public(options: dict[str, Any] | None, path: Path) -> nn.Module:
     try:
         from alphanet.config import All_Config
         from alphanet.models.alphanet import AlphaNet
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SystemExit(f"--public {path}: {error}. Wanted a checkout and what it imports") from None
     if options is None:
         config = All_Config.from_json(path / "pretrained" / "OMA" / "oma.json").model
@@ -182,7 +182,9 @@ def provide_scatter() -> None:
         import torch_scatter  # noqa: F401
 
         return
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "torch_scatter":
+            raise
         import torch_geometric  # noqa: F401  (would use the module below for more than it offers)
 
     def scatter(

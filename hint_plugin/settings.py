@@ -14,7 +14,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.optional import wanted
 
 T = TypeVar("T")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -163,10 +164,8 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def _yaml(text: str, path: Path) -> Any:
-    try:
+    with wanted("yaml", message=f"{path}: YAML needs PyYAML: pip install pyyaml, or use JSON"):
         import yaml
-    except ImportError as error:
-        raise MissingDependencyError(f"{path}: YAML needs PyYAML: pip install pyyaml, or use JSON") from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -46,6 +46,16 @@ private:
   const std::string bytes;
 };
 
+// A name without folder and suffix is that of a model that comes with HINT, or a slip.
+
+std::string not_read(const std::string &path) {
+  const std::string said = path + " cannot be read, or is empty";
+  if (path.find_first_of("/.") != std::string::npos)
+    return said;
+  return said + ". LAMMPS takes the path of a file; of a model that comes with HINT, 'hint model path " + path +
+         "' prints it";
+}
+
 std::string read_file(const std::string &path) {
   std::string bytes;
   try {
@@ -54,7 +64,7 @@ std::string read_file(const std::string &path) {
   } catch (const std::ios::failure &) { // a folder
   }
   if (bytes.empty())
-    throw ArtifactError(path + " cannot be read, or is empty");
+    throw ArtifactError(not_read(path));
   return bytes;
 }
 
@@ -188,6 +198,22 @@ std::string read_domain(const Json &found, Domain &domain) {
   return domain.known && domain.elements.empty() ? "a training_domain without elements" : "";
 }
 
+// The text ends with its own hash, see hint_plugin/artifact/metadata.py; files of before have none.
+
+bool is_as_written(const std::string &text, const Json &digest) {
+  if (digest.kind == Json::NOTHING)
+    return true;
+  const auto end = [](const std::string &hash) { return "\"digest\": \"" + hash + "\"\n}"; };
+  const std::string line = end(digest.text);
+  if (digest.kind != Json::STRING || text.size() < line.size() ||
+      text.compare(text.size() - line.size(), line.size(), line) != 0)
+    return false;
+  const std::string plain = text.substr(0, text.size() - line.size()) + end("");
+  Sha256 sum;
+  sum.update(plain.data(), plain.size());
+  return sum.hex() == digest.text;
+}
+
 void read_metadata(const std::string &path, const Json &found, Artifact &artifact) {
   if (found["format"].text != "hint-artifact")
     throw ArtifactError(path + " is not a HINT artifact; write one with 'hint export'");
@@ -235,6 +261,9 @@ Artifact read_artifact(const std::string &path) {
   } catch (const std::exception &problem) {
     throw ArtifactError(path + ": " + problem.what() + AGAIN);
   }
+  if (!is_as_written(metadata, found["digest"]))
+    throw ArtifactError(path + ": its metadata are not what was written (their hash differs); copy it again, or" +
+                        " export it again");
   read_metadata(path, found, artifact);
   if (content != found["content"].text)
     throw ArtifactError(path + DAMAGED);

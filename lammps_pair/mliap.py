@@ -23,10 +23,14 @@ from hint_plugin.data.file_io import replacing
 from hint_plugin.errors import OptionsError
 from hint_plugin.models.alphanet import AlphaNet
 from hint_plugin.models.registry import architecture_of
+from hint_plugin.optional import is_missing
 
 try:
     from lammps.mliap.mliap_unified_abc import MLIAPUnified
-except ImportError:  # written on a machine without LAMMPS
+except ModuleNotFoundError as missing:
+    if not is_missing(missing, "lammps", "lammps.mliap"):
+        raise
+    # written on a machine without LAMMPS
 
     class MLIAPUnified:  # type: ignore[no-redef]
         """As LAMMPS has it, as far as it is needed for writing the file."""

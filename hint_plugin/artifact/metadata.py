@@ -1,7 +1,13 @@
-"""What an artifact says about itself, as JSON inside the file; it is read without loading the model."""
+"""What an artifact says about itself, as JSON inside the file; it is read without loading the model.
+
+The JSON ends with its own hash, `digest`: SHA-256 of the whole text with an empty digest. So what is edited,
+the training domain for instance, is noticed, although `content` is the hash of all other entries. Files of
+before have no digest and are read; readers of before take no notice of it. The format version stays.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -75,7 +81,9 @@ class Metadata:
 
     def to_json(self) -> str:
         """The text of the entry ``hint.json``."""
-        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION} | asdict(self), indent=2)
+        about = {"format": FORMAT, "format_version": FORMAT_VERSION}
+        text = json.dumps(about | asdict(self) | {"digest": ""}, indent=2)
+        return text.removesuffix(_digest_line("")) + _digest_line(_sha256(text))
 
     def facts(self) -> dict[str, str]:
         """What a program needs that reads no JSON (the pair style): an attribute of the scripted model."""
@@ -95,8 +103,9 @@ class Metadata:
         """From the text of the entry; `source` names the file in errors.
 
         Raises:
-            DataError: not what HINT writes. UnknownVersionError: written by a newer HINT.
+            DataError: not what HINT writes, or edited afterwards. UnknownVersionError: of a newer HINT.
         """
+        text = text.decode(errors="replace") if isinstance(text, bytes) else text
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -107,6 +116,11 @@ class Metadata:
             raise UnknownVersionError(
                 f"{source} has format version {found.get('format_version')}; this HINT reads "
                 f"{FORMAT_VERSION}. Update hint-mlip, or export the model again"
+            )
+        if "digest" in found and not _is_as_written(text, found["digest"]):
+            raise DataError(
+                f"{source}: its metadata are not what was written (their hash differs); copy it again, or "
+                "export it again"
             )
         names = cls.__dataclass_fields__
         try:
@@ -168,6 +182,21 @@ class Metadata:
     def numbers(self) -> list[int]:
         """Atomic numbers of the species."""
         return [atomic_numbers[s] for s in self.species]
+
+
+def _digest_line(digest: str) -> str:
+    """The end of the text."""
+    return f'"digest": "{digest}"\n}}'
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_as_written(text: str, digest: Any) -> bool:
+    """Whether the text ends with its digest, and this is the one of the text without it."""
+    line = _digest_line(str(digest))
+    return text.endswith(line) and _sha256(text.removesuffix(line) + _digest_line("")) == digest
 
 
 def read_metadata(path: str | Path) -> Metadata:

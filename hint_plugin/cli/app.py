@@ -9,9 +9,11 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -193,6 +195,25 @@ class LazyGroup(TyperGroup):
         name, _, rest = super().resolve_command(ctx, args)  # fails with a suggestion if there is no such verb
         return name, None if name is None else _real_command(name), rest
 
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Ctrl-C is told here and in `invoke`: Typer would end with 130, and without a word."""
+        with _told():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the verb."""
+        with _told():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Ctrl-C where the verb itself has nothing to say of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError("stopped: what was not written yet is not kept") from None
+
 
 def _real_command(name: str) -> Any:
     from hint_plugin.cli.support.help_texts import dress
@@ -264,6 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     remember(given)
+    shown, warnings.showwarning = warnings.showwarning, _show_warning
     command = typer.main.get_command(build_app())
     try:
         command.main(args=given, prog_name="hint")
@@ -279,10 +301,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _fail(f"{error.filename or 'a file'}: {error.strerror}. Choose another place, or put this one right")
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        typer.echo("stopped", err=True)
         sys.exit(EXIT_INTERRUPTED)
     finally:
+        warnings.showwarning = shown
         remember(None)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """HINT's own warnings as a sentence; others with the line of code that they come from."""
+    if category.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        typer.echo(f"warning: {message}", err=True)
+    else:
+        typer.echo(warnings.formatwarning(message, category, filename, lineno, line), nl=False, err=True)
 
 
 def _fail(message: str) -> None:

@@ -19,7 +19,7 @@ from hint_plugin.data.structures.lengths import LengthCheck
 from hint_plugin.errors import OptionsError
 from hint_plugin.labelling.existing import ExistingLabels, Verdict
 from hint_plugin.labelling.label_settings import LabelSettings
-from hint_plugin.potentials.registry import check_engine, settings_of
+from hint_plugin.potentials.registry import check_engine, remark_of, settings_of
 
 KEYS = LabelKeys()
 REASON_KEY = "hint_sampling_reason"
@@ -104,6 +104,8 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
     wants, existing = _wants_hessian(inputs, settings), ExistingLabels(settings)
     lengths: LengthCheck[str] = LengthCheck()
     near = NearMisses(KEYS)
+    remark = remark_of(settings.engine, settings.all_engine_options())
+    said: dict[str, list[str]] = {}
     wanted, verdicts = [], []
     for count, (source, number, atoms) in enumerate(all_frames(inputs)):
         name = f"{source}, frame {number} ({atoms.get_chemical_formula()})"
@@ -111,6 +113,8 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
         verdicts.append(existing.verdict(atoms, wanted[-1], name))
         lengths.add(atoms, name)
         near.add(atoms, name)
+        if verdicts[-1] is Verdict.LABEL and (text := remark(atoms)):
+            said.setdefault(text, []).append(name)
     if not verdicts:
         files = [path for path in (inputs.plan_path, *inputs.paths) if path is not None]
         raise OptionsError(f"{', '.join(map(str, files))}: no frames")
@@ -120,6 +124,7 @@ def make_plan(inputs: Inputs, settings: LabelSettings) -> Plan:
     note = f"labels that are kept were made by {', '.join(sorted(existing.versions))}"
     warnings = [f"{text} (the first is {place})" for place, _, text in lengths.findings()]
     warnings += near.remarks()
+    warnings += [f"{text} ({len(names)} frames, the first is {names[0]})" for text, names in said.items()]
     return Plan(keep, np.array(wanted), drop, note if existing.versions else "", warnings)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from hint_plugin.artifact.domain import TrainingDomainWarning
 from hint_plugin.data import HessianLabel, clear_labels, write_frames, write_label
 from hint_plugin.data.labels.levels import without_hessian
 from hint_plugin.data.sets.frames import file_kind
@@ -41,6 +42,8 @@ from hint_plugin.parallel.failures import FrameFailure, count_kinds, failure_kin
 from hint_plugin.parallel.journal import Journal
 from hint_plugin.parallel.pool import Failure, Work, run_tasks, terminate_as_interrupt
 from hint_plugin.potentials.engine import Labels, make_labels, refuse_unphysical
+from hint_plugin.potentials.extrapolation import KEY as OUTSIDE
+from hint_plugin.potentials.extrapolation import in_one_sentence, outside_training, told_by_the_run
 from hint_plugin.potentials.registry import closing_note, make_engine
 from hint_plugin.potentials.structure_checks import select_atoms
 
@@ -65,10 +68,12 @@ class LabelSummary:
     note: str | None = None
     warnings: list[str] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
+    outside_training: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types. `noise` is the median of the Hessian labels, eV/A^2; `dropped` are Hessians of
-        kept frames that were not asked for; `failure_kinds` counts by `failures.FAILURE_KINDS`."""
+        kept frames that were not asked for; `failure_kinds` counts by `failures.FAILURE_KINDS`;
+        `outside_training` are new labels of structures outside of what the model was trained on."""
         return asdict(self)
 
     to_dict = as_dict
@@ -102,7 +107,9 @@ def run_labelling(
         parsl: a file that says where workers run (`parsl_config`), in place of `jobs` processes here.
         restart: drop the results of an interrupted run.
         report: called with (done, failed, all) at the start and after each frame.
-        warn: told at the start what looks wrong with the structures; without it that is a `LabelWarning`.
+        warn: told at the start what looks wrong with the structures; without it that is a `LabelWarning`, and
+            structures outside of what a model was trained on, which the summary counts, are a
+            `TrainingDomainWarning`.
 
     Raises:
         OptionsError: contradicting options, an output that exists, frames with some of the labels or with
@@ -143,13 +150,15 @@ def run_labelling(
         ) from None
     finally:
         journal.close()
+    for text in summary.warnings if warn is None else ():
+        warnings.warn(text, TrainingDomainWarning, stacklevel=2)
     notes = (todo.note, closing_note(settings.engine, settings.all_engine_options()))
     return replace(
         summary,
         resumed=resumed,
         seconds=time.monotonic() - started,
         note="\n".join(note for note in notes if note) or None,
-        warnings=todo.warnings,
+        warnings=[*todo.warnings, *summary.warnings],
     )
 
 
@@ -236,12 +245,15 @@ def _setup_worker(settings: LabelSettings) -> Work:
         mode = settings.hessian if wants_hessian else "none"
         try:
             rows = select_atoms(atoms, settings.atoms or "") if mode == "rows" else None
-            labels = make_labels(engine, atoms, mode, n_probes=settings.n_probes, rng=rng, row_atoms=rows)
+            with told_by_the_run():
+                labels = make_labels(engine, atoms, mode, n_probes=settings.n_probes, rng=rng, row_atoms=rows)
             refuse_unphysical(engine, atoms, labels)
         except EngineError as error:
             return FrameFailure(str(error), error.kind)
         if mode == "projected":
             labels.provenance["seed"] = settings.seed
+        if outside := outside_training(engine, atoms, labels.point.forces):
+            labels.provenance[OUTSIDE] = outside
         return labels
 
     return work
@@ -298,6 +310,7 @@ def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> Label
     failed: list[Atoms] = []
     failures: list[dict[str, Any]] = []
     noises: list[float] = []
+    outside: list[tuple[str, str]] = []
     hessians = 0
 
     def finished() -> Iterator[Atoms]:
@@ -315,6 +328,8 @@ def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> Label
                     failed.append(atoms)
                     continue
                 _apply(record, atoms)
+                if reason := record["provenance"].get(OUTSIDE):
+                    outside.append((f"{source}, frame {index} ({atoms.get_chemical_formula()})", reason))
                 hessians += any(name in record for name in ("lower", "rows", "probes"))
                 if record.get("noise") is not None:
                     noises.append(record["noise"])
@@ -329,6 +344,7 @@ def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> Label
     else:
         failed_path.unlink(missing_ok=True)
     kept = int(plan.keep.sum())
+    said = in_one_sentence(outside, written - kept, "new labels")
     return LabelSummary(
         output=str(target),
         frames=len(plan.keep),
@@ -343,6 +359,8 @@ def _merge(sources: Inputs, target: Path, plan: Plan, journal: Journal) -> Label
         failed_output=str(failed_path) if failed else None,
         failures=failures,
         failure_kinds=count_kinds(failures),
+        outside_training=len(outside),
+        warnings=[said] if said else [],
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from hint_plugin.errors import MissingDependencyError
 from hint_plugin.mace import hook
+from hint_plugin.optional import wanted
 
 
 def run_train(arguments: Sequence[str]) -> None:
@@ -19,13 +19,8 @@ def run_train(arguments: Sequence[str]) -> None:
         HintError: labels or options that cannot work.
     """
     hook.install()
-    try:
+    absent = "hint mace-train needs MACE, which is not installed here: pip install 'hint-mlip[mace]'"
+    with wanted("mace", message=absent):
         from mace.cli.run_train import main
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "mace":
-            raise
-        raise MissingDependencyError(
-            "hint mace-train needs MACE, which is not installed here: pip install 'hint-mlip[mace]'"
-        ) from None
     sys.argv = ["mace_run_train", *arguments]
     main()

@@ -76,9 +76,16 @@ def apply(module: Any) -> None:
         patches.patch(module)
         session.wrapped.add(module.__name__)
     except Exception as error:  # an error here must not break MACE for those who do not use HINT
+        if _is_not_of_mace(error) and _asks_for_hint(sys.argv[1:]):
+            raise
         session.problems.append(f"{module.__name__}: {error}")
         if module.__name__ == TARGETS[0] and _asks_for_hint(sys.argv[1:]):
             raise SystemExit(f"error: {session.unknown_version()}") from None
+
+
+def _is_not_of_mace(error: Exception) -> bool:
+    """Whether something else than MACE cannot be imported: no matter of MACE's version."""
+    return isinstance(error, ImportError) and (error.name or "").partition(".")[0] != "mace"
 
 
 def _apply_when_loaded(module: Any) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hint_plugin import __version__
+from hint_plugin.optional import is_missing
 
 #: Versions that the tests are run with (constraints.txt); others may work as well.
 TESTED = {
@@ -123,7 +124,8 @@ def _modules() -> list[Check]:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            found.append(Check(name, f"cannot be imported: {error}", False, _other_version()))
+            advice = _other_version() if is_missing(error, name) else "mend what the message names"
+            found.append(Check(name, f"cannot be imported: {error}", False, advice))
             continue
         problem = next((p for p in session.problems if p.startswith(f"{name}: ")), None)
         if name in session.wrapped:

@@ -196,7 +196,9 @@ def require_wrapped() -> None:
         if name not in sys.modules:
             try:
                 importlib.import_module(name)
-            except ImportError as error:
+            except ModuleNotFoundError as error:
+                if error.name != name:  # something that MACE imports, which is no matter of its version
+                    raise
                 session.problems.append(f"{name}: {error}")
         elif name not in session.wrapped and not any(p.startswith(name) for p in session.problems):
             session.problems.append(f"{name}: loaded before HINT")

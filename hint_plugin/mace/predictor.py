@@ -22,10 +22,11 @@ from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.out_of_memory import memory_told
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
 from hint_plugin.data.structures.electrons import known_electrons, refuse_unknown_electrons
-from hint_plugin.errors import DataError, MissingDependencyError, OptionsError
+from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.mace import kernels
 from hint_plugin.mace.architectures import in_place_of_mace
 from hint_plugin.models.registry import architecture_of
+from hint_plugin.optional import wanted
 
 
 class MacePredictor:
@@ -195,21 +196,26 @@ def _with_electrons(atoms: Atoms) -> Atoms:
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Module:
     """Unpickles a MACE energy model; errors and the warning as in `MacePredictor`."""
-    try:
-        # MACE prints on import that it lacks accelerators; standard output belongs to the caller
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-            warnings.filterwarnings("ignore", message="Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
-            import mace  # noqa: F401  (before e3nn, whose constants need the variable that it sets)
-            from mace.modules.models import MACE
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"MACE cannot be imported ({error}): pip install 'hint-mlip[mace]'"
-        ) from error
+    # MACE prints on import that it lacks accelerators; standard output belongs to the caller
+    absent = f"{path} looks like a model of MACE, which is not installed: pip install 'hint-mlip[mace]'"
+    with (
+        wanted("mace", message=absent),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(sys.stderr),
+    ):
+        warnings.filterwarnings("ignore", message="Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+        import mace  # noqa: F401  (before e3nn, whose constants need the variable that it sets)
+        from mace.modules.models import MACE
     if not path.is_file():
         raise DataError(f"no model file {path}")
     try:
         model: Any = torch.load(path, map_location=device, weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ImportError, AttributeError, ValueError) as error:
+    except ModuleNotFoundError as error:  # other errors of imports are no fault of the file
+        raise DataError(
+            f"{path} needs the Python module {error.name}, which is not here: install what the model was "
+            "made with, in its version"
+        ) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is not a model that torch can load ({reason})") from error
     if isinstance(model, MACE):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError
+from hint_plugin.errors import EngineError, OptionsError
+from hint_plugin.optional import check, wanted
 from hint_plugin.parallel.cluster_settings import ClusterSettings, read_settings
 from hint_plugin.parallel.threads import THREAD_VARIABLES
 
@@ -77,13 +78,9 @@ def read_parsl_file(path: str | Path, folder: str | Path) -> ParslRun:
     path, folder = Path(path), Path(folder).resolve()
     if not path.is_file():
         raise OptionsError(f"{path}: no such file. --parsl wants a YAML file or Parsl's own .py")
-    try:
+    with wanted("parsl", "yaml", message="--parsl needs {package}: pip install 'hint-mlip[cluster]'"):
         import parsl  # noqa: F401
         import yaml  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"--parsl needs {error.name}: pip install 'hint-mlip[cluster]'"
-        ) from None
     if path.suffix == ".py":
         return _from_python(path, folder)
     settings = read_settings(path)
@@ -152,7 +149,6 @@ def _init(settings: ClusterSettings) -> str:
 
 
 def _provider(settings: ClusterSettings) -> Any:
-    from parsl.errors import OptionalModuleMissing
     from parsl.launchers import SimpleLauncher, SingleNodeLauncher
 
     cores = settings.workers_per_node * settings.threads_per_worker
@@ -192,6 +188,7 @@ def _provider(settings: ClusterSettings) -> Any:
             launcher=SimpleLauncher(),
             **batch,
         )
+    check("provider kubernetes", "kubernetes", "kubernetes")
     from parsl.providers import KubernetesProvider
 
     memory = f"{settings.memory_per_node}Gi" if settings.memory_per_node else f"{2 * cores}Gi"
@@ -205,8 +202,6 @@ def _provider(settings: ClusterSettings) -> Any:
             init_mem=memory,
             **common,
         )
-    except OptionalModuleMissing:
-        raise MissingDependencyError("provider kubernetes needs it: pip install kubernetes") from None
     except Exception as error:  # the client's own kinds, which are not known without it
         raise OptionsError(f"provider kubernetes: {error}") from error
 

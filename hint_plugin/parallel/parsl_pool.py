@@ -207,12 +207,14 @@ class _Feeder:
 def _end_of_run(error: BaseException, run: ParslRun) -> EngineError:
     """What no other frame would survive, in one sentence."""
     logs = f"Logs are in {run.config.run_dir}"
-    if isinstance(error, ImportError):
+    if isinstance(error, ModuleNotFoundError):
         return EngineError(
             f"the workers cannot import what they need: {error}. Activate an environment that has HINT and "
             f"the engine with worker_init. {logs}"
         )
-    reason = " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__
+    reason = " ".join(str(getattr(error, "reason", None) or error).split())
+    if not reason or isinstance(error, ImportError):  # whose words alone do not say that it was an import
+        reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
     return EngineError(f"Parsl could not run the frames: {reason}. {logs}")
 
 

@@ -116,7 +116,7 @@ class ArtifactPotential(BasePotential):
         """Energies, forces, virials and stresses of structures, in their order.
 
         The first one that is outside of what the model was trained on, where the artifact knows this, is
-        told by a `TrainingDomainWarning`.
+        told by a `TrainingDomainWarning`, here as with Hessians; `outside_training` tells of each.
 
         Raises:
             DataError: a structure has no atoms, an element that the model does not know, a position that is
@@ -165,6 +165,24 @@ class ArtifactPotential(BasePotential):
         with self._memory_told([atoms], "H v of "):
             product = self.hessian_operator(atoms).mv(probes)
             return product.cpu().double().numpy()
+
+    def outside_training(self, atoms: Atoms, forces: np.ndarray | None = None) -> str:
+        """What of a structure is outside of what the model was trained on, as a clause.
+
+        "" where nothing is, and where the artifact does not know its training; see `TrainingDomain.outside`.
+
+        Args:
+            atoms: the structure; nothing is computed for it.
+            forces: [N, 3], eV/A, of this model; None: forces are not compared.
+        """
+        domain = self.metadata.domain
+        if domain is None:
+            return ""
+        i, j, _, vectors = self._fresh(atoms)
+        distances = np.linalg.norm(vectors, axis=1)
+        near = distances <= self.metadata.cutoff
+        known = np.zeros((0, 3)) if forces is None else np.asarray(forces, dtype=float)
+        return domain.outside(atoms.get_chemical_symbols(), i[near], j[near], distances[near], known)
 
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix:
         """[N, N] boolean: the 3 x 3 blocks of the Hessian that can differ from zero.
@@ -222,6 +240,8 @@ class ArtifactPotential(BasePotential):
             if len(vectors) == 0:
                 return graph, energies, 0.0 * vectors, positions
             (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
+        if self._domain is not None:
+            self._watch(graph, self._forces(graph, gradient.detach().double()).cpu().numpy())
         return graph, energies, gradient, positions
 
     def _memory_told(self, frames: Sequence[Atoms], what: str = "") -> AbstractContextManager[None]:

@@ -88,6 +88,16 @@ def of_structure(name: str, options: Mapping[str, Any]) -> Callable[[Atoms], dic
     return lambda atoms: dict(kind.of_structure(parsed, atoms))
 
 
+def remark_of(name: str, options: Mapping[str, Any]) -> Callable[[Atoms], str]:
+    """Structure -> what an engine has to say of it before the work; "" where that is nothing.
+
+    Raises as `make_engine`.
+    """
+    kind, parsed = _class(name), check_engine(name, options)
+    remark = getattr(kind, "remark", None)
+    return (lambda atoms: "") if remark is None else (lambda atoms: str(remark(parsed, atoms)))
+
+
 def closing_note(name: str, options: Mapping[str, Any]) -> str | None:
     """What the engine has to say at the end of a run, for instance where it left files."""
     kind = _class(name)

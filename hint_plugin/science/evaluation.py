@@ -22,6 +22,7 @@ from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.levels import LevelCount
 from hint_plugin.data.structures.electrons import refuse_unknown_electrons
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.potentials.extrapolation import in_one_sentence, outside_training, told_by_the_run
 from hint_plugin.potentials.potential import Potential
 from hint_plugin.science.energy_shift import EnergyPairs, EnergyShift
 from hint_plugin.science.evaluation_report import UNITS, ParitySample, notes, plot_parity, write_parity_data
@@ -56,6 +57,9 @@ class _Tally:
     not_finite: list[str] = field(default_factory=list)
     levels: LevelCount = field(default_factory=LevelCount)
     energies: EnergyPairs = field(default_factory=EnergyPairs)
+    compared: int = 0
+    outside: list[tuple[str, str]] = field(default_factory=list)
+    """Frames outside of what the potential was trained on, in the order they came, and what of them is."""
 
     def sample(self, name: str, reference: Any, predicted: Any) -> None:
         self.parity.setdefault(name, ParitySample()).add(reference, predicted)
@@ -105,7 +109,8 @@ def evaluate(
     Returns:
         what metrics.json holds: `metrics` of all frames, those of each of the `sources`, those of the
         `groups` by `group` or `config_type`, `units`; the best `energy_shift` of the elements over all
-        frames, and that of each source; `notes`, sentences about what the errors mean.
+        frames, and that of each source; `notes`, sentences about what the errors mean; `outside_training`,
+        how many frames are outside of what the potential was trained on, where that is known.
 
     Raises:
         DataError: no frame has any label, or one has a charge or multiplicity that the potential does not
@@ -127,7 +132,8 @@ def evaluate(
         table = csv.DictWriter(handle, COLUMNS)
         table.writeheader()
         while block := list(itertools.islice(references, chunk)):
-            table.writerows(_compare(predictor, block, tally))
+            with told_by_the_run():
+                table.writerows(_compare(predictor, block, tally))
             if progress:
                 progress(tally.frames)
         if not tally.parts:
@@ -141,10 +147,13 @@ def evaluate(
 def _compare(predictor: Potential, block: Sequence[Reference], tally: _Tally) -> list[dict[str, Any]]:
     """Predicts a block, Hessians only where they are labelled; returns its lines of frames.csv, in order."""
     tally.frames += len(block)
-    for reference in block:
+    names = {
+        i: f"{reference.source}, frame {reference.frame} ({reference.atoms.get_chemical_formula()})"
+        for i, reference in enumerate(block)
+    }
+    for i, reference in enumerate(block):
         if reference.is_labelled:
-            name = f"{reference.source}, frame {reference.frame} ({reference.atoms.get_chemical_formula()})"
-            refuse_unknown_electrons(reference.atoms, name, getattr(predictor, "electrons", ()))
+            refuse_unknown_electrons(reference.atoms, names[i], getattr(predictor, "electrons", ()))
             tally.levels.add_info(reference.atoms.info, reference.source)
     tally.unlabelled += sum(not reference.is_labelled for reference in block)
     rows: dict[int, dict[str, Any]] = {}
@@ -153,6 +162,9 @@ def _compare(predictor: Potential, block: Sequence[Reference], tally: _Tally) ->
         predictions = predictor.predict([block[i].atoms for i in places], hessian=hessian)
         for i, prediction in zip(places, predictions, strict=True):
             rows[i] = _compare_frame(block[i], prediction, tally)
+            tally.compared += 1
+            if outside := outside_training(predictor, block[i].atoms, prediction.forces.numpy()):
+                tally.outside.append((names[i], outside))
     return [rows[i] for i in sorted(rows)]
 
 
@@ -211,6 +223,7 @@ def _write(
     sources, groups = tally.by(0), tally.by(1)
     # a file may be of another level; a group, often one molecule, would have nothing left after its own shift
     own = {name: tally.energies.fit(parts) for name, parts in sources.items()}
+    outside = in_one_sentence(tally.outside, tally.compared, "frames")
     result: dict[str, Any] = FORMAT | {
         "metrics": metrics,
         "sources": {name: tally.result(own[name], parts) for name, parts in sources.items()},
@@ -218,7 +231,8 @@ def _write(
         "units": UNITS,
         "energy_shift": shift.as_dict() if shift else None,
         "energy_shift_of_sources": {name: one.as_dict() if one else None for name, one in own.items()},
-        "notes": notes(metrics, shift, own),
+        "notes": notes(metrics, shift, own) + ([outside] if outside else []),
+        "outside_training": len(tally.outside),
         "frames": {"read": tally.frames, "unlabelled": tally.unlabelled, "not_finite": tally.not_finite},
         "levels": dict(levels),
         "provenance": dict(provenance),

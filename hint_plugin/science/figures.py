@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hint_plugin.data.file_io import replacing
+from hint_plugin.optional import is_missing
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -13,7 +14,9 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if not is_missing(error, "matplotlib"):
+            raise
         return None
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)

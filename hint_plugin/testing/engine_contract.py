@@ -12,6 +12,7 @@ from ase import Atoms
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling import make_labels
 from hint_plugin.potentials.engine import Engine
+from hint_plugin.potentials.engines.cell_check import CellCheck
 
 
 class EngineContract:
@@ -67,6 +68,23 @@ class EngineContract:
         before = atoms.copy()
         make_labels(engine, atoms, "none")
         assert atoms == before
+
+    def test_a_cell_is_treated_as_one_or_refused(self, engine: Engine, atoms: Atoms) -> None:
+        """An engine that would compute the atoms of one cell, alone, must not take a crystal: images of these
+        are near."""
+        crystal = atoms.copy()
+        crystal.set_cell(np.ptp(atoms.positions, axis=0) + 3.0)
+        crystal.pbc = True
+
+        def energy(structure: Atoms) -> float:
+            return engine.prepare(structure.copy()).single_point().energy
+
+        try:
+            energy(crystal)
+        except EngineError as error:
+            assert error.kind == "cell", f"{error}: wanted an EngineError of the kind cell"
+            return
+        CellCheck(engine.name)(crystal, energy)
 
     def test_what_it_cannot_treat_is_an_error_of_its_kind(self, engine: Engine, atoms: Atoms) -> None:
         broken = atoms.copy()

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from hint_plugin import __version__
-from hint_plugin.cli import app
+from hint_plugin.cli import app, start
 from hint_plugin.errors import HintError, InterruptedRunError
 
 HEAVY = ("torch", "ase", "numpy", "scipy", "h5py", "matplotlib", "tblite", "mace")
@@ -107,7 +107,23 @@ def test_interrupt_exits_130(capfd, verb, error):
     verb(interrupted)
     code, _, err = run(capfd, "trial")
     assert code == 130
-    assert "Traceback" not in err and str(error) in err
+    assert "Traceback" not in err and (str(error) or "stopped: what was not written yet is not kept") in err
+
+
+@pytest.mark.parametrize("where", ["import", "make_context", "resolve_command"])
+def test_ctrl_c_before_the_verb_begins(capfd, monkeypatch, where):
+    """While modules are imported, a terminal is looked at, or the verb is looked up."""
+
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    owner, name = {"import": (app, "main")}.get(where, (typer.core.TyperGroup, where))
+    monkeypatch.setattr(owner, name, interrupted)
+    monkeypatch.setattr(sys, "argv", ["hint", "doctor"])
+    with pytest.raises(SystemExit) as stop:
+        start.main()
+    err = capfd.readouterr().err
+    assert stop.value.code == 130 and err.startswith("stopped: ") and "Traceback" not in err
 
 
 def test_arguments_reach_the_verb(capfd, verb):

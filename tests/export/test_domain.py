@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from artifacts import changed
+from artifacts import changed, rewritten
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import write
@@ -16,13 +17,15 @@ from pair_artifact import write_pair
 
 from hint_plugin import pretrained
 from hint_plugin.artifact.domain import TrainingDomain, TrainingDomainWarning
-from hint_plugin.artifact.metadata import read_metadata
+from hint_plugin.artifact.metadata import ENTRY, read_metadata
 from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.errors import DataError
 from hint_plugin.export.checkpoint_to_artifact import _domain
 from hint_plugin.potentials.artifact_potential import Potential
 from hint_plugin.potentials.hint_calculator import HintCalculator
 
+PAIR = Path(__file__).parents[1] / "data" / "pair.hint.pt"
+"""Of version 0.1."""
 DOMAIN = TrainingDomain(("Al", "Cu"), {"Al-Al": 2.6, "Al-Cu": 2.3, "Cu-Cu": 2.6}, 0.1, 12)
 
 
@@ -158,6 +161,24 @@ def test_files_without_it_say_nothing_and_older_readers_take_those_with_it(artif
     without = {k: v for k, v in json.loads(metadata.to_json()).items() if k != "training_domain"}
     assert read_metadata(changed(artifact, tmp_path / "x.hint.pt", **without)).domain == DOMAIN
     load_artifact(artifact)
+
+
+def test_what_is_edited_afterwards_is_noticed(artifact, tmp_path):
+    """A domain that somebody made wider, by hand; the content of the file is as it was."""
+    text = read_metadata(artifact).to_json()
+    for edited in (text.replace("2.3", "1.3"), text.replace('"frames": 12', '"frames": 13'), text + " "):
+        assert edited != text
+        other = rewritten(artifact, tmp_path / "other.hint.pt", {f"extra/{ENTRY}": edited.encode()})
+        for read in (read_metadata, load_artifact):
+            with pytest.raises(DataError, match=r"metadata are not what was written \(their hash differs"):
+                read(other)
+    assert read_metadata(changed(artifact, tmp_path / "old.hint.pt")).domain == DOMAIN  # has no digest
+    assert "digest" not in json.loads(_entry(PAIR)) and read_metadata(PAIR).domain is not None
+
+
+def _entry(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith(ENTRY)))
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def rewritten(path: Path, to: Path, entries: dict[str, bytes]) -> Path:
 
 
 def changed(path: Path, to: Path, **values: object) -> Path:
-    """A copy with other metadata."""
+    """A copy with other metadata, as a HINT of before would have written them: without a digest."""
     metadata = json.loads(read_metadata(path).to_json()) | values
+    del metadata["digest"]
     return rewritten(path, to, {f"extra/{ENTRY}": json.dumps(metadata).encode()})

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import Calculator, SCFError, all_changes
 from ase.calculators.lj import LennardJones
 
@@ -16,6 +17,7 @@ from hint_plugin.data.labels.levels import is_of_the_level
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, make_engine, make_labels, run_labelling
 from hint_plugin.labelling.existing import ExistingLabels
+from hint_plugin.labelling.plan import Inputs, make_plan
 from hint_plugin.potentials import CalculatorPotential
 from hint_plugin.potentials.identity import identity_of
 from hint_plugin.potentials.registry import settings_of
@@ -182,3 +184,70 @@ def test_distillation_through_the_runner(models, tmp_path):
     assert water.info["REF_hessian"].shape == (9, 9) and "REF_stress" not in water.info
     assert cell.info["REF_stress"].shape == (6,)
     assert water.info["hint_engine"] == "model"
+
+
+class Cluster(LennardJones):
+    """A method for molecules: it takes a crystal, and computes the atoms of one cell alone."""
+
+    def calculate(self, atoms: Any = None, properties: Any = (), system_changes: Any = all_changes) -> None:
+        alone = atoms.copy()
+        alone.pbc = False
+        super().calculate(alone, properties, system_changes)
+
+
+class Crystal(LennardJones):
+    """A method for crystals: any box is a cell."""
+
+    def calculate(self, atoms: Any = None, properties: Any = (), system_changes: Any = all_changes) -> None:
+        everywhere = atoms.copy()
+        everywhere.pbc = atoms.cell.rank == 3
+        super().calculate(everywhere, properties, system_changes)
+
+
+ARGUMENTS = {"sigma": 2.3, "epsilon": 0.4, "rc": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "refused", "words"),
+    [
+        ("LennardJones", [], ""),
+        ("Cluster", ["one atom", "crystal", "slab"], "does not treat this structure as periodic: its energy"),
+        ("Crystal", ["box"], "treats this structure as periodic, although its pbc is all false"),
+    ],
+)
+def test_a_cell_is_what_the_structure_says(name, refused, words):
+    """Each kind of structure in a process of its own: numbers of something else are not returned."""
+    slab = fcc111("Cu", (1, 1, 2), vacuum=4.0)
+    slab.pbc = [True, True, False]
+    frames = {
+        "one atom": bulk("Cu"),
+        "crystal": bulk("Cu", cubic=True),
+        "slab": slab,
+        "molecule": Atoms("Ar2", [[0, 0, 0], [0, 0, 2.6]]),
+        "box": Atoms("Ar2", [[0, 0, 0], [0, 0, 2.6]], cell=[5, 5, 5]),
+    }
+    found = []
+    for kind, atoms in frames.items():
+        try:
+            point = make_labels(springs(name, **ARGUMENTS), atoms, "none").point
+            atoms.calc = globals()[name](**ARGUMENTS)
+            assert point.energy == pytest.approx(atoms.get_potential_energy())
+        except EngineError as error:
+            assert error.kind == "cell" and words in str(error) and "-e cell_check=false" in str(error)
+            found.append(kind)
+    assert found == refused
+    unchecked = make_engine(
+        "calculator", calculator=f"springs_for_tests:{name}", arguments=ARGUMENTS, cell_check=False
+    )
+    for atoms in frames.values():
+        make_labels(unchecked, atoms, "none")
+
+
+def test_small_cells_at_the_gamma_point_are_told(tmp_path):
+    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    frames = [bulk("Si"), bulk("Si"), molecule("H2O"), bulk("Si", cubic=True).repeat(2)]
+    write_frames(tmp_path / "in.xyz", frames)
+    plan = make_plan(Inputs.open([tmp_path / "in.xyz"]), LabelSettings(hessian="none"))
+    (said,) = plan.warnings
+    assert said.startswith("GFN2-xTB is sampled at the Gamma point alone, which wants cells of 8 A and more")
+    assert "(2 frames, the first is" in said and "frame 0 (Si2))" in said

@@ -166,6 +166,17 @@ def test_metadata_that_are_not_the_models(models, said, tmp_path, values, messag
     assert message in said(changed(models["alphanet float64"], tmp_path / "other.hint.pt", **values))
 
 
+def test_metadata_that_were_edited_afterwards(models, problem, tmp_path):
+    """All of them have a hash: the training domain is in no other. Files of before have none."""
+    path = models["alphanet float64"]
+    text = read_metadata(path).to_json()
+    edited = text.replace('"training_domain": null', '"training_domain": {"elements": ["H"]}')
+    assert edited != text
+    other = rewritten(path, tmp_path / "other.hint.pt", {"extra/hint.json": edited.encode()})
+    assert "its metadata are not what was written (their hash differs)" in problem(other)
+    assert not problem(path) and not problem(changed(path, tmp_path / "old.hint.pt"))
+
+
 def test_facts_that_were_edited_within_the_model(models, problem, tmp_path):
     path = models["alphanet float64"]
     module = torch.jit.load(str(path))

@@ -54,6 +54,7 @@ def error(folder: Path, text: str, **more: object) -> str:
         (" C H O", " C H N", "type 3 is N; MODEL knows H C O Si Cu"),
         (" C H O", " C NULL O", "NULL is for types of other styles, in a hybrid style"),
         ("MODEL", "nowhere.hint.pt", "nowhere.hint.pt cannot be read"),
+        ("MODEL", "alphanet-gfn2", "of a model that comes with HINT, 'hint model path alphanet-gfn2'"),
         ("units metal", "units lj", "units are lj; wanted metal or real"),
         ("newton on", "newton off", "needs 'newton on'"),
         ("atom_modify map yes\n", "", "needs an atom map: 'atom_modify map yes' before the box"),

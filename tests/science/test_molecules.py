@@ -14,8 +14,8 @@ from hint_plugin.science.molecules import (
     symmetry_number,
     thermochemistry,
 )
-from hint_plugin.science.molecules.curvature import nearly_linear
 from hint_plugin.science.molecules.infrared import KM_PER_MOL
+from hint_plugin.science.molecules.remarks import nearly_linear
 
 
 def diatomic(constant: float = 10.0) -> tuple[Atoms, np.ndarray]:
@@ -314,7 +314,7 @@ def test_density_of_states_of_a_harmonic_molecule():
 
 
 def test_without_forces_nobody_knows_whether_a_point_is_stationary():
-    from hint_plugin.science.molecules.curvature import not_stationary
+    from hint_plugin.science.molecules.remarks import not_stationary
 
     assert "nobody knows" in not_stationary({"largest_force": None})
     assert "not stationary: 0.30" in not_stationary({"largest_force": 0.3})

@@ -194,7 +194,8 @@ def test_thermo_says_what_it_leaves_out(tmp_path, capfd):
     write_frames(tmp_path / "in.xyz", [planar])
     arguments = ("thermo", tmp_path / "in.xyz", "-o", tmp_path / "t", "--engine", "gfn2-xtb")
     code, text = hint(capfd, *arguments)
-    assert code == 0 and "the imaginary mode of -928" in text and "is left out (transition state)" in text
+    assert code == 0 and "the imaginary mode of -928" in text
+    assert "is left out (this is no transition state)" in text and "not stationary: 0." in text
     code, text = hint(capfd, *arguments, "--optimize", "--fmax", "0.001")
     assert code == 0 and "left out" not in text
     row = json.loads((tmp_path / "t" / "thermo.json").read_text())["results"][0]

@@ -174,6 +174,8 @@ def test_comparison_and_other_settings(tmp_path):
     found = compare(tmp_path / "one", tmp_path / "two")
     assert (found["both"], found["only_first"], found["only_second"], found["neither"]) == (1, 1, 0, 1)
     assert found["barrier_mae"] == pytest.approx(0.2)
+    prepare(tmp_path / "new", [], {"fmax": 0.05})
+    prepare(tmp_path / "new", [], {"fmax": 0.01})  # what was stopped before its first result binds nobody
     prepare(tmp_path / "one", [], {"fmax": 0.01})
     with pytest.raises(OptionsError, match=r"fmax 0.01 -> 0.02"):
         prepare(tmp_path / "one", [], {"fmax": 0.02})
@@ -279,3 +281,21 @@ def test_a_set_is_done_once_and_failures_are_results(tmp_path, capfd):
     assert "3/3" not in texts[1] and "both 1, only this 0" in texts[1]  # nothing was done again
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["verdicts"] == {"intended": 1, "no transition state": 2}
+
+
+def test_a_search_that_is_stopped_says_where_and_leaves_nothing(tmp_path, capfd, monkeypatch):
+    from hint_plugin.science.reactions import run
+
+    def stopped(reactant, product, calculator, settings, say):
+        say("reactant: step 3")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "find_reaction", stopped)
+    for name, atoms in zip("rp", hcn(), strict=True):
+        write_frames(tmp_path / f"{name}.xyz", [atoms])
+    ends = (tmp_path / "r.xyz", tmp_path / "p.xyz", "-o", tmp_path / "out")
+    code, text = hint(
+        capfd, "reaction", *ends, "--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT"
+    )
+    assert code == 130 and "stopped at: reactant: step 3. A search that is stopped leaves no files" in text
+    assert "Traceback" not in text and not (tmp_path / "out").exists()

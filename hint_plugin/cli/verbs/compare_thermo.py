@@ -58,9 +58,10 @@ def compare_thermo(
 ) -> None:
     """Compare Gibbs energy corrections G - E of a model with those of a reference.
 
-    The structures are minima and transition states of the reference. The model is asked twice: for its
-    Hessian on the reference's geometry, and for the stationary point that it has itself nearby. Writes
-    compare-thermo.json and compare-thermo.csv.
+    The structures are minima and transition states of the reference; what is not stationary counts apart, and
+    is told. The model is asked twice: for its Hessian on the reference's geometry, and for the stationary
+    point that it has itself nearby. Points of different kind are not compared. Writes compare-thermo.json and
+    compare-thermo.csv.
 
     A run that is stopped goes on where it was when the same command is given again.
 
@@ -92,6 +93,9 @@ def compare_thermo(
         )
     if not json_ and found.mean_absolute_errors:
         _show(found.mean_absolute_errors, temperature)
+        for row in found.results:
+            for text in row.get("remarks", []):
+                typer.echo(f"{row['name']}: {text}")
         for text in far_minima(found.results):
             typer.echo(text)
         typer.echo(f"written to {output}")

@@ -99,4 +99,6 @@ def _print(result: Any, output: Path) -> None:
     )
     if errors := result.errors:
         typer.echo(f"errors: MAE {1e3 * errors['mean']:.2f}, largest {1e3 * errors['largest']:.2f} meV")
+    if result.outside:
+        typer.echo(f"warning: {result.outside}")
     typer.echo(f"written to {output}")

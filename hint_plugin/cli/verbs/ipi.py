@@ -58,19 +58,16 @@ def ipi(
 ) -> None:
     """Run exported potentials in i-PI, or prepare its self-consistent phonons."""
     import ipi_driver
-    from hint_plugin.errors import MissingDependencyError, OptionsError
+    from hint_plugin.errors import OptionsError
+    from hint_plugin.optional import wanted
 
     if action is Action.path:
         _say({"path": str(ipi_driver.path())}, str(ipi_driver.path()), json_)
         return
     if not model or template is None:
         raise OptionsError(f"hint ipi {action.value} needs --model and --template")
-    try:
+    with wanted("ipi", message=f"hint ipi {action.value} needs i-PI: pip install 'hint-mlip[ipi]'"):
         from ipi_driver.driver import HintDriver
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"i-PI cannot be imported ({error}): pip install 'hint-mlip[ipi]'"
-        ) from error
     driver = HintDriver(str(template), ";".join(map(str, model)), device, dtype, threshold, trust)
     if action is Action.scp:
         _prepare_phonons(driver, fmax, json_)

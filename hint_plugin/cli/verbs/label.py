@@ -149,6 +149,8 @@ def _in_words(summary: Any) -> str:
     if summary.noise is not None:
         lines.append(f"noise of the Hessians: {summary.noise:.1e} eV/A^2 (median)")
     lines.append(f"written to {summary.output}" if summary.labelled + summary.kept else "nothing is written")
+    if summary.outside_training:
+        lines.append(f"warning: {summary.warnings[-1]}")
     if summary.note:
         lines.append(summary.note)
     if summary.failed:

@@ -112,6 +112,8 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
             f"the barrier is not resolved: between images {a} and {b} the energy is "
             f"{KCAL * between['error']:.1f} kcal/mol off what they say. Give more --images or more --steps"
         )
+    if result["outside_training"]:
+        lines.append(f"warning: {result['outside_training']}")
     if "connection" in result:
         lines += _joins(result["connection"])
     elif verify:

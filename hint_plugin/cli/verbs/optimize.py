@@ -52,7 +52,9 @@ def optimize(
 
     Sella in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end says
     what was found: a structure that has an imaginary mode is left along it and optimised again. If it still
-    has one in the end, it is written, and named as a failure. Beside OUT, OUT.json has what was found.
+    has one in the end, it is written, and named as a failure. So is one that means nothing: a "doubtful
+    minimum" outside of what the model was trained on, or without sensible bonds. Beside OUT, OUT.json has
+    what was found.
 
     A run that is stopped goes on where it was when the same command is given again.
 

@@ -84,6 +84,9 @@ def reaction(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
+_PARTS = {"ts": "transition state"}
+
+
 def _in_words(result: dict[str, Any]) -> str:
     from hint_plugin.science.reactions.reaction_files import KCAL
 
@@ -98,6 +101,8 @@ def _in_words(result: dict[str, Any]) -> str:
     for name, kind in zip(("reactant", "product"), result["ends_are"], strict=True):
         if result["barriers"] and kind != "minimum":
             lines.append(f"the {name} is no minimum ({kind}): barriers from it mean little")
+    for name, doubt in result["doubts"].items():
+        lines.append(f"the {_PARTS.get(name, name)} means nothing: {doubt}")
     if result.get("imaginary"):
         lines.append(f"imaginary mode: {result['imaginary'][0]:.0f} cm^-1")
     for title, key in (("energy", "barriers"), ("Gibbs energy", "gibbs")):

@@ -152,6 +152,5 @@ def _in_words(result: dict[str, Any]) -> str:
     ]
     if result["pressure"] is not None:
         lines.append(f"pressure: {result['pressure']:.2f} +- {result['pressure_error']:.2f} GPa")
-    if result["stress_note"]:
-        lines.append(result["stress_note"])
+    lines += [result[name] for name in ("stress_note", "born_note", "training_note") if result.get(name)]
     return "\n".join(lines)

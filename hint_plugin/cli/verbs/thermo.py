@@ -52,9 +52,10 @@ def thermo(
 ) -> None:
     """Gibbs energies of molecules in the gas: rigid rotor, harmonic oscillators, quasi-RRHO entropy.
 
-    A structure with one imaginary mode is a transition state: that mode is left out, and named. With more it
-    is refused, and with --optimize one is already too many. Without model and engine, energies, forces and
-    Hessians are those in the files. Writes thermo.json and thermo.csv.
+    A stationary structure with one imaginary mode is a transition state: that mode is left out, and named.
+    With more it is refused, and with --optimize one is already too many. A structure that is not stationary
+    is told, in the table and in `remarks` of the files: it has no Gibbs energy. Without model and engine,
+    energies, forces and Hessians are those in the files. Writes thermo.json and thermo.csv.
 
     A run that is stopped goes on where it was when the same command is given again.
 
@@ -92,12 +93,12 @@ def thermo(
 
 def _show(results: list[dict[str, Any]], temperature: float, pressure: float) -> None:
     from hint_plugin.cli.support.tables import show
-    from hint_plugin.science.molecules.curvature import nearly_linear, not_stationary
+    from hint_plugin.science.molecules.remarks import in_short, remarks_of
 
     rows = [
         (
             row["name"],
-            "TS" if row["imaginary"] else "minimum",
+            in_short(row),
             str(row["symmetry_number"]),
             *(f"{row[key]:.4f}" for key in ("energy", "zero_point_energy")),
             f"{temperature * row['entropy']:.4f}",
@@ -108,20 +109,5 @@ def _show(results: list[dict[str, Any]], temperature: float, pressure: float) ->
     title = f"eV at {temperature:g} K and {pressure:g} Pa"
     show(("molecule", "kind", "sigma", "E", "ZPE", "T S", "G - E", "G"), rows, left=2, title=title)
     for row in results:
-        if warning := not_stationary(row):
-            typer.echo(f"{row['name']} is {warning}")
-        if bent := nearly_linear(row):
-            typer.echo(f"{row['name']} is {bent}")
-        if left_out := _left_out(row):
-            typer.echo(f"{row['name']}: {left_out}")
-
-
-def _left_out(row: dict[str, Any]) -> str:
-    """Which modes do not count as they are, in words; else nothing."""
-    parts = []
-    if row["imaginary"]:
-        parts.append(f"the imaginary mode of {row['imaginary'][0]:.1f} cm^-1 is left out (transition state)")
-    if row["inverted"]:
-        listed = ", ".join(f"{nu:.1f}" for nu in row["inverted"])
-        parts.append(f"{listed} cm^-1, imaginary by less than 10, counts as real")
-    return "; ".join(parts)
+        for text in remarks_of(row):
+            typer.echo(f"{row['name']}: {text}")

@@ -108,8 +108,9 @@ def _show(row: dict[str, Any]) -> None:
 
 
 def _in_words(row: dict[str, Any]) -> str:
-    from hint_plugin.science.molecules.curvature import nearly_linear, not_stationary
+    from hint_plugin.science.molecules.remarks import NOT_STATIONARY, remarks_of
 
-    kind = not_stationary(row) or f"a {row['kind']}"
-    bent = f"; {words}" if (words := nearly_linear(row)) else ""
-    return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV{bent}"
+    kind = row["kind"] if row["kind"] == NOT_STATIONARY else f"a {row['kind']}"
+    kind += "" if row.get("stationary", True) is not None else ", if it is stationary"
+    remarks = "".join(f"; {text}" for text in remarks_of(row))
+    return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV{remarks}"

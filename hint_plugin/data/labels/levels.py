@@ -42,6 +42,7 @@ BOOKKEEPING = frozenset(
         "error",
         "source",
         "frame",
+        "outside_training",
     ]
 )
 OF_THE_HESSIAN = frozenset({"step", "derivatives"})

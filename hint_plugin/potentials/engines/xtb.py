@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
 
+import numpy as np
 from ase import Atoms
 
 from hint_plugin.errors import EngineError
@@ -23,6 +24,8 @@ from hint_plugin.potentials.structure_checks import charge_and_multiplicity, che
 from hint_plugin.settings import option
 
 LARGEST_NUMBER = 86  # both methods are parametrised up to radon
+SHORTEST_CELL = 8.0
+"""A, between opposite faces of a cell that is sampled at the Gamma point alone."""
 _PACKAGES = {"tblite": ("tblite", "'hint-mlip[label]'"), "xtb": ("xtb", "xtb")}
 
 
@@ -81,6 +84,20 @@ class XTB:
         charge, multiplicity = charge_and_multiplicity(atoms, options.charge, options.multiplicity)
         found: dict[str, Any] = {"charge": charge, "multiplicity": multiplicity}
         return found | ({"kpoints": "gamma"} if atoms.pbc.all() else {})
+
+    @classmethod
+    def remark(cls, options: XTBOptions, atoms: Atoms) -> str:
+        """What of a structure has to be said before it is labelled, as a sentence; "" if nothing."""
+        if not atoms.pbc.all() or abs(atoms.cell.volume) < 1e-6:
+            return ""
+        heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+        if heights.min() >= SHORTEST_CELL:
+            return ""
+        return (
+            f"{cls.method} is sampled at the Gamma point alone, which wants cells of {SHORTEST_CELL:g} A and "
+            "more; energies, forces and stress of smaller ones are those of no crystal. Take a supercell, or "
+            "an engine with k points"
+        )
 
     def provenance(self) -> dict[str, Any]:
         """The settings."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.errors import EngineError, HintError
 from hint_plugin.potentials.calculator_potential import CalculatorPotential, as_potential
+from hint_plugin.potentials.extrapolation import outside_training, told_by_the_run
 
 BLOCK = 50
 """Structures between two reports of progress, and in a call of `evaluate`."""
@@ -66,6 +67,9 @@ class Evaluator:
         self.calculator, self.stress, self.block = calculator, stress, block
         found = calculator if isinstance(calculator, InBlocks) else as_potential(calculator)
         self._in_blocks: InBlocks | None = None if isinstance(found, CalculatorPotential) else found
+        #: How many structures were evaluated, and those outside of the training: which, and what of them.
+        self.evaluated = 0
+        self.outside: list[tuple[str, str]] = []
 
     def __call__(self, frames: Sequence[Atoms], report: Report | None = None) -> Evaluated:
         """Of `frames`, all with the same number of atoms.
@@ -76,16 +80,24 @@ class Evaluator:
         results: list[tuple[float, NDArray, NDArray | None]] = []
         for start in range(0, len(frames), self.block):
             block = list(frames[start : start + self.block])
-            if self._in_blocks is not None:
-                results += self._together(self._in_blocks, block, start, len(frames))
-            else:
-                results += [self._single(frame, start + k, len(frames)) for k, frame in enumerate(block)]
+            with told_by_the_run():
+                results += self._block(block, start, len(frames))
             if report is not None:
                 report(len(results), len(frames))
         for number, result in enumerate(results):
             _check(result, frames[number], number, len(frames))
+            self.evaluated += 1
+            if outside := outside_training(self.calculator, frames[number], result[1]):
+                self.outside.append((f"configuration {self.evaluated}", outside))
         energies, forces, stresses = zip(*results, strict=True)
         return Evaluated(np.array(energies), np.array(forces), np.array(stresses) if self.stress else None)
+
+    def _block(
+        self, block: list[Atoms], start: int, count: int
+    ) -> list[tuple[float, NDArray, NDArray | None]]:
+        if self._in_blocks is not None:
+            return self._together(self._in_blocks, block, start, count)
+        return [self._single(frame, start + k, count) for k, frame in enumerate(block)]
 
     def compute_ensemble(self, ensemble: Any, calculator: Any = None, get_stress: bool = True) -> None:
         """Fill a `sscha.Ensemble.Ensemble`: what python-sscha asks of a cluster; `calculator` is not used.

@@ -19,40 +19,32 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.errors import DataError, MissingDependencyError
+from hint_plugin.errors import DataError
+from hint_plugin.optional import wanted
 from hint_plugin.science.anharmonic.supercell_force_constants import ForceConstants
 
 _ON_GRID = 1e-3
+_HOW = (
+    "this needs CellConstructor and python-sscha (No module named '{package}'): pip install "
+    "'hint-mlip[sscha]'; they are built from source, with gfortran and the libraries openblas and lapack: "
+    "apt-get install gfortran libopenblas-dev liblapack-dev pkg-config"
+)
 
 
 def cellconstructor() -> Any:
     """The package, with `Phonons`, `Structure`, `Units`. Raises MissingDependencyError."""
-    try:
-        with quiet():
-            import cellconstructor.Phonons
-            import cellconstructor.Structure
-            import cellconstructor.Units
-    except ImportError as error:
-        raise MissingDependencyError(_how(error)) from error
+    with wanted("cellconstructor", message=_HOW), quiet():
+        import cellconstructor.Phonons
+        import cellconstructor.Structure
+        import cellconstructor.Units
     return cellconstructor
 
 
 def ensemble_class() -> Any:
     """`sscha.Ensemble.Ensemble`. Raises MissingDependencyError."""
-    try:
-        with quiet():
-            import sscha.Ensemble
-    except ImportError as error:
-        raise MissingDependencyError(_how(error)) from error
+    with wanted("cellconstructor", "sscha", message=_HOW), quiet():
+        import sscha.Ensemble
     return sscha.Ensemble.Ensemble
-
-
-def _how(error: ImportError) -> str:
-    return (
-        f"this needs CellConstructor and python-sscha ({error}): pip install 'hint-mlip[sscha]'; they are "
-        "built from source, with gfortran and the libraries openblas and lapack: apt-get install gfortran "
-        "libopenblas-dev liblapack-dev pkg-config"
-    )
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from ase import Atoms
 from hint_plugin.data.outputs import a_folder
 from hint_plugin.data.structures.unit_cell import given_crystal, name_of, to_ase
 from hint_plugin.errors import OptionsError
+from hint_plugin.potentials.extrapolation import in_one_sentence
 from hint_plugin.science.anharmonic.batched_forces import Evaluator
 from hint_plugin.science.anharmonic.dynamical_matrix_files import (
     from_phonopy,
@@ -154,6 +155,7 @@ def sscha(
         provenance=about,
         stress_note=chosen.note,
         born_note=born_note,
+        training_note=in_one_sentence(evaluator.outside, evaluator.evaluated, "configurations of this run"),
     )
     if folder is not None:
         told.say("writing")

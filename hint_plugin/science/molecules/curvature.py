@@ -9,11 +9,10 @@ from typing import Any
 
 from hint_plugin.data import LabelKeys, read_label
 from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.potentials.extrapolation import outside_training
 from hint_plugin.potentials.on_demand import OnDemand, PotentialSpec
-from hint_plugin.science.molecules.modes import largest_force
 from hint_plugin.science.molecules.optimization import check_optimiser, optimize
-
-_STATIONARY = 0.05  # eV/A
+from hint_plugin.science.molecules.remarks import internal_force
 
 
 def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[str], None]) -> Any:
@@ -31,7 +30,10 @@ def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[st
 
 
 def wrong_kind(found: Any, saddle: bool) -> str:
-    """What is wrong with a `Stationary` that is no minimum, or no transition state; else nothing."""
+    """What is wrong with a `Stationary` that is no minimum, or no transition state; else nothing.
+
+    See `doubtful` for one that is.
+    """
     wanted = "transition state" if saddle else "minimum"
     if found.kind == wanted:
         return ""
@@ -41,15 +43,27 @@ def wrong_kind(found: Any, saddle: bool) -> str:
     return f"the search ended in a {found.kind}{modes}; wanted a {wanted}: {hint}"
 
 
+def doubtful(found: Any) -> str:
+    """What speaks against a `Stationary` of the right kind, with what can be done; else nothing."""
+    if not found.doubt:
+        return ""
+    return (
+        f"the search ended in a {found.kind} that means nothing: {found.doubt}. Start from a sensible "
+        "structure; outside of a model's training take another model, or an engine"
+    )
+
+
 @dataclass(frozen=True)
 class Curvature:
     """A geometry with its Hessian; `atoms` carry the calculator, if there is one. `energy` is None, and
-    `largest_force` too, where the label has none."""
+    `largest_force` too, where the label has none. `outside`: of the model's training, see
+    `outside_training`."""
 
     atoms: Any
     energy: float | None
     largest_force: float | None
     hessian: Any
+    outside: str = ""
 
 
 @dataclass
@@ -84,14 +98,15 @@ class Computed:
         atoms.calc = self.calculator
         if self.relax:
             found = relaxed(atoms, self.saddle, self.fmax, 300, say)
-            if error := wrong_kind(found, self.saddle):
+            if error := wrong_kind(found, self.saddle) or doubtful(found):
                 raise EngineError(error, "geometry")
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
         say("energy and forces")
-        force = largest_force(atoms.get_forces(apply_constraint=False))
+        forces = atoms.get_forces(apply_constraint=False)
         energy = float(atoms.get_potential_energy())
         say("Hessian")
-        return Curvature(atoms, energy, force, atoms.calc.get_hessian(atoms))
+        outside = outside_training(atoms.calc, atoms, forces)
+        return Curvature(atoms, energy, internal_force(atoms, forces), atoms.calc.get_hessian(atoms), outside)
 
 
 class Stored:
@@ -114,7 +129,7 @@ class Stored:
                 f"{atoms.symbols} has no full Hessian; give --model FILE or --engine gfn2-xtb to compute one"
             )
         energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
-        force = None if forces is None else largest_force(forces)
+        force = None if forces is None else internal_force(atoms, forces)
         return Curvature(atoms, None if energy is None else float(energy), force, label.hessian)
 
 
@@ -133,20 +148,3 @@ def source_of_hessians(
     if relax:
         check_optimiser()
     return Computed(potential, relax, saddle, fmax)
-
-
-def nearly_linear(result: dict[str, Any]) -> str:
-    """That a slightly bent molecule was treated as linear; else nothing."""
-    if not result.get("treated_as_linear"):
-        return ""
-    return "slightly bent, and treated as linear: its turn about the axis counts as a bending mode"
-
-
-def not_stationary(result: dict[str, Any]) -> str:
-    """A warning if a Hessian was taken far from a stationary point, or nobody knows; else nothing."""
-    force = result["largest_force"]
-    if force is None:
-        return "the label has no forces, so that nobody knows whether this is a stationary point"
-    if force <= _STATIONARY:
-        return ""
-    return f"not stationary: {force:.2f} eV/A on an atom; --optimize or --saddle goes on"

@@ -24,11 +24,14 @@ from hint_plugin.core.spectra import SADDLE_THRESHOLD
 from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
+from hint_plugin.potentials.extrapolation import outside_training
+from hint_plugin.science.molecules.bonding import badly_bonded
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
 
 FORCE_TOLERANCE = 0.01
 """eV/A, of the largest force on an atom. Frequencies of soft modes move by a few cm^-1 at ten times this."""
 _FARTHEST = 15.0  # A an atom may go: beyond, the structure flies apart
+_ABSURD = 1e6  # eV/A, beyond any repulsion of atoms that a search could come back from
 _PUSHES = (0.1, 0.4, 0.8)
 """A, of the atom that moves most, along an imaginary mode too many: the first push at least and at most, and
 any later one at most. The softer the mode, the farther: the force of the mode has to stand out of what is
@@ -51,6 +54,7 @@ class Stationary:
 
     `kind`: "minimum", "transition state", "saddle of order n", or "not converged: why". `atoms` carry the
     calculator; `energy` in eV, `largest_force` in eV/A; `modes` are None where nothing has converged.
+    `doubt`: why the point means nothing although it is one (`doubt_of`); "" if nothing speaks against it.
     """
 
     atoms: Atoms
@@ -61,15 +65,17 @@ class Stationary:
     largest_force: float
     hessian: NDArray | None
     modes: NormalModes | None
+    doubt: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, without geometry and Hessian."""
+        """For JSON, without geometry and Hessian; where there is a doubt, `kind` is a "doubtful minimum"."""
         found: dict[str, Any] = {
-            "kind": self.kind,
+            "kind": f"doubtful {self.kind}" if self.doubt else self.kind,
             "converged": self.converged,
             "steps": self.steps,
             "energy": self.energy,
             "largest_force": self.largest_force,
+            "doubt": self.doubt,
         }
         return found | (self.modes.as_dict() if self.modes is not None else {})
 
@@ -127,8 +133,31 @@ def optimize(
         about = f"not converged: {why}" + ("" if best is None else f", on the way from a {best.modes.kind}")
         return Stationary(found, about, False, taken, energy, force, None, None)
     found.positions = best.positions
-    force = largest_force(found.get_forces())
-    return Stationary(found, best.modes.kind, True, taken, best.energy, force, best.hessian, best.modes)
+    forces = found.get_forces()
+    return Stationary(
+        found,
+        best.modes.kind,
+        True,
+        taken,
+        best.energy,
+        largest_force(forces),
+        best.hessian,
+        best.modes,
+        doubt_of(found, forces),
+    )
+
+
+def doubt_of(atoms: Atoms, forces: NDArray) -> str:
+    """Why a stationary point is no result: it is outside of what its model was trained on, or its bonds are
+    none (`badly_bonded`); "" if nothing speaks against it.
+
+    Args:
+        atoms: with the calculator.
+        forces: [N, 3], eV/A.
+    """
+    outside = outside_training(atoms.calc, atoms, forces)
+    reasons = [badly_bonded(atoms), f"outside of what the model was trained on, {outside}" if outside else ""]
+    return "; ".join(reason for reason in reasons if reason)
 
 
 @dataclass(frozen=True)
@@ -225,7 +254,8 @@ def _run(
             allow_fragments=True,
         )
         for tightness in _TIGHTER:  # Sella takes its forces from its own coordinates
-            for _ in search.irun(fmax=tightness * fmax, steps=max(0, steps - search.nsteps)):
+            steady = _Unbroken(search.irun(fmax=tightness * fmax, steps=max(0, steps - search.nsteps)))
+            for _ in steady:
                 taken = search.nsteps
                 force = largest_force(atoms.get_forces())
                 if report is not None:
@@ -233,11 +263,30 @@ def _run(
                 moved = np.linalg.norm(atoms.positions - start, axis=1).max()
                 if not np.isfinite(force):
                     return taken, "the calculator returns forces that are not finite"
+                if force > _ABSURD:
+                    return taken, f"a force of {force:.1g} eV/A: atoms are on top of each other"
                 if moved > _FARTHEST:
                     return taken, "the structure flies apart"
             if force <= fmax or taken >= steps:
                 break
+            if steady.broken:
+                return taken, f"Sella cannot go on ({steady.broken})"
     return taken, "" if force <= fmax else f"{force:.3g} eV/A left after {before + taken} steps"
+
+
+class _Unbroken:
+    """The steps of a search, up to where Sella's internal coordinates break down: `broken` says how."""
+
+    def __init__(self, steps: Iterator[Any]) -> None:
+        self._steps, self.broken = steps, ""
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self._steps
+        except RuntimeError as error:
+            if "Geometry update" not in str(error):  # of a calculator, or a fault
+                raise
+            self.broken = str(error)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ from hint_plugin.parallel import (
     journal_for_now,
     journal_of,
 )
+from hint_plugin.potentials.extrapolation import KEY as OUTSIDE
+from hint_plugin.potentials.extrapolation import in_one_sentence, told_by_the_run
 from hint_plugin.potentials.on_demand import OnDemand
 from hint_plugin.potentials.on_demand import origin as origin_of
 from hint_plugin.science.molecules.molecule_inputs import far_parts, files_of, named_frames, no_molecule
@@ -44,8 +46,9 @@ def each_molecule(
     potential: OnDemand | None = None,
     model: Path | None = None,
     report: Any = None,
-) -> Iterator[None]:
-    """Do the work on each molecule and put the results into `batch`, for the block to write.
+) -> Iterator[Reported]:
+    """Do the work on each molecule and put the results into `batch`, for the block to write; it gets who is
+    told how far the run is.
 
     A run that is stopped goes on with the same command (`parallel.go_over`): what was done is kept until the
     block ends without an error.
@@ -90,7 +93,7 @@ def each_molecule(
         records = stack.enter_context(go_over(frames, setup, journal, run, spread, display))
         for (name, atoms), found in zip(frames, records, strict=True):
             batch.add(name, atoms, found)
-        yield
+        yield display
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,21 @@ class _OfMolecules:
             if wrong := no_molecule(atoms):
                 kind, reason = wrong
                 raise EngineError(reason, kind)
-            return work(name, atoms, say)
+            with told_by_the_run():
+                return work(name, atoms, say)
 
         return checked
+
+
+def say_at_the_end(batch: Batch, display: Reported, *others: str) -> None:
+    """What has to be said once of all results, told and kept as `warnings` of the batch: how many structures
+    are outside of what their model was trained on, and `others`, of which "" is none."""
+    rows = batch.results
+    outside = [(row["name"], row[OUTSIDE]) for row in rows if row.get(OUTSIDE)]
+    said = [text for text in (in_one_sentence(outside, len(rows), "molecules"), *others) if text]
+    for text in said:
+        display.warn(text)
+    batch.about["warnings"] = said
 
 
 def _look_at(frames: list[tuple[str, Any]], warn: Callable[[str], None]) -> None:

@@ -16,7 +16,8 @@ from hint_plugin.potentials.structure_checks import charge_and_multiplicity
 from hint_plugin.science.molecules.curvature import source_of_hessians
 from hint_plugin.science.molecules.molecule_inputs import Inputs, given
 from hint_plugin.science.molecules.optimization import check_optimiser
-from hint_plugin.science.molecules.over_molecules import each_molecule
+from hint_plugin.science.molecules.over_molecules import each_molecule, say_at_the_end
+from hint_plugin.science.molecules.remarks import how_many_are_not
 from hint_plugin.science.molecules.thermo_comparison import compare_thermochemistry, mean_errors
 
 COLUMNS = "kind where count failed gibbs_correction zero_point_energy enthalpy_correction entropy frequencies"
@@ -88,7 +89,8 @@ def compare_thermo(
     asked |= _reference(source.asked()) | _calculator(model.asked())
     with each_molecule(
         "compare-thermo", asked, molecules, work, place, spread, found, source.potential, model.model, report
-    ):
+    ) as display:
+        say_at_the_end(found, display, how_many_are_not(found.results, "corrections"))
         found.about["mean_absolute_errors"] = mean_errors(found.results)
         if place is not None:
             found.write(place)
@@ -125,6 +127,7 @@ class Comparison:
             found.atoms,
             found.hessian,
             self.potential.calculator(),
+            largest_force=found.largest_force,
             say=say,
             multiplicity=multiplicity,
             **self.options,

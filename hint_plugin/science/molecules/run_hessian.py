@@ -18,7 +18,7 @@ from hint_plugin.potentials.on_demand import OnDemand, origin
 from hint_plugin.science.molecules.curvature import Computed
 from hint_plugin.science.molecules.modes import normal_modes
 from hint_plugin.science.molecules.molecule_inputs import Inputs, files_of, given
-from hint_plugin.science.molecules.over_molecules import each_molecule, save_structures
+from hint_plugin.science.molecules.over_molecules import each_molecule, save_structures, say_at_the_end
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def hessian(
     found, asked, model = HessianResult(), asked | source.potential.asked(), source.potential.model
     with each_molecule(
         "hessian", asked, molecules, work, place, spread, found, source.potential, model, report
-    ):
+    ) as display:
+        say_at_the_end(found, display)
         if place is not None:
             found.write(place)
     return found
@@ -88,7 +89,10 @@ class HessianOf:
         found = self.source(atoms, say)
         modes = normal_modes(atoms, found.hessian)
         row = {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
+        row["outside_training"] = found.outside
         made = origin(atoms.calc, atoms) | {"hessian": "full"}
+        if found.outside:
+            made["outside_training"] = found.outside
         return row, {
             "hessian": found.hessian,
             "forces": atoms.get_forces(apply_constraint=False),

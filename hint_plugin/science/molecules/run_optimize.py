@@ -16,7 +16,7 @@ from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand, origin
-from hint_plugin.science.molecules.curvature import relaxed, wrong_kind
+from hint_plugin.science.molecules.curvature import doubtful, relaxed, wrong_kind
 from hint_plugin.science.molecules.molecule_inputs import Inputs, files_of, given
 from hint_plugin.science.molecules.optimization import check_optimiser
 from hint_plugin.science.molecules.over_molecules import each_molecule, save_structures
@@ -24,7 +24,8 @@ from hint_plugin.science.molecules.over_molecules import each_molecule, save_str
 
 @dataclass(frozen=True)
 class OptimizeResult(Batch):
-    """What optimisations led to; those that ended in the wrong kind of point are in `failures`, too."""
+    """What optimisations led to; those that ended in the wrong kind of point, or in one that means nothing
+    (`doubt` in its row), are in `failures`, too."""
 
     @property
     def structures(self) -> list[Atoms]:
@@ -110,7 +111,7 @@ class Optimisation:
             "positions": found.atoms.positions,
             "forces": found.atoms.get_forces(),
             "origin": origin(calculator, atoms),
-            "wrong": wrong_kind(found, self.saddle),
+            "wrong": wrong_kind(found, self.saddle) or doubtful(found),
         }
         return dict(found.as_dict()), kept
 
@@ -122,6 +123,8 @@ def _stationary(atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> Any:
     final.positions = kept["positions"]
     made = {keys.prefix + name: value for name, value in kept["origin"].items()}
     final.info |= {keys.energy: row["energy"], "kind": row["kind"], **made}
+    if doubt := row.get("doubt"):
+        final.info["doubt"] = doubt
     final.arrays[keys.forces] = kept["forces"]
     state_electrons(final, kept["origin"])
     final.calc = SinglePointCalculator(final, energy=row["energy"], forces=kept["forces"])

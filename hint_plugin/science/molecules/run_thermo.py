@@ -18,25 +18,28 @@ from hint_plugin.potentials.structure_checks import charge_and_multiplicity
 from hint_plugin.science.molecules.curvature import source_of_hessians
 from hint_plugin.science.molecules.modes import normal_modes
 from hint_plugin.science.molecules.molecule_inputs import Inputs, given
-from hint_plugin.science.molecules.over_molecules import each_molecule
+from hint_plugin.science.molecules.over_molecules import each_molecule, say_at_the_end
+from hint_plugin.science.molecules.remarks import how_many_are_not, remarks_of
 from hint_plugin.science.molecules.thermochemistry import thermochemistry
 
 COLUMNS = (
     "name formula kind symmetry_number multiplicity energy zero_point_energy enthalpy entropy gibbs_energy "
-    "gibbs_correction largest_force"
+    "gibbs_correction largest_force stationary remarks"
 )
 
 
 @dataclass(frozen=True)
 class ThermoResult(Batch):
-    """Thermochemistry of molecules: rows of `Thermochemistry.as_dict` with `name` and `largest_force`."""
+    """Thermochemistry of molecules: rows of `Thermochemistry.as_dict` with `name`, `largest_force` and
+    `remarks`: what has to be said beside the numbers, first of all that a structure is not stationary."""
 
     def write(self, output: str | Path) -> None:
         """thermo.json and thermo.csv in the folder, which is made."""
         folder = as_path(output)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "thermo.json", self.as_dict())
-        write_csv(folder / "thermo.csv", self.results, COLUMNS.split())
+        rows = [row | {"remarks": "; ".join(row.get("remarks", []))} for row in self.results]
+        write_csv(folder / "thermo.csv", rows, COLUMNS.split())
 
 
 def thermo(
@@ -84,7 +87,8 @@ def thermo(
     found, asked = ThermoResult(), asked | source.asked()
     with each_molecule(
         "thermo", asked, molecules, work, place, spread, found, source.potential, source.model, report
-    ):
+    ) as display:
+        say_at_the_end(found, display, how_many_are_not(found.results, "Gibbs energies"))
         if place is not None:
             found.write(place)
     return found
@@ -119,5 +123,8 @@ class Gas:
             )
         multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
         modes = normal_modes(found.atoms, found.hessian)
-        result = thermochemistry(modes, found.energy, multiplicity=multiplicity, **self.options)
-        return {"largest_force": found.largest_force, **result.as_dict()}, {}
+        force = found.largest_force
+        options = self.options | {"multiplicity": multiplicity, "largest_force": force}
+        result = thermochemistry(modes, found.energy, **options)
+        row = {"largest_force": force, **result.as_dict(), "outside_training": found.outside}
+        return row | {"remarks": remarks_of(row)}, {}

@@ -23,7 +23,8 @@ from hint_plugin.science.molecules.dynamics import DensityOfStates, vibrational_
 from hint_plugin.science.molecules.infrared import dipole_derivatives, has_dipole, infrared_intensities
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.molecule_inputs import Inputs, given
-from hint_plugin.science.molecules.over_molecules import each_molecule
+from hint_plugin.science.molecules.over_molecules import each_molecule, say_at_the_end
+from hint_plugin.science.molecules.remarks import how_many_are_not, is_stationary, kind_of, remarks_of
 from hint_plugin.science.molecules.spectrum import Lines, plot_density, plot_spectrum
 
 
@@ -107,7 +108,8 @@ def vibrations(
     found, asked = VibrationsResult(width=width, folder=folder), asked | source.asked()
     with each_molecule(
         "vibrations", asked, molecules, work, place, spread, found, source.potential, source.model, report
-    ):
+    ) as display:
+        say_at_the_end(found, display, how_many_are_not(found.results, "frequencies"))
         if place is not None:
             found.write(place)
     return found
@@ -150,9 +152,12 @@ class Vibrations:
         row = {
             "energy": found.energy,
             "largest_force": found.largest_force,
-            "kind": modes.kind,
+            "kind": kind_of(modes, found.largest_force),
+            "stationary": is_stationary(found.largest_force),
             **modes.as_dict(),
+            "outside_training": found.outside,
         }
+        row["remarks"] = remarks_of(row)
         if self.md:
             density = _dynamics(modes, self.md, self.temperature, say)
             row["density_of_states"] = _as_dict(density)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.science.molecules.modes import NormalModes
+from hint_plugin.science.molecules.remarks import is_stationary, kind_of
 from hint_plugin.science.molecules.rotational_symmetry import symmetry_number as find_symmetry_number
 
 Geometry = Literal["monatomic", "linear", "nonlinear"]
@@ -40,9 +41,11 @@ GRIMME_CUTOFF = 100.0
 class Thermochemistry:
     """One molecule at one temperature and pressure; units in the table of this module.
 
-    `kind` is "minimum" or "transition state", whose imaginary mode is left out. `inverted` are frequencies of
-    modes that are imaginary by less than 10 cm^-1, noise of a flat torsion: their absolute values count.
-    `treated_as_linear`: it is slightly bent (`modes.is_bent_rod`).
+    `kind` is "minimum", or "transition state", whose imaginary mode is left out; or "not stationary", where
+    the largest force is above 0.05 eV/A: then the numbers are those of no state. `stationary` is None where
+    the forces are not known. `inverted` are frequencies of modes that are imaginary by less than 10 cm^-1,
+    noise of a flat torsion: their absolute values count. `treated_as_linear`: it is slightly bent
+    (`modes.is_bent_rod`).
     """
 
     kind: str
@@ -61,6 +64,7 @@ class Thermochemistry:
     imaginary: list[float]
     inverted: list[float]
     treated_as_linear: bool = False
+    stationary: bool | None = None
 
     @property
     def gibbs_correction(self) -> float:
@@ -81,8 +85,9 @@ def thermochemistry(
     symmetry_number: int | None = None,
     multiplicity: int = 1,
     cutoff: float | None = GRIMME_CUTOFF,
+    largest_force: float | None = None,
 ) -> Thermochemistry:
-    """Of a minimum, or of a transition state if one mode is imaginary.
+    """Of a minimum, or of a transition state if one mode is imaginary and the force is small.
 
     Args:
         modes: of `normal_modes`.
@@ -92,6 +97,7 @@ def thermochemistry(
         symmetry_number: found from the geometry if None.
         multiplicity: 2S + 1.
         cutoff: nu_0 in cm^-1 of Grimme's blend; None or 0 for plain harmonic oscillators.
+        largest_force: eV/A, on an atom: it says whether the structure is stationary; None: nobody knows.
 
     Raises:
         DataError: more than one imaginary mode: neither a minimum nor a transition state.
@@ -107,7 +113,7 @@ def thermochemistry(
     entropies = gas.entropies(temperature, pressure, cutoff)
     entropy = sum(entropies.values())
     return Thermochemistry(
-        kind=modes.kind,
+        kind=kind_of(modes, largest_force),
         energy=energy,
         zero_point_energy=float(0.5 * units.invcm * real.sum()),
         enthalpy=enthalpy,
@@ -123,6 +129,7 @@ def thermochemistry(
         imaginary=modes.imaginary.tolist(),
         inverted=inverted.tolist(),
         treated_as_linear=modes.bent,
+        stationary=is_stationary(largest_force),
     )
 
 

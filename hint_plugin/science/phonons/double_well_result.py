@@ -23,6 +23,7 @@ class DoubleWellResult:
         provenance: where it comes from, for JSON.
         reference: another energy along the same line; None without one.
         errors: against it, see `compare_profiles`.
+        outside: how many of the structures are outside of what the model was trained on, in a sentence.
     """
 
     name: str
@@ -31,6 +32,7 @@ class DoubleWellResult:
     provenance: Mapping[str, Any]
     reference: Profile | None = None
     errors: Mapping[str, float] | None = None
+    outside: str = ""
 
     @property
     def series(self) -> list[tuple[str, Profile]]:
@@ -43,6 +45,7 @@ class DoubleWellResult:
         line = self.line
         found: dict[str, Any] = {"line": line.name, "frequency": line.frequency}
         found["atoms"] = len(line.atoms)
+        found["outside_training"] = self.outside
         found |= {"model": self.profile.as_dict(), "provenance": self.provenance}
         if self.reference is not None:
             found |= {"reference": self.reference.as_dict(), "errors": self.errors}

@@ -74,6 +74,8 @@ class PhononResult:
             )
         if (force := self.about["largest_force"]) > FORCE_TOLERANCE:
             found.append(f"not at rest: {force:.3f} eV/A on an atom; --relax goes on")
+        if outside := self.about.get("outside_training"):
+            found.append(f"the crystal is outside of what the model was trained on: {outside}")
         if self.thermal.imaginary > 0:
             found.append("imaginary modes: left out of zero-point energy and thermal properties")
         if why := self._no_matrices():

@@ -15,6 +15,7 @@ from hint_plugin.data import read_frames
 from hint_plugin.data.outputs import a_folder
 from hint_plugin.data.structures.unit_cell import check_crystal, given_crystal, name_of, quiet, to_ase
 from hint_plugin.errors import OptionsError
+from hint_plugin.potentials.extrapolation import in_one_sentence, outside_training, told_by_the_run
 from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.science.given_potential import (
     GivenPotential,
@@ -124,6 +125,7 @@ def phonons(
                 write_relaxed(folder, atoms)
         check_crystal(atoms, layers=True)
         about["largest_force"] = forces_at_rest(atoms, calculator)
+        about["outside_training"] = outside_training(calculator, atoms)
         phonon, about["products"] = _force_constants(atoms, calculator, repeats, displacement, precision, say)
         born_notes = _with_born(phonon, structure, born, other, reference)
         say("bands")
@@ -196,11 +198,14 @@ def double_well(
     else:
         say("force constants")
         line = _along_mode(atoms, calculator, mode, supercell)
-    found = profile(line, calculator, amplitude, points, lambda k, n: say(f"energy {k} of {n}"))
+    with told_by_the_run():
+        found = profile(line, calculator, amplitude, points, lambda k, n: say(f"energy {k} of {n}"))
+    steps = [(f"at {a:+.3f} A", outside_training(calculator, line.at(a))) for a in found.amplitudes]
+    outside = in_one_sentence([step for step in steps if step[1]], len(steps))
     named = [name for name in (reference, displacement) if isinstance(name, str | Path)]
     files = [structure, *(name for name in named if Path(name).is_file())]
     about = potential_run_provenance(calculator, files)
-    result = DoubleWellResult(_stem(structure), line, found, about)
+    result = DoubleWellResult(_stem(structure), line, found, about, outside=outside)
     if reference is not None:
         theirs = _reference_profile(line, reference, reference_option, amplitude, points, say)
         result = replace(result, reference=theirs, errors=compare_profiles(found, theirs))

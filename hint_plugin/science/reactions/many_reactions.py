@@ -99,7 +99,7 @@ def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SETTINGS
-    if path.is_file():
+    if path.is_file() and any(folder.glob(f"*/{RESULT}")):  # else nothing is done that could be mixed up
         before = {**_BEFORE, **json.loads(path.read_text(encoding="utf-8"))}
         if COMPUTED_BY not in before:
             before |= {COMPUTED_BY: about[COMPUTED_BY]} if COMPUTED_BY in about else {}
@@ -155,7 +155,7 @@ def results_of(folder: Path, only: Collection[str] | None = None) -> dict[str, d
 
 
 def summary(folder: Path, only: Collection[str] | None = None, **about: Any) -> dict[str, Any]:
-    """Funnel, verdicts, failures by stage, and `about`; written to summary.json.
+    """Funnel, verdicts, failures by stage, doubts, and `about`; written to summary.json.
 
     Args:
         folder: of the whole set.
@@ -182,6 +182,7 @@ def summary(folder: Path, only: Collection[str] | None = None, **about: Any) -> 
         "geometric": sum(result["verdicts"]["geometric"] is True for result in results.values()),
         "reactbench": sum(result["verdicts"]["reactbench"] == "Intended" for result in results.values()),
         "stopped_at": stages,
+        "doubtful": {name: result["doubts"] for name, result in results.items() if result.get("doubts")},
         "known_saddles": {
             "compared": len(known),
             "within_0.2_A": sum(value < 0.2 for value in known.values()),

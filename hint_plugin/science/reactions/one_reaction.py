@@ -92,6 +92,13 @@ class Reaction:
         return {"reactbench": _VERDICTS[r, p][1], "strict": strict, "geometric": near}
 
     @property
+    def doubts(self) -> dict[str, str]:
+        """Why optimised parts mean nothing (`Stationary.doubt`), of those that are so: `reactant`, `ts`,
+        `product`."""
+        parts = {"reactant": self.reactant, "ts": self.saddle, "product": self.product}
+        return {name: part.doubt for name, part in parts.items() if part is not None and part.doubt}
+
+    @property
     def barriers(self) -> dict[str, float]:
         """eV: `forward`, `reverse`, `reaction` energies from the optimised ends of the inputs."""
         if self.saddle is None or self.reactant is None or self.product is None:
@@ -100,15 +107,23 @@ class Reaction:
         return {"forward": ts - r, "reverse": ts - p, "reaction": p - r}
 
     def gibbs(self, settings: ReactionSettings) -> dict[str, float]:
-        """The same for Gibbs energies, eV; empty where a part has none (imaginary modes, free rotations)."""
+        """The same for Gibbs energies, eV; empty where a part has none (imaginary modes, free rotations,
+        a force above 0.05 eV/A, as a large `fmax` leaves)."""
         found = {}
         parts = {"r": self.reactant, "ts": self.saddle, "p": self.product}
         for name, part in parts.items():
             if part is None or part.modes is None or len(part.modes.imaginary) != (name == "ts"):
                 return {}
             try:  # the multiplicity of all three is the same, and drops out
-                gas = thermochemistry(part.modes, part.energy, temperature=settings.temperature)
+                gas = thermochemistry(
+                    part.modes,
+                    part.energy,
+                    temperature=settings.temperature,
+                    largest_force=part.largest_force,
+                )
             except DataError:
+                return {}
+            if not gas.stationary:
                 return {}
             found[name] = gas.gibbs_energy
         return {
@@ -126,6 +141,7 @@ class Reaction:
             "failure": self.failure,
             "relaxed_ends_keep_bonds": list(self.kept_graphs),
             "ends_are": [None if end is None else end.kind for end in (self.reactant, self.product)],
+            "doubts": self.doubts,
             "barriers": self.barriers,
             "gibbs": self.gibbs(settings),
             "temperature": settings.temperature,

@@ -18,7 +18,8 @@ Beside their own options, both take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ase import Atoms
 
 from hint_plugin.data.outputs import a_folder, as_path
 from hint_plugin.data.provenance import of_structures, run_provenance
+from hint_plugin.errors import InterruptedRunError
 from hint_plugin.potentials.on_demand import OnDemand, PotentialSpec, origin
 from hint_plugin.science.molecules.molecule_inputs import read_ends
 from hint_plugin.science.reactions.one_reaction import Reaction, find_reaction
@@ -105,7 +107,8 @@ def reaction(
     settings = ReactionSettings(
         float(fmax), steps, images, guesses, temperature=float(temperature), method=method
     )
-    found = find_reaction(ends[0], ends[1], calculator, settings, say=report or _silent)
+    with _stopped_at(report or _silent) as say:
+        found = find_reaction(ends[0], ends[1], calculator, settings, say=say)
     about = run_provenance([end for end in given if isinstance(end, Path)], source.model, calculator)
     if in_memory := [end for end in given if isinstance(end, Atoms)]:
         about["data"].append(of_structures(in_memory))
@@ -115,6 +118,24 @@ def reaction(
     if folder is not None:
         result.write(folder)
     return result
+
+
+@contextmanager
+def _stopped_at(report: Callable[[str], Any]) -> Iterator[Callable[[str], Any]]:
+    """Who is told what is being done; Ctrl-C says at what, and that nothing is kept."""
+    last = "the start"
+
+    def say(text: str) -> None:
+        nonlocal last
+        last = text
+        report(text)
+
+    try:
+        yield say
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"stopped at: {last}. A search that is stopped leaves no files; the same command begins anew"
+        ) from None
 
 
 def _silent(text: str) -> None:

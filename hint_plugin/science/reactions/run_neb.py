@@ -23,6 +23,7 @@ from hint_plugin.data.provenance import identity, of_structures, run_provenance
 from hint_plugin.errors import EngineError, HintError, InterruptedRunError
 from hint_plugin.parallel import Reported, Spread, go_over, journal_for_now, journal_of, keep
 from hint_plugin.parallel.journal import Journal
+from hint_plugin.potentials.extrapolation import in_one_sentence, outside_training
 from hint_plugin.potentials.on_demand import OnDemand
 from hint_plugin.potentials.on_demand import origin as origin_of
 from hint_plugin.science.molecules.alignment import rmsd
@@ -51,6 +52,7 @@ class NebResult:
         collapsed: whether optimising has given both ends the same bonds, which they had not before.
         wanted: whether it was to be verified that the top joins the ends.
         reaction: what was found from the top; None where nothing was looked for.
+        outside_training: how many images are outside of what a model was trained on, in a sentence.
     """
 
     title: str
@@ -59,6 +61,7 @@ class NebResult:
     collapsed: bool = False
     wanted: bool = True
     reaction: Reaction | None = None
+    outside_training: str = ""
 
     @property
     def complete(self) -> bool:
@@ -72,6 +75,7 @@ class NebResult:
         if self.band is None:
             return {"same_ends": True, **self.about}
         found = {**self.band.as_dict(), "collapsed": self.collapsed, **self.about}
+        found["outside_training"] = self.outside_training
         return found if self.reaction is None else found | {"connection": connection(self.reaction)}
 
     def write(self, folder: str | Path) -> None:
@@ -157,6 +161,7 @@ def neb(
         result.collapsed = optimize and match(*ends) and not match(*start)
         if not (match(*ends) and rmsd(*ends) < SAME_MINIMUM):
             result.band = search.band(ends, kept, images=images, climb=climb, fmax=fmax, steps=steps)
+            result.outside_training = _outside(result.band, source.calculator())
         if folder is not None:
             result._write_numbers(folder)
         if verify and result.band is not None and result.band.converged:
@@ -175,6 +180,12 @@ def _provenance(given: list[Any], source: OnDemand) -> dict[str, Any]:
         about["data"].append(of_structures(in_memory))
     about.setdefault("engine", origin_of(calculator))
     return about
+
+
+def _outside(band: Band, calculator: Any) -> str:
+    images = zip(band.images, band.forces, strict=True)
+    found = [(f"image {k}", outside_training(calculator, *image)) for k, image in enumerate(images)]
+    return in_one_sentence([image for image in found if image[1]], len(found), "images")
 
 
 class _Run:
@@ -248,7 +259,11 @@ class _Run:
             go_over(todo, work, place, run, spread, words, "ends") as records,
         ):
             try:
-                yield [_moved(*one, record) for one, record in zip(todo, records, strict=True)]
+                moved = [_moved(*one, record) for one, record in zip(todo, records, strict=True)]
+                for (name, _), record in zip(todo, records, strict=True):
+                    if doubt := record["kept"].get("doubt"):
+                        self._show.warn(f"the minimum of {name} means nothing: {doubt}")
+                yield moved
             except HintError:  # there is nothing to go on with
                 place.unlink(missing_ok=True)
                 raise
@@ -310,7 +325,7 @@ class End:
         found = relaxed(atoms, False, 0.01, 300, say)
         if error := wrong_kind(found, False):
             raise EngineError(error, "geometry")
-        return {}, {"positions": found.atoms.positions}
+        return {}, {"positions": found.atoms.positions, "doubt": found.doubt}
 
 
 def _moved(name: str, end: Any, record: Mapping[str, Any]) -> Any:

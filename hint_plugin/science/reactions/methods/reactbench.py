@@ -19,6 +19,8 @@ from hint_plugin.errors import EngineError
 from hint_plugin.optional import check
 from hint_plugin.science.molecules import Stationary
 from hint_plugin.science.molecules.modes import largest_force, normal_modes
+from hint_plugin.science.molecules.optimization import doubt_of
+from hint_plugin.science.molecules.remarks import NOT_STATIONARY, kind_of
 from hint_plugin.science.reactions.irc import Path
 from hint_plugin.science.reactions.methods.conversation import Program
 from hint_plugin.science.reactions.methods.method import Guess
@@ -80,15 +82,17 @@ class ReactBench:
         )
         atoms = self._at(start, found["positions"])
         hessian = np.asarray(self._calculator.get_hessian(atoms))
-        modes, force = normal_modes(atoms, hessian), largest_force(atoms.get_forces(apply_constraint=False))
+        modes, forces = normal_modes(atoms, hessian), atoms.get_forces(apply_constraint=False)
+        force = largest_force(forces)
         if not found["converged"]:
             raise EngineError(
                 f"not converged: {force:.3g} eV/A left after {found['steps']} steps", "geometry"
             )
-        if modes.kind != "transition state":
-            raise EngineError(modes.kind, "geometry")
-        energy = float(atoms.get_potential_energy())
-        return Stationary(atoms, modes.kind, True, found["steps"], energy, force, hessian, modes)
+        if (kind := kind_of(modes, force)) != "transition state":
+            about = f": {force:.3g} eV/A left after {found['steps']} steps" if kind == NOT_STATIONARY else ""
+            raise EngineError(kind + about, "geometry")
+        energy, doubt = float(atoms.get_potential_energy()), doubt_of(atoms, forces)
+        return Stationary(atoms, kind, True, found["steps"], energy, force, hessian, modes, doubt)
 
     def follow(self, saddle: Stationary) -> tuple[Path, Path]:
         """Euler's predictor and corrector, both ways."""
