@@ -10,15 +10,20 @@ matrix), and the fixed pairs of a *projected* label. Probes that live on m < N a
 the mean over the known 3N x 3m elements. So lambda_H means the same in all modes, and no probe is worth
 more than another.
 
-HINT's Eq. 4 writes |dH v|^2 / (3N) for Rademacher probes, 3N times this number: its lambda_H is smaller by
-that factor (for a molecule of 10 atoms, lambda_H = 0.1 there is 3 here).
+This is the normalisation *elements*. *eq4* is that of the paper's Eq. 4, the mean squared error of the
+projected vectors themselves,
+
+    mean((dH v)^2) = |dH v|^2 / (3N) = |v|^2 mean(rho^2)
+
+which for Rademacher probes is 3N times the number above, and for a column the number itself: at one lambda_H
+a Rademacher probe weighs 3N times a column. (For a molecule of 10 atoms, lambda_H = 0.1 there is 3 here.)
 
 ======== ================================================== ============
 symbol   meaning                                            variable
 ======== ================================================== ============
 v        probes [K, n, 3], one block a structure            ``probes``
 H v      predicted / reference products [K, n, 3]           ``predicted``, ``reference``
-rho      scaled residual                                    ``residual``
+rho      scaled residual (*eq4*: dH v itself)               ``residual``
 w_g      weight of structure g; 0 = not labelled            ``weights``
 ======== ================================================== ============
 """
@@ -41,6 +46,10 @@ from hint_plugin.core.operator import HessianOperator
 from hint_plugin.core.probes import ProbeKind, draw_probes
 
 Penalty = Literal["mse", "huber", "l1"]
+
+#: What a residual is: divided by the length of its probe, or as the paper's Eq. 4 has it.
+Normalise = Literal["elements", "eq4"]
+NORMALISATIONS: tuple[Normalise, ...] = ("elements", "eq4")
 
 
 class Evaluated(Protocol):
@@ -71,11 +80,13 @@ class LossMode:
         analytic: H v is the derivative of forces that carry a graph, and the gradient of the loss a third
             derivative of the energy; where false, forces are all that a model needs.
         all_columns: ``count`` does not matter: a label answers all probes that it can.
+        unit_probes: what is drawn has length 1.
     """
 
     name: ClassVar[str]
     analytic: ClassVar[bool] = True
     all_columns: ClassVar[bool] = False
+    unit_probes: ClassVar[bool] = False
 
     def __new__(cls, name: str | None = None) -> LossMode:
         """The mode of that name. Raises ValueError: there is none."""
@@ -151,6 +162,7 @@ class Column(LossMode):
     """K random columns a structure and step."""
 
     name = "column"
+    unit_probes = True
 
     def draw(self, count: int, n_atoms: int, atoms: Tensor, random: torch.Generator) -> Tensor:
         """K unit vectors."""
@@ -161,7 +173,7 @@ class Full(LossMode):
     """All 3N columns: exact, and 3N times the price."""
 
     name = "full"
-    all_columns = True
+    all_columns = unit_probes = True
 
     def draw(self, count: int, n_atoms: int, atoms: Tensor, random: torch.Generator) -> Tensor:
         """All 3m unit vectors."""
@@ -203,6 +215,13 @@ class Difference(Hutchinson):
 MODES: dict[str, LossMode] = {mode.name: mode for mode in (Hutchinson(), Column(), Full(), Difference())}
 
 
+def _clipped(loss: Tensor, limit: Tensor) -> Tensor:
+    """s^2 up to ``limit`` = c^2, c (2s - c) beyond, of each structure's ``loss`` = s^2: both [G]."""
+    far = loss > limit
+    root, c = torch.where(far, loss, limit).sqrt(), limit.sqrt()
+    return torch.where(far, c * (2 * root - c), loss)
+
+
 def segment_sum(values: Tensor, owner: Tensor, count: int) -> Tensor:
     """Sum of ``values`` [..., n] over the structures that own the atoms: [..., count]."""
     out = torch.zeros((*values.shape[:-1], count), dtype=values.dtype, device=values.device)
@@ -220,11 +239,14 @@ class HessianLoss:
         clip: guard against bad labels, eV/A^2: a structure whose root-mean-square residual s exceeds ``clip``
             counts clip (2s - clip) in place of s^2, so that its gradient is no larger than at s = clip and
             one label of 1e4 eV/A^2 cannot wreck a training. No effect below. None: off.
+        normalise: ``elements``, rho = dH v / |v|, or ``eq4``, rho = dH v. There ``delta`` is compared with
+            the components of dH v, while ``clip`` guards against the same labels as in ``elements``.
     """
 
     penalty: Penalty = "mse"
     delta: float = 1.0
     clip: float | None = 100.0
+    normalise: Normalise = "elements"
 
     def __post_init__(self) -> None:
         if self.penalty not in ("mse", "huber", "l1"):
@@ -233,6 +255,8 @@ class HessianLoss:
             raise ValueError(
                 f"Hessian loss: delta and clip must be positive; got {self.delta} and {self.clip}"
             )
+        if self.normalise not in NORMALISATIONS:
+            raise ValueError(f"Hessian loss: got normalise {self.normalise!r}; wanted 'elements' or 'eq4'")
 
     def per_structure(
         self, predicted: Tensor, reference: Tensor, probes: Tensor, owner: Tensor, n_structures: int
@@ -250,8 +274,10 @@ class HessianLoss:
         sizes = segment_sum(torch.ones_like(owner, dtype=predicted.dtype), owner, n_structures)
         norm2 = segment_sum(probes.square().sum(-1), owner, n_structures)
         present = norm2 > 0
-        inverse = torch.where(present, norm2.clamp_min(1e-30).rsqrt(), torch.zeros_like(norm2))
-        residual = (predicted - reference) * inverse[:, owner].unsqueeze(-1)
+        scale = present.to(norm2)
+        if self.normalise == "elements":
+            scale = torch.where(present, norm2.clamp_min(1e-30).rsqrt(), scale)
+        residual = (predicted - reference) * scale[:, owner].unsqueeze(-1)
         if self.penalty == "mse":
             cost = residual.square()
         elif self.penalty == "l1":
@@ -260,16 +286,14 @@ class HessianLoss:
             size = residual.abs()
             cost = torch.where(size <= self.delta, size.square(), self.delta * (2 * size - self.delta))
         mean = segment_sum(cost.sum(-1), owner, n_structures) / (3 * sizes)
-        per_structure = mean.sum(0) / present.sum(0).clamp_min(1)
-        return per_structure if self.clip is None else self._clipped(per_structure)
-
-    def _clipped(self, loss: Tensor) -> Tensor:
-        clip = float(self.clip or 0.0)
-        if self.penalty == "l1":  # the gradient of |rho| is bounded already
-            return loss
-        far = loss > clip**2
-        root = torch.where(far, loss, torch.full_like(loss, clip**2)).sqrt()
-        return torch.where(far, clip * (2 * root - clip), loss)
+        count = present.sum(0).clamp_min(1)
+        per_structure = mean.sum(0) / count
+        if self.clip is None or self.penalty == "l1":  # the gradient of |rho| is bounded already
+            return per_structure
+        limit = torch.full_like(per_structure, self.clip**2)
+        if self.normalise == "eq4":
+            limit = torch.where(present.any(0), limit * norm2.sum(0) / count, limit)
+        return _clipped(per_structure, limit)
 
     def __call__(
         self, predicted: Tensor, reference: Tensor, probes: Tensor, owner: Tensor, weights: Tensor

@@ -91,3 +91,10 @@ class WeightSchedule:
     def final(self) -> float:
         """The weight that validation uses, always."""
         return self.end
+
+    @property
+    def highest(self) -> float:
+        """The largest weight of the training."""
+        if self.kind == "constant":
+            return self.end
+        return max(self.start, self.end, *(weight for _, weight in self.steps))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from hint_plugin.core.auto_weight import AutoWeight, flat_gradient
 from hint_plugin.core.batches import BatchLabels, merge_parts, worth_splitting
 from hint_plugin.core.hvp import DIFFERENCE_STEP
 from hint_plugin.core.labels import StructureLabel, draw_batch
@@ -86,8 +87,14 @@ class HintLoss(torch.nn.Module):
         self.options = options
         self.clock = clock
         self.schedule = options.weight_schedule()
+        self.auto = AutoWeight(options.ratio_schedule()) if options.weight == "auto" else None
         self.mode = MODES[options.mode]
-        self.hessian_loss = HessianLoss(options.penalty, options.huber_delta, options.clip or None)
+        self.hessian_loss = HessianLoss(
+            options.penalty, options.huber_delta, options.clip or None, options.normalise
+        )
+        self.trained: list[torch.nn.Parameter] = []  #: parameters of the model, for --hint_weight auto
+        self.stage = 1  #: 2 is MACE's stage two, with a weight of its own for --hint_weight auto
+        self.unweighted = 0  #: steps with labels that had no weight yet, for --hint_weight auto
         self.compiled: CompiledStep | None = None  #: with --hint_compile yes
         self.final_table = False  #: the table of errors after training is being made
         self.evaluations = 0  #: validations so far, for --hint_exact_interval
@@ -97,12 +104,28 @@ class HintLoss(torch.nn.Module):
     @property
     def due(self) -> bool:
         """Whether this step has the Hessian term (``--hint_every``)."""
-        return self.clock.step % self.options.every == 0 and self.weight > 0
+        wanted = self.schedule if self.auto is None else self.auto.ratio
+        return (
+            self.clock.step % self.options.every == 0
+            and wanted.at_step(self.clock.step, self.clock.total_steps) > 0
+        )
 
     @property
     def weight(self) -> float:
         """lambda_H of this step."""
-        return self.schedule.at_step(self.clock.step, self.clock.total_steps)
+        schedule = self.schedule if self.auto is None else self.auto
+        return schedule.at_step(self.clock.step, self.clock.total_steps)
+
+    @property
+    def validation_loss(self) -> HessianLoss:
+        """That of validation, which draws Rademacher probes whatever the mode, and whose weight never moves.
+
+        Its expectation is that of the training's term. So it is *elements* where the training's probes have
+        length 1. It is so as well where the weight follows the gradients, whatever the training's term is.
+        """
+        if self.auto is None and not self.mode.unit_probes:
+            return self.hessian_loss
+        return replace(self.hessian_loss, normalise="elements")
 
     def forward(self, pred: dict[str, Any], ref: Any, ddp: bool | None = None) -> Tensor:
         """The loss of a batch; ``pred["hint"]`` is absent when no structure of it is labelled."""
@@ -113,7 +136,33 @@ class HintLoss(torch.nn.Module):
         total = count = pred["energy"].new_zeros(())
         if pred["hint"] is not None:
             total, count = self.hessian_term(pred["hint"], self.mode, self.options.probes, self.clock.step)
-        return loss + self.weight * self.options.every * total / labelled_a_process(count)
+        labelled, processes = labelled_everywhere(count)
+        term = total / (labelled.clamp_min(1) / processes)
+        if self.auto is not None and self.auto.due(self.clock.step) and int(labelled):
+            return self._measured(loss, term)
+        return loss + self.weight * self.options.every * term
+
+    def _measured(self, base: Tensor, term: Tensor) -> Tensor:
+        """L_base + lambda_H L_H, with lambda_H from the gradients of both, which are taken one by one.
+
+        The result has the sum of them as its gradient, so that nothing is differentiated again: what it
+        costs is a second way back through the graph, in one of `hint_plugin.core.auto_weight.EVERY` steps.
+        With several processes the norms are those of the averaged gradients, and the same in all of them.
+        """
+        assert self.auto is not None
+        pulls = [gradients(value, self.trained) for value in (base, term)]
+        norms = mean_over_processes(torch.stack([flat_gradient(g, self.trained) for g in pulls])).norm(dim=1)
+        if distributed():
+            torch.distributed.broadcast(norms, 0)
+        others, hessian = norms.tolist()
+        self.unweighted += not (self.auto.update(self.clock.step, others, hessian) or self.auto.measured)
+        weight = self.weight * self.options.every
+        pull = term.new_zeros(())
+        for parameter, a, b in zip(self.trained, *pulls, strict=True):
+            parts = [g for g in (a, None if b is None else weight * b) if g is not None]
+            if parts:
+                pull = pull + (parameter * sum(parts)).sum()
+        return base.detach() + weight * term.detach() + (pull - pull.detach())
 
     def hessian_term(
         self, inputs: HessianInput, mode: LossMode, probes: int, step: int
@@ -142,25 +191,42 @@ class HintLoss(torch.nn.Module):
     def extra_repr(self) -> str:
         """Shown in MACE's log."""
         o = self.options
-        weight = (
-            f"{o.weight_end}"
-            if o.schedule == "constant"
-            else f"{o.weight_start} -> {o.weight_end} ({o.schedule})"
-        )
-        return f"mode={o.mode}, probes={o.probes}, lambda_H={weight}, penalty={o.penalty}"
+        start, end = (o.weight_start, o.weight_end) if self.auto is None else (o.ratio_start, o.ratio_end)
+        weight = f"{end}" if o.schedule == "constant" else f"{start} -> {end} ({o.schedule})"
+        if o.schedule == "step":
+            weight = f"{start}, then {o.schedule_steps} ({o.schedule})"
+        if self.auto is not None:
+            weight = f"auto, ratio of the gradients {weight}"
+        shown = f"mode={o.mode}, probes={o.probes}, lambda_H={weight}, penalty={o.penalty}"
+        return f"{shown}, normalise={o.normalise}"
 
 
-def labelled_a_process(count: Tensor) -> Tensor:
-    """Labelled structures of a step, averaged over the processes as gradients are, at least one.
+def labelled_everywhere(count: Tensor) -> tuple[Tensor, int]:
+    """Labelled structures of a step in all processes, and the number of these. Every process must call it.
 
-    With it the gradient is that of the mean over all labelled structures of the step, wherever they are.
-    Every process must call it.
+    The sum over the structures divided by the mean number a process has, of all, has the gradient of the mean
+    over all labelled structures of the step, wherever they are, once gradients are averaged.
     """
-    total = count.detach().to(torch.get_default_dtype())
+    total = count.detach().to(torch.get_default_dtype(), copy=True)
     if not distributed():
-        return total.clamp_min(1)
+        return total, 1
     torch.distributed.all_reduce(total)
-    return total.clamp_min(1) / torch.distributed.get_world_size()
+    return total, torch.distributed.get_world_size()
+
+
+def gradients(value: Tensor, parameters: list[torch.nn.Parameter]) -> list[Tensor | None]:
+    """Of a number to the parameters, the graph kept; None where it does not depend on one."""
+    if not value.requires_grad:
+        return [None] * len(parameters)
+    return list(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """As DistributedDataParallel takes it of gradients. Every process must call it."""
+    if not distributed():
+        return values
+    torch.distributed.all_reduce(values)
+    return values / torch.distributed.get_world_size()
 
 
 class HessianForward:
@@ -183,6 +249,8 @@ class HessianForward:
         pred: dict[str, Any]
         if not self.loss.due:
             return self._evaluated(batch, kwargs)
+        if self.loss.auto is not None:
+            self.loss.trained = [p for p in self.model.parameters() if p.requires_grad]
         labels = batch_labels(batch)
         if not labels.labelled:
             pred = self._evaluated(batch, kwargs)

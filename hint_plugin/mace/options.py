@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from hint_plugin.core.auto_weight import RATIO_END, RATIO_START
 from hint_plugin.core.devices import SINGLE_PRECISION
-from hint_plugin.core.losses import MODES
+from hint_plugin.core.losses import MODES, NORMALISATIONS, Normalise
 from hint_plugin.core.schedule import WeightSchedule
 from hint_plugin.data.labels.label_keys import LabelKeys
 from hint_plugin.data.labels.thresholds import Thresholds
@@ -29,11 +30,15 @@ class HintOptions:
 
     mode: str = "hutchinson"
     base_loss: str = "weighted"
+    weight: Literal["given", "auto"] = "given"
     weight_start: float = 10.0
     weight_end: float = 80.0
+    ratio_start: float = RATIO_START
+    ratio_end: float = RATIO_END
     schedule: Literal["linear", "constant", "step"] = "linear"
     schedule_steps: str | None = None
     probes: int = 1
+    normalise: Normalise = "elements"
     penalty: Literal["mse", "huber", "l1"] = "mse"
     huber_delta: float = 1.0
     clip: float = 100.0
@@ -53,21 +58,22 @@ class HintOptions:
     compile: Literal["yes", "no"] = "no"
 
     def weight_schedule(self) -> WeightSchedule:
-        """lambda_H over the training.
+        """lambda_H over the training; with ``--hint_weight auto`` that of the validation, which is constant.
 
         Raises:
             OptionsError: weights or steps that make no schedule.
         """
-        try:
-            if self.schedule == "step":
-                if not self.schedule_steps:
-                    raise ValueError("--hint_schedule step needs --hint_schedule_steps, as 0.3:5,0.7:50")
-                return WeightSchedule.parse_steps(self.schedule_steps or "", start=self.weight_start)
-            if self.schedule_steps:
-                raise ValueError("--hint_schedule_steps needs --hint_schedule step")
-            return WeightSchedule(self.weight_start, self.weight_end, self.schedule)
-        except ValueError as error:
-            raise OptionsError(f"{error} (--hint_schedule, --hint_weight_start, --hint_weight_end)") from None
+        if self.weight == "auto":
+            return _schedule("weight", self.weight_end, self.weight_end, "constant", None)
+        return _schedule("weight", self.weight_start, self.weight_end, self.schedule, self.schedule_steps)
+
+    def ratio_schedule(self) -> WeightSchedule:
+        """rho over the training (`hint_plugin.core.auto_weight`), for ``--hint_weight auto``.
+
+        Raises:
+            OptionsError: ratios or steps that make no schedule.
+        """
+        return _schedule("ratio", self.ratio_start, self.ratio_end, self.schedule, self.schedule_steps)
 
     def label_keys(self, specification: Any = None) -> LabelKeys:
         """Where the labels are in the files.
@@ -101,6 +107,10 @@ class HintOptions:
             if isinstance(value, float) and not math.isfinite(value):
                 raise OptionsError(f"--hint_{field.name}: got {value}; wanted a finite number")
         self.weight_schedule()
+        if self.weight == "auto" and self.ratio_schedule().highest == 0:
+            raise OptionsError(
+                "--hint_ratio_end: got 0, so that no Hessian would be trained; wanted a positive number"
+            )
         if self.clip < 0:
             raise OptionsError(f"--hint_clip: got {self.clip}; wanted 0 (off) or a positive number")
         for name in ("probes", "every", "exact_interval"):
@@ -115,6 +125,22 @@ class HintOptions:
                 raise OptionsError(f"--hint_{name}: got {value}; wanted a positive number")
 
 
+def _schedule(
+    what: str, start: float, end: float, kind: Literal["linear", "constant", "step"], steps: str | None
+) -> WeightSchedule:
+    """From ``--hint_<what>_start`` and ``--hint_<what>_end``; raises OptionsError if they make none."""
+    try:
+        if kind == "step":
+            if not steps:
+                raise ValueError("--hint_schedule step needs --hint_schedule_steps, as 0.3:5,0.7:50")
+            return WeightSchedule.parse_steps(steps, start=start)
+        if steps:
+            raise ValueError("--hint_schedule_steps needs --hint_schedule step")
+        return WeightSchedule(start, end, kind)
+    except ValueError as error:
+        raise OptionsError(f"{error} (--hint_schedule, --hint_{what}_start, --hint_{what}_end)") from None
+
+
 def yes_or_no(value: str) -> str:
     """`yes` or `no`; a YAML file makes True and False of these words."""
     return {"true": "yes", "false": "no"}.get(value.lower(), value)
@@ -126,11 +152,25 @@ _ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"choices": BASE_LOSSES},
         "MACE's loss for energy, forces and stress, to which the Hessian term is added",
     ),
+    "weight": (
+        {"choices": ("given", "auto")},
+        "given: by the next two options; auto: from the gradients, as --hint_ratio_start and _end say",
+    ),
     "weight_start": ({"type": float}, "weight lambda_H of the Hessian term at the start of the training"),
     "weight_end": ({"type": float}, "lambda_H at the end; validation always uses this one"),
-    "schedule": ({"choices": ("linear", "constant", "step")}, "how lambda_H goes from start to end"),
+    "ratio_start": (
+        {"type": float},
+        "for auto: how hard the Hessian term pulls at the start, relative to energies and forces (norms of "
+        "the gradients)",
+    ),
+    "ratio_end": ({"type": float}, "for auto: the same at the end"),
+    "schedule": ({"choices": ("linear", "constant", "step")}, "how weight or ratio goes from start to end"),
     "schedule_steps": ({}, "for step: 'fraction:weight,...' of the training, as 0.3:5,0.7:50"),
     "probes": ({"type": int}, "probes K for each labelled structure and step (columns for hint_column)"),
+    "normalise": (
+        {"choices": NORMALISATIONS},
+        "elements: of dH v / |v|, the same number for all losses; eq4: of dH v, as the paper's Eq. 4",
+    ),
     "penalty": ({"choices": ("mse", "huber", "l1")}, "penalty of the residual's components"),
     "huber_delta": ({"type": float}, "delta of the huber penalty, eV/A^2"),
     "clip": (
@@ -231,13 +271,30 @@ def from_arguments(args: argparse.Namespace) -> HintOptions | None:
 _EFFECTS: tuple[tuple[str, Callable[[HintOptions], bool], str], ...] = (
     (
         "weight_start",
+        lambda o: o.weight != "auto",
+        "--hint_weight auto has --hint_ratio_start, and validates with --hint_weight_end",
+    ),
+    (
+        "weight_start",
         lambda o: o.schedule != "constant" or o.weight_start == o.weight_end,
         "--hint_schedule constant has --hint_weight_end always",
     ),
     (
         "weight_end",
-        lambda o: o.schedule != "step" or o.weight_end == o.weight_schedule().final,
+        lambda o: o.weight == "auto" or o.schedule != "step" or o.weight_end == o.weight_schedule().final,
         "with --hint_schedule step the end weight is the last one of --hint_schedule_steps",
+    ),
+    ("ratio_start", lambda o: o.weight == "auto", "it needs --hint_weight auto"),
+    ("ratio_end", lambda o: o.weight == "auto", "it needs --hint_weight auto"),
+    (
+        "ratio_start",
+        lambda o: o.schedule != "constant" or o.ratio_start == o.ratio_end,
+        "--hint_schedule constant has --hint_ratio_end always",
+    ),
+    (
+        "ratio_end",
+        lambda o: o.schedule != "step" or o.ratio_end == o.ratio_schedule().final,
+        "with --hint_schedule step the end ratio is the last one of --hint_schedule_steps",
     ),
     ("huber_delta", lambda o: o.penalty == "huber", "it needs --hint_penalty huber"),
     ("difference_step", lambda o: not MODES[o.mode].analytic, "it needs --loss hint_difference"),
@@ -266,6 +323,11 @@ def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
         raise OptionsError(
             f"--model {args.model} trains with MACE's --loss {own} alone, so it takes no loss of HINT; "
             f"wanted --model MACE, ScaleShiftMACE or {' or '.join(ARCHITECTURES)}"
+        )
+    if options.weight == "auto" and getattr(args, "lbfgs", False):
+        raise OptionsError(
+            "--hint_weight auto changes the function that --lbfgs minimises between its steps, and L-BFGS "
+            "takes that for curvature; wanted --hint_weight given, with --hint_weight_end"
         )
     device, dtype = getattr(args, "device", "cpu"), getattr(args, "default_dtype", "float64")
     if device in SINGLE_PRECISION and dtype == "float64":

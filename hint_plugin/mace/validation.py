@@ -115,7 +115,7 @@ def _add_batch(sums: _Sums, model: torch.nn.Module, loss: HintLoss, part: Labell
             inputs, loss.mode.few, probes, VALIDATION_STEP, create_graph=False
         )
     product = product.detach()
-    total, count = loss.hessian_loss(product, reference, v, inputs.owner, weights)
+    total, count = loss.validation_loss(product, reference, v, inputs.owner, weights)
     mean_square = functools.partial(
         HessianLoss(clip=None).per_structure, probes=v, owner=inputs.owner, n_structures=len(labels)
     )
@@ -215,6 +215,11 @@ def describe(metrics: dict[str, Any]) -> str:
         for name, (_, unit) in EXACT.items()
         if name in metrics
     ]
+    if "hint_weight" in metrics:
+        parts.append(
+            f"lambda_H={metrics['hint_weight']:.4g} (gradients: energies and forces "
+            f"{metrics['gradient_base']:.4g}, Hessian {metrics['gradient_hessian']:.4g})"
+        )
     if "mean_forces" in metrics:
         mean, rms = (1e3 * metrics[key] for key in ("mean_forces", "rms_forces"))
         parts.append(f"reference forces: mean |F|={mean:.2f}, RMS={rms:.2f} meV / A")

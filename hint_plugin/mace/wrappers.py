@@ -19,6 +19,7 @@ from hint_plugin.mace.loss import HessianForward, HintLoss, distributed
 from hint_plugin.mace.survey import Survey, survey
 from hint_plugin.mace.validation import EXACT, describe, size_of, validate
 from hint_plugin.mace.verify import check_derivatives, check_kernels, on_first_process
+from hint_plugin.mace.weight_state import recall, remember
 
 Original = Callable[..., Any]
 Arguments = dict[str, Any]
@@ -52,8 +53,11 @@ def train(original: Original, arguments: Arguments) -> None:
     lbfgs = isinstance(arguments["optimizer"], torch.optim.LBFGS)
     clock.steps_per_epoch = 1 if lbfgs else max(1, len(loader))
     clock.total_steps = clock.steps_per_epoch * max(1, arguments["max_num_epochs"])
+    stages = [loss]
     if arguments.get("swa") is not None:
-        arguments["swa"].loss_fn.clock = clock
+        stages.append(arguments["swa"].loss_fn)
+        stages[1].clock, stages[1].stage = clock, 2
+    recall(arguments["optimizer"], stages, arguments.get("start_epoch", 0))
     if rank == 0:
         _warn_of_rare_steps(loss.options.every, clock.total_steps)
 
@@ -94,12 +98,25 @@ def _warn_of_rare_steps(every: int, total: int) -> None:
 
 
 def train_one_epoch(original: Original, arguments: Arguments) -> None:
-    """One epoch, with the clock at its first step."""
-    loss = arguments["loss_fn"]
-    if isinstance(loss, HintLoss):
-        loss.clock.start_epoch(arguments["epoch"])
-        loss.trained_since = True
-    return original(**arguments)
+    """One epoch, with the clock at its first step.
+
+    Raises:
+        OptionsError: `--hint_weight auto`, and no step had gradients of both to weigh against each other.
+    """
+    loss, epoch = arguments["loss_fn"], arguments["epoch"]
+    if not isinstance(loss, HintLoss):
+        return original(**arguments)
+    loss.clock.start_epoch(epoch)
+    loss.trained_since = True
+    before = None if loss.auto is None else loss.auto.state_dict()
+    original(**arguments)
+    remember(arguments["optimizer"], loss, epoch, before)
+    if loss.auto is not None and not loss.auto.measured and loss.unweighted:
+        raise OptionsError(
+            f"--hint_weight auto: none of the {loss.unweighted} steps of epoch {epoch} with Hessian labels "
+            "had a gradient of energies and forces and one of the Hessian to weigh against each other; put "
+            "frames with both into one batch (--batch_size), or take --hint_weight given"
+        )
 
 
 def take_step(original: Original, arguments: Arguments) -> Any:
@@ -135,6 +152,9 @@ def evaluate(original: Original, frozen: Any, *args: Any, **kwargs: Any) -> tupl
     metrics["loss_without_hessian"] = float(value)
     value = value + found.get("hessian_loss", 0.0)
     metrics["loss"] = float(value)
+    if loss.auto is not None and loss.auto.measured:
+        metrics["hint_weight"] = loss.weight
+        metrics["gradient_base"], metrics["gradient_hessian"] = loss.auto.others, loss.auto.hessian
     loss.evaluated.append(found)
     return value, metrics
 
@@ -150,7 +170,8 @@ def valid_err_log(original: Original, arguments: Arguments) -> None:
     if _wandb_in_use() and epoch is not None:
         import wandb
 
-        numbers = {f"valid_{key}": metrics[key] for key in ("rmse_hessian", *EXACT) if key in metrics}
+        named = ("rmse_hessian", *EXACT, "hint_weight")
+        numbers = {f"valid_{key}": metrics[key] for key in named if key in metrics}
         wandb.log({name: numbers}, commit=False)
 
 

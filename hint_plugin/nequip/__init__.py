@@ -26,7 +26,7 @@ _PLACES = {
     "AlphaNet": "alphanet_builder",
     "HessianLoss": "loss",
     "HessianRMSE": "loss",
-    "HessianCurriculum": "callbacks",
+    "HessianCurriculum": "curriculum",
     "HessianErrors": "callbacks",
     "HessianChecks": "checks",
 }

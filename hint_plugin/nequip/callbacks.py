@@ -1,9 +1,8 @@
-"""Lightning callbacks: the curriculum, and exact Hessians in validation."""
+"""A Lightning callback: exact Hessians in validation. The curriculum is `hint_plugin.nequip.curriculum`."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lightning
@@ -15,113 +14,16 @@ from torch import Tensor
 
 from hint_plugin.core.batches import KEYS, BatchLabels
 from hint_plugin.core.metrics import ErrorSum, HessianMetrics
-from hint_plugin.core.schedule import WeightSchedule
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip.batches import offsets
 from hint_plugin.nequip.checks import HessianChecks
-from hint_plugin.nequip.loss import HessianLoss
+from hint_plugin.nequip.curriculum import HessianCurriculum as HessianCurriculum  # its path in version 0.2
 from hint_plugin.nequip.model import GraphModelWithProducts
 
 #: What `HessianErrors` logs, of `HessianMetrics.result`.
 ERRORS = ("hessian_mae", "eigenvalues_mae", "frequencies_mae")
 
-#: NequIP's callbacks that set the coefficients of the loss, as `HessianCurriculum` does.
-SETTERS = ("SoftAdapt", "LossCoefficientScheduler", "LinearLossCoefficientScheduler")
-
 logger = RankedLogger(__name__, rank_zero_only=True)
-
-
-class HessianCurriculum(Callback):
-    """lambda_H(t) over the training (HINT, Eq. 2 and 3), step by step.
-
-    NequIP divides coefficients by their sum, so a coefficient alone says little; their ratios do. This sets
-    all of them before each step: those of ``coeffs``, with that of the Hessian term as the schedule has it.
-    Nothing else may set them: it stands beside none of NequIP's `SoftAdapt` and schedulers of coefficients.
-
-    Args:
-        coeffs: of each term of the loss, by name, not divided by anything; that of the Hessian term is
-            lambda_H at the end of the training.
-        name: of the Hessian term.
-        start: lambda_H at the beginning.
-        schedule: ``linear``, ``constant`` or ``step``.
-        steps: of ``step``: ``[[fraction, weight], ...]``; the last weight is that of ``coeffs``.
-        total_steps: of the training, where Lightning cannot know it (``max_epochs: -1``).
-
-    Raises:
-        OptionsError: no such term, a schedule that cannot be, or something else that sets coefficients.
-    """
-
-    def __init__(
-        self,
-        coeffs: Mapping[str, float],
-        name: str = "hessian",
-        start: float = 0.0,
-        schedule: str = "linear",
-        steps: Sequence[Sequence[float]] = (),
-        total_steps: int | None = None,
-    ) -> None:
-        self.coeffs, self.name, self.total_steps = {k: float(v) for k, v in coeffs.items()}, name, total_steps
-        if name not in self.coeffs:
-            raise OptionsError(f"HessianCurriculum: coeffs has {', '.join(self.coeffs)}; wanted {name} too")
-        try:
-            pairs = tuple((float(time), float(weight)) for time, weight in steps)
-            self.schedule = WeightSchedule(float(start), self.coeffs[name], schedule, pairs)  # type: ignore[arg-type]
-        except (TypeError, ValueError) as error:
-            raise OptionsError(f"HessianCurriculum: {error}") from None
-        self._total = 1
-        self._set: dict[str, float | None] | None = None
-
-    def setup(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
-        """`HessianChecks` goes along."""
-        HessianChecks.join(trainer)
-
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Compare with the loss that there is."""
-        self._alone(trainer)
-        terms = [name for name, entry in pl_module.loss.entries.items() if entry.coeff is not None]
-        if set(terms) != set(self.coeffs):
-            raise OptionsError(
-                f"HessianCurriculum: coeffs has {', '.join(self.coeffs)}; the loss has {', '.join(terms)}"
-            )
-        if not isinstance(pl_module.loss[self.name], HessianLoss):
-            raise OptionsError(
-                f"HessianCurriculum: {self.name} of the loss is no hint_plugin.nequip.HessianLoss; wanted "
-                "the name of the Hessian term, as name: hessian"
-            )
-        total = self.total_steps or trainer.estimated_stepping_batches
-        if total == float("inf"):
-            raise OptionsError(
-                "HessianCurriculum: the training has no end; set max_epochs, or total_steps here"
-            )
-        self._total, self._set = int(total), None
-
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Set the coefficients of this step."""
-        if self._set not in (None, _coefficients(pl_module.loss)):
-            raise OptionsError(
-                "HessianCurriculum: something else has set the coefficients of the loss since the last step; "
-                "wanted one that does. Take one of the two out of trainer.callbacks"
-            )
-        weight = self.schedule.at_step(trainer.global_step, self._total)
-        pl_module.loss.set_coeffs({**self.coeffs, self.name: weight})
-        self._set = _coefficients(pl_module.loss)
-
-    def _alone(self, trainer: lightning.Trainer) -> None:
-        """Raises OptionsError if another callback is known to set coefficients too."""
-        others = [
-            kind.__name__
-            for callback in trainer.callbacks
-            for kind in type(callback).__mro__
-            if callback is not self and kind.__name__ in (*SETTERS, "HessianCurriculum")
-        ]
-        if others:
-            raise OptionsError(
-                f"HessianCurriculum beside {', '.join(others)}: both set the coefficients of the loss, and "
-                "the curriculum does so before each step, so that nothing of the other is left. Take one of "
-                "them out of trainer.callbacks"
-            )
 
 
 class HessianErrors(Callback):
@@ -222,10 +124,6 @@ class _Compared(NamedTuple):
 
 def _nothing() -> _Compared:
     return _Compared(HessianMetrics(), ErrorSum())
-
-
-def _coefficients(loss: Any) -> dict[str, float | None]:
-    return {name: entry.coeff for name, entry in loss.entries.items()}
 
 
 def _model(pl_module: Any) -> GraphModelWithProducts:

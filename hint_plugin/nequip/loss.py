@@ -30,11 +30,13 @@ class HessianLoss(Metric):
 
     Attributes:
         expected: labelled structures of the set, where `HessianChecks` has counted them.
+        keep: keep the term of each batch, with its graph, until it is taken (`take`).
 
     Args:
         penalty: ``mse``, ``huber`` or ``l1``.
         huber_delta: of ``huber``, eV/A^2.
         clip: a structure whose RMS residual is beyond this (eV/A^2) pulls no harder; None: off.
+        normalise: ``elements``, or ``eq4`` for the paper's Eq. 4 (`hint_plugin.core.losses`).
 
     Raises:
         OptionsError: a value that cannot be; at the first batch: no label fields, or no `HessianModel`.
@@ -48,16 +50,23 @@ class HessianLoss(Metric):
     expected: int | None = None
 
     def __init__(
-        self, penalty: str = "mse", huber_delta: float = 1.0, clip: float | None = 100.0, **kwargs: Any
+        self,
+        penalty: str = "mse",
+        huber_delta: float = 1.0,
+        clip: float | None = 100.0,
+        normalise: str = "elements",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         try:
-            self.loss = losses.HessianLoss(penalty, huber_delta, clip)  # type: ignore[arg-type]
+            self.loss = losses.HessianLoss(penalty, huber_delta, clip, normalise)  # type: ignore[arg-type]
         except ValueError as error:
             raise OptionsError(str(error)) from None
         self.add_state("sum", default=torch.tensor(0.0, dtype=_GLOBAL_DTYPE), dist_reduce_fx="sum")
         self.add_state("count", default=torch.tensor(0), dist_reduce_fx="sum")
         self._of_batch = False
+        self._kept: tuple[Tensor, Tensor] | None = None
+        self.keep = False
 
     @property
     def in_loss(self) -> bool:
@@ -87,7 +96,17 @@ class HessianLoss(Metric):
         """Of all batches since the last reset."""
         if not self._of_batch and self.in_loss and not self.expected and int(self.count) == 0:
             raise DataError(f"HessianLoss: no structure of the whole epoch had a Hessian label. {NO_LABELS}")
-        return self.sum / self.count.clamp_min(1)
+        value = self.sum / self.count.clamp_min(1)
+        if self._of_batch and self.keep:
+            self._kept = value, self.count
+        return value
+
+    def take(self) -> tuple[Tensor, Tensor]:
+        """The term of the last batch, of all processes, and their labelled structures; kept no longer."""
+        if self._kept is None:
+            raise RuntimeError("HessianLoss: no batch has been kept")
+        kept, self._kept = self._kept, None
+        return kept
 
     def __str__(self) -> str:
         return "hessian_loss"

@@ -76,8 +76,17 @@ def test_distributed_on_cpu_with_a_process_group_stops_in_mace(tmp_path):
     assert "hint_plugin" not in output
 
 
-@pytest.mark.parametrize("mode", ["hutchinson", pytest.param("difference", marks=LONG)])
-def test_two_processes_train_as_one(tmp_path, mode):
+@pytest.mark.parametrize(
+    ("mode", "weight"),
+    [
+        ("hutchinson", {}),
+        pytest.param(
+            "hutchinson", {"hint_weight": "auto", "hint_weight_start": None}, marks=pytest.mark.slow
+        ),
+        pytest.param("difference", {}, marks=LONG),
+    ],
+)
+def test_two_processes_train_as_one(tmp_path, mode, weight):
     """MACE's own loop, samplers, DistributedDataParallel and validation with gloo.
 
     `mace_gloo_worker` says what had to be replaced. Only one training and one validation structure have a
@@ -89,6 +98,7 @@ def test_two_processes_train_as_one(tmp_path, mode):
         write_label(atoms, None)
     options = {
         "loss": f"hint_{mode}",
+        **weight,
         "train_file": write_frames(tmp_path / "train.xyz", train),
         "valid_file": write_frames(tmp_path / "valid.xyz", valid),
         "valid_fraction": None,
@@ -106,8 +116,10 @@ def test_two_processes_train_as_one(tmp_path, mode):
     # MACE's loss of a process counts its own structures: their mean is the loss of all
     assert np.mean([first["steps"], second["steps"]], axis=0) == pytest.approx(one.steps, rel=1e-6)
     assert first["validations"] == second["validations"]
-    keys = ("rmse_hessian", "hessian_loss", "mae_hessian", "mae_frequencies", "mae_e", "mae_f")
+    names = ("rmse_hessian", "hessian_loss", "mae_hessian", "mae_frequencies", "mae_e", "mae_f")
     for line, wanted in zip(two.validations[1:], one.validations, strict=True):  # both write the initial one
+        keys = [*names, *(key for key in ("hint_weight", "gradient_hessian") if key in wanted)]
+        assert len(keys) == (8 if weight and wanted["epoch"] is not None else 6)
         assert [line[key] for key in keys] == pytest.approx([wanted[key] for key in keys], rel=1e-6)
         assert (line["hessian_labels"], line["hessian_exact"]) == (1, 1)
     errors = [line["rmse_hessian"] for line in two.validations[1:]]

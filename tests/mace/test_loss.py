@@ -107,6 +107,123 @@ def test_hessian_term_is_the_mean_over_the_elements(ch_model, molecules):
     assert with_term - base == pytest.approx(np.mean(means), rel=1e-9)
 
 
+def label_terms(model, frames, mode, probes):
+    """Of each structure by whole Hessians: mean squared error of the projected vectors, of the elements."""
+    found = []
+    for atoms in frames:
+        single = make_batch([atoms], [1, 6, 7, 8])
+        label = BatchLabels(single.to_dict()).labels[0]
+        v, _ = label.draw(mode, probes, seed=3, step=0)
+        h = model(single.to_dict(), compute_force=True, compute_hessian=True)["hessian"].detach()
+        dh = h.reshape(3 * len(atoms), -1) - torch.tensor(atoms.info["REF_hessian"])
+        v = v.reshape(len(v), -1).to(dh)
+        squares = (v @ dh).square().mean(1)
+        found.append((float(squares.mean()), float((squares / v.square().sum(1)).mean())))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_eq4_against_whole_hessians(ch_model, molecules, mode):
+    """The paper's Eq. 4 in each mode; for Rademacher probes 3N times what `elements` has, else the same."""
+    frames, probes = molecules[:3], 2
+    wanted = label_terms(ch_model, frames, mode, probes)
+    batch = make_batch(frames, [1, 6, 7, 8])
+    for column, normalise in enumerate(("eq4", "elements")):
+        loss = hint_loss(mode=mode.name, normalise=normalise, probes=probes)
+        found = value_and_gradient(ch_model, loss, batch)[0]
+        found -= value_and_gradient(ch_model, loss.base, batch)[0]
+        assert found == pytest.approx(
+            wanted[:, column].mean(), rel=1e-4 if mode.name == "difference" else 1e-9
+        )
+    sizes = [1 if mode.unit_probes else 3 * len(atoms) for atoms in frames]
+    np.testing.assert_allclose(wanted[:, 0] / wanted[:, 1], sizes, rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["hutchinson", "column"])
+def test_validation_of_eq4(ch_model, molecules, mode):
+    """Rademacher probes always: the term expects what the training's does; errors stay those of elements."""
+    batch = make_batch(molecules[:2], [1, 6, 7, 8])
+    errors = {}
+    for normalise in ("elements", "eq4"):
+        loss = hint_loss(mode=mode, normalise=normalise, validation_probes=3)
+        errors[normalise] = validation.validate(
+            ch_model, loss, [batch], torch.device("cpu"), nullcontext, exact=1
+        )
+    own = errors["eq4"].pop("hessian_loss"), errors["elements"].pop("hessian_loss")
+    assert errors["eq4"] == errors["elements"]
+    if mode == "column":
+        assert own[0] == own[1]
+    else:
+        assert own[0] / own[1] == pytest.approx(3 * len(molecules[0]), rel=0.5)  # two sizes, one mean
+        assert own[0] / own[1] > 10
+
+
+# the automatic weight ---------------------------------------------------------------------------------------
+
+AUTO = {"weight": "auto", "ratio_start": 0.5, "ratio_end": 2.0}
+
+
+def test_automatic_weight_is_the_ratio_of_the_gradients(ch_model, molecules):
+    """|lambda_H g_H| = rho |g_EF|, with gradients that were taken apart from each other."""
+    batch = make_batch(molecules[:3], [1, 6, 7, 8])
+    _, others = value_and_gradient(ch_model, hint_loss().base, batch)
+    base, _ = value_and_gradient(ch_model, hint_loss().base, batch)
+    value, both = value_and_gradient(ch_model, hint_loss(), batch)
+    loss = hint_loss(**AUTO)
+    found, gradient = value_and_gradient(ch_model, loss, batch)
+    quotient = float(others.norm() / (both - others).norm())
+    assert loss.weight == pytest.approx(0.5 * quotient, rel=1e-9)
+    assert loss.auto.others == pytest.approx(float(others.norm()), rel=1e-9)
+    # The step that measures has the value and the gradient of the sum ...
+    assert found == pytest.approx(base + loss.weight * (value - base), rel=1e-9)
+    torch.testing.assert_close(gradient, others + loss.weight * (both - others), rtol=1e-8, atol=1e-10)
+    # ... as has one that does not, with what was measured before.
+    loss.clock.step = 9
+    _, later = value_and_gradient(ch_model, loss, batch)
+    assert loss.auto.measured == 1 and loss.weight == pytest.approx(2.0 * quotient, rel=1e-9)
+    probes = hint_loss()
+    probes.clock.step = 9
+    _, both = value_and_gradient(ch_model, probes, batch)
+    torch.testing.assert_close(later, others + loss.weight * (both - others), rtol=1e-8, atol=1e-10)
+
+
+def test_automatic_weight_of_a_term_that_is_there_every_nth_step(ch_model, molecules):
+    """n times as strong, and the weight is that of the term at every step."""
+    batch = make_batch(molecules[:2], [1, 6, 7, 8])
+    _, others = value_and_gradient(ch_model, hint_loss().base, batch)
+    loss = hint_loss(**AUTO, every=3)
+    _, gradient = value_and_gradient(ch_model, loss, batch)
+    assert float((gradient - others).norm() / others.norm()) == pytest.approx(3 * 0.5, rel=1e-9)
+
+
+def test_a_batch_without_labels_measures_nothing(ch_model, molecules):
+    unlabelled = make_batch(molecules[:2], [1, 6, 7, 8], [None, None])
+    labelled = make_batch(molecules[:2], [1, 6, 7, 8])
+    loss = hint_loss(**AUTO)
+    base, wanted = value_and_gradient(ch_model, loss.base, unlabelled)
+    found, gradient = value_and_gradient(ch_model, loss, unlabelled)
+    assert (found, loss.auto.measured, loss.weight) == (base, 0, 0.0) and torch.equal(gradient, wanted)
+    loss.clock.step = 4
+    value_and_gradient(ch_model, loss, labelled)
+    state = loss.auto.state_dict()
+    assert state["last"] == 4
+    loss.clock.step = 14  # due, but without a label
+    value_and_gradient(ch_model, loss, unlabelled)
+    assert loss.auto.state_dict() == state
+
+
+def test_validation_does_not_see_the_automatic_weight(ch_model, molecules):
+    batch = make_batch(molecules[:2], [1, 6, 7, 8])
+    fixed = hint_loss(weight_end=7.0)
+    wanted = validation.validate(ch_model, fixed, [batch], torch.device("cpu"), nullcontext, exact=0)
+    for normalise in ("elements", "eq4"):
+        loss = hint_loss(**AUTO, weight_end=7.0, normalise=normalise)
+        for _ in range(2):
+            found = validation.validate(ch_model, loss, [batch], torch.device("cpu"), nullcontext, exact=0)
+            assert found == wanted
+            value_and_gradient(ch_model, loss, batch)
+
+
 def test_products_are_differences_of_forces(ch_model, molecules):
     batch = make_batch(molecules[:4], [1, 6, 7, 8]).to_dict()
     analytic, numeric = hint_loss(), hint_loss(mode="difference")
@@ -374,6 +491,33 @@ def test_what_the_processes_sum_in_validation_is_on_the_models_device(ch_model, 
     assert seen == ["meta"]
 
 
+WORKER_WEIGHTS = """
+import sys
+import torch
+sys.path.insert(0, {folder!r})
+import test_loss as t
+from ase.io import read
+from torch.nn.parallel import DistributedDataParallel
+torch.set_default_dtype(torch.float64)
+rank, port = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{{port}}", rank=rank, world_size=2)
+frames = read({molecules!r}, ":")[:5]
+mine = [[0, 1, 2], [3, 4]][rank]
+found = []
+for unlabelled in {cases!r}:
+    labels = t.half_labelled(frames, unlabelled)
+    batch = t.make_batch([frames[i] for i in mine], [1, 6, 7, 8], [labels[i] for i in mine])
+    loss = t.hint_loss(**t.AUTO)
+    model = DistributedDataParallel(t.small_model([1, 6, 7, 8]))
+    for step in (0, 1):
+        loss.clock.step = step
+        _, gradient = t.value_and_gradient(model, loss, batch)
+        found.append((loss.weight, loss.auto.state_dict(), gradient))
+torch.save(found, f"{out}.{{rank}}")
+torch.distributed.destroy_process_group()
+"""
+
+
 WORKER = """
 import sys
 import torch
@@ -406,12 +550,16 @@ def gradient_of_term(frames, labels):
     return torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
 
 
-def test_two_processes_have_the_gradient_of_the_mean_over_all_labels(tmp_path, molecules):
-    """Also where one of them has no label at all."""
-    here, out, cases = Path(__file__), tmp_path / "gradient.pt", [{1}, {3, 4}]
-    names = {"folder": str(here.parent), "molecules": str(MOLECULES), "cases": cases, "out": str(out)}
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER.format(**names))
+def run_two(folder, worker, cases, out):
+    """Two processes of a script, which gets the molecules, the unlabelled of each case and its output."""
+    names = {
+        "folder": str(Path(__file__).parent),
+        "molecules": str(MOLECULES),
+        "cases": cases,
+        "out": str(out),
+    }
+    script = folder / "worker.py"
+    script.write_text(worker.format(**names))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -421,6 +569,31 @@ def test_two_processes_have_the_gradient_of_the_mean_over_all_labels(tmp_path, m
         for rank in (0, 1)
     ]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
+
+
+def test_two_processes_have_one_automatic_weight(tmp_path, molecules):
+    """From the norms of the averaged gradients; in the second case one process has no label."""
+    out, cases, frames = tmp_path / "weights.pt", [{1}, {3, 4}], molecules[:5]
+    run_two(tmp_path, WORKER_WEIGHTS, cases, out)
+    ranks = [torch.load(f"{out}.{rank}") for rank in (0, 1)]
+    whole = make_batch(frames, [1, 6, 7, 8])  # MACE's own loss is the mean over the processes' frames
+    _, others = value_and_gradient(small_model([1, 6, 7, 8]), hint_loss().base, whole)
+    for case, unlabelled in enumerate(cases):
+        hessian = gradient_of_term(frames, half_labelled(frames, unlabelled))
+        first, second = (found[2 * case : 2 * case + 2] for found in ranks)
+        weight = 0.5 * float(others.norm() / hessian.norm())
+        assert first[0][0] == pytest.approx(weight, rel=1e-9)
+        for one, two in zip(first, second, strict=True):
+            assert one[:2] == two[:2] and torch.equal(one[2], two[2])
+        torch.testing.assert_close(first[0][2], others + weight * hessian, rtol=1e-7, atol=1e-9)
+        assert first[1][1] == first[0][1]  # not measured again
+        assert first[1][0] == pytest.approx(weight * (0.5 + 1.5 / 9) / 0.5, rel=1e-9)
+
+
+def test_two_processes_have_the_gradient_of_the_mean_over_all_labels(tmp_path, molecules):
+    """Also where one of them has no label at all."""
+    out, cases = tmp_path / "gradient.pt", [{1}, {3, 4}]
+    run_two(tmp_path, WORKER, cases, out)
     for found, unlabelled in zip(torch.load(out), cases, strict=True):
         wanted = gradient_of_term(molecules[:5], half_labelled(molecules[:5], unlabelled))
         assert float((found - wanted).norm() / wanted.norm()) < 1e-10

@@ -70,6 +70,30 @@ from mace_runs import DATA, HINT, MOLECULES, SMALL, Run, failing, run_command, t
         ),
         ({"loss": "hint_full", "hint_nonsense": 1}, "unrecognized arguments: --hint_nonsense 1"),
         ({"loss": "hint_nonsense"}, "argument --loss: invalid choice: 'hint_nonsense'"),
+        (
+            {"loss": "hint_full", "hint_weight": "auto", "lbfgs": True},
+            "--hint_weight auto changes the function that --lbfgs minimises between its steps",
+        ),
+        (
+            {"loss": "hint_full", "hint_weight": "auto", "hint_weight_start": 3},
+            "--hint_weight_start 3.0 has no effect here; --hint_weight auto has --hint_ratio_start",
+        ),
+        (
+            {"loss": "hint_full", "hint_ratio_end": 2},
+            "--hint_ratio_end 2.0 has no effect here; it needs --hint_weight auto",
+        ),
+        (
+            {"loss": "hint_full", "hint_weight": "auto", "hint_ratio_start": 0, "hint_ratio_end": 0},
+            "--hint_ratio_end: got 0, so that no Hessian would be trained",
+        ),
+        (
+            {"loss": "hint_full", "hint_weight": "auto", "hint_schedule": "step", "hint_schedule_steps": "1"},
+            "wanted 'fraction:weight,fraction:weight'",
+        ),
+        (
+            {"loss": "hint_full", "hint_normalise": "eq5"},
+            "argument --hint_normalise: invalid choice: 'eq5'",
+        ),
         ({"loss": "hint_full", "model": "AtomicDipolesMACE"}, "--model AtomicDipolesMACE has no forces"),
         (
             {"loss": "hint_full", "model": "EnergyDipolesMACE"},

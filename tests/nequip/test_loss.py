@@ -72,6 +72,7 @@ def test_it_is_the_mean_over_labelled_structures(mode, molecules):
         ({"penalty": "l1"}, losses.HessianLoss("l1")),
         ({"clip": 1.0}, losses.HessianLoss(clip=1.0)),
         ({"clip": None}, losses.HessianLoss(clip=None)),
+        ({"normalise": "eq4"}, losses.HessianLoss(normalise="eq4")),
     ],
 )
 def test_options_are_those_of_the_core(model, molecules, options, core):
@@ -82,6 +83,29 @@ def test_options_are_those_of_the_core(model, molecules, options, core):
     assert float(HessianLoss(**options)(out, batch)) == pytest.approx(float(total / count), rel=1e-12)
     plain = float(HessianLoss()(out, batch))
     assert (float(total / count) == plain) == (options == {"clip": None})
+
+
+@pytest.mark.parametrize("mode", ["hutchinson", "column", "full", "difference"])
+def test_eq4_against_whole_hessians(mode, molecules):
+    """|dH v|^2 / (3N), the paper's Eq. 4: 3N times `elements` for Rademacher probes, the same for columns."""
+    frames = molecules[:3]
+    batch = make_batch(frames, step=0)
+    net = build_hessian("NequIP", {"mode": mode, "probes": 2})
+    out = net(batch)
+    found, wanted, elements = out[PRODUCTS], [], []
+    hessians = build_hessian("NequIP").hessians(batch, [0, 1, 2])
+    for g, (atoms, hessian) in enumerate(zip(frames, hessians, strict=True)):
+        v = found.probes[:, found.owner == g].reshape(len(found.probes), -1)
+        v = v[v.square().sum(1) > 0]
+        squares = (v @ (hessian - torch.as_tensor(read_label(atoms).hessian))).square().mean(1)
+        wanted.append(float(squares.mean()))
+        elements.append(float((squares / v.square().sum(1)).mean()))
+    tolerance = 1e-4 if mode == "difference" else 1e-9
+    assert float(HessianLoss(normalise="eq4")(out, batch)) == pytest.approx(np.mean(wanted), rel=tolerance)
+    assert float(HessianLoss()(out, batch)) == pytest.approx(np.mean(elements), rel=tolerance)
+    sizes = [1 if mode in ("column", "full") else 3 * len(atoms) for atoms in frames]
+    np.testing.assert_allclose(np.divide(wanted, elements), sizes, rtol=1e-9)
+    assert float(HessianRMSE()(out, batch)) ** 2 == pytest.approx(np.mean(elements), rel=tolerance)
 
 
 def test_a_batch_without_labels_counts_nothing(model, molecules):

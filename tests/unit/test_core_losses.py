@@ -131,6 +131,62 @@ def test_huber_and_l1_of_columns_are_those_of_the_elements():
     )
 
 
+EQ4 = HessianLoss(clip=None, normalise="eq4")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ratio"), [(ProbeKind.RADEMACHER, 3 * N), (ProbeKind.COLUMN, 1), (ProbeKind.GAUSSIAN, None)]
+)
+def test_eq4_is_the_mean_squared_error_of_the_projected_vectors(kind, ratio):
+    """|dH v|^2 / (3N): at one weight a Rademacher probe weighs 3N times a column."""
+    dh = errors(seed=2)
+    v = draw_probes(kind, 3, N, structure_generator(5, 0, 0), dtype=torch.float64)
+    projected = v.reshape(3, -1) @ dh
+    found = float(loss_of(dh, v, EQ4))
+    assert found == pytest.approx(float(projected.square().mean()), rel=1e-12)
+    if ratio is not None:
+        assert found == pytest.approx(ratio * float(loss_of(dh, v)), rel=1e-12)
+
+
+def test_eq4_of_all_columns_and_of_rademacher_probes_differ_by_3n_on_average():
+    dh = errors(seed=3)
+    columns = torch.eye(3 * N, dtype=torch.float64).reshape(-1, N, 3)
+    v = draw_probes(ProbeKind.RADEMACHER, 4000, N, structure_generator(3, 0, 0), dtype=torch.float64)
+    ratio = float(loss_of(dh, v, EQ4) / loss_of(dh, columns, EQ4))
+    assert ratio == pytest.approx(3 * N, rel=0.03)
+
+
+def test_eq4_of_rows_and_of_structures_with_fewer_probes():
+    """Probes on m atoms have length sqrt(3m); what is filled up with zeros does not count."""
+    dh = errors(seed=8)
+    v = torch.zeros(2, N, 3, dtype=torch.float64)
+    v[0, 1:3] = draw_probes(ProbeKind.RADEMACHER, 1, 2, structure_generator(0, 0, 0), dtype=torch.float64)
+    wanted = float((v[0].reshape(-1) @ dh).square().mean())
+    assert float(loss_of(dh, v, EQ4)) == pytest.approx(wanted)
+    assert float(loss_of(dh, v)) == pytest.approx(wanted / 6)
+
+
+@pytest.mark.parametrize("penalty", ["mse", "huber"])
+@pytest.mark.parametrize("size", [90.0, 300.0])
+def test_eq4_clips_the_structures_that_elements_clips(penalty, size):
+    """The guard looks at the same RMS residual, and an unlabelled structure beside it has a gradient of 0."""
+    dh = errors()
+    dh = (size * dh / dh.square().mean().sqrt()).requires_grad_()
+    v = draw_probes(ProbeKind.RADEMACHER, 1, 2 * N, structure_generator(0, 0, 0)).double()
+    v[:, N:] = 0
+    owner = torch.repeat_interleave(torch.arange(2), N)
+    values = {}
+    for normalise in ("elements", "eq4"):
+        loss = HessianLoss(penalty, delta=1e6, clip=100.0, normalise=normalise)
+        product = torch.cat([(v[:, :N].reshape(1, -1) @ dh).reshape(1, N, 3), v[:, N:]], dim=1)
+        value = loss.per_structure(product, torch.zeros_like(product), v, owner, 2)
+        (gradient,) = torch.autograd.grad(value.sum(), dh)
+        values[normalise] = float(value[0].detach()), gradient
+        assert float(value[1]) == 0.0 and torch.isfinite(gradient).all()
+    assert values["eq4"][0] == pytest.approx(3 * N * values["elements"][0], rel=1e-12)
+    torch.testing.assert_close(values["eq4"][1], 3 * N * values["elements"][1])
+
+
 @pytest.mark.parametrize("size", [1.0, 99.9, 100.1, 1e4, 1e8])
 def test_clip_bounds_the_gradient_and_changes_nothing_below(size):
     scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
@@ -181,7 +237,7 @@ def test_missing_probes_of_a_structure_do_not_count():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"penalty": "l2"}, {"delta": 0.0}, {"clip": -1.0}, {"clip": 0.0}],
+    [{"penalty": "l2"}, {"delta": 0.0}, {"clip": -1.0}, {"clip": 0.0}, {"normalise": "eq5"}],
     ids=lambda a: next(iter(a)),
 )
 def test_bad_settings_are_refused(arguments):
