@@ -44,6 +44,6 @@ step train.xyz hint dataset convert parts/train.xyz hessian.xyz -o train.xyz
 step tuned.model mace_run_train --name tuned --model AlphaNet $start --train_file train.xyz --valid_file parts/valid.xyz \
     --loss hint_hutchinson --E0s average --r_max 5.0 --batch_size 4 --max_num_epochs "$EPOCHS" --lr 0.002 \
     --scheduler ExponentialLR --lr_scheduler_gamma 0.97 --ema --ema_decay 0.99 --default_dtype float64 \
-    --device "$DEVICE" --seed "$SEED" --eval_interval 5 --plot False
+    --device "$DEVICE" --seed "$SEED" --eval_interval 5 --plot False --restart_latest
 step evaluation hint evaluate tuned.model parts/valid.xyz hessian.xyz -o evaluation
 step tuned.hint.pt hint export tuned.model -o tuned.hint.pt

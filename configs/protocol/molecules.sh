@@ -47,7 +47,7 @@ parsl=${CLUSTER:+--parsl $CLUSTER}
 label="--jobs $JOBS --overwrite $parsl" # GEOMETRIES may have labels of other methods
 train="--model AlphaNet --r_max 5.0 --batch_size $BATCH --scheduler ExponentialLR --ema --ema_decay 0.99
     --loss hint_hutchinson --energy_weight 4 --forces_weight 100 --default_dtype float32 --device $DEVICE --seed $SEED
-    --eval_interval 5 --plot False"
+    --eval_interval 5 --plot False --restart_latest"
 
 # 1. Parts that share no formula.
 step parts hint dataset split "$geometries" -o parts --to $format --by formula --fractions 0.8 0.1 0.1 --seed "$SEED"
