@@ -57,7 +57,8 @@ CELLS = 24
 COMMON = (
     "--valid_file ../cells.xyz --model AlphaNet --alphanet_size small --r_max 5.0 --E0s average --lr 0.005 "
     f"--valid_batch_size {CELLS} --scheduler ExponentialLR --energy_weight 10 --forces_weight 100 "
-    "--ema --ema_decay 0.99 --default_dtype float64 --error_table PerAtomMAE --plot False --restart_latest --seed 1"
+    "--ema --ema_decay 0.99 --default_dtype float64 --error_table PerAtomMAE --plot False "
+    "--restart_latest --seed 1"
 )
 #: One batch has all: every step sees the Hessian, and both trainings make as many steps. Both learn the
 #: stresses of the cells, in eV/A^3: a difference of 1 GPa counts as one of 0.02 eV/A in the forces.
