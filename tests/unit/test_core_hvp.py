@@ -222,8 +222,8 @@ def passes(monkeypatch, n_atoms: int, count: int) -> list[int]:
 @pytest.mark.parametrize(
     ("n_atoms", "count", "wanted"),
     [
-        (1, 7, [7]),
-        (150, 9, [4, 4, 1]),  # 600 atoms in a pass
+        (1, 601, [600, 1]),  # 600 atoms in a pass
+        (150, 9, [4, 4, 1]),
         (151, 6, [3, 3]),
         (300, 4, [2, 2]),
         (301, 3, [1, 1, 1]),
