@@ -14,20 +14,24 @@ trust      True: take a ``.hint.pt2``, too, which is machine code
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import threading
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from ase import Atoms
 from ase.io import write
 from ipi.pes.dummy import Dummy_driver
+from ipi.utils.softexit import softexit
 from ipi.utils.units import unit_to_user
 
 from hint_plugin.data.structures.neighbour_lists import Neighbours
-from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.errors import DataError, HintError, OptionsError
 from hint_plugin.potentials.artifact_potential import Evaluation, Potential
 from ipi_driver.template import BOHR, check_images, periodicity, read_template
 
@@ -37,6 +41,8 @@ __DRIVER_CLASS__ = "HintDriver"
 Answer = tuple[float, np.ndarray, np.ndarray, str]
 HARTREE = float(unit_to_user("energy", "electronvolt", 1.0))
 FAILED = "hint-failed.xyz"
+PATIENCE = 20.0
+"""s, for i-PI to write its files before the process ends."""
 
 
 class HintDriver(Dummy_driver):
@@ -93,7 +99,18 @@ class HintDriver(Dummy_driver):
 
         Returns:
             (energy, forces [N, 3], virial [3, 3], extras as JSON) in hartree and bohr; or a list of them.
+
+        In a thread of i-PI's (``<ffdirect threaded='true'>``) an error ends the process: i-PI does not look
+        at what its threads raise, and would wait for ever.
         """
+        try:
+            return self._computed(cell, pos)
+        except Exception as error:
+            if _is_in_a_thread_of_ipi():
+                _end_ipi(error)
+            raise
+
+    def _computed(self, cell: Any, pos: Any) -> Any:
         many = isinstance(cell, list)
         cells, positions = (cell, pos) if many else ([cell], [pos])
         if len(cells) != len(positions):
@@ -163,6 +180,27 @@ class HintDriver(Dummy_driver):
         write(temporary, atoms, format="extxyz")
         os.replace(temporary, FAILED)
         raise DataError(f"{reason}. The structure is in {Path(FAILED).resolve()}")
+
+
+def _is_in_a_thread_of_ipi() -> bool:
+    """Whether this is what polls a forcefield within i-PI, and not the main thread, which hands errors on."""
+    here = threading.current_thread()
+    return here is not threading.main_thread() and here.name.startswith("poll_")
+
+
+def _end_ipi(error: Exception) -> NoReturn:
+    """Say what is wrong, let i-PI write its RESTART, and end the process with 1."""
+    if not isinstance(error, HintError):
+        traceback.print_exception(error)
+    print(f"error: {error}\ni-PI ends here, since its thread of <ffdirect> cannot go on", file=sys.stderr)
+    last = threading.Timer(PATIENCE, os._exit, [1])  # whatever i-PI's own way out waits for
+    last.daemon = True
+    last.start()
+    with contextlib.suppress(BaseException):
+        softexit.cleanup("bad", f"HINT: {error}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _threshold(value: Any) -> float:

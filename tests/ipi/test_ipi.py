@@ -41,6 +41,7 @@ from hint_plugin.science.anharmonic import begin as begin_sscha
 from hint_plugin.science.phonons import harmonic_phonons
 from ipi_driver.client import ServerLostError, connect, wait_for_server
 from ipi_driver.driver import BOHR, HARTREE, HintDriver
+from ipi_driver.phonon_report import read_report
 from ipi_driver.phonons import start_text, upright, write_start
 from ipi_driver.template import read_template
 
@@ -347,6 +348,13 @@ def test_example_scp_of_a_crystal(tmp_path, monkeypatch):
     assert np.mean(wanted) > 1.2 * np.mean(harmonic)
     for iteration in found:
         assert not np.allclose(iteration, harmonic, rtol=0.02)
+    report = read_report("scp.sc", read_template(Path("start.xyz")))
+    assert len(report.iterations) == 4 and report.last.before == 600 >= report.last.effective > 200
+    np.testing.assert_allclose(report.last.used, found[-1], rtol=1e-6)
+    spread = np.hypot(report.last.error, report.last.error_of_used)
+    assert np.all(np.abs(report.last.wanted - wanted) < 5 * spread + 0.01 * wanted)
+    assert report.iterations[0].unsettled.any()  # the harmonic start
+    print(report.why())
     assert np.mean(found[-1]) == pytest.approx(np.mean(wanted), rel=0.06)  # 200 structures; i-PI: no symmetry
 
 

@@ -1,4 +1,4 @@
-"""`hint ipi path`, `run` and `scp`: exported potentials in i-PI."""
+"""`hint ipi path`, `run`, `scp` and `report`: exported potentials in i-PI."""
 
 import sys
 from enum import Enum
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hint_plugin.cli.app import EXIT_INTERRUPTED
+from hint_plugin.cli.app import EXIT_INTERRUPTED, EXIT_SOME_FAILED
 
 
 class Action(str, Enum):
@@ -16,6 +16,7 @@ class Action(str, Enum):
     path = "path"
     run = "run"
     scp = "scp"
+    report = "report"
 
 
 def ipi(
@@ -23,7 +24,7 @@ def ipi(
         Action,
         typer.Argument(
             help="path: of the driver, for i-pi-driver-py -P and <ffdirect>; run: be a client of i-PI; "
-            "scp: write what self-consistent phonons start from."
+            "scp: write what self-consistent phonons start from; report: whether they have converged."
         ),
     ],
     model: Annotated[
@@ -51,12 +52,18 @@ def ipi(
     fmax: Annotated[
         float, typer.Option(help="scp: eV/A, relax the template until no force is larger; 0: do not.")
     ] = 1e-4,
+    results: Annotated[
+        Path, typer.Option(help="report: prefix of i-PI's files, of <output> and of <scp>.")
+    ] = Path("scp.sc"),
     trust: Annotated[
         bool, typer.Option("--trust", help="Take a .hint.pt2, which is machine code: only your own.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Run exported potentials in i-PI, or prepare its self-consistent phonons."""
+    """Run exported potentials in i-PI, prepare its self-consistent phonons, or see whether these are done.
+
+    Exit status: 0 all done, 3 phonons that have not converged, 2 nothing could be done, 130 stopped.
+    """
     import ipi_driver
     from hint_plugin.errors import OptionsError
     from hint_plugin.optional import wanted
@@ -64,6 +71,11 @@ def ipi(
     if action is Action.path:
         _say({"path": str(ipi_driver.path())}, str(ipi_driver.path()), json_)
         return
+    if action is Action.report and template is not None:
+        _report_phonons(results, template, json_)
+        return
+    if action is Action.report:
+        raise OptionsError("hint ipi report needs --template: the elements, in i-PI's order")
     if not model or template is None:
         raise OptionsError(f"hint ipi {action.value} needs --model and --template")
     with wanted("ipi", message=f"hint ipi {action.value} needs i-PI: pip install 'hint-mlip[ipi]'"):
@@ -126,6 +138,40 @@ def _prepare_phonons(driver: Any, fmax: float, json_: bool) -> None:
     if is_saddle := bool(lowest < -1e-9):  # 7 1/cm
         words += f"\nnot a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm"
     _say({"start": str(start), "dynmat": str(dynmat), "is_minimum": not is_saddle}, words, json_)
+
+
+def _report_phonons(results: Path, template: Path, json_: bool) -> None:
+    from hint_plugin.optional import wanted
+
+    with wanted("ipi", message="hint ipi report needs i-PI: pip install 'hint-mlip[ipi]'"):
+        from ipi_driver.phonon_report import read_report
+        from ipi_driver.template import read_template
+
+        found = read_report(results, read_template(template))
+    _say(found.as_dict(), "", True) if json_ else _show_phonons(found)
+    if not found.converged:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _show_phonons(found: Any) -> None:
+    from hint_plugin.cli.support.tables import show
+
+    last, scatter = found.last, found.scatter
+    rows = []
+    for k, (omega, error) in enumerate(zip(last.used, last.error_of_used, strict=True)):
+        over = "" if scatter is None else f"{scatter[k]:.1f}"
+        change = f"{last.change[k]:+.1f} +- {last.error[k]:.1f}"
+        shift = f"{last.shift[k]:+.3f} +- {last.shift_error[k]:.3f}"
+        rows.append((str(k + 1), f"{omega:.1f}", f"{error:.1f}", over, change, shift))
+    heads = ("mode", "cm^-1", "error", "scatter", "would change by", "centroid by")
+    show(heads, rows, left=0, title=f"iteration {last.number} of i-PI's self-consistent phonons")
+    typer.echo(
+        f"averaged over {last.before} structures of {last.number} iterations, which count as "
+        f"{last.effective:.0f} after reweighting (error). scatter: over iterations 1 to {last.number}. would "
+        f"change by: what the {last.structures} structures of iteration {last.number} say; the centroid in "
+        "units of a mode's spread"
+    )
+    typer.echo(found.why())
 
 
 def _say(found: dict[str, Any], words: str, json_: bool) -> None:
