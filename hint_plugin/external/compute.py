@@ -103,15 +103,15 @@ def _check_electrons(potential: Any, atoms: Atoms, point: Point) -> None:
     if point.charge and "charge" not in potential.electrons:
         raise OptionsError(
             f"{point.program} asks for charge {point.charge}, and {potential.method} does not know charges: "
-            f"it would give the energy of the neutral. Set the charge to 0 in {point.program}'s input, or take "
-            "an engine (--engine gfn2-xtb)"
+            f"it would give the energy of the neutral. Set the charge to 0 in {point.program}'s input, or "
+            "take an engine (--engine gfn2-xtb)"
         )
     lowest = lowest_multiplicity(atoms, point.charge)
     if point.multiplicity != lowest and "multiplicity" not in potential.electrons:
         raise OptionsError(
             f"{point.program} asks for multiplicity {point.multiplicity}, and {potential.method} does not "
-            f"know spins: it stands for the lowest multiplicity of these atoms, {lowest}. Set it to {lowest} in "
-            f"{point.program}'s input, or take an engine (--engine gfn2-xtb)"
+            f"know spins: it stands for the lowest multiplicity of these atoms, {lowest}. Set it to {lowest} "
+            f"in {point.program}'s input, or take an engine (--engine gfn2-xtb)"
         )
 
 

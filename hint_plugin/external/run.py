@@ -181,7 +181,7 @@ def pysisyphus(
     potential: Any = None,
     *,
     address: str | Path = "hint.sock",
-    wait: float = 60.0,
+    wait: float = 120.0,
     linger: float = 5.0,
     device: str = "cpu",
     charge: int = 0,

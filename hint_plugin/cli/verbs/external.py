@@ -144,7 +144,7 @@ def pysisyphus(
         Path,
         typer.Option(help="Socket of pysisyphus, as in its YAML: {type: ipiserver, address: hint.sock}."),
     ] = Path("hint.sock"),
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for pysisyphus at the start.")] = 60.0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for pysisyphus at the start.")] = 120.0,
     linger: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for its next calculator after one has ended.")
     ] = 5.0,
