@@ -25,7 +25,7 @@ def orca_hess(atoms: Atoms, energy: float, hessian: NDArray) -> str:
         columns = range(first, min(first + COLUMNS, size))
         lines.append(" " * 5 + "".join(f"{column:19d}" for column in columns))
         lines += [f"{i:5d}" + "".join(f"{matrix[i, j]:19.10E}" for j in columns) for i in range(size)]
-    lines += ["", "#", "# The atoms: label  mass x y z (in bohrs)", "#", "$atoms", str(len(atoms))]
+    lines += ["", "$atoms", str(len(atoms))]
     for symbol, mass, position in zip(atoms.symbols, atoms.get_masses(), atoms.positions / Bohr, strict=True):
         lines.append(f" {symbol:<2}{mass:13.5f}" + "".join(f"{x:19.12f}" for x in position))
     return "\n".join([*lines, "", "$end", ""])
