@@ -235,7 +235,7 @@ def script(
     words += ["--device", device] if device != "cpu" else []
     words += ["--idle", f"{idle:g}"] if idle != IDLE else []
     words += [] if server else ["--no-server"]
-    command = [sys.executable, "-m", "hint_plugin.cli.app", "external", program]
+    command = [sys.executable, "-m", "hint_plugin.external", program]
     _write(path, f'#!/bin/sh\nexec {shlex.join(command)} {shlex.join(words)} "$@"\n')
     path.chmod(0o755)
     return path

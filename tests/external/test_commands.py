@@ -100,6 +100,20 @@ def test_a_script_names_a_model_that_is_there(folder: Path) -> None:
     assert not (folder / "new").exists()
 
 
+def test_a_script_says_what_is_wrong(folder: Path) -> None:
+    """In one line, with exit status 2; and a script for Gaussian does what the command does."""
+    run.script("orca", "hint-orca", "gfn2-xtb", server=False)
+    done = subprocess.run([folder / "hint-orca", "missing.extinp.tmp"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: missing.extinp.tmp cannot be read")
+    assert len(done.stderr.splitlines()) == 1
+    run.script("gaussian", "hint-gaussian", folder / "model.hint.pt", server=False)
+    words = [folder / "hint-gaussian", *["R", "job.EIn", "job.EOu", "job.EMsg", "job.EFC", "job.EUF"]]
+    assert subprocess.run(words, capture_output=True).returncode == 0
+    text = (folder / "job.EOu").read_text()
+    run.gaussian("R", "job.EIn", "job2.EOu", potential=folder / "model.hint.pt", server=False)
+    assert (folder / "job2.EOu").read_text() == text
+
+
 def test_no_server_is_running(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said("hint external status", capsys) == "no server is running\n"
     assert json.loads(said("hint external stop --json", capsys)) == []
