@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from hint_plugin.errors import HintError
 from hint_plugin.external import run
@@ -34,9 +35,12 @@ def main() -> None:
     try:
         named = SimpleNamespace(model=given.model, engine=given.engine, options=given.engine_option)
         spec = Spec.of(named, given.device)
-        how = {"device": given.device, "server": not given.no_server, "idle": given.idle}
-        work = run.gaussian if given.program == "gaussian" else run.orca
-        found = work(*given.files, potential=spec, **how)
+        how: dict[str, Any] = {"device": given.device, "server": not given.no_server, "idle": given.idle}
+        if given.program == "gaussian":
+            files = [*given.files, None, None, None][:6]  # the last three are optional
+            found = run.gaussian(*files, spec, **how)
+        else:
+            found = run.orca(given.files[0], spec, **how)
     except HintError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
