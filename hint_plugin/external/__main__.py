@@ -37,8 +37,8 @@ def main() -> None:
         spec = Spec.of(named, given.device)
         how: dict[str, Any] = {"device": given.device, "server": not given.no_server, "idle": given.idle}
         if given.program == "gaussian":
-            files = [*given.files, None, None, None][:6]  # the last three are optional
-            found = run.gaussian(*files, spec, **how)
+            layer, asked, answered, *more = given.files
+            found = run.gaussian(layer, asked, answered, more[0] if more else None, potential=spec, **how)
         else:
             found = run.orca(given.files[0], spec, **how)
     except HintError as error:
