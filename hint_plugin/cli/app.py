@@ -114,6 +114,12 @@ VERBS = {
     "ipi": Verb(
         "hint_plugin.cli.verbs.ipi:ipi", "Run an exported model in i-PI: path integrals, phonons.", _MODELS
     ),
+    "external": Verb(
+        "hint_plugin.cli.verbs.external:app",
+        "Be the engine of Gaussian, ORCA, geomeTRIC or pysisyphus.",
+        _MODELS,
+        group=True,
+    ),
     "doctor": Verb(
         "hint_plugin.cli.verbs.doctor:doctor", "Say what is installed and active, or what to do.", _MODELS
     ),

@@ -104,6 +104,10 @@ class ArtifactPotential(BasePotential):
         """Of a multihead checkpoint, the one that was exported."""
         return self.metadata.head
 
+    def watch_domain(self) -> None:
+        """The next structure that is outside of what the model was trained on is told again."""
+        self._domain = self.metadata.domain
+
     def provenance(self, atoms: Atoms | None = None) -> dict[str, Any]:
         """The file, its hash, the precision, the head."""
         found = {"engine": "model", "method": self.method, "model_sha256": file_sha256(self.path)}

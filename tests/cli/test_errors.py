@@ -43,12 +43,17 @@ INPUTS = {  # IN is the wrong file
     "anharmonic": "anharmonic IN --pseudo empty -o new",
     "sscha": f"sscha IN {GFN2} --supercell 1 1 1 -o new",
     "tc": "tc IN -o new",
+    "external hessian": f"external hessian IN {GFN2} -o new.hess",
+    "external pysisyphus": f"external pysisyphus IN {GFN2}",
 }
 MODELS = {  # MODEL is no model
     "evaluate": "evaluate MODEL water.xyz -o new",
     "export": "export MODEL -o new.hint.pt",
     "inspect": "inspect MODEL",
     "ipi": "ipi run --model MODEL --template water.xyz",
+    "external gaussian": "external gaussian R water.EIn new.EOu -m MODEL --no-server",
+    "external orca": "external orca water_EXT.extinp.tmp -m MODEL --no-server",
+    "external hessian": "external hessian water.xyz -m MODEL -o new.hess",
     "optimize": "optimize water.xyz -m MODEL -o new.xyz",
     "hessian": "hessian water.xyz -m MODEL -o new.xyz",
     "vibrations": "vibrations water.xyz -m MODEL -o new",
@@ -70,6 +75,9 @@ OF_OTHERS = {  # why a verb is in none of the tables
     "dataset check": "finds out what is wrong: exit code 1",
     "lammps": "reads no file of the user",
     "doctor": "reads no file",
+    "external script": "writes a model's place: tests/external/test_commands.py",
+    "external status": "reads no file",
+    "external stop": "reads no file",
     "model list": "reads no file of the user",
     "model card": "takes a name: tests/export/test_ready_models.py",
     "model path": "takes a name, too",
@@ -87,6 +95,8 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / "set" / "one").mkdir(parents=True, exist_ok=True)
         write_frames(tmp_path / "set" / "one" / f"{end}.xyz", [molecule("H2O")])
     (tmp_path / "empty").mkdir()
+    (tmp_path / "water.EIn").write_text("3 1 0 1\n8 0 0 0 0\n1 0 1.4 1.1 0\n1 0 -1.4 1.1 0\n")
+    (tmp_path / "water_EXT.extinp.tmp").write_text("water.xyz\n0\n1\n1\n1\n")
     for name in ("empty.xyz", "empty.hint.pt"):
         (tmp_path / name).touch()
     (tmp_path / "notes.txt").write_text("buy milk\n")

@@ -31,6 +31,17 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "inspect": ("hint inspect model.hint.pt",),
     "lammps": ("hint lammps build", "hint lammps status --json"),
     "ipi": ("hint ipi run --model model.hint.pt --template start.xyz --address hint",),
+    "external": (
+        "hint external script orca --model model.hint.pt -o hint-orca",
+        "hint external hessian guess.xyz --model model.hint.pt -o guess.hess",
+    ),
+    "external gaussian": ("hint external gaussian R job.EIn job.EOu job.EMsg --model model.hint.pt",),
+    "external orca": ("hint external orca job_EXT.extinp.tmp --model model.hint.pt",),
+    "external hessian": ("hint external hessian guess.xyz --model model.hint.pt -o guess.hess",),
+    "external pysisyphus": ("hint external pysisyphus guess.xyz --engine gfn2-xtb --address hint.sock",),
+    "external script": ("hint external script orca --model model.hint.pt -o hint-orca",),
+    "external status": ("hint external status --json",),
+    "external stop": ("hint external stop",),
     "optimize": (
         "hint optimize molecules.xyz -o minima.xyz --model model.hint.pt",
         "hint optimize guess.xyz -o ts.xyz --saddle --engine gfn2-xtb",

@@ -44,42 +44,42 @@ Model = Annotated[
         "--model",
         "-m",
         callback=a_model,
-        help="Of `hint export` or `hint model list`; a pickle of MACE, NequIP: only if trusted.",
+        help="Model from `hint export` or `hint model list`, or a MACE or NequIP pickle that you trust.",
     ),
 ]
 Engine = Annotated[
     str | None,
-    typer.Option("--engine", help="In its place: gfn2-xtb, pyscf, ...; see hint label."),
+    typer.Option("--engine", help="Engine to use in place of a model: gfn2-xtb, pyscf, ...; see hint label."),
 ]
 EngineOption = Annotated[
     list[str] | None,
     typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
 ]
-Device = Annotated[str, typer.Option(help="Where a model runs: cpu, cuda.")]
-Charge = Annotated[int, typer.Option(help="Charge where info has no 'charge'; not with a model.")]
+Device = Annotated[str, typer.Option(help="Device on which a model runs: cpu, cuda.")]
+Charge = Annotated[int, typer.Option(help="Charge, if info has no 'charge'; not with a model.")]
 Spin = Annotated[
     int | None,
-    typer.Option(min=1, help="Multiplicity where info has no 'spin'; not with a model."),
+    typer.Option(min=1, help="Multiplicity, if info has no 'spin'; not with a model."),
 ]
 Inputs = Annotated[
     list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .h5, 'runs/*.xyz', ...")
 ]
 Optimize = Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")]
 Saddle = Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")]
-Temperature = Annotated[float, typer.Option("--temperature", "-T", min=0, help="K.")]
+Temperature = Annotated[float, typer.Option("--temperature", "-T", min=0, help="Temperature, K.")]
 Cutoff = Annotated[
     float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
 ]
 Reactant = Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule (or several, apart).")]
 Product = Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")]
 Fmax = Annotated[float, typer.Option(min=0, help="Largest force on an atom at the end, eV/A.")]
-Steps = Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")]
+Steps = Annotated[int, typer.Option(min=1, help="Largest number of steps of an optimisation.")]
 SearchMethod = Annotated[
     str,
     typer.Option(
         "--method",
         metavar="NAME",
-        help="sella; reactbench or paper: those of pysisyphus.",
+        help="Search method: sella, or reactbench or paper, which use pysisyphus.",
     ),
 ]
 Folder = Annotated[Path, typer.Option("--output", "-o", callback=a_folder, help="Folder of the results.")]
