@@ -52,8 +52,8 @@ std::string not_read(const std::string &path) {
   const std::string said = path + " cannot be read, or is empty";
   if (path.find_first_of("/.") != std::string::npos)
     return said;
-  return said + ". LAMMPS takes the path of a file; of a model that comes with HINT, 'hint model path " + path +
-         "' prints it";
+  return said + ". LAMMPS takes the path of a file; of a model that comes with HINT, 'hint model path " +
+         path + "' prints it";
 }
 
 std::string read_file(const std::string &path) {
@@ -262,7 +262,8 @@ Artifact read_artifact(const std::string &path) {
     throw ArtifactError(path + ": " + problem.what() + AGAIN);
   }
   if (!is_as_written(metadata, found["digest"]))
-    throw ArtifactError(path + ": its metadata are not what was written (their hash differs); copy it again, or" +
+    throw ArtifactError(path +
+                        ": its metadata are not what was written (their hash differs); copy it again, or" +
                         " export it again");
   read_metadata(path, found, artifact);
   if (content != found["content"].text)
