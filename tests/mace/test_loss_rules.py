@@ -85,6 +85,14 @@ def test_the_term_has_the_weight_of_its_step(step, weight):
     assert value(loss, batch_of(True, True)) == pytest.approx(7 + weight * TERM)
 
 
+def test_the_term_is_trained_on():
+    """d/dK of 2 K^2 / 3."""
+    model, loss = Spring(), hint_loss()
+    batch = batch_of(True, True)
+    loss(pred=HessianForward(model, loss)(batch, training=True), ref=batch).backward()
+    assert float(model.k.grad) == pytest.approx(2 * 2 * K / 3)
+
+
 def test_it_is_the_mean_over_the_labelled_structures():
     for labelled in ((True, False), (False, True, True), (True, False, True, False)):
         assert value(hint_loss(), batch_of(*labelled)) == pytest.approx(7 + 2 * TERM)
@@ -237,7 +245,7 @@ def test_weights_of_labels_reach_the_sum():
 
 def test_a_process_calls_its_own_model():
     model = Spring()
-    assert own_model(model) is model and not module.distributed()
+    assert own_model(model) is model and module.distributed() is False
     wrapped = module.DistributedDataParallel.__new__(module.DistributedDataParallel)
     torch.nn.Module.__init__(wrapped)
     wrapped.module = model

@@ -482,3 +482,22 @@ def test_rotations_have_the_size_of_their_products():
     found = physics.rotation(HessianLabel.full(matrix), atoms, np.zeros((2, 3)))
     assert (found.residual, found.signal, found.product) == pytest.approx((5.0, 0.0, 5.0))
     assert physics.Rotation(1.0, 2.0).product == 0.0
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_nearly_parallel_probes_have_no_area(scale):
+    """Up to a sine of 1e-5, whatever their length."""
+    for angle, seen in ((0.5e-5, False), (2e-5, True)):
+        probes = scale * np.array([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0]])
+        (area,) = pair_areas(probes)
+        assert area == pytest.approx(scale**2 * angle if seen else 0.0, rel=1e-3)
+
+
+def test_zeros_of_pairs_are_a_placeholder_where_one_atom_moves_against_a_neighbour():
+    """The others may be alone, or move with all."""
+    atoms = Atoms("CCC", [[0, 0, 0], [0, 0, 1.4], [0, 0, 9]])
+    apart, together = np.zeros((1, 3, 3)), np.ones((1, 3, 3))
+    apart[0, 0, 2] = 1.0
+    both = np.concatenate([together, apart])
+    assert physics.is_placeholder(HessianLabel.projected(both, 0 * both), atoms)
+    assert not physics.is_placeholder(HessianLabel.projected(together, 0 * together), atoms)
