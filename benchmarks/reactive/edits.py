@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDetermineBonds
 
 from reactive.molecules import acceptable
@@ -30,6 +30,7 @@ def smiles_of(molecule: Chem.Mol) -> str:
 
 def products(molecule: Chem.Mol, rng: random.Random) -> Iterator[Chem.Mol]:
     """Different isomers of a molecule with explicit hydrogens, in random order."""
+    RDLogger.DisableLog("rdApp.*")  # of products that cannot be
     distance = Chem.GetDistanceMatrix(molecule)
     bonds = sorted(_pair(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds())
     seen = {smiles_of(molecule)}

@@ -19,7 +19,7 @@ from ase import Atoms
 from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames, read_frames, write_frames
 from hint_plugin.data.file_io import write_json
 from hint_plugin.labelling.run import label
-from hint_plugin.sampling.run import wld
+from hint_plugin.sampling.run import sample
 from reactive.amounts import LARGEST_CLOSE, LARGEST_FORCE, Amounts
 from reactive.digest import digest_of
 from reactive.displacements import along_modes
@@ -65,6 +65,11 @@ class Shard:
         for item in items:
             self.counts.update(item.counts)
         return self.finish([a for item in items for a in item.frames], len(items))
+
+    def take(self, frames: Sequence[Atoms]) -> dict[str, Any]:
+        """The stages after the geometries, for those of another set; returns the summary."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        return self.finish(frames, len({a.info["item"] for a in frames}))
 
     def finish(self, frames: Sequence[Atoms], items: int) -> dict[str, Any]:
         """From geometries with `info` kind and part to the files and the summary."""
@@ -133,14 +138,10 @@ class Shard:
             each = self.amounts.held_out if held_out else self.amounts.chosen
             wanted = each * len({a.info["item"] for a in candidates})
             start = cpu_seconds()
-            wld(
-                source,
-                target,
-                n=max(1, min(wanted, len(candidates) // _RATIO)),
-                hessians="all" if held_out else str(self.amounts.full),
-                seed=self.amounts.seed,
-                cache=self.place / f"features-{part}",
-            )
+            about = {"n": max(1, min(wanted, len(candidates) // _RATIO)), "seed": self.amounts.seed}
+            about["hessians"] = "all" if held_out else str(self.amounts.full)
+            about["cache"] = self.place / f"features-{part}"
+            sample("wld" if len(candidates) > 1 else "random", source, target, **about)
             self._spent(target, start)
         self.seconds[f"choice, {part}"] = self._time_of(target)
         return SamplingPlan.read(target)

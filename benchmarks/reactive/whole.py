@@ -13,40 +13,66 @@ from typing import Any
 from ase import Atoms
 
 from hint_plugin.data import iter_frames
-from hint_plugin.data.file_io import write_json
+from hint_plugin.data.file_io import file_sha256, write_json
 from hint_plugin.data.provenance import provenance
 from hint_plugin.errors import OptionsError
 from reactive.amounts import LARGEST_CLOSE, LARGEST_FORCE, Amounts
 from reactive.molecules import molecules
 from reactive.shards import Shard
+from reactive.source import gather, of_shard
 from reactive.splits import PARTS
 
 
-def make_set(folder: Path, amounts: Amounts, jobs: int = 1, say: Callable[[str], None] = print) -> Path:
+def make_set(
+    folder: Path,
+    amounts: Amounts,
+    jobs: int = 1,
+    source: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
     """All shards that are not there yet; returns the path of the manifest.
 
+    Args:
+        folder: of the set; made if it is missing.
+        amounts: how much of everything.
+        jobs: processes.
+        source: a file whose geometries take the place of those that are made here; its labels do not count.
+        say: told of each shard.
+
     Raises:
-        OptionsError: the folder has a set of other amounts.
+        OptionsError: the folder has a set of other amounts, or of another source.
+        DataError: the source cannot be read, or has other things than molecules of H, C, N, O.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    same_plan(folder, amounts)
-    smiles = molecules(amounts.items, amounts.heavy, amounts.seed)
+    same_plan(folder, asdict(amounts) | ({} if source is None else {"source": file_sha256(source)}))
+    work = _made(amounts) if source is None else _given(source, folder, amounts)
     for number in range(amounts.shards):
         shard = Shard(folder, number, amounts, jobs)
         if not shard.done:
-            found = shard.make({k: smiles[k % len(smiles)] for k in amounts.of_shard(number)})
-            say(f"shard {number + 1} of {amounts.shards}: {_in_words(found)}")
+            say(f"shard {number + 1} of {amounts.shards}: {_in_words(work(shard))}")
             write_manifest(folder, amounts)
     return write_manifest(folder, amounts)
 
 
-def same_plan(folder: Path, amounts: Amounts) -> None:
+def _made(amounts: Amounts) -> Callable[[Shard], dict[str, Any]]:
+    smiles = molecules(amounts.items, amounts.heavy, amounts.seed)
+    return lambda shard: shard.make({k: smiles[k % len(smiles)] for k in amounts.of_shard(shard.number)})
+
+
+def _given(source: Path, folder: Path, amounts: Amounts) -> Callable[[Shard], dict[str, Any]]:
+    store = folder / "source.h5"
+    gather(source, store, amounts)
+    return lambda shard: shard.take(of_shard(store, shard.number, amounts))
+
+
+def same_plan(folder: Path, wanted: dict[str, Any]) -> None:
     """Raise OptionsError where the folder holds another set."""
     path = folder / "amounts.json"
     if not path.exists():
-        write_json(path, asdict(amounts))
+        write_json(path, wanted)
     found = json.loads(path.read_text())
-    differ = [f"{k} {found.get(k)}, not {v}" for k, v in asdict(amounts).items() if found.get(k) != v]
+    names = [*wanted, *(name for name in found if name not in wanted)]
+    differ = [f"{k} {found.get(k)}, not {wanted.get(k)}" for k in names if found.get(k) != wanted.get(k)]
     if differ:
         raise OptionsError(f"{folder} holds a set of {'; '.join(differ)}. Choose another folder")
 
@@ -61,7 +87,7 @@ def write_manifest(folder: Path, amounts: Amounts) -> Path:
         seconds.update(summary["seconds"])
     about: dict[str, Any] = {
         "what": "GFN2-xTB energies, forces and Hessians of small H C N O molecules and their reactions",
-        "amounts": asdict(amounts),
+        "amounts": json.loads((folder / "amounts.json").read_text()),
         "shards": [len(summaries), amounts.shards],
         "items": sum(s["items"] for s in summaries),
         "candidates": sum(s["candidates"] for s in summaries),
