@@ -23,11 +23,11 @@ class Amounts:
     """
 
     heavy: int = 7
-    items: int = 1850
+    items: int = 1900
     shard: int = 50
     chosen: int = 27
     held_out: int = 10
-    saddles: float = 0.15
+    saddles: float = 0.25
     test_reactions: int = 2
     full: float = 0.05
     probes: int = 4

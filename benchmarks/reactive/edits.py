@@ -20,6 +20,7 @@ _KINDS = {(1, 1): 0.3, (2, 2): 0.45, (2, 1): 0.1, (1, 2): 0.1, (1, 0): 0.0, (0, 
 _MOST = {1: 1, 6: 4, 7: 3, 8: 2}  # neighbours
 _NEAR = 3  # bonds between what breaks and what forms
 _TWO_PARTS = 0.15  # of the products that fall into two molecules are taken; of more parts none
+_EXCHANGE = 0.5  # of the bonds that form are between atoms that have lost one
 _TRIES = 1500
 
 
@@ -56,7 +57,8 @@ def random_edit(
     for _ in range(n_form):
         i = rng.choice(freed) if freed else rng.randrange(molecule.GetNumAtoms())
         near = [j for j in range(len(distance)) if 1 < distance[i, j] <= _NEAR]
-        j = rng.choice(freed) if freed and rng.random() < 0.6 else rng.choice(near) if near else i
+        exchanged = [j for j in freed if distance[i, j] > 1] if rng.random() < _EXCHANGE else []
+        j = rng.choice(exchanged or near or [i])
         if i != j and _pair(i, j) not in bonds and not _hydrogens(molecule, i, j):
             formed.add(_pair(i, j))
     return (broken, formed) if len(broken) == n_break and len(formed) == n_form else None

@@ -12,7 +12,6 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from hint_plugin.errors import EngineError
-from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.molecules.modes import largest_force
 from hint_plugin.science.reactions import bonds
@@ -24,11 +23,6 @@ _NOISE = 0.12  # A
 
 class Dropped(Exception):
     """Something that could not be made; the text is the kind that is counted."""
-
-
-def gfn2(accuracy: float = 0.01) -> EngineCalculator:
-    """A calculator that has seen no structure before: what it computes depends on nothing else."""
-    return EngineCalculator(make_engine("gfn2-xtb", accuracy=accuracy))
 
 
 def embedded(molecule: Chem.Mol, seed: int, count: int = 1) -> list[Atoms]:

@@ -21,8 +21,9 @@ from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp, at_most
 from hint_plugin.science.reactions.one_reaction import SAME_MINIMUM
 from reactive import displacements
 from reactive.amounts import Amounts
+from reactive.calculator import GFN2, ROUGH
 from reactive.edits import products, smiles_of
-from reactive.geometries import Dropped, gfn2, minimum, product_of
+from reactive.geometries import Dropped, minimum, product_of
 from reactive.paths import geodesic, short_band
 from reactive.saddles import saddle_from
 from reactive.splits import part_of
@@ -71,7 +72,7 @@ class _Maker:
     def __init__(self, item: Item, smiles: str, amounts: Amounts) -> None:
         self.item, self.smiles, self.amounts = item, smiles, amounts
         self.molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-        self.calculator = gfn2()
+        self.calculator, self.rough = GFN2(), GFN2(ROUGH)
         self.rng = np.random.default_rng([amounts.seed, item.number])
         self.name = smiles_of(self.molecule)
         self.minima: list[tuple[Atoms, str, str]] = []
@@ -102,10 +103,10 @@ class _Maker:
 
     def _around(self, start: Atoms, part: str, name: str) -> None:
         """Hot, pushed together, pulled apart."""
-        self.item.add(displacements.hot(start, self.calculator, self.rng), "hot", part, name)
+        self.item.add(displacements.hot(start, self.rough, self.rng), "hot", part, name)
         shaken = displacements.shaken(start, self.rng)
         for _ in range(2):
-            close = displacements.pushed(shaken, self.calculator, self.rng)
+            close = displacements.pushed(shaken, self.rough, self.rng)
             self.item.add(close, "close", part, name)
         self.item.add(displacements.pulled_apart(shaken, self.rng), "apart", part, name)
 
@@ -130,13 +131,13 @@ class _Maker:
         path = geodesic(start, end)
         item.add((displacements.shaken(a, self.rng) for a in path[1:-1]), "path", part, name)
         try:
-            bands, top = short_band(path, self.calculator)
+            bands, top = short_band(path)
         except EngineError:
             item.counts["band failed"] += 1
             return
         images = [a for band in bands for a in band]
         item.add((displacements.shaken(a, self.rng) for a in images), "band", part, name)
-        item.add(displacements.hot(top, self.calculator, self.rng), "hot path", part, name)
+        item.add(displacements.hot(top, self.rough, self.rng), "hot path", part, name)
         if part == "test" or self.rng.random() < self.amounts.saddles:
             self._saddle(top, part, name, k)
 

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames, read_frames, write_frames
+from hint_plugin.data import LabelKeys, SamplingPlan, iter_frames, read_frames, read_label, write_frames
 from hint_plugin.data.file_io import write_json
+from hint_plugin.errors import LabelError
 from hint_plugin.labelling.run import label
 from hint_plugin.sampling.run import sample
+from hint_plugin.science.molecules.modes import largest_force
 from reactive.amounts import LARGEST_CLOSE, LARGEST_FORCE, Amounts
 from reactive.digest import digest_of
 from reactive.displacements import along_modes
@@ -158,14 +160,14 @@ class Shard:
         return float(json.loads(path.read_text())) if path.exists() else 0.0
 
     def _within_limits(self, frames: Iterable[Atoms]) -> list[Atoms]:
-        """Without those whose largest force is too large; larger where atoms were pushed together."""
+        """Without those that are counted as too much for a set."""
         kept = []
         for atoms in frames:
-            limit = LARGEST_CLOSE if atoms.info["kind"] == "close" else LARGEST_FORCE
-            if np.linalg.norm(atoms.arrays[KEYS.forces], axis=1).max() < limit:
-                kept.append(atoms)
+            reason = why_not(atoms)
+            if reason:
+                self.counts[f"{reason}: {atoms.info['kind']}"] += 1
             else:
-                self.counts[f"force above the limit: {atoms.info['kind']}"] += 1
+                kept.append(atoms)
         return kept
 
     def _written(self, frames: Sequence[Atoms], candidates: int, items: int) -> dict[str, Any]:
@@ -183,6 +185,21 @@ class Shard:
         write_json(self.summary_path, about)
         shutil.rmtree(self.place)
         return about
+
+
+def why_not(atoms: Atoms) -> str:
+    """Why a labelled frame is left out; "" if it is not. Larger forces where atoms were pushed together.
+
+    What `hint label` makes and a reader of labels refuses is left out: a training would end at it.
+    """
+    limit = LARGEST_CLOSE if atoms.info["kind"] == "close" else LARGEST_FORCE
+    if largest_force(atoms.arrays[KEYS.forces]) >= limit:
+        return "force above the limit"
+    try:
+        read_label(atoms)
+    except LabelError:
+        return "label refused by its reader"
+    return ""
 
 
 def _counted(frames: Sequence[Atoms]) -> dict[str, Any]:
