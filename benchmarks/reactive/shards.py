@@ -91,7 +91,7 @@ class Shard:
         if not record.exists():
             write_frames(source, frames)
             start = cpu_seconds()
-            label(
+            done = label(
                 source,
                 target,
                 hessian=hessian,
@@ -101,10 +101,11 @@ class Shard:
                 overwrite=True,
             )
             self._spent(target, start)
+            write_json(record, done.as_dict())  # `label` leaves none where all frames have failed
         summary = json.loads(record.read_text())
         self.seconds[f"labels, {name}"] = self._time_of(target)
         self.counts.update({f"label failed: {k}": n for k, n in summary["failure_kinds"].items()})
-        return read_frames(target)
+        return read_frames(target) if summary["labelled"] else []
 
     def _displaced(self, points: Iterable[Atoms]) -> list[Atoms]:
         """Along the modes of the stationary points, which are verified on the way."""

@@ -253,6 +253,14 @@ def test_frames_that_are_too_much_are_left_out(tiny):
         assert shards.why_not(strong) == reason
 
 
+def test_labels_that_all_fail_are_counted(tmp_path):
+    shard = shards.Shard(tmp_path, 0, TINY, 1)
+    shard.place.mkdir(parents=True)
+    with in_this_process():
+        assert shard._label("points", [Atoms("H2", [[0, 0, 0], [0, 0, 0]])], "full") == []
+    assert sum(n for name, n in shard.counts.items() if name.startswith("label failed")) == 1
+
+
 def test_a_molecule_that_falls_apart_is_counted(monkeypatch):
     def broken(*arguments):
         raise geometries.Dropped("molecule changed")
