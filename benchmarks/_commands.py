@@ -42,7 +42,8 @@ def run_warm(command: str, folder: Path, log: str, allowed: tuple[int, ...] = (0
     Instead of a command's name, MODULE:FUNCTION is a function without arguments that reads ``sys.argv``.
 
     Returns:
-        ``seconds``, wall time; ``megabytes``, the most memory that was resident.
+        ``seconds``, wall time; ``cpu_seconds``, of that process; ``megabytes``, the most memory that was
+        resident.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
@@ -55,7 +56,8 @@ def run_warm(command: str, folder: Path, log: str, allowed: tuple[int, ...] = (0
     process.join()
     seconds = time.perf_counter() - start
     _must_be(allowed, process.exitcode, command, (folder / log).read_text())
-    return {"seconds": seconds, "megabytes": receive.recv()}
+    cpu_seconds, megabytes = receive.recv()
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "megabytes": megabytes}
 
 
 def _entry_point(words: list[str], folder: Path, log: Path, send: Any) -> None:
@@ -72,7 +74,7 @@ def _entry_point(words: list[str], folder: Path, log: Path, send: Any) -> None:
     try:
         sys.exit(command.load()())
     finally:
-        send.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        send.send((time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 def _must_be(allowed: tuple[int, ...], status: int | None, command: str, output: str) -> None:

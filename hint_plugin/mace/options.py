@@ -324,6 +324,7 @@ def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
             f"--model {args.model} trains with MACE's --loss {own} alone, so it takes no loss of HINT; "
             f"wanted --model MACE, ScaleShiftMACE or {' or '.join(ARCHITECTURES)}"
         )
+    _check_stage_two(args)
     if options.weight == "auto" and getattr(args, "lbfgs", False):
         raise OptionsError(
             "--hint_weight auto changes the function that --lbfgs minimises between its steps, and L-BFGS "
@@ -338,3 +339,22 @@ def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
                 raise OptionsError(
                     f"--{flag} kernels have no third derivative on a GPU; use --loss hint_difference"
                 )
+
+
+def _check_stage_two(args: argparse.Namespace) -> None:
+    """Raises OptionsError where MACE would validate no epoch of its stage two, and so have no model of it.
+
+    It ends in an UnboundLocalError then, after the training.
+    """
+    if not getattr(args, "swa", False):
+        return
+    epochs, every = args.max_num_epochs, args.eval_interval
+    start = max(1, epochs // 4 * 3) if args.start_swa is None else args.start_swa
+    if args.start_swa is not None and start >= epochs:
+        return  # MACE leaves stage two out, and says so
+    if not any(epoch % every == 0 for epoch in range(start, epochs)):
+        raise OptionsError(
+            f"--stage_two begins in epoch {start}, and from there to the last, {epochs - 1}, none is "
+            f"validated with --eval_interval {every}, so that MACE keeps no model of it; wanted more epochs, "
+            "an earlier --start_stage_two or a smaller --eval_interval"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -18,6 +19,43 @@ from hint_plugin.nequip.loss import HessianLoss
 
 #: NequIP's callbacks that set the coefficients of the loss, as `HessianCurriculum` does.
 SETTERS = ("SoftAdapt", "LossCoefficientScheduler", "LinearLossCoefficientScheduler")
+
+
+@dataclass(frozen=True)
+class StageTwo:
+    """The last part of a training, with other coefficients.
+
+    Attributes:
+        start: fraction of the training that is done when it begins.
+        coeffs: those that change.
+    """
+
+    start: float
+    coeffs: dict[str, float]
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any], names: set[str]) -> StageTwo:
+        """From a configuration; ``names`` are those that have a coefficient. Raises OptionsError."""
+        wanted = "wanted stage_two: {start: 0.75, coeffs: {per_atom_energy_mse: 1000.0}}"
+        if set(given) != {"start", "coeffs"}:
+            raise OptionsError(f"HessianCurriculum: stage_two has {', '.join(given) or 'nothing'}; {wanted}")
+        unknown = [name for name in given["coeffs"] if name not in names]
+        if unknown or not given["coeffs"]:
+            raise OptionsError(
+                f"HessianCurriculum: coeffs of stage_two has {', '.join(unknown) or 'nothing'}; wanted some "
+                f"of {', '.join(sorted(names))} (the Hessian term goes on as it was)"
+            )
+        found = cls(float(given["start"]), {name: float(value) for name, value in given["coeffs"].items()})
+        if not 0 < found.start < 1 or min(found.coeffs.values()) < 0:
+            raise OptionsError(
+                f"HessianCurriculum: stage_two has start {found.start} and coeffs {found.coeffs}; wanted a "
+                "fraction of the training between 0 and 1, and no negative coefficient"
+            )
+        return found
+
+    def begun(self, step: int, total_steps: int) -> bool:
+        """Whether step ``step`` (from 0) of ``total_steps`` belongs to it."""
+        return step >= self.start * total_steps
 
 
 class HessianCurriculum(Callback):
@@ -42,6 +80,9 @@ class HessianCurriculum(Callback):
             this step is, lambda_H is 0.
         ratio_start: for ``auto``, how hard the Hessian term pulls at the beginning, relative to the others.
         ratio_end: the same at the end.
+        stage_two: ``{start: 0.75, coeffs: {per_atom_energy_mse: 1000.0}}``: from that fraction of the
+            training on, these coefficients in place of those of ``coeffs``; that of the Hessian term goes on
+            as it was (for ``auto``, measured anew). It brings energies into place.
 
     Raises:
         OptionsError: no such term, a schedule that cannot be, or something else that sets coefficients; after
@@ -59,6 +100,7 @@ class HessianCurriculum(Callback):
         weight: str = "given",
         ratio_start: float | None = None,
         ratio_end: float | None = None,
+        stage_two: Mapping[str, Any] | None = None,
     ) -> None:
         self.coeffs, self.name, self.total_steps = {k: float(v) for k, v in coeffs.items()}, name, total_steps
         if weight not in ("given", "auto"):
@@ -82,6 +124,7 @@ class HessianCurriculum(Callback):
         except (TypeError, ValueError) as error:
             raise OptionsError(f"HessianCurriculum: {error}") from None
         self.measured = MeasuredStep(AutoWeight(self.schedule)) if weight == "auto" else None
+        self.second = None if stage_two is None else StageTwo.checked(stage_two, set(self.coeffs) - {name})
         self._total = 1
         self._given: dict[str, float] = {}
         self._set: dict[str, float | None] | None = None
@@ -96,12 +139,15 @@ class HessianCurriculum(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """For Lightning's checkpoints: of ``weight: auto``."""
-        return {} if self.measured is None else {"auto": self.measured.auto.state_dict()}
+        if self.measured is None:
+            return {}
+        return {"auto": self.measured.auto.state_dict(), "stage": self.measured.stage}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was."""
         if self.measured is not None and "auto" in state_dict:
             self.measured.auto.load_state_dict(state_dict["auto"])
+            self.measured.stage = state_dict["stage"]
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Compare with the loss that there is."""
@@ -135,9 +181,13 @@ class HessianCurriculum(Callback):
                 "HessianCurriculum: something else has set the coefficients of the loss since the last step; "
                 "wanted one that does. Take one of the two out of trainer.callbacks"
             )
+        step = trainer.global_step
+        second = self.second if self.second is not None and self.second.begun(step, self._total) else None
+        if self.measured is not None:
+            self.measured.enter(1 if second is None else 2)
         schedule = self.schedule if self.measured is None else self.measured.auto
-        weight = schedule.at_step(trainer.global_step, self._total)
-        self._given = {**self.coeffs, self.name: weight}
+        weight = schedule.at_step(step, self._total)
+        self._given = {**self.coeffs, **({} if second is None else second.coeffs), self.name: weight}
         pl_module.loss.set_coeffs(self._given)
         self._set = _coefficients(pl_module.loss)
         if self.measured is not None:

@@ -28,8 +28,14 @@ class MeasuredStep:
 
     def __init__(self, auto: AutoWeight) -> None:
         self.auto = auto
+        self.stage = 1  #: of the training; what was measured in one says nothing of the other
         self.unweighted = 0  #: steps with labels while nothing could be measured yet
         self._hessian: Tensor | None = None
+
+    def enter(self, stage: int) -> None:
+        """Measure anew where another stage of the training begins."""
+        if stage != self.stage:
+            self.stage, self.auto = stage, AutoWeight(self.auto.ratio)
 
     def before_backward(self, pl_module: Any, term: HessianLoss, step: int, batches: int) -> None:
         """Differentiate the Hessian term, if the step is to be measured and some process has a label.

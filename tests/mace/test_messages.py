@@ -91,6 +91,14 @@ from mace_runs import DATA, HINT, MOLECULES, SMALL, Run, failing, run_command, t
             "wanted 'fraction:weight,fraction:weight'",
         ),
         (
+            {"loss": "hint_full", "stage_two": True, "max_num_epochs": 9, "eval_interval": 5, "start_swa": 6},
+            "--stage_two begins in epoch 6, and from there to the last, 8, none is validated with --eval_int",
+        ),
+        (
+            {"loss": "hint_full", "stage_two": True, "max_num_epochs": 1},
+            "--stage_two begins in epoch 1, and from there to the last, 0, none is validated",
+        ),
+        (
             {"loss": "hint_full", "hint_normalise": "eq5"},
             "argument --hint_normalise: invalid choice: 'eq5'",
         ),

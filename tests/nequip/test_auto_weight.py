@@ -108,6 +108,23 @@ def test_it_is_the_ratio_of_the_gradients(molecules, accumulate):
     assert found["hessian"] / found["forces_mse"] * 100 == pytest.approx(training.logged[-1])
 
 
+def test_stage_two_is_measured_by_itself(molecules):
+    """Its energies have another coefficient. In a checkpoint the stage is told."""
+    second = {"start": 0.25, "coeffs": {"per_atom_energy_mse": 1e6}}
+    training, batch = Training(stage_two=second), make_batch(molecules[:2])
+    weights = []
+    for _ in range(5):
+        training.step(batch)
+        weights.append(training.curriculum.state_dict()["auto"]["others"])
+    assert (
+        training.logged[3] == 0.0 and training.logged[4] > 10 * training.logged[2] > 0
+    )  # step 3 is measured
+    assert weights[0] == weights[2] < weights[3] == weights[4]
+    again = HessianCurriculum(COEFFS, weight="auto", stage_two=second)
+    again.load_state_dict(training.curriculum.state_dict())
+    assert again.measured.stage == 2 and again.state_dict() == training.curriculum.state_dict()
+
+
 def test_a_batch_without_labels_measures_nothing(molecules):
     training = Training()
     training.step(make_batch(molecules[:2], [None, None]))

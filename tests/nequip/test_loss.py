@@ -221,6 +221,33 @@ def test_curriculum_sets_the_ratios_of_the_terms(options, wanted):
     np.testing.assert_allclose(found[:, 2], wanted, atol=1e-9)
 
 
+def test_stage_two_has_other_coefficients():
+    """From step 6 of 8; the Hessian term goes on."""
+    coeffs = {"per_atom_energy_mse": 10.0, "forces_mse": 100.0, "hessian": 80.0}
+    second = {"start": 0.75, "coeffs": {"per_atom_energy_mse": 1000.0}}
+    found = coefficients(HessianCurriculum(coeffs, start=10.0, stage_two=second), 8)
+    np.testing.assert_allclose(found[:, 1], [10.0] * 6 + [0.1] * 2)
+    ramp = np.linspace(10, 80, 8)
+    np.testing.assert_allclose(found[:, 2], [*ramp[:6] / 10, *ramp[6:] / 1000])
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"start": 0.5}, r"stage_two has start; wanted stage_two: \{start: 0.75"),
+        (
+            {"start": 0.5, "coeffs": {"hessian": 1.0}},
+            "coeffs of stage_two has hessian; wanted some of forces_mse",
+        ),
+        ({"start": 0.5, "coeffs": {}}, "coeffs of stage_two has nothing"),
+        ({"start": 90, "coeffs": {"forces_mse": 1.0}}, "start 90.0 .* wanted a fraction of the training"),
+    ],
+)
+def test_what_is_no_stage_two(second, words):
+    with pytest.raises(OptionsError, match=words):
+        HessianCurriculum(dict.fromkeys(TERMS, 1.0), stage_two=second)
+
+
 def test_curriculum_knows_the_length_that_it_is_told():
     coeffs = {"per_atom_energy_mse": 1.0, "forces_mse": 1.0, "hessian": 3.0}
     found = coefficients(HessianCurriculum(coeffs, total_steps=4), 6)
