@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-_CALL = re.compile(r"from (hint_plugin\.[a-z_.]+) import run\n.*?\brun\.(\w+)\(", re.DOTALL)
+_CALL = re.compile(r"from (hint_plugin\.[a-z_.]+) import (run\w*)\n.*?\b\2\.(\w+)\(", re.DOTALL)
 
 
 def source_of(verb: Callable[..., Any]) -> str:
-    """Of the function of a verb; where it calls `run.NAME` of a topic, of that function, too."""
+    """Of the function of a verb; where it calls `run.NAME` of a topic, of that function, too; where it calls
+    `run_NAME.NAME`, of that module, which is of that function alone."""
     found = inspect.getsource(inspect.unwrap(verb))
-    return found + "".join(
-        inspect.getsource(getattr(importlib.import_module(f"{topic}.run"), name))
-        for topic, name in _CALL.findall(found)
-    )
+    for topic, module, name in _CALL.findall(found):
+        called = importlib.import_module(f"{topic}.{module}")
+        found += inspect.getsource(getattr(called, name) if module == "run" else called)
+    return found

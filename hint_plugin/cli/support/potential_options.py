@@ -44,18 +44,18 @@ Model = Annotated[
         "--model",
         "-m",
         callback=a_model,
-        help="Model from `hint export` or `hint model list`, or a MACE or NequIP pickle that you trust.",
+        help="File of `hint export`, name of a ready model, or a trusted MACE or NequIP pickle.",
     ),
 ]
 Engine = Annotated[
     str | None,
-    typer.Option("--engine", help="Engine to use in place of a model: gfn2-xtb, pyscf, ...; see hint label."),
+    typer.Option("--engine", help="Engine in place of a model: gfn2-xtb, pyscf."),
 ]
 EngineOption = Annotated[
     list[str] | None,
     typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
 ]
-Device = Annotated[str, typer.Option(help="Device on which a model runs: cpu, cuda.")]
+Device = Annotated[str, typer.Option(help="Device of the model: cpu, cuda.")]
 Charge = Annotated[int, typer.Option(help="Charge, if info has no 'charge'; not with a model.")]
 Spin = Annotated[
     int | None,
