@@ -27,12 +27,11 @@ from hint_plugin.potentials.opening import open_potential
 from hint_plugin.science.molecules import run
 from hint_plugin.science.molecules.molecule_inputs import far_parts, no_molecule
 
-# The springs of these tests are not at rest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*not stationary:hint_plugin.errors.LabelWarning")
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*neighbours:hint_plugin.errors.LabelWarning"
-)  # springs of 1 A
+# The springs of these tests are of 1 A, and not at rest.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:.*{what}:hint_plugin.errors.LabelWarning")
+    for what in ("neighbours", "not stationary")
+]
 
 TOY = PotentialSpec(engine="calculator", options={"calculator": "slow_springs:Springs"})
 AS_OPTIONS = ("-e", "calculator=slow_springs:Springs")
