@@ -17,7 +17,7 @@ from rdkit import Chem
 from hint_plugin.errors import EngineError, HintError
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions import match
-from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp, at_most
+from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp
 from hint_plugin.science.reactions.one_reaction import SAME_MINIMUM
 from reactive import displacements
 from reactive.amounts import Amounts
@@ -27,9 +27,10 @@ from reactive.geometries import Dropped, minimum, product_of
 from reactive.paths import geodesic, short_band
 from reactive.saddles import saddle_from
 from reactive.splits import part_of
+from reactive.times import at_most_cpu
 
 STATIONARY = ("minimum", "saddle")
-LONGEST = 600.0  # s: an item that takes longer is ended, and counted
+LONGEST = 400.0  # CPU seconds: an item that takes longer is ended, and counted
 _PRODUCTS = 4  # that are tried for a reaction
 _IRC_KEPT = 5  # of each side
 
@@ -54,7 +55,7 @@ def make_item(number: int, smiles: str, amounts: Amounts) -> Item:
     """All geometries of an item; the same for the same arguments."""
     item, start = Item(number), time.process_time()
     try:
-        with at_most(LONGEST):
+        with at_most_cpu(LONGEST):
             _Maker(item, smiles, amounts).make()
     except Dropped as reason:
         item.counts[str(reason)] += 1

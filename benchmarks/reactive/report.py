@@ -29,8 +29,9 @@ def write_page(folder: Path) -> None:
     about = json.loads((folder / "manifest.json").read_text())
     blocks = {name: make(about) for name, make in TABLES.items()}
     run(f"hint dataset stats {folder / 'train'}", folder, "stats.log")
-    text = (folder / "stats.log").read_text()
-    blocks["stats"] = indent("\n".join(line.rstrip() for line in text.splitlines() if line.strip()), "    ")
+    said = [line.rstrip() for line in (folder / "stats.log").read_text().splitlines()]
+    kept = [line for line in said if line and not line.startswith("reading")]
+    blocks["stats"] = indent("\n".join(kept), "    ")
     put_blocks(DOCS / "reactive-set.md", blocks)
     draw_map(folder / "train", DOCS / "img" / "reactive-set.png")
 

@@ -270,6 +270,19 @@ def test_a_molecule_that_falls_apart_is_counted(monkeypatch):
     assert item.counts == {"molecule changed": 1} and not item.frames
 
 
+def test_an_item_without_end_is_ended_by_its_cpu_time(monkeypatch):
+    def slow(*arguments):
+        time.sleep(0.3)  # does not count
+        while True:
+            pass
+
+    monkeypatch.setattr(items, "LONGEST", 0.2)
+    monkeypatch.setattr(items, "minimum", slow)
+    start = time.process_time()
+    assert items.make_item(0, "CO", TINY).counts == {"time is up": 1}
+    assert 0.2 <= time.process_time() - start < 1.0
+
+
 def test_the_plan_adds_up():
     units = {"molecule": 2.0, "saddle": 4.0, "full": 0.5, "pairs": 0.05, "choice": 0.01}
     rows = costs.plan(replace(SIZES["full"], items=100), {9: units, 18: units})
