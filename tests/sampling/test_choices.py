@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from hint_plugin.data import SamplingPlan, write_frames
-from hint_plugin.data.structures.displaced import DisplaceSettings
+from hint_plugin.data import SamplingPlan, iter_frames, write_frames
+from hint_plugin.data.structures.displaced import DisplaceSettings, displaced_copies
 from hint_plugin.errors import DataError, InterruptedRunError, OptionsError
 from hint_plugin.sampling import (
     Budget,
     FeatureSettings,
+    SoapFeatures,
     SoapSettings,
     chosen_count,
     features_of,
@@ -690,3 +691,57 @@ def test_soap_that_cannot_be(settings):
         SoapSettings(**settings).check()
     SoapSettings(r_cut=1.01, n_max=1, l_max=0, sigma=0.01).check()
     SoapSettings(l_max=20).check()
+
+
+def test_an_energy_of_a_formula_that_occurs_once_is_never_chosen(tmp_path):
+    """Whatever its rank would be: all of the others go first."""
+    frames = [Atoms("He", info={"REF_energy": 9.0})]
+    frames += [Atoms("H", info={"REF_energy": float(i)}) for i in range(3)]
+    write_frames(tmp_path / "e.xyz", frames)
+    for n in (1, 2, 3):
+        found = sample_energy(survey([tmp_path / "e.xyz"], "REF_energy"), Budget(n=n))
+        assert found.chosen.tolist() == [1, 2, 3][3 - n :]
+
+
+def test_constant_features_are_told_by_the_largest_mean():
+    """Beside a feature of size 1e6, a scatter of 0.01 is rounding; without it, it is not."""
+    noise = np.tile([0.0, 0.02], 10)
+    for other, constant in ((1e6, True), (1.0, False)):
+        values = np.stack([noise, np.linspace(other, 2 * other, 20)], axis=1).astype(np.float32)
+        found = fit_reduction(values, "standard", None, 0).apply(values)
+        assert found[:, 1].std() == pytest.approx(1, rel=1e-3)
+        assert found[:, 0].std() == pytest.approx(0 if constant else 1, rel=1e-3)
+
+
+@pytest.mark.parametrize("row", [0, 1, 9])
+def test_the_first_and_the_last_row_are_looked_at(tmp_path, row):
+    values = np.zeros((10, 2), np.float32)
+    values[row, 0] = np.nan
+    np.save(tmp_path / "own.npy", values)
+    with pytest.raises(DataError, match=f"row {row} has NaN"):
+        load_features(tmp_path / "own.npy", 10)
+
+
+def test_an_extract_of_another_kind_is_refused_before_the_work(tmp_path):
+    with pytest.raises((DataError, OptionsError), match="pdf"):
+        check_target(tmp_path / "x.pdf", [])
+
+
+def test_each_frame_has_a_stream_of_its_number(files, tmp_path):
+    """Counted through all files: the copies are those of `displaced_copies`."""
+    run.displace(files, extract=tmp_path / "new.xyz", sigma=0.05, floor=0.3, seed=4)
+    parents = [a for path in files for a in iter_frames(path)]
+    settings = DisplaceSettings(sigma=0.05, floor=0.3, seed=4)
+    for number, (parent, made) in enumerate(zip(parents, iter_frames(tmp_path / "new.xyz"), strict=True)):
+        (wanted,) = displaced_copies(parent, number, settings)
+        assert made.positions == pytest.approx(wanted.positions, abs=1e-7)
+
+
+def test_elements_of_soap_are_sorted_and_each_once():
+    pytest.importorskip("dscribe")
+    found = SoapFeatures([8, 1, 6, 1], SoapSettings(n_max=1, l_max=0))
+    assert found.elements == (1, 6, 8) and found.identity()["elements"] == ["H", "C", "O"]
+    each = SoapFeatures([6, 1], SoapSettings(n_max=1, l_max=0, average="elements"))
+    assert each.dimension == 2 * SoapFeatures([6, 1], SoapSettings(n_max=1, l_max=0)).dimension
+    (row,) = each.setup()([Atoms("H2", [[0, 0, 0], [0, 0, 1]])])
+    assert row[: each.dimension // 2].any() and not row[each.dimension // 2 :].any()
