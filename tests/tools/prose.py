@@ -267,7 +267,7 @@ def prose(text: str) -> str:
 
     text = re.sub(r"^```.*?^```[^\n]*$", blank, text, flags=re.M | re.S)
     text = re.sub(
-        r"(?:\A|(?<=\n\n)) {4}(?:(?!\n\s*\n).)*", blank, text, flags=re.S
+        r"(?:\A|(?<=\n\n)|(?<=-->\n)) {4}(?:(?!\n\s*\n).)*", blank, text, flags=re.S
     )  # blocks that begin indented
     text = re.sub(r"<!--.*?-->|<[a-z/][^>]*>", blank, text, flags=re.S)
     text = re.sub(r"`[^`]+`", word, text)
