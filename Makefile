@@ -115,11 +115,11 @@ test-all: ## The same, with the tests that are marked long
 	@$(MAKE) --no-print-directory test TESTS="long or not long"
 
 test-mace: env ## The tests of everything but NequIP
-	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) -m "$(TESTS)" --ignore=tests/nequip $(PYTEST_ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "$(TESTS)" --ignore=tests/nequip $(PYTEST_ARGS)
 
 test-nequip: ## The tests of the NequIP adapter, in .venv-nequip
 	@$(NEQUIP) env
-	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) -m "$(TESTS)" tests/nequip $(PYTEST_ARGS)
+	@$(ONE_THREAD) .venv-nequip/bin/python -m pytest -q -n $(WORKERS) --dist worksteal -m "$(TESTS)" tests/nequip $(PYTEST_ARGS)
 
 mutation: env ## Plant faults into the mathematics, and see whether a test fails (hours; it goes on where it was stopped)
 	@$(NEQUIP) env
