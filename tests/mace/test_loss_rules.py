@@ -13,7 +13,7 @@ from hint_plugin.mace.loss import (
     Clock,
     HessianForward,
     HintLoss,
-    labelled_a_process,
+    labelled_everywhere,
     own_model,
 )
 from hint_plugin.mace.options import HintOptions
@@ -129,7 +129,10 @@ def test_a_new_loss_has_seen_nothing():
     assert (loss.final_table, loss.evaluations, loss.trained_since, loss.evaluated) == (False, 0, False, [])
     assert loss.mode is MODES["full"] and loss.options.mode == "full"
     assert loss.hessian_loss.clip == 100.0 and hint_loss(clip=0.0).hessian_loss.clip is None
-    assert loss.extra_repr() == "mode=full, probes=1, lambda_H=2.0 -> 4.0 (linear), penalty=mse"
+    assert (
+        loss.extra_repr()
+        == "mode=full, probes=1, lambda_H=2.0 -> 4.0 (linear), penalty=mse, normalise=elements"
+    )
     assert "lambda_H=4.0, " in hint_loss(schedule="constant").extra_repr()
 
 
@@ -178,7 +181,7 @@ def test_steps_without_a_term_are_one_pass_of_the_model():
 
 
 def test_several_processes_count_together(monkeypatch):
-    """Each has the sum of all labels over the number of processes, at least one label among them."""
+    """Each has the sum of all labels, and the number of processes."""
     summed, others = [], []
 
     def all_reduce(tensor):
@@ -188,12 +191,11 @@ def test_several_processes_count_together(monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
     count = torch.tensor(3)
-    assert float(labelled_a_process(count)) == 3.0 and not summed
-    assert float(labelled_a_process(torch.tensor(0))) == 1.0
+    assert labelled_everywhere(count) == (3.0, 1) and not summed
     monkeypatch.setattr(module, "distributed", lambda: True)
-    for own, of_others, wanted in ((3, 5, 2.0), (0, 2, 0.5), (0, 0, 0.25), (1, 0, 0.25)):
+    for own, of_others, wanted in ((3, 5, 8.0), (0, 2, 2.0), (0, 0, 0.0), (1, 0, 1.0)):
         others.append(of_others)
-        assert float(labelled_a_process(torch.tensor(own))) == wanted
+        assert labelled_everywhere(torch.tensor(own)) == (wanted, 4)
     assert summed == [3.0, 0.0, 0.0, 1.0] and int(count) == 3
 
 
