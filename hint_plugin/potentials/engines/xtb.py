@@ -122,7 +122,7 @@ class XTB:
             )
         if atoms.pbc.all() and abs(atoms.cell.volume) < 1e-6:
             raise EngineError(
-                "the structure is periodic and its cell has no volume; give it a cell, or set pbc to all false",
+                "the structure is periodic and its cell has no volume; give it one, or set pbc to all false",
                 "cell",
             )
         about = self.of_structure(self.options, atoms)
