@@ -42,6 +42,7 @@ from hint_plugin.parallel.failures import FrameFailure, count_kinds, failure_kin
 from hint_plugin.parallel.journal import Journal
 from hint_plugin.parallel.pool import Failure, Work, run_tasks, terminate_as_interrupt
 from hint_plugin.potentials.engine import Labels, make_labels, refuse_unphysical
+from hint_plugin.potentials.engines.cell_check import CellCheck
 from hint_plugin.potentials.extrapolation import KEY as OUTSIDE
 from hint_plugin.potentials.extrapolation import in_one_sentence, outside_training, told_by_the_run
 from hint_plugin.potentials.registry import closing_note, make_engine
@@ -238,6 +239,12 @@ def _compute(
 
 def _setup_worker(settings: LabelSettings) -> Work:
     engine = make_engine(settings.engine, **settings.all_engine_options())
+    cells = (
+        CellCheck(engine.method) if getattr(getattr(engine, "options", None), "cell_check", False) else None
+    )
+
+    def energy(atoms: Atoms) -> float:
+        return engine.prepare(atoms.copy()).single_point().energy
 
     def work(payload: tuple[int, Atoms, bool]) -> Labels | FrameFailure:
         number, atoms, wants_hessian = payload
@@ -245,8 +252,12 @@ def _setup_worker(settings: LabelSettings) -> Work:
         mode = settings.hessian if wants_hessian else "none"
         try:
             rows = select_atoms(atoms, settings.atoms or "") if mode == "rows" else None
+            if cells is not None:
+                cells.before(atoms)
             with told_by_the_run():
                 labels = make_labels(engine, atoms, mode, n_probes=settings.n_probes, rng=rng, row_atoms=rows)
+            if cells is not None:
+                cells.after(atoms, labels.point.energy, energy)
             refuse_unphysical(engine, atoms, labels)
         except EngineError as error:
             return FrameFailure(str(error), error.kind)

@@ -80,11 +80,11 @@ class EngineContract:
             return engine.prepare(structure.copy()).single_point().energy
 
         try:
-            energy(crystal)
+            here = energy(crystal)
         except EngineError as error:
             assert error.kind == "cell", f"{error}: wanted an EngineError of the kind cell"
             return
-        CellCheck(engine.name)(crystal, energy)
+        CellCheck(engine.name).after(crystal, here, energy)
 
     def test_what_it_cannot_treat_is_an_error_of_its_kind(self, engine: Engine, atoms: Atoms) -> None:
         broken = atoms.copy()

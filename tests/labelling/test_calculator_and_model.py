@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.labelling import LabelSettings, make_engine, make_labels, run_labelling
 from hint_plugin.labelling.existing import ExistingLabels
 from hint_plugin.labelling.plan import Inputs, make_plan
+from hint_plugin.labelling.runner import _setup_worker
+from hint_plugin.parallel.failures import FrameFailure
 from hint_plugin.potentials import CalculatorPotential
 from hint_plugin.potentials.identity import identity_of
 from hint_plugin.potentials.registry import settings_of
@@ -216,7 +219,7 @@ ARGUMENTS = {"sigma": 2.3, "epsilon": 0.4, "rc": 5.0}
     ],
 )
 def test_a_cell_is_what_the_structure_says(name, refused, words):
-    """Each kind of structure in a process of its own: numbers of something else are not returned."""
+    """Numbers of something else are no labels; what was refused once costs nothing the second time."""
     slab = fcc111("Cu", (1, 1, 2), vacuum=4.0)
     slab.pbc = [True, True, False]
     frames = {
@@ -226,21 +229,27 @@ def test_a_cell_is_what_the_structure_says(name, refused, words):
         "molecule": Atoms("Ar2", [[0, 0, 0], [0, 0, 2.6]]),
         "box": Atoms("Ar2", [[0, 0, 0], [0, 0, 2.6]], cell=[5, 5, 5]),
     }
+    import sys
+
+    sys.modules.setdefault("springs_for_tests", sys.modules[__name__])
+    options = {"calculator": f"springs_for_tests:{name}", "arguments": ARGUMENTS}
+    settings = LabelSettings(engine="calculator", engine_options=options, hessian="none")
     found = []
     for kind, atoms in frames.items():
-        try:
-            point = make_labels(springs(name, **ARGUMENTS), atoms, "none").point
-            atoms.calc = globals()[name](**ARGUMENTS)
-            assert point.energy == pytest.approx(atoms.get_potential_energy())
-        except EngineError as error:
-            assert error.kind == "cell" and words in str(error) and "-e cell_check=false" in str(error)
-            found.append(kind)
+        work = _setup_worker(settings)
+        for again in range(2):
+            label = work((0, atoms, False))
+            if isinstance(label, FrameFailure):
+                assert label.kind == "cell" and words in label.message
+                assert "-e cell_check=false" in label.message
+                found.append(kind) if not again else None
+            else:
+                atoms.calc = globals()[name](**ARGUMENTS)
+                assert label.point.energy == pytest.approx(atoms.get_potential_energy())
     assert found == refused
-    unchecked = make_engine(
-        "calculator", calculator=f"springs_for_tests:{name}", arguments=ARGUMENTS, cell_check=False
-    )
+    unchecked = replace(settings, engine_options=options | {"cell_check": False})
     for atoms in frames.values():
-        make_labels(unchecked, atoms, "none")
+        assert not isinstance(_setup_worker(unchecked)((0, atoms, False)), FrameFailure)
 
 
 def test_small_cells_at_the_gamma_point_are_told(tmp_path):
@@ -251,3 +260,5 @@ def test_small_cells_at_the_gamma_point_are_told(tmp_path):
     (said,) = plan.warnings
     assert said.startswith("GFN2-xTB is sampled at the Gamma point alone, which wants cells of 8 A and more")
     assert "(2 frames, the first is" in said and "frame 0 (Si2))" in said
+    with pytest.raises(EngineError, match="is periodic and its cell has no volume"):
+        make_engine("gfn2-xtb").prepare(Atoms("H", pbc=True))

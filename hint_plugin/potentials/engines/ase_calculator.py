@@ -22,7 +22,6 @@ from hint_plugin.data.structures.electrons import known_electrons, lowest_multip
 from hint_plugin.errors import DataError, EngineError, HintError, OptionsError
 from hint_plugin.optional import wanted
 from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
-from hint_plugin.potentials.engines.cell_check import CellCheck
 from hint_plugin.potentials.structure_checks import check_structure
 from hint_plugin.potentials.user_code import code_of, files_in
 from hint_plugin.settings import option
@@ -43,7 +42,7 @@ class CalculatorOptions:
     translation_invariant: bool = option("no grid fixed in space: the last atom need not be moved", False)
     electrons: bool = option("the calculator takes charge and spin from a structure's info itself", False)
     analytic: bool = option("take the calculator's get_hessian, if it has one, for full labels", True)
-    cell_check: bool = option("see once whether the calculator obeys a structure's pbc", True)
+    cell_check: bool = option("hint label sees once whether the calculator obeys a structure's pbc", True)
 
 
 class AseCalculator:
@@ -63,7 +62,6 @@ class AseCalculator:
         self.method = options.calculator
         factory = _factory(options.calculator)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._cells = CellCheck(options.calculator)
         arguments = self._with_scratch(options.arguments)
         try:
             self._calculator = factory(**arguments)
@@ -120,8 +118,7 @@ class AseCalculator:
         _refuse_untold_electrons(self.options, atoms)
         if hasattr(self._calculator, "reset"):
             self._calculator.reset()
-        cells = self._cells if self.options.cell_check else None
-        return PreparedCalculator(self._calculator, atoms, self.options.analytic, cells)
+        return PreparedCalculator(self._calculator, atoms, self.options.analytic)
 
     def _with_scratch(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -136,8 +133,7 @@ class AseCalculator:
 class PreparedCalculator(ByDifferences):
     """One structure. Whether the calculator starts from what it had is its own choice."""
 
-    def __init__(self, calculator: Any, atoms: Atoms, analytic: bool, cells: CellCheck | None = None) -> None:
-        self._cells = cells
+    def __init__(self, calculator: Any, atoms: Atoms, analytic: bool) -> None:
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
         self._atoms.calc = calculator
@@ -146,30 +142,19 @@ class PreparedCalculator(ByDifferences):
 
     def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """Energy (the one whose gradient the forces are, where the calculator tells them apart), forces,
-        stress, dipole.
-
-        Raises:
-            EngineError: the calculator fails, or takes a cell as none, or none as one (`CellCheck`).
-        """
-        if self._cells is not None:
-            self._cells(self._atoms, self._energy)
+        stress, dipole. Raises EngineError."""
         if positions is not None:
             self._atoms.positions = positions
-        known = getattr(self._atoms.calc, "implemented_properties", ())
+        calculator = self._atoms.calc
+        known = getattr(calculator, "implemented_properties", ())
         forces = self._call(self._atoms.get_forces)
-        energy = self._energy(self._atoms)
+        energy = self._call(lambda: self._atoms.get_potential_energy(force_consistent="free_energy" in known))
         stress = dipole = None
         if self._atoms.pbc.all() and "stress" in known:
             stress = self._if_there(self._atoms.get_stress)
         if "dipole" in known and not self._atoms.pbc.any():
             dipole = self._if_there(self._atoms.get_dipole_moment)
         return SinglePoint(float(energy), np.array(forces, dtype=float), stress, dipole)
-
-    def _energy(self, atoms: Atoms) -> float:
-        atoms.calc = self._atoms.calc
-        known = getattr(atoms.calc, "implemented_properties", ())
-        consistent = "free_energy" in known
-        return float(self._call(lambda: atoms.get_potential_energy(force_consistent=consistent)))
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A. Raises EngineError."""

@@ -19,7 +19,7 @@ _WAY_OUT = "; -e cell_check=false takes the calculator's word"
 
 
 class CellCheck:
-    """Asked once of periodic structures, and once of others.
+    """Asked once of periodic structures, and once of others; what was refused once is refused at once.
 
     The energy is the same when one atom is moved by a lattice vector (of a cell with one atom: twice as large
     when the cell is doubled) where a structure is treated as periodic, and another where it is not.
@@ -29,28 +29,37 @@ class CellCheck:
     """
 
     def __init__(self, name: str) -> None:
-        self._name, self._done = name, set[bool]()
+        self._name = name
+        self._found: dict[bool, str] = {}
 
-    def __call__(self, atoms: Atoms, energy: Callable[[Atoms], float]) -> None:
+    def before(self, atoms: Atoms) -> None:
+        """Raises EngineError of the kind "cell" where another structure of this kind was refused."""
+        if reason := self._found.get(bool(atoms.pbc.any())):
+            raise EngineError(reason, "cell")
+
+    def after(self, atoms: Atoms, here: float, energy: Callable[[Atoms], float]) -> None:
         """Ask of a structure; nothing where one of its kind has passed, or where it has no cell.
 
+        Args:
+            atoms: the structure.
+            here: its energy, eV.
+            energy: asked once, of another structure.
+
         Raises:
-            EngineError: of the kind "cell"; or what `energy` raises of the structure itself.
+            EngineError: of the kind "cell".
         """
         periodic = bool(atoms.pbc.any())
-        if periodic in self._done or not (periodic or (atoms.cell.rank == 3 and len(atoms) > 1)):
+        if periodic in self._found or not (periodic or (atoms.cell.rank == 3 and len(atoms) > 1)):
             return
         other, there, failure = _same_if_periodic(atoms), None, ""
         try:
             there = energy(other) * len(atoms) / len(other)
         except EngineError as error:  # of a molecule that is torn apart, or an atom outside of its box
             failure = str(error)
-        here = energy(atoms)  # second, so that the calculator has it at hand when it is asked again
         same = there is not None and abs(there - here) <= max(_SAME_ENERGY * len(atoms), 1e-6 * abs(here))
-        if same != periodic:
-            told = failure or f"from {here:.4f} to {there:.4f} eV"
-            raise EngineError(self._refusal(periodic, told), "cell")
-        self._done.add(periodic)
+        told = failure or f"from {here:.4f} to {there:.4f} eV"
+        self._found[periodic] = "" if same == periodic else self._refusal(periodic, told)
+        self.before(atoms)
 
     def _refusal(self, periodic: bool, told: str) -> str:
         if periodic:

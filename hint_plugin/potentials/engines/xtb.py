@@ -120,6 +120,11 @@ class XTB:
                 "false",
                 "cell",
             )
+        if atoms.pbc.all() and abs(atoms.cell.volume) < 1e-6:
+            raise EngineError(
+                "the structure is periodic and its cell has no volume; give it one, or set pbc to all false",
+                "cell",
+            )
         about = self.of_structure(self.options, atoms)
         if self.options.backend == "tblite":
             from hint_plugin.potentials.engines.tblite import PreparedTBLite
