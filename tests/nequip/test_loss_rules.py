@@ -65,7 +65,7 @@ def test_one_label_is_divided_by_one():
 def test_defaults_are_squares_clipped_at_100():
     assert {
         name: p.default for name, p in inspect.signature(HessianLoss).parameters.items() if name != "kwargs"
-    } == {"penalty": "mse", "huber_delta": 1.0, "clip": 100.0}
+    } == {"penalty": "mse", "huber_delta": 1.0, "clip": 100.0, "normalise": "elements"}
     rms = 200.0
     error = rms * math.sqrt(3)
     assert float(HessianLoss()(batch(error), TARGET)) == pytest.approx(100 * (2 * rms - 100))
