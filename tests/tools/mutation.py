@@ -162,6 +162,9 @@ def reached(group: str, folder: Path) -> dict[str, Any]:
 
     in_child(work, seconds=3600)
     found = json.loads(kept.read_text())
+    if not found["seconds"]:
+        kept.unlink()
+        raise SystemExit(f"{group}: no test ran: do {', '.join(names)} fail by themselves, or skip?")
     print(f"{group}: {len(found['seconds'])} tests in {sum(found['seconds'].values()):.0f} s", flush=True)
     if found["failed"]:
         print(

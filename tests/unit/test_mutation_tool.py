@@ -93,6 +93,17 @@ def test_a_fault_is_found_by_a_test_that_can_see_it(tmp_path, monkeypatch, test)
     assert verdicts["return None"] in ("killed", "not reached") and verdicts["1"] == "not reached"
 
 
+def test_a_group_whose_tests_do_not_run_is_an_error(tmp_path, monkeypatch):
+    """As where they cannot be collected: no fault of the group would count as reached."""
+    kept = tmp_path / "toy-reach.json"
+    monkeypatch.setattr(mutation, "GROUPS", {"toy": ([], [])})
+    nothing = '{"seconds": {}, "failed": []}'
+    monkeypatch.setattr(mutation, "in_child", lambda work, seconds: kept.write_text(nothing))
+    with pytest.raises(SystemExit, match="toy: no test ran"):
+        mutation.reached("toy", tmp_path)
+    assert not kept.exists()
+
+
 def spin(folder: str) -> int:
     while True:
         pass
