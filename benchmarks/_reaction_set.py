@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from rdkit import Chem, RDLogger
-from rdkit.Chem import AllChem, rdDetermineBonds
+from rdkit.Chem import AllChem
+from reactive.edits import with_bond_orders
 
 from hint_plugin.data import write_frames
 from hint_plugin.science.molecules.alignment import rmsd
@@ -102,12 +103,7 @@ def _changed(molecule: Chem.Mol, broken: tuple, formed: tuple) -> Chem.Mol | Non
     for i, j in bonds:
         graph.AddBond(i, j, Chem.BondType.SINGLE)
     product = graph.GetMol()
-    try:
-        rdDetermineBonds.DetermineBondOrders(
-            product, charge=0, allowChargedFragments=False, embedChiral=False
-        )
-        Chem.SanitizeMol(product)
-    except ValueError:
+    if not with_bond_orders(product):
         return None
     if any(atom.GetFormalCharge() or atom.GetNumRadicalElectrons() for atom in product.GetAtoms()):
         return None

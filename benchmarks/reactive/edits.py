@@ -84,14 +84,19 @@ def changed(molecule: Chem.Mol, bonds: list[Pair], broken: set[Pair], formed: se
     if any(not 0 < n <= _MOST[z] for n, z in zip(degree, numbers, strict=True)):
         return None
     product = _skeleton(numbers, kept)
+    return product if with_bond_orders(product) and acceptable(product) else None
+
+
+def with_bond_orders(molecule: Chem.Mol) -> bool:
+    """Give the bonds of a neutral molecule their orders, in place; whether there are such."""
     try:
         rdDetermineBonds.DetermineBondOrders(
-            product, charge=0, allowChargedFragments=False, embedChiral=False
+            molecule, charge=0, allowChargedFragments=False, embedChiral=False
         )
-        Chem.SanitizeMol(product)
+        Chem.SanitizeMol(molecule)
     except ValueError:
-        return None
-    return product if acceptable(product) else None
+        return False
+    return True
 
 
 def _skeleton(numbers: list[int], bonds: list[Pair]) -> Chem.Mol:

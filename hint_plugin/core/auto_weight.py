@@ -19,7 +19,8 @@ rho      ratio of the pulls                                 ``ratio``
 <|g_H|>  the same of the Hessian term, its weight left out  ``hessian``
 ======== ================================================== ============
 
-The norms are numbers here: the trainers measure them (`hint_plugin.mace.loss`, `hint_plugin.nequip.balance`).
+The norms are numbers here. The trainers measure them: `hint_plugin.mace.loss` and
+`hint_plugin.nequip.gradients`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ w_g      weight of structure g; 0 = not labelled            ``weights``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -67,6 +67,14 @@ class Evaluated(Protocol):
     def positions(self) -> Tensor: ...
     @property
     def force_function(self) -> ForceFunction: ...
+
+
+class EvaluatedBatch(NamedTuple):
+    """An `Evaluated` of three things that are at hand."""
+
+    forces: Tensor
+    positions: Tensor
+    force_function: ForceFunction
 
 
 class LossMode:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from hint_plugin.errors import HintError
@@ -33,8 +32,7 @@ def main() -> None:
     if not wanted[0] <= len(given.files) <= wanted[1]:
         parser.error(f"{given.program} gives {wanted[0]} to {wanted[1]} files; got {len(given.files)}")
     try:
-        named = SimpleNamespace(model=given.model, engine=given.engine, options=given.engine_option)
-        spec = Spec.of(named, given.device)
+        spec = Spec.asked(given.model, given.engine, given.engine_option, given.device)
         how: dict[str, Any] = {"device": given.device, "server": not given.no_server, "idle": given.idle}
         if given.program == "gaussian":
             layer, asked, answered, *more = given.files

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Spec:
         if isinstance(potential, str | os.PathLike):
             text = str(potential)
             is_model = Path(text).exists() or text in names() or Path(text).suffix != "" or os.sep in text
-            return cls._of(Path(text), None, (), device) if is_model else cls._of(None, text, (), device)
+            return cls.asked(Path(text), None, (), device) if is_model else cls.asked(None, text, (), device)
         if potential is None or not all(hasattr(potential, name) for name in ("model", "engine", "options")):
             raise OptionsError(
                 f"got {type(potential).__name__}; wanted the file of a model, or the name of a model or "
@@ -64,10 +64,17 @@ class Spec:
         options = potential.options or ()
         if isinstance(options, Mapping):
             options = [f"{key}={value}" for key, value in options.items()]
-        return cls._of(potential.model, potential.engine, tuple(options), device)
+        return cls.asked(potential.model, potential.engine, options, device)
 
     @classmethod
-    def _of(cls, model: Path | None, engine: str | None, options: tuple[str, ...], device: str) -> Spec:
+    def asked(
+        cls, model: Path | None, engine: str | None, options: Iterable[str] | None, device: str = "cpu"
+    ) -> Spec:
+        """Of what a command line names: the file or name of a model, or an engine with words `key=value`.
+
+        Raises as `of`.
+        """
+        options = tuple(options or ())
         if (model is None) == (engine is None):
             got = "neither" if model is None else "both"
             raise OptionsError(f"got {got} of --model FILE and --engine NAME; wanted one (--engine gfn2-xtb)")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from hint_plugin.core.losses import LossMode
+from hint_plugin.core.losses import EvaluatedBatch, LossMode
 from hint_plugin.errors import HintError, OptionsError
 from hint_plugin.mace.alphanet import AlphaNetForMACE
 
@@ -72,12 +72,6 @@ class Evaluated(NamedTuple):
     forces: Tensor
     virials: Tensor
     products: Tensor
-
-
-class _AtPositions(NamedTuple):
-    forces: Tensor
-    positions: Tensor
-    force_function: Callable[[Tensor], Tensor]
 
 
 class CompiledStep:
@@ -149,7 +143,7 @@ class CompiledStep:
         forces = -gradients[0]
         products = forces.new_zeros((0,))
         if x.probes is not None:
-            at = _AtPositions(forces, positions, _no_forces)
+            at = EvaluatedBatch(forces, positions, _no_forces)
             products = self._mode.products(at, x.probes, create_graph=True)
         return Evaluated(nodes, energy, forces, virials, products)
 

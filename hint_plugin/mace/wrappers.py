@@ -72,20 +72,20 @@ def train(original: Original, arguments: Arguments) -> None:
 
     on_first_process(rank, device, look)
     if loss.options.compile == "yes":
-        _compile(model, loss, arguments)
+        _compile(model, stages)
     with kernels.use(model, loss.options.kernels):
         return original(**arguments)
 
 
-def _compile(model: torch.nn.Module, loss: HintLoss, arguments: Arguments) -> None:
-    """Let both stages use a compiled step. Raises OptionsError where there can be none."""
+def _compile(model: torch.nn.Module, stages: list[HintLoss]) -> None:
+    """Let the losses of all stages use one compiled step. Raises OptionsError where there can be none."""
     from hint_plugin.mace.compiled_step import CompiledStep  # and with it TorchDynamo, in no other run
 
     if distributed():
         raise OptionsError("--hint_compile yes is for a training in one process, and this one has several")
-    loss.compiled = CompiledStep(model, loss.mode)
-    if arguments.get("swa") is not None:
-        arguments["swa"].loss_fn.compiled = loss.compiled
+    compiled = CompiledStep(model, stages[0].mode)
+    for loss in stages:
+        loss.compiled = compiled
 
 
 def _warn_of_rare_steps(every: int, total: int) -> None:

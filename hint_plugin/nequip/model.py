@@ -16,12 +16,12 @@ from hint_plugin.core.batches import KEYS, BatchLabels, merge_parts, worth_split
 from hint_plugin.core.derivatives import EnergyAndForces
 from hint_plugin.core.hvp import DIFFERENCE_STEP
 from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch
-from hint_plugin.core.losses import MODES, LossMode
+from hint_plugin.core.losses import MODES, EvaluatedBatch, LossMode
 from hint_plugin.errors import OptionsError
 from hint_plugin.nequip.batches import offsets, owners, select
 from hint_plugin.nequip.fields import HVP, PROBES, PRODUCTS, STEP, Products
 from hint_plugin.nequip.labels import making_a_product
-from hint_plugin.nequip.products import EvaluatedBatch, ForceOutputWithProducts, force_outputs
+from hint_plugin.nequip.products import ForceOutputWithProducts, force_outputs
 from hint_plugin.settings import did_you_mean, refuse_unknown
 
 #: What is wrong where the products that a model makes in training are used by no loss.

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hint_plugin.core.losses import MODES, LossMode
+from hint_plugin.core.losses import MODES, EvaluatedBatch, LossMode
 from hint_plugin.nequip.fields import HVP, PROBES
-
-
-class EvaluatedBatch(NamedTuple):
-    """What a `LossMode` sees of a batch: its ``Evaluated``."""
-
-    forces: Tensor
-    positions: Tensor
-    force_function: Callable[[Tensor], Tensor]
 
 
 class ForceOutputWithProducts:

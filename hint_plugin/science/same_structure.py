@@ -24,6 +24,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from hint_plugin.data.structures.bonds import bonds
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
 
@@ -110,9 +111,7 @@ def check_same_crystal(
 
 def molecule_difference(atoms: Atoms, other: Atoms) -> str:
     """What makes `other` another molecule than `atoms`, in words; "" for the same: elements in the
-    same order, and bonds (see `hint_plugin.science.reactions.matching.bonds`)."""
-    from hint_plugin.science.reactions.matching import bonds
-
+    same order, and bonds (see `hint_plugin.data.structures.bonds`)."""
     if atoms.get_chemical_symbols() != other.get_chemical_symbols():
         return f"it is {other.symbols}, and not {atoms.symbols} in this order"
     before, after = bonds(atoms), bonds(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -145,6 +146,22 @@ def train(folder: Path, **options: Any) -> Run:
 def train_hint(folder: Path, **options: Any) -> Run:
     """`train` with a HINT loss."""
     return train(folder, **{**HINT, **options})
+
+
+def killed_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch, folder: Path, **options: Any) -> None:
+    """`train_hint`, interrupted at the start of an epoch."""
+    module = importlib.import_module("mace.tools.train")
+    real = module.train_one_epoch
+
+    def killed(*args: Any, **kwargs: Any) -> Any:
+        if kwargs["epoch"] == epoch:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train_one_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_hint(folder, **options)
 
 
 def failing(capsys: pytest.CaptureFixture[str], folder: Path, **options: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from ase.io import read
 from hint_plugin.data import write_label
 from hint_plugin.errors import OptionsError
 from hint_plugin.mace.weight_state import KEY
-from mace_runs import MOLECULES, Run, train_hint, write_frames
+from mace_runs import MOLECULES, Run, killed_in_epoch, train_hint, write_frames
 
 #: In place of the weights of `HINT`.
 AUTO = {"hint_weight": "auto", "hint_weight_start": None, "hint_weight_end": 5.0}
@@ -48,23 +46,12 @@ def test_it_is_logged_and_goes_into_the_checkpoint(tmp_path):
 @pytest.mark.parametrize("stage_two", [False, True])
 def test_restart_gives_the_numbers_of_the_uninterrupted_training(tmp_path, monkeypatch, stage_two):
     """Killed in the epoch after a measurement. MACE trains the saved epoch twice: parameters stand still."""
-    module = importlib.import_module("mace.tools.train")
     options = {**AUTO, **STEPS, "lr": 0.0, "save_all_checkpoints": True, "max_num_epochs": 14}
     if stage_two:
         options |= {"swa": True, "start_swa": 5, "swa_lr": 0.0, "swa_forces_weight": 1e4}
     last = 6 if stage_two else 11
     whole = train_hint(tmp_path / "whole", **options)
-    real = module.train_one_epoch
-
-    def killed(*args, **kwargs):
-        if kwargs["epoch"] == last:
-            raise KeyboardInterrupt
-        return real(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "train_one_epoch", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train_hint(tmp_path / "parts", **options)
+    killed_in_epoch(last, monkeypatch, tmp_path / "parts", **options)
     before = len(Run(tmp_path / "parts", "small", 1).results)
     again = train_hint(tmp_path / "parts", **options, restart_latest=True)
     stage, measured = (2, 0) if stage_two else (1, 1)

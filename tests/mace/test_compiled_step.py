@@ -11,7 +11,7 @@ from mace.tools import torch_geometric
 from small_mace import small_mace
 
 from hint_plugin.core.devices import default_dtype
-from hint_plugin.core.losses import MODES
+from hint_plugin.core.losses import MODES, EvaluatedBatch
 from hint_plugin.data import read_label
 from hint_plugin.errors import HintError, OptionsError
 from hint_plugin.mace import compiled_step
@@ -82,7 +82,7 @@ def both(model, step, batch, kwargs, probes):
     def eager():
         inputs = {**batch.to_dict(), "positions": batch.positions.detach().clone()}
         out = model(inputs, **kwargs)
-        at = compiled_step._AtPositions(out["forces"], inputs["positions"], None)
+        at = EvaluatedBatch(out["forces"], inputs["positions"], None)
         products = MODES["hutchinson"].products(at, probes, create_graph=True)
         return [
             *(out[key] for key in ("energy", "node_energy", "forces", "stress") if out[key] is not None),

@@ -491,7 +491,7 @@ def test_what_the_processes_sum_in_validation_is_on_the_models_device(ch_model, 
     assert seen == ["meta"]
 
 
-WORKER_WEIGHTS = """
+PROCESS = """
 import sys
 import torch
 sys.path.insert(0, {folder!r})
@@ -503,6 +503,10 @@ rank, port = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{{port}}", rank=rank, world_size=2)
 frames = read({molecules!r}, ":")[:5]
 mine = [[0, 1, 2], [3, 4]][rank]
+"""
+WORKER_WEIGHTS = (
+    PROCESS
+    + """
 found = []
 for unlabelled in {cases!r}:
     labels = t.half_labelled(frames, unlabelled)
@@ -516,19 +520,12 @@ for unlabelled in {cases!r}:
 torch.save(found, f"{out}.{{rank}}")
 torch.distributed.destroy_process_group()
 """
+)
 
 
-WORKER = """
-import sys
-import torch
-sys.path.insert(0, {folder!r})
-import test_loss as t
-from ase.io import read
-torch.set_default_dtype(torch.float64)
-rank, port = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{{port}}", rank=rank, world_size=2)
-frames = read({molecules!r}, ":")[:5]
-mine = [[0, 1, 2], [3, 4]][rank]
+WORKER = (
+    PROCESS
+    + """
 gradients = []
 for unlabelled in {cases!r}:
     labels = t.half_labelled(frames, unlabelled)
@@ -538,6 +535,7 @@ if rank == 0:
     torch.save([g / 2 for g in gradients], {out!r})
 torch.distributed.destroy_process_group()
 """
+)
 
 
 def gradient_of_term(frames, labels):

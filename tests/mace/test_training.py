@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 
 import numpy as np
@@ -18,6 +17,7 @@ from mace_runs import (
     PROJECTED,
     SMALL,
     Run,
+    killed_in_epoch,
     train,
     train_hint,
     write_frames,
@@ -178,22 +178,10 @@ def test_best_checkpoint_and_patience_follow_the_validation(tmp_path):
 
 def test_restart_goes_on_where_the_schedule_was(tmp_path, monkeypatch):
     """Killed in epoch 2 of 4. MACE trains the saved epoch once more, so weights are not compared."""
-    module = importlib.import_module("mace.tools.train")
-
     options = {**WHOLE, "max_num_epochs": 4, "lr": 0.0, "hint_weight_start": 0.0, "hint_weight_end": 4.0}
     options["save_all_checkpoints"] = True
     whole = train_hint(tmp_path / "whole", **options)
-    real = module.train_one_epoch
-
-    def killed(*args, **kwargs):
-        if kwargs["epoch"] == 2:
-            raise KeyboardInterrupt
-        return real(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "train_one_epoch", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train_hint(tmp_path / "parts", **options)
+    killed_in_epoch(2, monkeypatch, tmp_path / "parts", **options)
     before = len(Run(tmp_path / "parts", "small", 1).of_mode("opt"))
     again = train_hint(tmp_path / "parts", **options, restart_latest=True)
     lines = again.of_mode("opt")[before:]

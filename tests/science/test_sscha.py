@@ -690,7 +690,6 @@ def test_command(pdh, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
     command = ["sscha", str(PDH), "--engine", "calculator", "-e", "calculator=crystal:calculator"]
-    command += ["-e", "cell_check=false"]  # springs to the sites: atoms may not be moved by a lattice vector
     command += ["-o", str(out), "--configs", "40", "--masses", "H=2.014", "--hessian", "v3"]
     with pytest.raises(SystemExit) as ended:
         main([*command, "--populations", "1"])

@@ -215,11 +215,9 @@ def stop(json_: Json = False) -> None:
 
 
 def _spec(model: Path | None, engine: str | None, options: list[str] | None, device: str) -> Spec:
-    from types import SimpleNamespace
-
     from hint_plugin.external.spec import Spec
 
-    return Spec.of(SimpleNamespace(model=model, engine=engine, options=options), device)
+    return Spec.asked(model, engine, options, device)
 
 
 def _tell(found: Any, json_: bool) -> None:

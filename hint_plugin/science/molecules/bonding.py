@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from hint_plugin.data.structures.bonds import bonds
 from hint_plugin.data.structures.electrons import known_electrons
 
 INSIDE, INSIDE_METALS = 0.6, 0.35
@@ -32,8 +33,6 @@ def badly_bonded(atoms: Atoms) -> str:
     A single atom, and a structure whose charge or multiplicity is stated (an ion, a radical beside a
     molecule), may have atoms without bonds.
     """
-    from hint_plugin.science.reactions.matching import bonds
-
     if len(atoms) < 2 or not np.isfinite(atoms.positions).all():
         return ""
     symbols, distances = np.array(atoms.get_chemical_symbols()), atoms.get_all_distances()

@@ -7,31 +7,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols, covalent_radii
-from numpy.typing import NDArray
+from ase.data import chemical_symbols
 
+from hint_plugin.data.structures.bonds import bonds
 from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.errors import DataError, HintError
 
-BOND_FACTOR = 1.2
-"""Atoms closer than this times the sum of their covalent radii are bonded (ReactBench's value)."""
-HYDROGEN_FACTOR = 1.5
-"""The same for H-H, whose bond is longer than its radii say."""
-
 SHORTEST = 0.3
 """A: atoms that are nearer are a mistake in a file."""
-
-
-def bonds(atoms: Atoms) -> NDArray[np.bool_]:
-    """Adjacency matrix [N, N]."""
-    radii = covalent_radii[atoms.numbers]
-    reach = BOND_FACTOR * (radii[:, None] + radii[None])
-    hydrogen = atoms.numbers == 1
-    reach[np.ix_(hydrogen, hydrogen)] *= HYDROGEN_FACTOR / BOND_FACTOR
-    found: NDArray[np.bool_] = atoms.get_all_distances() < reach
-    np.fill_diagonal(found, False)
-    return found
 
 
 def match(first: Atoms, second: Atoms) -> bool:

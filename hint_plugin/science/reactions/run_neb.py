@@ -82,11 +82,16 @@ class NebResult:
         """neb.json, path.xyz, irc.xyz, transition_state.xyz, profile.png, as far as there is something."""
         place = as_path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        self._write_numbers(place)
-        if self.band is not None:
-            plot_band(place / "profile.png", self.band, self.title)
+        self.write_numbers(place)
+        self.draw(place)
 
-    def _write_numbers(self, folder: Path) -> None:
+    def draw(self, folder: Path) -> None:
+        """profile.png, of a band."""
+        if self.band is not None:
+            plot_band(folder / "profile.png", self.band, self.title)
+
+    def write_numbers(self, folder: Path) -> None:
+        """All but the figure; the folder is there."""
         for name in ("irc.xyz", "transition_state.xyz"):
             (folder / name).unlink(missing_ok=True)  # of an earlier band
         if self.band is not None:
@@ -163,13 +168,13 @@ def neb(
             result.band = search.band(ends, kept, images=images, climb=climb, fmax=fmax, steps=steps)
             result.outside_training = _outside(result.band, source.calculator())
         if folder is not None:
-            result._write_numbers(folder)
+            result.write_numbers(folder)
         if verify and result.band is not None and result.band.converged:
             result.reaction = search.from_the_top(result.band)
             if folder is not None:
-                result._write_numbers(folder)
+                result.write_numbers(folder)
     if folder is not None:
-        result.write(folder)
+        result.draw(folder)
     return result
 
 
