@@ -23,7 +23,6 @@ LONGEST = 45
 """Largest number of words in a sentence."""
 
 NOT_YET = {
-    *("docs/molecules.md", "docs/protocol.md", "docs/ready-model.md"),
     *("docs/theory.md", "docs/training-mace.md", "docs/training-nequip.md"),
     *(
         "hint label",
