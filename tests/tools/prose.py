@@ -24,14 +24,6 @@ LONGEST = 45
 
 NOT_YET = {
     *(
-        "docs/getting-started.md",
-        "docs/ipi.md",
-        "docs/molecules.md",
-        "docs/protocol.md",
-        "docs/ready-model.md",
-    ),
-    *("docs/theory.md", "docs/training-mace.md", "docs/training-nequip.md"),
-    *(
         "hint label",
         "hint sample",
         "hint dataset",
