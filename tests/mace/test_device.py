@@ -76,3 +76,13 @@ def test_the_numbers_of_the_cpu_and_no_stop(options, half_labelled, tmp_path):
 def test_a_tensor_left_on_the_cpu_ends_the_training(half_labelled, tmp_path):
     status, output = pretended(tmp_path, planted="1", train_file=half_labelled)
     assert status != 0 and "Expected all tensors to be on the same device" in output
+
+
+def test_potentials_calculators_and_features():
+    """Of a checkpoint; TorchScript's interpreter cannot hold pretended tensors."""
+    model = DATA / "golden" / "mace.model"
+    worker = [sys.executable, str(WORKER.with_name("potential_pretended_worker.py")), str(model)]
+    done = subprocess.run(worker, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, (difference, size) in json.loads(done.stdout.splitlines()[-1]).items():
+        assert size > 0.01 and difference < 1e-5 * size, name
