@@ -31,25 +31,6 @@ NOT_YET = {
         "docs/ready-model.md",
     ),
     *("docs/theory.md", "docs/training-mace.md", "docs/training-nequip.md"),
-    *(
-        "hint label",
-        "hint sample",
-        "hint dataset",
-        "hint evaluate",
-        "hint export",
-        "hint model",
-        "hint inspect",
-    ),
-    *("hint lammps", "hint ipi", "hint optimize", "hint hessian", "hint vibrations", "hint thermo"),
-    *(
-        "hint compare-thermo",
-        "hint reaction",
-        "hint neb",
-        "hint reactions",
-        "hint phonons",
-        "hint double-well",
-    ),
-    *("hint anharmonic", "hint sscha", "hint tc"),
 }
 """Pages, and verbs with help texts, that still have to be rewritten. Please make this list shorter."""
 

@@ -29,33 +29,36 @@ def neb(
     engine: Engine = None,
     engine_option: EngineOption = None,
     optimize: Annotated[
-        bool, typer.Option("--optimize/--no-optimize", help="Go to the minima at both ends first.")
+        bool, typer.Option("--optimize/--no-optimize", help="Optimise both ends to minima first.")
     ] = True,
-    images: Annotated[int, typer.Option(min=3, help="Ends included; more come where it is steep.")] = 9,
-    climb: Annotated[bool, typer.Option("--climb/--no-climb", help="The highest image climbs.")] = True,
+    images: Annotated[
+        int,
+        typer.Option(min=3, help="Number of images, ends included; more are added where the path is steep."),
+    ] = 9,
+    climb: Annotated[bool, typer.Option("--climb/--no-climb", help="Let the highest image climb.")] = True,
     verify: Annotated[
         bool,
-        typer.Option("--verify/--no-verify", help="Follow the path from the top to both sides."),
+        typer.Option("--verify/--no-verify", help="Follow the path from its top to both sides."),
     ] = True,
     fmax: Annotated[
-        float, typer.Option(min=0, help="Largest force across the band at the end, eV/A.")
+        float, typer.Option(min=0, help="Relax until no force across the band exceeds this, in eV/A.")
     ] = 0.05,
-    steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Largest number of steps.")] = 300,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
     restart: Restart = False,
     json_: Json = False,
 ) -> None:
-    """Relax a path between two molecules; its top is the transition state, nearly.
+    """Relax a path between two molecules; its top is close to the transition state.
 
-    Starts from a geodesic path. Images are added where the energy between two of them is not what they say.
-    From the top the reaction path is followed to both sides, to see whether it joins the two ends. Writes
-    neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png. `hint reaction` finds the saddle
-    itself, usually in less time.
+    The band starts from a geodesic path and gets more images where it does not resolve the energy. From the
+    top, the reaction path is followed to both sides to see whether it joins the ends. The command writes
+    neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png, and it continues a run that was
+    stopped. `hint reaction` finds the saddle itself, usually in less time.
 
-    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not, or the ends are
-    one geometry; 2 nothing could be done; 130 stopped: the same command goes on.
+    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify), 3 not so, or both ends
+    are one geometry, 2 nothing could be done, 130 stopped.
     """
     import json
 

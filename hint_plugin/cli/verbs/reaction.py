@@ -35,8 +35,10 @@ def reaction(
     method: SearchMethod = "sella",
     fmax: Fmax = 0.01,
     steps: Steps = 300,
-    images: Annotated[int, typer.Option(min=5, help="Of the first path (sella).")] = 17,
-    guesses: Annotated[int, typer.Option(min=1, help="Tops of the first path that are tried (sella).")] = 3,
+    images: Annotated[int, typer.Option(min=5, help="Number of images of the first path (sella).")] = 17,
+    guesses: Annotated[
+        int, typer.Option(min=1, help="Number of maxima of the first path that are tried (sella).")
+    ] = 3,
     temperature: Temperature = 298.15,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -45,13 +47,14 @@ def reaction(
 ) -> None:
     """Find the transition state between a reactant and a product.
 
-    Both ends are optimised; a geodesic path without energies gives a guess; Sella goes from there to a saddle
-    with exact Hessians; the intrinsic reaction coordinate is followed to both sides; its ends are optimised.
-    The verdict compares their bonds with those of the optimised reactant and product.
+    Both ends are optimised, and a geodesic path without energies gives a guess. Sella goes from there to a
+    saddle with exact Hessians. The intrinsic reaction coordinate is followed to both sides, and its ends are
+    optimised. The verdict compares their bonds with those of the optimised reactant and product.
 
-    Writes reaction.json, report.html, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz, profile.png.
+    The command writes reaction.json, report.html, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz
+    and profile.png.
 
-    Exit status: 0 the path connects both, 3 it does not or there is none, 2 nothing could be done.
+    Exit status: 0 the path connects both, 3 it does not or was not found, 2 nothing could be done.
     """
     import json
 

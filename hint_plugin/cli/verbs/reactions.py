@@ -17,50 +17,51 @@ from hint_plugin.cli.support.potential_options import (
     Spin,
     potential_of,
 )
+from hint_plugin.cli.support.run_options import Parsl
 
 
 def reactions(
     reaction_set: Annotated[
         Path,
-        typer.Argument(
-            metavar="SET", help="Folder of folders with reactant and product, or a file of pairs."
-        ),
+        typer.Argument(metavar="SET", help="Folder of folders with reactant and product, or file of pairs."),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", callback=a_folder, help="Folder of the results, one in it a reaction."
+            "--output", "-o", callback=a_folder, help="Folder for the results, one folder per reaction."
         ),
     ],
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
     search: SearchMethod = "sella",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
-    parsl: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Run on a cluster as this file says, in place of --jobs."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0, help="Of one reaction, s; 0: none.")] = 3600.0,
-    fmax: Annotated[
-        float, typer.Option(min=0, help="Largest force on an atom at a stationary point, eV/A.")
-    ] = 0.01,
-    steps: Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")] = 300,
-    guesses: Annotated[int, typer.Option(min=1, help="Tops of the first path that are tried.")] = 3,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of processes, one thread each.")
+    ] = 1,
+    parsl: Parsl = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Time limit of one reaction in s; 0 sets none.")
+    ] = 3600.0,
+    fmax: Annotated[float, typer.Option(min=0, help="Optimise until no force exceeds this, in eV/A.")] = 0.01,
+    steps: Annotated[int, typer.Option(min=1, help="Largest number of steps of an optimisation.")] = 300,
+    guesses: Annotated[
+        int, typer.Option(min=1, help="Number of maxima of the first path that are tried.")
+    ] = 3,
     against: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Results of another model, to compare with (McNemar).")
+        Path | None, typer.Option(metavar="DIR", help="Compare with these results of another model.")
     ] = None,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
     json_: Json = False,
 ) -> None:
-    """Find the transition states of a whole set of reactions, and count.
+    """Find the transition states of a set of reactions, and count the successes.
 
-    Each reaction is done as by `hint reaction`, in a folder of its own. A run that is killed goes on where it
-    was when the same command is given again. Writes summary.json, index.html and funnel.png.
+    Each reaction is treated as `hint reaction` does, in its own folder. The command writes summary.json,
+    index.html and funnel.png. The same command continues a run that was stopped. --against compares the
+    counts by McNemar's test.
 
-    Exit status: 0 all were looked at (whatever came out), 2 nothing could be done, 130 interrupted.
+    Exit status: 0 all were tried (whatever the result), 2 nothing could be done, 130 interrupted.
     """
     import json
 
