@@ -228,7 +228,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise InterruptedRunError("stopped: what was not written yet is not kept") from None
+        raise InterruptedRunError("stopped: results that were not yet written are lost") from None
 
 
 def _real_command(name: str) -> Any:
@@ -315,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in OF_THE_MACHINE or os.environ.get("HINT_DEBUG", "") not in ("", "0"):
             raise
-        _fail(f"{error.filename or 'a file'}: {error.strerror}. Choose another place, or put this one right")
+        _fail(f"{error.filename or 'a file'}: {error.strerror}. Choose another place, or correct this one")
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         sys.exit(EXIT_INTERRUPTED)

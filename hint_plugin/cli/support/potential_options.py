@@ -34,7 +34,7 @@ def _engine_advice(name: str, takes_it: bool) -> str:
         return f"{name} is an engine: give --engine {name}"
     return (
         f"{name} is an engine, and this command takes a trained model. In Python, "
-        f"hint_plugin.open_potential({name!r}) stands where functions of hint_plugin.science take a potential"
+        f"give hint_plugin.open_potential({name!r}) to the functions of hint_plugin.science"
     )
 
 

@@ -112,7 +112,7 @@ def _show(rows: list[dict[str, Any]], temperature: float) -> None:
         )
         for row in rows
     ]
-    heads = ("of", "on its", "done + not", "G - E", "ZPE", "T S", "cm^-1")
+    heads = ("kind", "geometry", "done + failed", "G - E", "ZPE", "T S", "cm^-1")
     show(heads, table, left=2, title="mean absolute errors, meV")
 
 

@@ -297,12 +297,12 @@ def check(
 def _split_in_words(done: Any) -> str:
     total = sum(done.frames.values())
     lines = [
-        f"{total} frames in {done.groups} groups by {' and '.join(done.by)}, the largest has {done.largest}"
+        f"{total} frames in {done.groups} groups by {' and '.join(done.by)}; the largest has {done.largest}"
     ]
     for name, count in done.frames.items():
         if name in done.files:
             lines.append(f"  {name:<6} {count:>8}  {100 * count / total:5.1f} %  {done.files[name]}")
-    lines.append("in common:")
+    lines.append("parts share:")
     for respect, pairs in done.overlap.items():
         shown = ", ".join(f"{pair}: {count}" for pair, count in pairs.items()) or "-"
         lines.append(f"  {respect:<10} {shown}")

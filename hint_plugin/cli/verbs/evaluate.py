@@ -81,7 +81,8 @@ def evaluate(
     skipped = result["frames"]
     if skipped["not_finite"]:
         typer.echo(
-            f"{len(skipped['not_finite'])} predictions were not finite and are left out, see frames.csv"
+            f"{len(skipped['not_finite'])} predictions were not finite and are left out; frames.csv lists "
+            "them"
         )
     typer.echo(
         f"{skipped['read']} frames, {skipped['unlabelled']} of them without labels; written to {output}"

@@ -87,19 +87,21 @@ def export(
     typer.echo(
         f"written: {output} ({metadata.architecture}, {metadata.parameters:,} parameters, {metadata.dtype}; "
         f"{' '.join(metadata.species)}; cutoff {metadata.cutoff:g} A, {metadata.hops} hops)\n"
-        f"against the checkpoint on {found['frames']} structures: energy {found['energy_per_atom']:.1e} "
-        f"eV/atom, forces {found['forces']:.1e} eV/A, stress {found['stress']:.1e} eV/A^3"
+        f"largest differences from the checkpoint on {found['frames']} structures: energy "
+        f"{found['energy_per_atom']:.1e} eV/atom, forces {found['forces']:.1e} eV/A, stress "
+        f"{found['stress']:.1e} eV/A^3"
     )
     if metadata.domain:
         typer.echo(f"trained on: {metadata.domain}")
     else:
         typer.echo(
-            "it does not know what it was trained on: --training-set FILE lets it warn outside of that"
+            "the file does not record what it was trained on: give --training-set FILE, and it warns of "
+            "other structures"
         )
     if mliap:
         typer.echo(f"written: {unified}, for pair_style mliap unified")
     if aoti:
         typer.echo(
             f"written: {compiled_path(output)}, the same compiled for this processor and torch; it is "
-            "machine code, which is loaded where you say that you trust it"
+            "machine code, which is loaded only if you say that you trust it"
         )

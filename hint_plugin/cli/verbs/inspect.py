@@ -34,6 +34,8 @@ def inspect(
     table = Table(title=str(artifact), show_header=False)
     for name, value in metadata.rows():
         table.add_row(name, value)
-    checked = "only computes: checked" if not metadata.compiled else "machine code, which nobody can check"
+    checked = (
+        "checked: it only computes" if not metadata.compiled else "machine code, which cannot be checked"
+    )
     table.add_row("code", checked)
     Console().print(table)

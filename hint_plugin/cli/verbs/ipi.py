@@ -82,7 +82,7 @@ def ipi(
         _report_phonons(results, template, json_)
         return
     if action is Action.report:
-        raise OptionsError("hint ipi report needs --template: the elements, in i-PI's order")
+        raise OptionsError("hint ipi report needs --template, a file with the elements in i-PI's order")
     if not model or template is None:
         raise OptionsError(f"hint ipi {action.value} needs --model and --template")
     with wanted("ipi", message=f"hint ipi {action.value} needs i-PI: pip install 'hint-mlip[ipi]'"):
@@ -143,7 +143,7 @@ def _prepare_phonons(driver: Any, fmax: float, json_: bool) -> None:
     start, dynmat, lowest = write_start(driver.potentials[0], driver.template, Path(), fmax)
     words = f"written: {start} (relaxed to {fmax:g} eV/A) and {dynmat}, the exact dynamical matrix"
     if is_saddle := bool(lowest < -1e-9):  # 7 1/cm
-        words += f"\nnot a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm"
+        words += f"\nthis is not a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm"
     _say({"start": str(start), "dynmat": str(dynmat), "is_minimum": not is_saddle}, words, json_)
 
 
@@ -173,10 +173,10 @@ def _show_phonons(found: Any) -> None:
     heads = ("mode", "cm^-1", "error", "scatter", "would change by", "centroid by")
     show(heads, rows, left=0, title=f"iteration {last.number} of i-PI's self-consistent phonons")
     typer.echo(
-        f"averaged over {last.before} structures of {last.number} iterations, which count as "
-        f"{last.effective:.0f} after reweighting (error). scatter: over iterations 1 to {last.number}. would "
-        f"change by: what the {last.structures} structures of iteration {last.number} say; the centroid in "
-        "units of a mode's spread"
+        f"Frequencies and errors are averaged over {last.before} structures of {last.number} iterations, "
+        f"which count as {last.effective:.0f} after reweighting. 'scatter' is the standard deviation over "
+        f"iterations 1 to {last.number}. 'would change by' is the change that the {last.structures} "
+        f"structures of iteration {last.number} ask for; that of the centroid is in units of a mode's spread."
     )
     typer.echo(found.why())
 

@@ -146,8 +146,12 @@ def _in_words(summary: Any) -> str:
     lines = [
         f"{summary.labelled} of {summary.frames} frames labelled, {summary.hessians} with a Hessian"
         + (f", {summary.kept} had labels and are kept" if summary.kept else "")
-        + (f" ({summary.dropped} of them without a Hessian that is not wanted)" if summary.dropped else "")
-        + (f", {summary.resumed} from an interrupted run" if summary.resumed else "")
+        + (
+            f" ({summary.dropped} of them without a Hessian that was not asked for)"
+            if summary.dropped
+            else ""
+        )
+        + (f", {summary.resumed} come from an interrupted run" if summary.resumed else "")
         + f"; {summary.seconds:.1f} s, {rate:.2f} frames/s"
     ]
     if summary.noise is not None:
@@ -160,7 +164,7 @@ def _in_words(summary: Any) -> str:
     if summary.failed:
         from hint_plugin.parallel.failures import FAILURE_KINDS
 
-        lines.append(f"{summary.failed} frames failed, they are in {summary.failed_output}:")
+        lines.append(f"{_frames(summary.failed)} failed, written to {summary.failed_output}:")
         kinds = [
             f"{count} x {FAILURE_KINDS.get(kind, kind)}" for kind, count in summary.failure_kinds.items()
         ]
@@ -170,6 +174,10 @@ def _in_words(summary: Any) -> str:
         ]
         lines += shown[:10] + ([f"  ... and {len(shown) - 10} more"] if len(shown) > 10 else [])
     return "\n".join(lines)
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def neb(
     from hint_plugin.potentials.on_demand import PotentialSpec
     from hint_plugin.science.reactions import run_neb
 
-    with Bar("steps, at most", "steps") as bar:
+    with Bar("relaxing", "steps") as bar:
         found = run_neb.neb(
             reactant,
             product,
@@ -97,7 +97,7 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
     from hint_plugin.science.reactions.reaction_files import KCAL
 
     if result.get("same_ends"):
-        return ["both ends are the same geometry but for place and orientation: this is no reaction"]
+        return ["both ends are the same geometry, apart from position and orientation: there is no reaction"]
     state = "converged" if result["converged"] else "not converged"
     added = f", {result['images_added']} added where it is steep" if result["images_added"] else ""
     between = result["interpolation"]
@@ -108,21 +108,23 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
         + ", ".join(f"{name} {KCAL * value:+.2f}" for name, value in result["barriers"].items()),
     ]
     if result["collapsed"]:
-        lines.append("optimising has given both ends the same bonds: this potential has no such reaction")
+        lines.append("after optimisation both ends have the same bonds: this potential has no such reaction")
     if not result["resolved"]:
         a, b = between["between_images"]
         lines.append(
             f"the barrier is not resolved: between images {a} and {b} the energy is "
-            f"{KCAL * between['error']:.1f} kcal/mol off what they say. Give more --images or more --steps"
+            f"{KCAL * between['error']:.1f} kcal/mol off what they predict. Give more --images or --steps"
         )
     if result["outside_training"]:
         lines.append(f"warning: {result['outside_training']}")
     if "connection" in result:
         lines += _joins(result["connection"])
     elif verify:
-        lines.append("not verified whether the top joins the two ends: the band has not converged")
+        lines.append(
+            "it was not verified whether the top joins the two ends, because the band has not converged"
+        )
     else:
-        lines.append("not verified whether the top joins the two ends")
+        lines.append("it was not verified whether the top joins the two ends")
     return lines
 
 
@@ -133,7 +135,7 @@ def _joins(found: dict[str, Any]) -> list[str]:
         return ["the reaction path from the top leads to both ends"]
     if "ends" not in found:
         return [f"whether the top joins the two ends could not be verified: {found['failure']}"]
-    lines = ["the reaction path from the top does not lead to both ends: look for what lies between"]
+    lines = ["the reaction path from the top does not lead to both ends: look for intermediates"]
     for name, end in zip(("reactant", "product"), found["ends"], strict=True):
         lines.append(
             f"  {name}: {KCAL * end['energy_of_the_band']:+.2f} kcal/mol; the path ends at "

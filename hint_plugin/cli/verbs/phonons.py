@@ -47,9 +47,8 @@ def supercell_of(words: tuple[str, str, str] | None) -> list[int] | None:
         rows = []
     if {len(row) for row in rows} not in ({1}, {3}):
         raise OptionsError(
-            f"--supercell {' '.join(words)}; wanted three whole numbers, as 4 4 4, or three rows of a "
-            f"matrix, as "
-            "0,1,1 1,0,1 1,1,0"
+            f"--supercell {' '.join(words)}; wanted three whole numbers, such as 4 4 4, or three rows of "
+            "a matrix, such as 0,1,1 1,0,1 1,1,0"
         )
     return [number for row in rows for number in row]
 

@@ -95,7 +95,7 @@ def _in_words(result: dict[str, Any]) -> str:
 
     lines = [f"verdict: {result['verdict']}"]
     if result["failure"]:
-        lines.append(f"stopped at: {result['stage']} ({result['failure']})")
+        lines.append(f"the search stopped at: {result['stage']} ({result['failure']})")
     for name, kept in zip(("reactant", "product"), result["relaxed_ends_keep_bonds"], strict=True):
         if not kept:
             lines.append(
@@ -103,9 +103,9 @@ def _in_words(result: dict[str, Any]) -> str:
             )
     for name, kind in zip(("reactant", "product"), result["ends_are"], strict=True):
         if result["barriers"] and kind != "minimum":
-            lines.append(f"the {name} is no minimum ({kind}): barriers from it mean little")
+            lines.append(f"the {name} is not a minimum ({kind}): barriers from it are not reliable")
     for name, doubt in result["doubts"].items():
-        lines.append(f"the {_PARTS.get(name, name)} means nothing: {doubt}")
+        lines.append(f"the {_PARTS.get(name, name)} cannot be trusted: {doubt}")
     if result.get("imaginary"):
         lines.append(f"imaginary mode: {result['imaginary'][0]:.0f} cm^-1")
     for title, key in (("energy", "barriers"), ("Gibbs energy", "gibbs")):

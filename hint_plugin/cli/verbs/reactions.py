@@ -109,7 +109,10 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         for row in found["funnel"]
     ]
     show(("passed", "reactions", "%", "95 % interval"), rows)
-    typer.echo(f"as ReactBench counts: {found['reactbench']}; by geometry and energy: {found['geometric']}")
+    typer.echo(
+        f"successes as ReactBench counts them: {found['reactbench']}; by geometry and energy: "
+        f"{found['geometric']}"
+    )
     known = found["known_saddles"]
     if known["compared"]:
         show(
@@ -123,7 +126,7 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         stages = ", ".join(f"{count} at {stage}" for stage, count in found["stopped_at"].items())
         typer.echo(f"stopped: {stages}")
     if found["left_out"]:
-        typer.echo(f"left out, as SET does not have them: {', '.join(found['left_out'])}")
+        typer.echo(f"left out, because SET does not have them: {', '.join(found['left_out'])}")
     if against is not None:
         other = found["against"]
         mae, compared = other["barrier_mae"], other["barriers_compared"]
@@ -139,6 +142,8 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         )
         if other["other_reaction"]:
             names = ", ".join(other["other_reaction"])
-            typer.echo(f"no barrier compared, as the optimised ends are other molecules: {names}")
+            typer.echo(f"barriers not compared, because the optimised ends are other molecules: {names}")
         if other["other_inputs"]:
-            typer.echo(f"left out, as the inputs are other molecules: {', '.join(other['other_inputs'])}")
+            typer.echo(
+                f"left out, because the inputs are other molecules: {', '.join(other['other_inputs'])}"
+            )

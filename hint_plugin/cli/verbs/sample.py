@@ -393,8 +393,8 @@ def _say(found: dict[str, Any], json_: bool) -> None:
 
 
 def _in_words(found: dict[str, Any]) -> str:
-    verb = "made" if found["method"] == "displace" else f"of {found['frames']} frames chosen"
-    lines = [f"{found['chosen']} {verb} by {found['method']}, {found['hessians']} to get a Hessian"]
+    verb = "structures made" if found["method"] == "displace" else f"of {found['frames']} frames chosen"
+    lines = [f"{found['chosen']} {verb} by {found['method']}; {found['hessians']} of them get a Hessian"]
     lines += found["notes"]
     lines.append(f"plan: {found['plan']}; {found['seconds']:.1f} s")
     if "extract" in found:

@@ -164,8 +164,8 @@ def _in_words(result: dict[str, Any]) -> str:
     lines = [
         f"converged {count}"
         if result["converged"]
-        else f"not converged {count}: the same command with more --populations goes on",
-        f"free energy: {result['free_energy']:.5f} +- {result['free_energy_error']:.5f} eV a cell",
+        else f"not converged {count}: the same command with more --populations continues",
+        f"free energy: {result['free_energy']:.5f} +- {result['free_energy_error']:.5f} eV per cell",
     ]
     if result["pressure"] is not None:
         lines.append(f"pressure: {result['pressure']:.2f} +- {result['pressure_error']:.2f} GPa")

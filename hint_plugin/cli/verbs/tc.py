@@ -180,7 +180,10 @@ def _print(result: dict[str, Any]) -> None:
     head = ["isotope", "lambda", *head, "alpha"] if several else ["mu* at w_max", "at cutoff", *head]
     show(head, rows, left=1 if several else 0, title=f"Tc, K{first}")
     if any(row["eliashberg"] == 0 for one in result["isotopes"] for row in one["results"]):
-        typer.echo(f"0.00: no Tc above {result['lowest_temperature']:.3g} K, the lowest that is looked at")
+        typer.echo(
+            f"0.00 means that there is no Tc above {result['lowest_temperature']:.3g} K, the lowest "
+            "temperature examined"
+        )
     for one in result["isotopes"]:
         if one["gap"]:
             typer.echo(_gap_words(one["gap"], one["name"] if several else ""))
