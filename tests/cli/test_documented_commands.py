@@ -159,6 +159,17 @@ def test_help_has_examples_that_parse_and_fits_a_screen(verb, monkeypatch, capsy
         assert len(text.splitlines()) <= LONG.get(path, 48), path
 
 
+def test_help_texts_are_shown_whole_and_end_in_a_sentence():
+    """Rich takes `[default: 10]` for markup, and hides it, unless its bracket is escaped."""
+    for name, verb in app.VERBS.items():
+        one = app._real_command(name)
+        for member in () if verb.passthrough else getattr(one, "commands", {"": one}).values():
+            for parameter in member.params:
+                text = parameter.help
+                assert text and text[-1] in ".]", (name, parameter.opts, text)
+                assert not re.search(r"(?<!\\)\[", text), (name, parameter.opts, text)
+
+
 def test_alone_it_names_every_verb_and_fits_a_screen():
     text = app.next_steps()
     assert len(text.splitlines()) <= 40 and max(map(len, text.splitlines())) <= 80

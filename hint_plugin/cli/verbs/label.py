@@ -67,7 +67,7 @@ def label(
         ),
     ] = False,
     hessian: Annotated[
-        Hessian, typer.Option(metavar="KIND", help="Kind: full, rows, projected or none.")
+        Hessian, typer.Option(metavar="KIND", help="Kind of Hessian label: full, rows, projected or none.")
     ] = Hessian.full,
     atoms: Annotated[
         str | None,
