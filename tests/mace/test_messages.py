@@ -257,7 +257,5 @@ def test_a_gradient_of_products_that_is_wrong_is_found_before_training(tmp_path,
         return 0.5 * products + 0.5 * products.detach()
 
     monkeypatch.setattr(module, "hvp_from_forces", half)
-    with pytest.raises(
-        HintError, match=r"gradient of H v .* by 1.0e\+00 .*third derivative"
-    ):
+    with pytest.raises(HintError, match=r"gradient of H v .* by 1.0e\+00 .*third derivative"):
         train_hint(tmp_path)
