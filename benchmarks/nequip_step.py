@@ -80,33 +80,60 @@ def make_batch(n_atoms: int, labelled: int, size: int) -> dict[str, torch.Tensor
     return AtomicDataDict.batched_from_list(items)
 
 
-def stepper(row: tuple[int, int, str, str, str], model: str, n_atoms: int) -> Callable[[], None]:
-    """One training step of a row."""
-    from nequip.train import EnergyForceLoss
+def make_model(
+    row: tuple[int, int, str, str, str], model: str, precision: str = "float32", **options: Any
+) -> Any:
+    """The model of a row, of `MODELS`; ``options`` of its builder go before those of the table."""
+    from hint_plugin.nequip import HessianModel
 
-    from hint_plugin.nequip import HessianLoss, HessianModel
-
-    probes, labelled, split, mode, compile_mode = row
-    net: Any = HessianModel(
+    probes, _, split, mode, compile_mode = row
+    return HessianModel(
         hessian={"probes": max(1, probes), "mode": mode, "split": split},
         seed=1,
-        model_dtype="float32",
+        model_dtype=precision,
         compile_mode=compile_mode,
         type_names=["H", "C", "O"],
         r_max=5.0,
         avg_num_neighbors=10.0,
         per_type_energy_scales=1.0,
         per_type_energy_shifts=0.0,
-        **MODELS[model],
+        **{**MODELS[model], **options},
     ).train()
+
+
+def to_device(batch: dict[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
+    """As `HessianDataModule` brings a batch to a device: the labels stay on the host."""
+    from hint_plugin.nequip.batches import keep_on_host
+
+    kept = keep_on_host(batch) if torch.device(device).type != "cpu" else {}
+    return {name: x.to(device, non_blocking=True) for name, x in batch.items() if name not in kept} | kept
+
+
+def stepper(
+    row: tuple[int, int, str, str, str],
+    model: str,
+    n_atoms: int,
+    *,
+    device: str = "cpu",
+    size: int = BATCH,
+    **options: Any,
+) -> Callable[[], None]:
+    """One training step of a row with ``size`` structures, float32; ``options`` as in `make_model`."""
+    from nequip.train import EnergyForceLoss
+
+    from hint_plugin.nequip import HessianLoss
+
+    probes, labelled, _, mode, _ = row
+    net = make_model(row, model, **options).to(device)
     term = [{"name": "hessian", "coeff": 1.0, "metric": HessianLoss()}] if probes else []
-    loss = EnergyForceLoss({"total_energy": 1.0, "forces": 100.0}, extra_metrics=term)
+    loss = EnergyForceLoss({"total_energy": 1.0, "forces": 100.0}, extra_metrics=term).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
-    batch = make_batch(n_atoms, labelled, 1 if mode == "full" else BATCH)
+    batch = make_batch(n_atoms, labelled, 1 if mode == "full" else size)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss(net(batch.copy()), batch)["weighted_sum"].backward()
+        there = to_device(batch, device)
+        loss(net(there.copy()), there)["weighted_sum"].backward()
         optimizer.step()
 
     return step

@@ -102,18 +102,36 @@ def make_model(channels: int) -> Any:
     return make_mace([1, 6, 8], channels=channels, neighbours=10.0)
 
 
-def stepper(row: str, n_atoms: int, channels: int, training: ExitStack) -> Callable[[], None]:
-    """One training step of a row; its kernels stay in place until ``training`` ends, as in MACE's own."""
+def stepper(
+    row: str | tuple[int, int, str, str, str],
+    n_atoms: int,
+    model: Any,
+    training: ExitStack,
+    *,
+    device: str = "cpu",
+    size: int = BATCH,
+) -> Callable[[], None]:
+    """One training step of a row; its kernels stay in place until ``training`` ends, as in MACE's own.
+
+    Args:
+        row: of `ROWS`, or what such a row holds.
+        n_atoms: of each structure, see `alkane`.
+        model: of MACE or in its place, changed by the step; it is brought to the device.
+        training: whose end takes the kernels away.
+        device: of torch. Labels stay on the host, and every step brings its batch, as in a training.
+        size: of the batch; of a row with the full Hessian it is 1.
+    """
     import torch
     from mace import modules
     from mace.tools.train import take_step
 
     from hint_plugin.mace import kernels
+    from hint_plugin.mace.labels import on_host
     from hint_plugin.mace.loss import Clock, HessianForward, HintLoss
     from hint_plugin.mace.options import HintOptions
 
-    probes, labelled, kind, split, mode = ROWS[row]
-    model = make_model(channels)
+    probes, labelled, kind, split, mode = ROWS[row] if isinstance(row, str) else row
+    model = model.to(device)
     training.enter_context(kernels.use(model, kind))  # type: ignore[arg-type]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, amsgrad=True)
     base = modules.WeightedEnergyForcesLoss(energy_weight=1.0, forces_weight=100.0)
@@ -124,12 +142,13 @@ def stepper(row: str, n_atoms: int, channels: int, training: ExitStack) -> Calla
     if loss.auto is not None:
         loss.auto.every = 0
     outputs = {"forces": True, "virials": False, "stress": False}
-    batch = make_batch(n_atoms, labelled, 1 if mode == "full" else BATCH)
-    device = torch.device("cpu")
+    batch = make_batch(n_atoms, labelled, 1 if mode == "full" else size)
+    place = torch.device(device)
 
     def step() -> None:
-        used = HessianForward(model, loss) if probes else model
-        take_step(used, loss if probes else base, batch, optimizer, None, outputs, 10.0, device)
+        rest, host = on_host(batch)
+        used = HessianForward(model, loss, host) if probes else model
+        take_step(used, loss if probes else base, rest, optimizer, None, outputs, 10.0, place)
 
     return step
 
@@ -138,7 +157,7 @@ def time_rows(n_atoms: int, channels: int, rounds: int) -> dict[str, list[float]
     """CPU seconds of each row in each round, for a batch of 8."""
     times: dict[str, list[float]] = {row: [] for row in ROWS}
     with ExitStack() as training:
-        steps = {row: stepper(row, n_atoms, channels, training) for row in ROWS}
+        steps = {row: stepper(row, n_atoms, make_model(channels), training) for row in ROWS}
         for number in range(rounds + 1):
             for row, step in steps.items():
                 full = ROWS[row][4] == "full"
@@ -210,7 +229,8 @@ def main() -> None:
     torch.set_default_dtype(torch.float32)
     if options.memory is not None:
         with ExitStack() as training:
-            step = stepper(options.memory or "E+F, MACE", options.atoms[0], options.channels, training)
+            model = make_model(options.channels)
+            step = stepper(options.memory or "E+F, MACE", options.atoms[0], model, training)
             if options.memory:
                 step()
                 step()
