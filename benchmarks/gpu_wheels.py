@@ -2,9 +2,9 @@
 
     python benchmarks/gpu_wheels.py FOLDER [--python 3.12] [--megabytes 50] [--extra NAME==VERSION ...]
 
-The machine has Python 3.12 (x86-64 Linux), a torch of 2.4 or newer with CUDA, and nothing else. Copy the folder
-and a checkout of HINT there; torch is not in the folder, and HINT is taken from the checkout. Versions are
-those of constraints.txt, and for the rest those of `OTHERS`. Files in the folder:
+The machine has Python 3.12 (x86-64 Linux), a torch of 2.4 or newer with CUDA, and nothing else. Copy the
+folder and a checkout of HINT there; torch is not in the folder, and HINT is taken from the checkout. Versions
+are those of constraints.txt, and for the rest those of `OTHERS`. Files in the folder:
 
 ================ =======================================================================================
 *.whl            the wheels; where their sum is above the limit, the largest are packed again by LZMA,
@@ -14,8 +14,9 @@ INSTALL.txt      the commands that install and check them
 CONTENTS.txt     what is in the folder, how large it is, and what was done to it
 ================ =======================================================================================
 
-A package without a wheel for that Python is built from its source here, which only serves if it is pure Python;
-CONTENTS.txt says so. Exit status 1: a package is missing, or the sum is above the limit.
+A package without a wheel for that Python is built from its source here, which only serves if it is pure
+Python; CONTENTS.txt says so. matplotlib is left out for its size: `_mace.without_pictures` takes its place.
+Exit status 1: a package is missing, or the sum is above the limit.
 """
 
 from __future__ import annotations
