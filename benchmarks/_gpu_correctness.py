@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -82,13 +83,16 @@ def gradient_of(parameters: list[Tensor]) -> Tensor:
     )
 
 
-def mace_answers(model: Any, kind: str, device: torch.device, dtype: torch.dtype) -> Answers:
+def mace_answers(
+    model: Any, kind: str, device: torch.device, dtype: torch.dtype, differences: bool = True
+) -> Answers:
     """Of a step of `mace_run_train --loss hint_hutchinson` with two probes, one structure without label.
 
     Args:
         model: of MACE or in its place, float64 on the CPU; it stays as it is.
         kind: of kernels, "mace" or "fast".
         device, dtype: where and how precisely to compute.
+        differences: also compare with differences.
     """
     from mace import modules
     from training_step import make_batch
@@ -119,6 +123,11 @@ def mace_answers(model: Any, kind: str, device: torch.device, dtype: torch.dtype
         probes, product = products(pred)
         inputs = pred["hint"]
         found = {"E": pred["energy"].detach(), "F": pred["forces"].detach(), "H v": product.detach()}
+        loss(pred=pred, ref=rest).backward()
+        parameters = [p for p in own.parameters() if p.requires_grad]
+        found["gradient"] = gradient_of(parameters)
+        if not differences:
+            return found, {}
         wanted = hvp_by_difference(
             lambda x: inputs.force_function(x).detach(),
             inputs.positions.detach(),
@@ -126,17 +135,15 @@ def mace_answers(model: Any, kind: str, device: torch.device, dtype: torch.dtype
             step=DIFFERENCE_STEP[dtype],
             ptr=inputs.ptr,
         )
-        deviations = {"H v, differences": product_deviation(product, wanted)}
-        loss(pred=pred, ref=rest).backward()
-        parameters = [p for p in own.parameters() if p.requires_grad]
-        found["gradient"] = gradient_of(parameters)
-        deviations["gradient, differences"] = gradient_deviation(
-            lambda: products(evaluate())[1].square().sum(), parameters
-        )
-        return found, deviations
+        return found, {
+            "H v, differences": product_deviation(product, wanted),
+            "gradient, differences": gradient_deviation(
+                lambda: products(evaluate())[1].square().sum(), parameters
+            ),
+        }
 
 
-def nequip_answers(device: torch.device, dtype: torch.dtype) -> Answers:
+def nequip_answers(device: torch.device, dtype: torch.dtype, differences: bool = True) -> Answers:
     """The same of a step of `nequip-train` with `HessianModel` and `HessianLoss`."""
     from nequip.train import EnergyForceLoss
     from nequip.utils.global_state import set_global_state
@@ -164,6 +171,8 @@ def nequip_answers(device: torch.device, dtype: torch.dtype) -> Answers:
     loss(out, batch)["weighted_sum"].backward()
     parameters = [p for p in own.parameters() if p.requires_grad]
     found["gradient"] = gradient_of(parameters)
+    if not differences:
+        return found, {}
 
     def products() -> Any:
         return own(alone.copy())[PRODUCTS]
@@ -182,9 +191,9 @@ def nequip_answers(device: torch.device, dtype: torch.dtype) -> Answers:
     }
 
 
-def judged(found: Answers, exact: Answers, dtype: torch.dtype) -> dict[str, Any]:
+def judged(found: Answers, exact: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Any]:
     """The deviations of a row, and what is beyond its tolerance."""
-    deviations = {name: relative(found[0][name], exact[0][name]) for name in exact[0]}
+    deviations = {name: relative(found[0][name], exact[name]) for name in exact}
     beyond = [n for n, limit in CPU_TOLERANCE[dtype].items() if not deviations[n] <= limit]
     for name, deviation in found[1].items():
         limits = GRADIENT_TOLERANCE if name.startswith("gradient") else TOLERANCE
@@ -195,45 +204,50 @@ def judged(found: Answers, exact: Answers, dtype: torch.dtype) -> dict[str, Any]
     return {"deviations": deviations, **({"wrong": "; ".join(wrong)} if wrong else {})}
 
 
-Way = Callable[[torch.device, torch.dtype], Answers]
+#: Device, precision, whether to compare with differences -> what was found.
+Way = Callable[[torch.device, torch.dtype, bool], Answers]
+#: The numbers of the CPU in float64.
+Reference = Callable[[], dict[str, Tensor]]
 
 
-def rows(channels: int) -> dict[str, tuple[torch.dtype, Way, Way]]:
+def rows(channels: int) -> dict[str, tuple[torch.dtype, Way, Reference]]:
     """Name -> precision, what computes the numbers, and what computes those that they are compared with."""
 
     def mace(kind: str) -> Way:
-        def answers(device: torch.device, dtype: torch.dtype) -> Answers:
+        def answers(device: torch.device, dtype: torch.dtype, differences: bool) -> Answers:
             need("mace", "MACE")
             from training_step import make_model
 
             with default_dtype(torch.float64):
                 model = make_model(channels)
-            return mace_answers(model, kind, device, dtype)
+            return mace_answers(model, kind, device, dtype, differences)
 
         return answers
 
-    def alphanet(device: torch.device, dtype: torch.dtype) -> Answers:
+    def alphanet(device: torch.device, dtype: torch.dtype, differences: bool) -> Answers:
         need("mace", "MACE, by whose training AlphaNet is run here,")
         with default_dtype(torch.float64):
             model = make_alphanet("small")
-        return mace_answers(model, "mace", device, dtype)
+        return mace_answers(model, "mace", device, dtype, differences)
 
-    def nequip(device: torch.device, dtype: torch.dtype) -> Answers:
+    def nequip(device: torch.device, dtype: torch.dtype, differences: bool) -> Answers:
         need("nequip", "NequIP")
-        return nequip_answers(device, dtype)
+        return nequip_answers(device, dtype, differences)
 
-    stock = mace("mace")
+    def on_cpu(way: Way) -> Reference:
+        return functools.cache(lambda: way(torch.device("cpu"), torch.float64, False)[0])
+
+    stock = on_cpu(mace("mace"))
     ways = {
-        "MACE": (stock, stock),
+        "MACE": (mace("mace"), stock),
         "MACE, HINT's kernels": (mace("fast"), stock),
-        "AlphaNet": (alphanet, alphanet),
-        "NequIP": (nequip, nequip),
+        "AlphaNet": (alphanet, on_cpu(alphanet)),
+        "NequIP": (nequip, on_cpu(nequip)),
     }
     precisions = {"float64": torch.float64, "float32": torch.float32}
     return {f"{name}, {p}": (d, *way) for name, way in ways.items() for p, d in precisions.items()}
 
 
-def compare(answers: Way, reference: Way, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """A row: `answers` on the device against `reference` on the CPU in float64."""
-    exact = reference(torch.device("cpu"), torch.float64)
-    return judged(answers(device, dtype), exact, dtype)
+def compare(answers: Way, reference: Reference, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """A row: `answers` on the device against `reference`."""
+    return judged(answers(device, dtype, True), reference(), dtype)

@@ -89,9 +89,11 @@ def test_rows_without_time_are_named_and_a_late_one_is_given_up_after_two_starts
 
     monkeypatch.setattr(_gpu_rows, "GRACE", 0.05)
     for tries in (1, 2):
-        found = part(0.01).row("slow", lambda: time.sleep(10))
+        new = part()
+        new.end = time.monotonic() + 0.5
+        found = new.row("slow", lambda: time.sleep(100))
         assert (found["status"], found["tries"]) == ("late", tries)
-    new = part(0.001)
+    new = part()
     assert new.row("slow", never)["status"] == "failed"
     new.end = time.monotonic() - 1
     found = new.row("next", never)
