@@ -33,10 +33,11 @@ from hint_plugin.core.derivatives import (
 from hint_plugin.core.devices import default_dtype
 from hint_plugin.core.hvp import DIFFERENCE_STEP, hvp_by_difference
 
-#: Largest relative deviation from the CPU in float64: rounding, the more the higher the derivative.
+#: Largest relative deviation from the CPU in float64: rounding, the more the higher the derivative. A CPU in
+#: float32 is off by 1e-6 in all of them; products in TF32 would be by 1e-3.
 CPU_TOLERANCE = {
     torch.float64: {"E": 1e-9, "F": 1e-9, "H v": 1e-8, "gradient": 1e-8},
-    torch.float32: {"E": 1e-4, "F": 1e-3, "H v": 5e-3, "gradient": 2e-2},
+    torch.float32: {"E": 1e-5, "F": 1e-4, "H v": 2e-4, "gradient": 5e-4},
 }
 #: Ethanol molecules in the batch, and how many of them have a label: they are evaluated apart.
 STRUCTURES, LABELLED, ATOMS = 3, 2, 9
