@@ -13,7 +13,7 @@ import pytest
 from ase import Atoms
 
 from hint_plugin.data import write_frames
-from hint_plugin.errors import DataError
+from hint_plugin.errors import DataError, InterruptedRunError
 from hint_plugin.sampling import cache, survey
 
 
@@ -80,6 +80,28 @@ def test_no_more_processes_than_blocks_that_are_left(population, monkeypatch):
         )  # fmt: skip
         assert told == [("features", 3, 5), ("features", 4, 5), ("features", 5, 5)]
     assert asked == [3, 2] and rows[:, 0].tolist() == [0, 2, 0, 4, 5]
+
+
+def test_a_run_that_stops_ends_its_processes_at_once(population, monkeypatch):
+    """Not when Python happens to collect the iterator; what has been done is marked."""
+    ended = []
+
+    def compute(tasks, featurizer, jobs):
+        try:
+            yield from ((block, featurizer.setup()(frames)) for block, frames in tasks)
+        finally:
+            ended.append(True)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "_compute", compute)
+    kind = type("Mapped", (np.ndarray,), {"flush": lambda self: None})
+    rows, marks = np.zeros((5, 2), np.float32).view(kind), np.zeros(5, bool).view(kind)
+    with pytest.raises(InterruptedRunError) as error:
+        cache._fill(population, Counted(), rows, marks, 1, stop)
+    assert ended == [True] and error.value.__traceback__ is not None  # which keeps the iterator alive
+    assert marks.tolist() == [True, False, False, False, False]
 
 
 @pytest.mark.parametrize(("bad", "name"), [(0, "b.xyz, frame 1 (H4)"), (1, "b.xyz, frame 2 (H5)")])
