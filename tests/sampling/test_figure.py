@@ -79,6 +79,17 @@ def test_distributions_are_densities(drawn):
         assert values == pytest.approx([height * (at in places) for at in range(60)])
 
 
+def test_the_distribution_of_one_and_of_none():
+    """One frame in a bin of 0.5 is 2 high; without a frame, all is zero."""
+    from matplotlib.figure import Figure
+
+    axis = Figure().add_subplot()
+    edges = [0.0, 0.5, 1.0]
+    numbers = {"score": "d", "edges": edges, "all_counts": [0, 1], "chosen_counts": [0, 0]}
+    figure._draw_histogram(axis, numbers)
+    assert [patch.get_data().values.tolist() for patch in axis.patches] == [[0.0, 2.0], [0.0, 0.0]]
+
+
 def test_a_map_without_a_score(drawn):
     page, options, numbers = drawn(choice(score=None), "m.svg")
     (axis,) = page.axes
