@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from hint_plugin.data import SamplingPlan, iter_frames, write_frames
+from hint_plugin.data import HessianLabel, SamplingPlan, iter_frames, write_frames, write_label
 from hint_plugin.data.structures.displaced import DisplaceSettings, displaced_copies
 from hint_plugin.errors import DataError, InterruptedRunError, OptionsError
 from hint_plugin.sampling import (
@@ -404,6 +404,8 @@ def test_what_is_said_of_features(population, tmp_path):
     own = np.load(tmp_path / "own.npy")
     spread = np.linalg.svd(own - own.mean(axis=0), compute_uv=False) ** 2
     assert about["explained_variance"] == round(spread[:2].sum() / spread.sum(), 5)
+    with pytest.raises(OptionsError, match="--features or --model, not both"):
+        features_of(population, FeatureSettings(array=tmp_path / "own.npy", model=tmp_path / "m.model"))
     assert defaults(features_of) == {"seed": 0, "jobs": 1, "report": None}
     assert defaults(feature_matrix) == {"jobs": 1, "report": None}
 
@@ -534,6 +536,23 @@ def test_what_an_extract_holds(population, files, tmp_path):
     with pytest.raises(OptionsError, match="input and output"):
         check_target(files[1], files)
     check_target(tmp_path / "new.xyz", files)
+
+
+@pytest.mark.parametrize("keep_all", [False, True])
+def test_hessians_are_kept_where_the_plan_wants_them(tmp_path, keep_all):
+    """Four labelled frames of which one is without; three are chosen, two of them with their Hessian."""
+    frames = [Atoms("H", info={"number": i}) for i in range(4)]
+    for atoms in frames[1:]:
+        write_label(atoms, HessianLabel.full(np.eye(3)))
+    write_frames(tmp_path / "a.xyz", frames[:2])
+    write_frames(tmp_path / "b.xyz", frames[2:])
+    found = survey([tmp_path / "a.xyz", tmp_path / "b.xyz"])
+    plan = sample_random(found, Budget(n=3, hessians="2", seed=5)).plan
+    order = random_order(4, 3, 5).tolist()
+    part = extract(plan, tmp_path / "x.xyz", keep_all=keep_all)
+    there = {a.info["number"]: "REF_hessian" in a.info for a in iter_frames(tmp_path / "x.xyz")}
+    assert there == {i: i in order[:2] and i > 0 for i in (range(4) if keep_all else sorted(order))}
+    assert (part.hessians, part.wanted) == (sum(there.values()), 2)
 
 
 def test_a_map_of_features_and_a_histogram_of_scores(monkeypatch):
