@@ -71,22 +71,23 @@ def search(monkeypatch, points: int, dimension: int = 1, k: int = 3, recall: flo
 
 
 @pytest.mark.parametrize(
-    ("points", "lists", "trained"),
+    ("points", "dimension", "lists", "trained"),
     [
-        (5, 1, 5),
-        (77, 1, 50),  # 39 points train a list, and 50 are used for it
-        (78, 2, 78),
-        (3900, 100, 3900),
-        (40_000, 800, 40_000),  # 4 sqrt(n)
-        (90_000, 1200, 60_000),
+        (5, 1, 1, 5),
+        (77, 1, 1, 50),  # 39 points train a list, and 50 are used for it
+        (77, 30, 1, 60),  # twice the dimension at least
+        (78, 1, 2, 78),
+        (3900, 1, 100, 3900),
+        (40_000, 1, 800, 40_000),  # 4 sqrt(n)
+        (90_000, 1, 1200, 60_000),
     ],
 )
-def test_how_many_lists_and_what_trains_them(monkeypatch, points, lists, trained):
-    settings, faiss = search(monkeypatch, points, plain=[1.0])
+def test_how_many_lists_and_what_trains_them(monkeypatch, points, dimension, lists, trained):
+    settings, faiss = search(monkeypatch, points, dimension, plain=[1.0])
     (index,) = faiss.made
     assert settings["lists"] == lists and index.name == f"IVF{lists},Flat"
     assert settings["probed"] == min(2, lists)
-    assert len(np.unique(index.trained)) == len(index.trained) == trained
+    assert len(np.unique(index.trained[:, 0])) == len(index.trained) == trained
     assert len(np.unique(faiss.queries)) == len(faiss.queries) == min(points, 1000)
     assert settings["recall_queries"] == len(faiss.queries)
 
@@ -160,6 +161,18 @@ def test_too_few_in_the_lists_and_the_first_point():
     features = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]], np.float32)
     found = neighbours._distances(features, np.array([1, 2]), np.array([[0, 2], [0, -1]]))
     assert found == pytest.approx(np.array([[5.0, np.sqrt(18)], [1.0, np.inf]]))
+
+
+def test_points_that_find_too_few_are_compared_with_all(monkeypatch):
+    """In blocks; here all of them, since the index finds nothing."""
+    pytest.importorskip("faiss")
+    nothing = SimpleNamespace(search=lambda rows, count: (None, np.full((len(rows), count), -1)))
+    monkeypatch.setattr(neighbours, "_inverted_file", lambda *_: (nothing, {"search": "approximate"}))
+    monkeypatch.setattr(neighbours, "_BLOCK", 2)
+    points = np.array([[0.0], [1.0], [3.0], [7.0], [7.5]], np.float32)
+    found = mean_neighbour_distance(points, 2, search="approximate")
+    assert found.distance.tolist() == [2.0, 1.5, 2.5, 2.25, 2.5]
+    assert found.settings == {"k": 2, "search": "approximate", "compared_with_all": 5}
 
 
 def test_what_counts_as_found():
