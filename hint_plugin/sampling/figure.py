@@ -147,4 +147,5 @@ def _some(numbers: NDArray[np.int64], limit: int, rng: np.random.Generator) -> N
 
 
 def _plane(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.hstack([points, np.zeros((len(points), 2 - points.shape[1]))])  # float64 can be rounded for JSON
+    """[rows, 2], in float64: float32 that is rounded has many digits in JSON."""
+    return np.hstack([points, np.zeros((len(points), 2 - points.shape[1]))])

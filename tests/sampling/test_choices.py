@@ -708,8 +708,11 @@ def test_the_only_frame_has_no_neighbours(files, tmp_path, monkeypatch):
 
     monkeypatch.setattr(task, "features_of", lambda *_, **__: (LINE[:1], {}))
     write_frames(tmp_path / "one.xyz", [Atoms("H")])
-    with pytest.raises(OptionsError, match="1 nearest neighbours of 1 points"):
+    with pytest.raises(OptionsError, match="one frame has no neighbours"):
         run.wld(tmp_path / "one.xyz", n=1)
+    monkeypatch.setattr(task, "features_of", lambda *_, **__: (LINE[:2], {}))
+    write_frames(tmp_path / "two.xyz", [Atoms("H"), Atoms("H")])
+    assert run.wld(tmp_path / "two.xyz", n=1).plan.settings["k"] == 1
 
 
 def test_a_twentieth_of_the_energies_is_chosen_by_default(tmp_path):
