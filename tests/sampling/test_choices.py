@@ -81,7 +81,7 @@ def test_frames_that_cannot_be_chosen(n, fraction):
 
 @pytest.mark.parametrize(
     ("wanted", "count"),
-    [("10", 10), ("+3", 3), (" all ", 10), ("0%", 0), ("0.0", 0), ("100%", 10), ("26%", 3), ("1", 1)],
+    [("10", 10), ("0", 0), ("+3", 3), (" all ", 10), ("0%", 0), ("0.0", 0), ("100%", 10), ("26%", 3), ("1", 1)],
 )  # fmt: skip
 def test_hessians_among_them(wanted, count):
     assert hessian_count(wanted, 10) == count
