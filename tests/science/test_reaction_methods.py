@@ -35,7 +35,7 @@ def test_names():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["reactbench", "paper"])
+@pytest.mark.parametrize("method", [pytest.param("reactbench", marks=pytest.mark.long), "paper"])
 def test_pysisyphus_finds_the_same(method, gfn2, tmp_path, monkeypatch, capfd):
     """HCN -> HNC: 73.2 and 53.2 kcal/mol, 1426 cm^-1, as the default. Nothing is left behind."""
     pytest.importorskip("pysisyphus", reason="needs pysisyphus: pip install 'hint-mlip[reactbench]'")
