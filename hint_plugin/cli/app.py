@@ -166,6 +166,11 @@ VERBS = {
         "Phonons of a crystal: bands, densities of states.",
         _CRYSTALS,
     ),
+    "qha": Verb(
+        "hint_plugin.cli.verbs.qha:qha",
+        "Thermal expansion, C_p and Gibbs energies of crystals.",
+        _CRYSTALS,
+    ),
     "double-well": Verb(
         "hint_plugin.cli.verbs.double_well:double_well",
         "Energies along a mode or a displacement of a crystal.",

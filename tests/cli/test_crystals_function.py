@@ -65,10 +65,12 @@ def functions() -> dict[str, Callable[..., Any]]:
     from hint_plugin.dft.run import anharmonic
     from hint_plugin.science.anharmonic.run import sscha
     from hint_plugin.science.phonons.run import double_well, phonons
+    from hint_plugin.science.phonons.run_qha import qha
     from hint_plugin.science.superconductivity.run import tc
 
     return {
-        "phonons": phonons, "double-well": double_well, "sscha": sscha, "tc": tc, "anharmonic": anharmonic
+        "phonons": phonons, "qha": qha, "double-well": double_well, "sscha": sscha, "tc": tc,
+        "anharmonic": anharmonic,
     }  # fmt: skip
 
 
@@ -76,7 +78,7 @@ OF_THE_COMMAND = {"model", "engine", "engine_option", "json"}
 EMPTY = (None, (), [])
 
 
-@pytest.mark.parametrize("verb", ["phonons", "double-well", "sscha", "tc", "anharmonic"])
+@pytest.mark.parametrize("verb", ["phonons", "qha", "double-well", "sscha", "tc", "anharmonic"])
 def test_options_and_defaults(verb):
     mine = inspect.signature(functions()[verb]).parameters
     theirs = {
