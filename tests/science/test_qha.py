@@ -23,6 +23,7 @@ pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[pho
 from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames
 from hint_plugin.errors import DataError, InterruptedRunError, OptionsError
+from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import new_phonopy
 from hint_plugin.science.phonons.dos import thermodynamics
@@ -71,7 +72,7 @@ def test_an_einstein_crystal_has_the_parameter_it_was_made_with():
     assert found.thermal_expansion[warm] == pytest.approx(alpha[warm], rel=0.01)
     assert abs(found.identity[warm] / found.heat_capacity_p[warm]).max() < 1e-3
     entropy = -np.gradient(found.gibbs_energy, found.temperatures)
-    assert found.entropy[5:-1] == pytest.approx(entropy[5:-1], rel=2e-3)
+    assert found.entropy[15:-1] == pytest.approx(entropy[15:-1], rel=2e-3)
     slope = (found.bulk_modulus[-1] - found.bulk_modulus[30]) / (
         found.temperatures[-1] - found.temperatures[30]
     )
@@ -146,7 +147,8 @@ def test_two_phases_cross_where_their_closed_forms_do():
     (found,) = crossings(phases)
     assert found.phases == ("hard", "soft") and found.stable
     assert found.temperature == pytest.approx(wanted, abs=0.1) and 200 < wanted < 700
-    assert found.entropy == pytest.approx(3 * units.kB * np.log(1.5), rel=0.05) and found.spread < 0.1
+    slope = [gibbs(*hard, t) - gibbs(*soft, t) for t in (wanted - 1, wanted + 1)]
+    assert found.entropy == pytest.approx((slope[1] - slope[0]) / 2, rel=1e-3) and found.spread < 0.1
     below = ("best", equilibrium(einstein(0.0, 0.03, -3.5)))
     (found,) = crossings([*phases[:2], below])
     assert not found.stable
@@ -210,7 +212,7 @@ def by_phonopy_alone(lattice: np.ndarray, temperatures: np.ndarray) -> Any:
         atoms = bulk("Cu", a=a)
         atoms.calc = EMT()
         energies.append(atoms.get_potential_energy())
-        cell = PhonopyAtoms("Cu", cell=atoms.cell.array, scaled_positions=[[0, 0, 0]])
+        cell = PhonopyAtoms(["Cu"], cell=atoms.cell.array, scaled_positions=[[0, 0, 0]])
         phonon = phonopy.Phonopy(cell, np.diag([2, 2, 2]), primitive_matrix="P")
         phonon.generate_displacements(distance=0.005)
         forces = []
@@ -278,8 +280,9 @@ def morse(tmp_path_factory) -> Path:
 
 
 SMALL: dict[str, Any] = {
-    "supercell": 2, "volumes": 5, "strain": (-0.03, 0.05), "mesh": 12, "temperature": 200, "temperature_step": 20
-}  # fmt: skip
+    **{"supercell": 2, "volumes": 5, "strain": (-0.03, 0.05), "mesh": 12},
+    **{"temperature": 200, "temperature_step": 20},
+}
 
 
 def test_a_stopped_run_goes_on_and_ends_alike(morse, tmp_path):
@@ -309,10 +312,8 @@ def test_a_stopped_run_goes_on_and_ends_alike(morse, tmp_path):
 
 
 def test_a_hexagonal_cell_is_relaxed_at_constant_volume(morse):
-    """c/a that is wrong by 4 % comes back at the same volume, which the plain relaxation would leave."""
-    start = bulk("Cu", "hcp", a=2.55, c=2.55 * 1.70)
-    from hint_plugin.potentials.hint_calculator import HintCalculator
-
+    """c/a that is wrong by 2 % comes back at the same volume; a pressure from outside is that inside."""
+    start = bulk("Cu", "hcp", a=2.28, c=2.28 * 1.66)
     found = relax_crystal(start, HintCalculator(morse), constant_volume=True, fmax=1e-4).atoms
     assert found.get_volume() == pytest.approx(start.get_volume(), rel=1e-9)
     assert found.cell.lengths()[2] / found.cell.lengths()[0] == pytest.approx(np.sqrt(8 / 3), rel=2e-3)
@@ -321,9 +322,9 @@ def test_a_hexagonal_cell_is_relaxed_at_constant_volume(morse):
 
 
 def test_imaginary_modes_are_named_and_not_integrated(morse, tmp_path):
-    """A simple cubic crystal of central forces has no resistance to shear: it is refused at all volumes."""
+    """A simple cubic crystal of atoms that repel their neighbours buckles: no volume has a free energy."""
     with pytest.raises(DataError) as error:
-        qha(bulk("Cu", "sc", a=2.4), morse, tmp_path / "sc", **SMALL | {"supercell": 3, "relax": "no"})
+        qha(bulk("Cu", "sc", a=2.0), morse, tmp_path / "sc", **SMALL | {"supercell": 3, "relax": "no"})
     said = str(error.value)
     assert "Cu: phonons at 0 of 5 volumes, and 5 are wanted" in said and "Cu 0.9700 V0 (" in said
     assert "imaginary modes, or modes below 1 cm^-1" in said and "cm^-1 at q = " in said

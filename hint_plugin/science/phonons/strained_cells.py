@@ -119,7 +119,8 @@ def phonopy_as_kept(
     atoms: Atoms, kept: Mapping[str, NDArray], supercell: NDArray, precision: float
 ) -> Phonopy:
     """Its phonons, from force constants in the order in which `harmonic_phonons` had them."""
-    phonon = new_phonopy(as_kept(atoms, kept), supercell, symmetry_precision=precision)
+    primitive = "P" if len(kept["force_constants"]) == len(atoms) else "auto"  # as `new_phonopy` found it
+    phonon = new_phonopy(as_kept(atoms, kept), supercell, primitive, precision)
     phonon.force_constants = np.ascontiguousarray(kept["force_constants"])
     return phonon
 
