@@ -27,6 +27,7 @@ from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import new_phonopy
 from hint_plugin.science.phonons.dos import thermodynamics
+from hint_plugin.science.phonons.mode_gruneisen import three_around
 from hint_plugin.science.phonons.quasiharmonic import (
     Equilibrium,
     FreeEnergies,
@@ -191,13 +192,13 @@ def test_silicon_of_phonopys_example():
     rows = np.searchsorted(temperatures, about["temperatures"])
     for k, pressure in enumerate(about["pressures"]):
         found, wanted = equilibrium(grid, pressure), {n: np.array(v[k]) for n, v in about["expected"].items()}
-        assert 1e6 * found.thermal_expansion[rows] == pytest.approx(wanted["thermal_expansion"], abs=0.02)
-        assert found.volume[rows] == pytest.approx(wanted["volume"], abs=2e-3)
-        assert found.gibbs_energy[rows] == pytest.approx(wanted["gibbs_energy"], abs=2e-3)
-        assert found.bulk_modulus[rows] == pytest.approx(wanted["bulk_modulus"], abs=0.02)
+        assert 1e6 * found.thermal_expansion[rows] == pytest.approx(wanted["thermal_expansion"], abs=5e-3)
+        assert found.volume[rows] == pytest.approx(wanted["volume"], abs=1e-3)
+        assert found.gibbs_energy[rows] == pytest.approx(wanted["gibbs_energy"], abs=1e-3)
+        assert found.bulk_modulus[rows] == pytest.approx(wanted["bulk_modulus"], abs=2e-3)
         heat = found.heat_capacity_p[rows] * units.mol / units.J
-        assert heat == pytest.approx(wanted["heat_capacity_p"], rel=1e-3, abs=1e-3)
-        assert found.gruneisen[rows][1:] == pytest.approx(wanted["gruneisen"][1:], abs=2e-3)
+        assert heat == pytest.approx(wanted["heat_capacity_p"], abs=0.02)
+        assert found.gruneisen[rows][1:] == pytest.approx(wanted["gruneisen"][1:], abs=5e-4)
 
 
 def by_phonopy_alone(lattice: np.ndarray, temperatures: np.ndarray) -> Any:
@@ -251,8 +252,8 @@ def test_copper_in_two_codes(tmp_path, capsys):
         "heat_capacity_p": (wanted.heat_capacity_P.heat_capacities, 5e-3),
         "thermal_expansion": (wanted.thermal_expansion, 1e-2),
         "gruneisen": (wanted.gruneisen_parameters, 1e-2),
-        "gibbs_energy": (wanted.gibbs_free_energies, 1e-4),
     }
+    assert np.array(phase["gibbs_energy"])[at] == pytest.approx(wanted.gibbs_free_energies[at], abs=2e-5)
     for name, (values, tolerance) in pairs.items():
         assert np.array(phase[name])[at] == pytest.approx(np.asarray(values)[at], rel=tolerance), name
     with open(tmp_path / "out" / "qha.csv", newline="") as handle:
@@ -305,10 +306,27 @@ def test_a_stopped_run_goes_on_and_ends_alike(morse, tmp_path):
     for name in ("qha.csv", "volumes.csv", "free_energies.csv", "volumes.xyz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     (phase,) = found.phases
+    assert_modes_agree(phase)
     assert {row["products"] for row in phase.volumes} == {1}
-    differences = qha(cu, morse, **SMALL | {"displacement": 0.01}).phases[0].equilibrium
-    assert phase.equilibrium.volume == pytest.approx(differences.volume, rel=1e-5)
-    assert phase.equilibrium.heat_capacity_v == pytest.approx(differences.heat_capacity_v, rel=1e-3, abs=1e-9)
+
+
+def assert_modes_agree(phase: Any) -> None:
+    """The mean over the modes is V (dS/dV) / C_V of the sums at the same volume: two ways to gamma."""
+    grid, modes = phase.grid, phase.modes
+    k = int(np.abs(grid.volumes - modes.volume).argmin())
+    for row in (5, 10):
+        slope = np.polynomial.Polynomial.fit(grid.volumes, grid.entropy[row], 4).deriv()(modes.volume)
+        wanted = modes.volume * slope / grid.heat_capacity[row, k]
+        assert modes.mean(grid.temperatures[row]) == pytest.approx(wanted, rel=5e-3)
+    counted = modes.weights.sum() * 3
+    assert (np.isnan(modes.parameters) * modes.weights[:, None]).sum() == 3 < counted
+    assert modes.as_dict()["lowest"] <= modes.mean(np.inf) <= modes.as_dict()["highest"]
+
+
+def test_three_volumes_that_follow_one_another():
+    assert three_around(np.array([1.0, 1.1, 1.2, 1.3]), 1.17) == (1, 2, 3)
+    assert three_around(np.array([1.0, 1.1, 1.3, 1.4]), 1.2) is None
+    assert three_around(np.array([1.0, 1.1, 1.2, 1.4]), 1.4) == (0, 1, 2)
 
 
 def test_a_hexagonal_cell_is_relaxed_at_constant_volume(morse):

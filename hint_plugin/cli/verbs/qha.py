@@ -79,8 +79,8 @@ def qha(
     cross. A volume with imaginary modes, and a temperature whose minimum is not between the volumes, are left
     out, and a message says so.
 
-    It writes qha.json, qha.csv, volumes.csv, free_energies.csv, volumes.xyz and qha.png. A run that is
-    stopped continues when the same command is given again.
+    It writes qha.json, qha.csv, volumes.csv, free_energies.csv, gruneisen.csv, volumes.xyz and qha.png. A run
+    that is stopped continues when the same command is given again.
 
     Exit status: 0 done, 3 a volume or a temperature is left out, 2 nothing could be done, 130 stopped.
     """
@@ -141,6 +141,12 @@ def _show(phase: Any, pressure: float) -> None:
         f"{1e3 * phase.mesh_error:.3f} meV, and C_p = C_V + T V alpha^2 B_T holds within "
         f"{100 * phase.inconsistency:.2f} %"
     )
+    if phase.modes is not None:
+        modes = phase.modes.as_dict()
+        typer.echo(
+            f"Grueneisen parameters of the modes at {modes['volume']:.3f} A^3: {modes['lowest']:.2f} to "
+            f"{modes['highest']:.2f}, mean {modes['mean']:.3f}"
+        )
 
 
 def _row(here: dict[str, float]) -> tuple[str, ...]:

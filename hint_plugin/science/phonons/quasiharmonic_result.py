@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data import write_frames
 from hint_plugin.data.file_io import files_of, remove_earlier, write_csv, write_json
+from hint_plugin.science.phonons.mode_gruneisen import ModeGruneisen
 from hint_plugin.science.phonons.qha_figure import plot_quasiharmonic
 from hint_plugin.science.phonons.quasiharmonic import Crossing, Equilibrium, FreeEnergies
 
@@ -39,6 +40,8 @@ class PhaseResult:
         cells: the relaxed cells, of the volumes that have a result.
         grid: free energies at the volumes that are used.
         equilibrium: at each temperature.
+        modes: Grueneisen parameters of the modes, near the volume of 300 K; None where no three volumes that
+            are used follow one another.
         relaxation: of `atoms`, for JSON; None without one.
     """
 
@@ -54,6 +57,7 @@ class PhaseResult:
     cells: tuple[Atoms, ...]
     grid: FreeEnergies
     equilibrium: Equilibrium
+    modes: ModeGruneisen | None = None
     relaxation: Mapping[str, Any] | None = None
 
     @property
@@ -123,6 +127,7 @@ class PhaseResult:
             "mesh_error": self.mesh_error,
             "fit_residual": float(found.residual.max()),
             "inconsistency": self.inconsistency,
+            "mode_gruneisen": None if self.modes is None else self.modes.as_dict(),
             "volumes": [dict(row) for row in self.volumes],
             **{name: _numbers(values) for name, values in found.columns().items()},
             "left_out": [{"temperature": t, "reason": why} for t, why in found.left_out],
@@ -201,16 +206,24 @@ class Quasiharmonic:
         }
 
     def write(self, folder: str | Path) -> None:
-        """qha.csv, volumes.csv, free_energies.csv, volumes.xyz, qha.json; qha.png last."""
+        """qha.csv, volumes.csv, free_energies.csv, gruneisen.csv, volumes.xyz, qha.json; qha.png last."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        own = (r"(qha|volumes|free_energies)\.csv", r"volumes\.xyz", r"qha\.png")
+        own = (r"(qha|volumes|free_energies|gruneisen)\.csv", r"volumes\.xyz", r"qha\.png")
         remove_earlier(folder, "qha.json", own, (), files_of(self.about.get("provenance", {})))
         write_csv(folder / "qha.csv", [row for phase in self.phases for row in phase.rows()])
         volumes = [dict(row) for phase in self.phases for row in phase.volumes]
         write_csv(folder / "volumes.csv", volumes, VOLUME_COLUMNS)
         grid = [row for phase in self.phases for row in phase.free_energy_rows()]
         write_csv(folder / "free_energies.csv", grid)
+        modes = [
+            {"phase": phase.name, **row}
+            for phase in self.phases
+            if phase.modes is not None
+            for row in phase.modes.rows()
+        ]
+        if modes:
+            write_csv(folder / "gruneisen.csv", modes)
         write_frames(folder / "volumes.xyz", [cell for phase in self.phases for cell in phase.cells])
         write_json(folder / "qha.json", self.as_dict())
         self.plot(folder / "qha.png")

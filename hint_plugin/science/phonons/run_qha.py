@@ -32,6 +32,7 @@ from hint_plugin.potentials.on_demand import origin as origin_of
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import Supercell, new_phonopy, supercell_matrix
 from hint_plugin.science.phonons.dos import thermodynamics
+from hint_plugin.science.phonons.mode_gruneisen import ModeGruneisen, mode_gruneisen, three_around
 from hint_plugin.science.phonons.phonon_files import default_supercell
 from hint_plugin.science.phonons.quasiharmonic import (
     EQUATIONS_OF_STATE,
@@ -55,6 +56,8 @@ Structure = Atoms | str | Path
 RELAXATIONS = ("cell", "positions", "no")
 ANALYSIS = ("temperature", "temperature-step", "mesh", "eos")
 """Options that what is kept of the volumes does not depend on."""
+ROOM = 300.0
+"""K: modes have their Grueneisen parameters at the volume nearest to that of this temperature."""
 FINER = 1.5
 """How much finer the mesh is that the sums are compared with."""
 
@@ -353,6 +356,7 @@ def _phase(
         cells=tuple(cells),
         grid=grid,
         equilibrium=found,
+        modes=_modes(phonons, grid.volumes, found.at(ROOM)["volume"], numbers),
         relaxation=crystal.relaxation,
     )
 
@@ -364,6 +368,17 @@ def _mesh_numbers(phonon: Any, strain: float, mesh: float) -> list[int]:
     """
     reciprocal = np.linalg.norm(np.linalg.inv(phonon.primitive.cell), axis=0)
     return [max(1, int(np.rint(mesh * length * np.cbrt(1 + strain)))) for length in reciprocal]
+
+
+def _modes(
+    phonons: Sequence[tuple[Any, float]], volumes: NDArray, wanted: float, mesh: Sequence[int]
+) -> ModeGruneisen | None:
+    """At the volume nearest to `wanted` that has neighbours on both sides."""
+    chosen = three_around(volumes, wanted)
+    if chosen is None:
+        return None
+    smaller, middle, larger = (phonons[k][0] for k in chosen)
+    return mode_gruneisen(smaller, middle, larger, mesh, float(volumes[chosen[1]]))
 
 
 def _sums(phonon: Any, temperatures: NDArray, mesh: Sequence[int]) -> Any:
