@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from pair_artifact import write_pair
 from scipy.optimize import brentq
@@ -258,7 +259,7 @@ def test_copper_in_two_codes(tmp_path, capsys):
         assert np.array(phase[name])[at] == pytest.approx(np.asarray(values)[at], rel=tolerance), name
     with open(tmp_path / "out" / "qha.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert len(rows) == 31 and rows[0]["gruneisen"] == "" and float(rows[15]["temperatures"]) == 300
+    assert len(rows) == 31 and rows[0]["gruneisen"] == "" and float(rows[15]["temperature"]) == 300
     assert float(rows[15]["thermal_expansion"]) == pytest.approx(phase["thermal_expansion"][15])
     with open(tmp_path / "out" / "free_energies.csv", newline="") as handle:
         assert len(list(csv.DictReader(handle))) == 7 * 32
@@ -297,12 +298,12 @@ def test_a_stopped_run_goes_on_and_ends_alike(morse, tmp_path):
     with pytest.raises(
         InterruptedRunError, match=r"2 of 5 volumes are done and kept in .*qha\.partial\.jsonl"
     ):
-        qha(cu, morse, tmp_path / "two", **SMALL, report=stop)
+        qha(cu, morse, tmp_path / "two", **SMALL | {"temperature": 100}, report=stop)
     with pytest.raises(OptionsError, match="volumes: 5 then, 6 now"):
         qha(cu, morse, tmp_path / "two", **SMALL | {"volumes": 6})
     found = qha(cu, morse, tmp_path / "two", **SMALL, report=lambda *counts: seen.append(counts))
     assert seen == [(2, 0, 5), (3, 0, 5), (4, 0, 5), (5, 0, 5)] and found.complete and found.notes == []
-    qha(cu, morse, tmp_path / "one", **SMALL)
+    qha(cu, morse, tmp_path / "one", **SMALL)  # the temperatures of the first call do not matter
     for name in ("qha.csv", "volumes.csv", "free_energies.csv", "volumes.xyz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     (phase,) = found.phases
@@ -400,6 +401,23 @@ def test_options_that_cannot_be(options, message):
         qha([], EMT())
 
 
+class NoStress(EMT):
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def get_stress(self, atoms: Any = None) -> Any:
+        raise PropertyNotImplementedError("stress")
+
+
+def test_a_potential_without_stress():
+    """The shape of a cell cannot follow; a stretched one can, and forces that are left are told."""
+    with pytest.raises(OptionsError, match=r"Cu: the potential has no stress .*--relax positions"):
+        qha(bulk("Cu", a=3.6), NoStress(), **SMALL)
+    diamond = bulk("Cu", "diamond", a=5.5)
+    diamond.positions[1] += 0.05
+    with pytest.raises(DataError, match="phonons at 0 of 5 volumes"):
+        qha(diamond, NoStress(), **SMALL | {"relax": "no", "supercell": 1})
+
+
 def test_layers_and_molecules_are_refused():
     layer = bulk("Cu")
     layer.pbc = (True, True, False)
@@ -417,4 +435,4 @@ def test_what_is_said_of_results():
     assert said[1] == "nothing at 30 K: no equation of state fits"
     empty = np.array([0.0, 10.0])
     one = Equilibrium(empty, *(np.ones(2) for _ in range(8)), residual=np.zeros(2))
-    assert one.at(9.0)["temperatures"] == 10.0
+    assert one.at(9.0)["temperature"] == 10.0

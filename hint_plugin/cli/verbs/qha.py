@@ -44,14 +44,14 @@ def qha(
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
-    volumes: Annotated[int, typer.Option(help="How many volumes, 5 or more.")] = 9,
+    volumes: Annotated[int, typer.Option(help="How many, 5 or more.")] = 9,
     strain: Annotated[
         tuple[float, float],
-        typer.Option(metavar="LOW HIGH", help="Smallest and largest volume: (V - V0) / V0."),
+        typer.Option(metavar="LOW HIGH", help="Of volumes: (V - V0) / V0."),
     ] = (-0.04, 0.08),
     supercell: Supercell = None,
     relax: Annotated[
-        Relaxation, typer.Option(help="At each volume; keeps symmetry. cell: shape and positions.")
+        Relaxation, typer.Option(help="At each volume; cell: shape, positions.")
     ] = Relaxation.cell,
     fmax: Annotated[float, typer.Option(min=0, help="Largest force after that, eV/A.")] = 1e-3,
     temperature: Annotated[
@@ -59,7 +59,10 @@ def qha(
     ] = 1000.0,
     temperature_step: Annotated[float, typer.Option(help="Between temperatures, K.")] = 10.0,
     pressure: Annotated[float, typer.Option("--pressure", "-p", help="Pressure, GPa.")] = 0.0,
-    eos: Annotated[EquationOfState, typer.Option(help="Equation of state of F(V).")] = EquationOfState.vinet,
+    eos: Annotated[
+        EquationOfState,
+        typer.Option(metavar="NAME", help="Of F(V): vinet, birch_murnaghan, murnaghan."),
+    ] = EquationOfState.vinet,
     mesh: Annotated[float, typer.Option(min=1, help="Of q points, A; at V0.")] = 60.0,
     displacement: Annotated[
         float | None,
@@ -72,7 +75,7 @@ def qha(
     restart: Restart = False,
     json_: Json = False,
 ) -> None:
-    """Thermal expansion, bulk modulus, C_p and Gibbs energies of crystals (quasi-harmonic approximation).
+    """Thermal expansion, bulk modulus, C_p and Gibbs energies of crystals: quasi-harmonic approximation.
 
     The command relaxes each crystal and its cells at several volumes, computes the phonons of each cell, and
     minimises the free energy at each temperature. For several phases it says where their Gibbs energies
@@ -136,11 +139,9 @@ def _show(phase: Any, pressure: float) -> None:
     title = f"{phase.name}: per {phase.formula} at {pressure:g} GPa, {of_all}"
     columns = ("T, K", "V, A^3", "alpha, 10^-6/K", "B_T, GPa", "C_p, J/mol/K", "gamma", "G, eV")
     show(columns, [_row(phase.equilibrium.at(t)) for t in phase.some_temperatures()], left=0, title=title)
-    typer.echo(
-        f"F(V) is fitted within {1e3 * phase.equilibrium.residual.max():.3f} meV, a finer mesh moves it by "
-        f"{1e3 * phase.mesh_error:.3f} meV, and C_p = C_V + T V alpha^2 B_T holds within "
-        f"{100 * phase.inconsistency:.2f} %"
-    )
+    fit, mesh = 1e3 * phase.equilibrium.residual.max(), 1e3 * phase.mesh_error
+    typer.echo(f"F(V): the fit is within {fit:.3f} meV, and a finer mesh moves it by {mesh:.3f} meV")
+    typer.echo(f"C_p = C_V + T V alpha^2 B_T holds within {100 * phase.inconsistency:.2f} %")
     if phase.modes is not None:
         modes = phase.modes.as_dict()
         typer.echo(
@@ -154,7 +155,7 @@ def _row(here: dict[str, float]) -> tuple[str, ...]:
 
     gamma = here["gruneisen"]
     return (
-        f"{here['temperatures']:g}",
+        f"{here['temperature']:g}",
         f"{here['volume']:.4f}",
         f"{1e6 * here['thermal_expansion']:.2f}",
         f"{here['bulk_modulus']:.2f}",
@@ -170,7 +171,7 @@ def _crossing(crossing: Any) -> str:
     below, above = crossing.phases
     other = "" if crossing.stable else "; a third phase is lower there"
     return (
-        f"{below} and {above} cross at {crossing.temperature:.0f} K (the fits: +-{crossing.spread:.1g} K): "
-        f"{below} is lower below and {above} above, whose entropy is higher by "
+        f"{below} and {above} cross at {crossing.temperature:.0f} K (+-{crossing.spread:.2g} K by the fits). "
+        f"{below} is lower below, {above} above. The entropy of {above} is higher by "
         f"{PER_MOL * crossing.entropy:.3f} J/mol/K{other}"
     )

@@ -48,7 +48,7 @@ def plot_quasiharmonic(path: Path, phases: Sequence[Phase], pressure: float = 0.
         modulus.plot(x, _broken(found.temperatures, found.bulk_modulus), **look)
         heat.plot(x, per_mol * _broken(found.temperatures, found.heat_capacity_p), **look)
         heat.plot(x, per_mol * _broken(found.temperatures, found.heat_capacity_v), ls="--", **look)
-    expansion.set_ylabel("thermal expansion of the volume / $10^{-6}$ K$^{-1}$")
+    expansion.set_ylabel("volume expansion / $10^{-6}$ K$^{-1}$")
     modulus.set_ylabel("bulk modulus / GPa")
     heat.set_ylabel("C$_p$ (line), C$_V$ (dashed) / J mol$^{-1}$ K$^{-1}$")
     for axes in (expansion, modulus, heat):
@@ -80,7 +80,7 @@ def _free_energies(axes: Any, phase: Phase, pressure: float) -> None:
     axes.plot(found.volume, found.gibbs_energy, "-", color="k", lw=1.2)
     axes.set_xlabel("volume / A$^3$")
     axes.set_ylabel("F + pV / eV" if pressure else "F / eV")
-    axes.margins(x=0.12)
+    axes.set_xlim(right=grid.volumes[-1] + 0.2 * (grid.volumes[-1] - grid.volumes[0]))
 
 
 def _gibbs_energies(axes: Any, phases: Sequence[Phase]) -> None:

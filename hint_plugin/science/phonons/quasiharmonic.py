@@ -98,9 +98,10 @@ class Equilibrium:
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "left_out"}
 
     def at(self, temperature: float) -> dict[str, float]:
-        """The columns at the nearest of the temperatures."""
+        """The columns at the nearest of the temperatures; that one is `temperature`."""
         k = int(np.abs(self.temperatures - temperature).argmin())
-        return {name: float(values[k]) for name, values in self.columns().items()}
+        found = {name: float(values[k]) for name, values in self.columns().items()}
+        return {"temperature": found.pop("temperatures"), **found}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data import write_frames
 from hint_plugin.data.file_io import files_of, remove_earlier, write_csv, write_json
+from hint_plugin.science.phonons.force_constants import FORCE_TOLERANCE
 from hint_plugin.science.phonons.mode_gruneisen import ModeGruneisen
 from hint_plugin.science.phonons.qha_figure import plot_quasiharmonic
 from hint_plugin.science.phonons.quasiharmonic import Crossing, Equilibrium, FreeEnergies
@@ -69,6 +70,9 @@ class PhaseResult:
         for row in self.volumes:
             if "left_out" in row:
                 found.append(f"{row['name']} ({row['volume']:.3f} A^3) is left out: {row['left_out']}")
+        force = max(float(row.get("largest_force", 0.0)) for row in self.volumes)
+        if force > FORCE_TOLERANCE:
+            found.append(f"{self.name}: not at rest: up to {force:.3f} eV/A on an atom")
         groups = list(dict.fromkeys(row["space_group"] for row in self.volumes if "space_group" in row))
         if len(groups) > 1:
             found.append(f"{self.name}: the space group changes with the volume: {', '.join(groups)}")
@@ -136,6 +140,7 @@ class PhaseResult:
     def rows(self) -> list[dict[str, Any]]:
         """For a table; what is not known is empty."""
         columns = {name: _numbers(values) for name, values in self.equilibrium.columns().items()}
+        columns = {"temperature": columns.pop("temperatures"), **columns}
         return [
             {"phase": self.name, **dict(zip(columns, row, strict=True))}
             for row in zip(*columns.values(), strict=True)

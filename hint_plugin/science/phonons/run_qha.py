@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from hint_plugin.artifact.trained_on import trained_on
+from hint_plugin.data import LabelKeys
 from hint_plugin.data.outputs import a_folder, as_path
 from hint_plugin.data.provenance import identity, of_structures, run_provenance
 from hint_plugin.data.sets.patterns import expand
@@ -267,16 +269,24 @@ def _at_rest(
     if relax == "no":
         return crystal
     with quiet(), told_by_the_run():
-        found = relax_crystal(
-            crystal.atoms,
-            calculator,
-            cell=relax == "cell",
-            pressure=pressure,
-            fmax=fmax,
-            report=lambda step, energy, force: display.say(
-                f"{crystal.name}: relaxing, step {step}, {energy:.4f} eV, {force:.4f} eV/A"
-            ),
-        )
+        try:
+            found = relax_crystal(
+                crystal.atoms,
+                calculator,
+                cell=relax == "cell",
+                pressure=pressure,
+                fmax=fmax,
+                report=lambda step, energy, force: display.say(
+                    f"{crystal.name}: relaxing, step {step}, {energy:.4f} eV, {force:.4f} eV/A"
+                ),
+            )
+        except PropertyNotImplementedError as error:
+            if relax != "cell":
+                raise
+            raise OptionsError(
+                f"{crystal.name}: the potential has no stress ({error}), which the shape of a cell follows. "
+                "Give relax=positions or no (--relax positions): cells are then only stretched"
+            ) from error
     atoms = found.atoms.copy()
     check_crystal(atoms)
     untrained = trained_on(calculator).get("stress") is False
@@ -319,7 +329,8 @@ def _phase(
         row["volume"] = record["row"]["cell_volume"] / crystal.units
         row["energy"] = record["row"]["cell_energy"] / crystal.units
         cells.append(as_kept(start, record["kept"]))
-        cells[-1].info.update(name=name, phase=crystal.name, energy=record["row"]["cell_energy"])
+        cells[-1].info.update({"name": name, "phase": crystal.name})
+        cells[-1].info[LabelKeys().energy] = record["row"]["cell_energy"]
         phonon = phonopy_as_kept(start, record["kept"], crystal.supercell, precision)
         numbers = numbers or _mesh_numbers(phonon, float(s), mesh)
         softest = softest_mode(phonon, numbers)
