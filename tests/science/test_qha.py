@@ -7,6 +7,7 @@ import csv
 import json
 import lzma
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from hint_plugin.science.phonons.quasiharmonic import (
     equilibrium,
     temperature_grid,
 )
+from hint_plugin.science.phonons.quasiharmonic_result import _in_ranges
 from hint_plugin.science.phonons.run_qha import qha
 from hint_plugin.science.phonons.strained_cells import softest_mode
 
@@ -302,7 +304,11 @@ def test_a_stopped_run_goes_on_and_ends_alike(morse, tmp_path):
     with pytest.raises(OptionsError, match="volumes: 5 then, 6 now"):
         qha(cu, morse, tmp_path / "two", **SMALL | {"volumes": 6})
     found = qha(cu, morse, tmp_path / "two", **SMALL, report=lambda *counts: seen.append(counts))
-    assert seen == [(2, 0, 5), (3, 0, 5), (4, 0, 5), (5, 0, 5)] and found.complete and found.notes == []
+    assert (
+        seen == [(0, 0, 5), (2, 0, 5), (3, 0, 5), (4, 0, 5), (5, 0, 5)]
+        and found.complete
+        and found.notes == []
+    )
     qha(cu, morse, tmp_path / "one", **SMALL)  # the temperatures of the first call do not matter
     for name in ("qha.csv", "volumes.csv", "free_energies.csv", "volumes.xyz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -425,10 +431,34 @@ def test_layers_and_molecules_are_refused():
         qha(layer, EMT())
 
 
-def test_what_is_said_of_results():
-    """Notes of a result whose temperatures have gaps; nothing passes without a word."""
-    from hint_plugin.science.phonons.quasiharmonic_result import _in_ranges
+def test_planted_faults_are_told(morse, monkeypatch):
+    """A coarse mesh, a bad fit, fits that disagree, forces, another space group, a stress nobody trained."""
+    monkeypatch.setattr(
+        "hint_plugin.science.phonons.run_qha.trained_on", lambda calculator: {"stress": False}
+    )
+    found = qha(bulk("Cu", a=3.25), morse, **SMALL)
+    (phase,) = found.phases
+    (note,) = found.notes
+    assert "a model that was not trained on stresses" in note and phase.relaxation["pressure"] is None
+    good, fits = replace(phase, relaxation=None), phase.equilibrium
+    assert good.notes == []
+    rows = [dict(row) for row in phase.volumes]
+    rows[1] |= {"space_group": "I4/mmm", "largest_force": 0.02}
+    faults = {
+        "a finer mesh moves the free energy by 5.0 meV": {"mesh_error": 5e-3},
+        "the equation of state misses a free energy by 4.0 meV": {
+            "equilibrium": replace(fits, residual=fits.residual + 4e-3 - fits.residual.max())
+        },
+        "differ by up to 9": {"equilibrium": replace(fits, heat_capacity_p=1.1 * fits.heat_capacity_p)},
+        "the space group changes with the volume: Fm-3m, I4/mmm": {"volumes": tuple(rows)},
+        "not at rest: up to 0.020 eV/A on an atom": {"volumes": tuple(rows)},
+        "nothing at 30 K: no minimum": {"equilibrium": replace(fits, left_out=((30.0, "no minimum"),))},
+    }
+    for words, fault in faults.items():
+        assert any(words in note for note in replace(good, **fault).notes), words
 
+
+def test_what_is_said_of_temperatures():
     why = "the minimum of the free energy is above the volumes, 1.000 to 2.000 A^3"
     said = _in_ranges([(10.0, why), (20.0, why), (30.0, "no equation of state fits")])
     assert said[0] == f"nothing from 10 to 20 K: {why}; take other volumes with --strain"

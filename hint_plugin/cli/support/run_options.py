@@ -9,6 +9,6 @@ import typer
 
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each if several.")]
 Parsl = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="On a cluster as this file says, not --jobs.")
+    Path | None, typer.Option(metavar="FILE", help="Run on the cluster of this file, not with --jobs.")
 ]
 Restart = Annotated[bool, typer.Option("--restart", help="Drop what an interrupted run has left.")]

@@ -47,7 +47,7 @@ def qha(
     volumes: Annotated[int, typer.Option(help="How many, 5 or more.")] = 9,
     strain: Annotated[
         tuple[float, float],
-        typer.Option(metavar="LOW HIGH", help="Of volumes: (V - V0) / V0."),
+        typer.Option(metavar="LOW HIGH", help="Range of (V - V0) / V0."),
     ] = (-0.04, 0.08),
     supercell: Supercell = None,
     relax: Annotated[
@@ -61,9 +61,9 @@ def qha(
     pressure: Annotated[float, typer.Option("--pressure", "-p", help="Pressure, GPa.")] = 0.0,
     eos: Annotated[
         EquationOfState,
-        typer.Option(metavar="NAME", help="Of F(V): vinet, birch_murnaghan, murnaghan."),
+        typer.Option(metavar="NAME", help="Equation: vinet, birch_murnaghan, murnaghan."),
     ] = EquationOfState.vinet,
-    mesh: Annotated[float, typer.Option(min=1, help="Of q points, A; at V0.")] = 60.0,
+    mesh: Annotated[float, typer.Option(min=1, help="Density of the q mesh, as a length in A.")] = 60.0,
     displacement: Annotated[
         float | None,
         typer.Option(min=1e-4, help="A: differences of forces, not exact products; to compare."),

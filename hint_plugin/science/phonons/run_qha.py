@@ -141,6 +141,7 @@ def qha(
     if in_memory := [one for one in given if isinstance(one, Atoms)]:
         origin["data"].append(of_structures(in_memory))
     origin.setdefault("engine", origin_of(calculator))
+    display(0, 0, len(crystals) * len(strains))
     crystals = [_at_rest(one, calculator, relax, fmax, pressure, display) for one in crystals]
     frames = [(f"{one.name} {1 + s:.4f} V0", scaled(one.atoms, s)) for one in crystals for s in strains]
     owners = [one for one in crystals for _ in strains]
