@@ -206,7 +206,7 @@ def test_silicon_of_phonopys_example():
 
 
 def test_copper_of_phonopys_example():
-    """phonopy's example Cu-QHA with its electrons: V, alpha, B, G and gamma, from 0 to 1300 K, at 0 and 5 GPa.
+    """phonopy's example Cu-QHA with its electrons: V, alpha, B, G, gamma, from 0 to 1300 K, at 0 and 5 GPa.
 
     alpha as closely as phonopy's own test has it: the noise of the fit is differentiated.
     """
