@@ -172,6 +172,11 @@ VERBS = {
         "Compute phonons of a crystal: bands and densities of states.",
         _CRYSTALS,
     ),
+    "qha": Verb(
+        "hint_plugin.cli.verbs.qha:qha",
+        "Thermal expansion, C_p and Gibbs energies of crystals.",
+        _CRYSTALS,
+    ),
     "double-well": Verb(
         "hint_plugin.cli.verbs.double_well:double_well",
         "Compute energies along a mode or a displacement of a crystal.",

@@ -35,6 +35,8 @@ def relax_crystal(
     calculator: Any,
     *,
     cell: bool = True,
+    constant_volume: bool = False,
+    pressure: float = 0.0,
     fmax: float = FORCE_TOLERANCE,
     steps: int = 500,
     symmetry_precision: float = 1e-4,
@@ -50,6 +52,8 @@ def relax_crystal(
         atoms: the start; not changed.
         calculator: an ASE calculator, with stress if `cell`.
         cell: the cell too.
+        constant_volume: of the cell its shape alone.
+        pressure: GPa, outside; it does nothing at a constant volume.
         fmax: eV/A, the largest force at the end, and of the stress as ASE counts it.
         steps: at most.
         symmetry_precision: A, within which the symmetry of the start is found.
@@ -80,7 +84,8 @@ def relax_crystal(
         if not (lowering(found, symmetry_precision) or magnetism_lowers(found, symmetry_precision)):
             _onto_symmetry(found, symmetry_precision)
             found.set_constraint(FixSymmetry(found, symprec=symmetry_precision))
-        moving: Any = FrechetCellFilter(found) if cell else found
+        outside = {"constant_volume": constant_volume, "scalar_pressure": pressure * units.GPa}
+        moving: Any = FrechetCellFilter(found, **outside) if cell else found
         search = BFGS(moving, logfile=None, maxstep=0.1)
         converged = False
         for _ in search.irun(fmax=fmax, steps=steps):
