@@ -7,14 +7,8 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
 Jobs = Annotated[
     int, typer.Option("--jobs", "-j", min=1, help="Number of processes; several use one thread each.")
-=======
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each if several.")]
-Parsl = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Run on the cluster of this file, not with --jobs.")
->>>>>>> work-qha
 ]
 Parsl = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Run on the cluster of this Parsl file, not --jobs.")
