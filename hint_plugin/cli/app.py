@@ -151,6 +151,11 @@ VERBS = {
         "Find the transition state between two molecules, and barriers.",
         _MOLECULES,
     ),
+    "rates": Verb(
+        "hint_plugin.cli.verbs.rates:rates",
+        "Rate constants and isotope effects of a reaction that was found.",
+        _MOLECULES,
+    ),
     "neb": Verb(
         "hint_plugin.cli.verbs.neb:neb",
         "Relax a path between two molecules (nudged elastic band).",
