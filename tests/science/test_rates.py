@@ -193,7 +193,7 @@ def springs(atoms: Atoms, stiffness: float = 20.0) -> np.ndarray:
     return hessian
 
 
-@pytest.mark.parametrize(("name", "multiplicity"), [("NH3", 1), ("N2", 1), ("CH3", 2), ("C2H6", 1)])
+@pytest.mark.parametrize(("name", "multiplicity"), [("NH3", 1), ("N2", 1), ("NH2", 2), ("C2H6", 1)])
 def test_partition_functions(name, multiplicity):
     """-kT ln(q/V kT/p) is the Gibbs energy of `thermochemistry`."""
     atoms = molecule(name)
@@ -306,7 +306,8 @@ def test_bigeleisen_and_mayer():
     parts = found["mass_moments"] * found["excitation"] * found["zero_point"]
     assert found["tst"] == pytest.approx(parts)
     ratio = found["tst_wigner"] / found["tst"]
-    assert ratio > 1 and found["kie"] == found["tst_wigner"] and found["method"] == "TST/Wigner"
+    assert ratio > 1 and found["kie"] == pytest.approx(found["tst_wigner"])
+    assert found["method"] == "TST/Wigner"
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(folder):
-    options = {"temperatures": "300,600", "isotopes": ["0=D", "1,2=D"]}
+    options = {"temperatures": "300,600", "isotopes": ["0=D", "1,2=D"], "points": 24}
     return run_rates.rates(folder, Leps(), **options)
 
 
@@ -422,7 +423,7 @@ def test_isotope_effects_of_h_and_h2(found):
     for effect_ in (one, other):
         for row in effect_["rows"]:
             assert {"tst", "tst_eckart", "cvt_sct", "equilibrium"} <= set(row)
-            assert row["kie"] == row["cvt_sct"] and row["method"] == "CVT/SCT"
+            assert row["kie"] == pytest.approx(row["cvt_sct"]) and row["method"] == "CVT/SCT"
     assert one["rows"][0]["tst"] < other["rows"][0]["tst"]  # D + H2 is not slowed by its zero-point energy
     assert other["rows"][0]["kie"] > other["rows"][1]["kie"] > 1
 

@@ -19,7 +19,7 @@ from hint_plugin.cli.support.potential_options import (
 
 
 def rates(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of `hint reaction`; verdict: intended.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of `hint reaction`.")],
     output: Folder = Path("rates"),
     model: Model = None,
     engine: Engine = None,
@@ -32,13 +32,13 @@ def rates(
         typer.Option(metavar="ATOMS=ISOTOPE", help="One isotopologue: 0=D, '4,5=13C 0=D', H=D; repeatable."),
     ] = None,
     tunnelling: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Of wigner, eckart, sct (small curvature); or none.")
+        str, typer.Option(metavar="NAME,...", help="Some of wigner, eckart, sct (small curvature), or none.")
     ] = "wigner,eckart,sct",
     variational: Annotated[
         bool,
         typer.Option("--variational/--no-variational", help="Vary the dividing surface along the path."),
     ] = True,
-    step: Annotated[float, typer.Option(min=0, help="Of the path that is followed, A amu^1/2.")] = 0.05,
+    step: Annotated[float, typer.Option(min=0, help="Step of the path that is followed, A amu^1/2.")] = 0.05,
     points: Annotated[int, typer.Option(min=1, help="Hessians on each side of the path, at most.")] = 60,
     scale: Annotated[float, typer.Option(min=0, help="Factor on all frequencies.")] = 1.0,
     device: Device = "cpu",

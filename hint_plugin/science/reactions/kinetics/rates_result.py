@@ -17,7 +17,7 @@ from hint_plugin.science.reactions.kinetics.channel import UNITS
 
 _BLUE, _RED, _GREY, _GREEN = "#1f5fa8", "#c44e22", "#777777", "#3a8a4d"
 _NAMES = ("tst", "tst_wigner", "tst_eckart", "cvt", "cvt_zct", "cvt_sct", "tst_zct", "tst_sct")
-_IN_WORDS = {"per_s": "s^-1", "cm3_per_molecule_per_s": "cm^3 molecule^-1 s^-1"}
+_IN_WORDS = {"per_s": "s$^{-1}$", "cm3_per_molecule_per_s": "cm$^3$ molecule$^{-1}$ s$^{-1}$"}
 
 
 @dataclass
