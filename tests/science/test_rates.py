@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import molecule
-from leps import LENGTH, Leps, reaction_folder
+from leps import LENGTH, Leps, reaction_folder, saddle
 from numpy.testing import assert_allclose
 from reaction_runs import hint
 from scipy.integrate import solve_ivp
@@ -22,9 +23,11 @@ from hint_plugin.science.molecules.rotational_symmetry import is_chiral
 from hint_plugin.science.reactions.kinetics import run_rates
 from hint_plugin.science.reactions.kinetics.arrhenius import arrhenius_fit
 from hint_plugin.science.reactions.kinetics.channel import Channel, Side
+from hint_plugin.science.reactions.kinetics.following import reaction_path
 from hint_plugin.science.reactions.kinetics.isotope_effects import isotope_effects_at
 from hint_plugin.science.reactions.kinetics.isotopes import Isotopologue, principal_masses
 from hint_plugin.science.reactions.kinetics.model_errors import model_error
+from hint_plugin.science.reactions.kinetics.reaction_folder import read_reaction_folder
 from hint_plugin.science.reactions.kinetics.reaction_path import ReactionPath, path_point
 from hint_plugin.science.reactions.kinetics.separate_parts import Part, separate
 from hint_plugin.science.reactions.kinetics.small_curvature import (
@@ -163,8 +166,31 @@ def test_a_path_around_a_circle():
     straight, energies = zero_curvature(path, 0.08), np.array([-0.4, -0.1])
     assert_allclose(found.action(energies), np.exp(-a - a**2 / 2) * straight.action(energies), rtol=1e-3)
     assert found.transmission(300) > 1.1 * straight.transmission(300)
+    assert path.unresolved < 0.01
     with pytest.raises(DataError, match="needs 12"):
         small_curvature(ReactionPath(points[::8]), 0.08)
+    wrong = [replace(point, couplings=2 * point.couplings) for point in points]
+    with pytest.raises(DataError, match="not resolved: it is 100 %"):
+        small_curvature(ReactionPath(wrong), 0.08)
+
+
+def test_a_path_is_resolved_where_it_bends():
+    """H + H2: the curvature at the saddle is the limit of that beside it; half the step changes little."""
+    top = saddle()
+    one = Species("transition state", top.copy(), top.get_potential_energy(), top.calc.get_hessian(top), 2)
+    ends = [Atoms("H3", [[-3.0, 0, 0], [0, 0, 0], [LENGTH, 0, 0]])]
+    ends.append(Atoms("H3", [[-LENGTH, 0, 0], [0, 0, 0], [3.0, 0, 0]]))
+    found = [reaction_path(one, Leps(), ends, step=step, points=14) for step in (0.05, 0.025)]
+    curvatures = []
+    for path in found:
+        k = int(np.argmin(abs(path.s)))
+        assert path.curvature == pytest.approx(path.curvature[::-1], rel=1e-3)  # the saddle is symmetric
+        assert path.adiabatic[k] == path.adiabatic.max()
+        curvatures.append(np.interp([0, 0.05, 0.1, 0.15], path.s, path.curvature))
+    assert_allclose(curvatures[0], curvatures[1], rtol=0.06)
+    assert 3 < curvatures[0][0] < curvatures[0][1] < curvatures[0][2]
+    swapped = reaction_path(one, Leps(), ends[::-1], step=0.05, points=2)
+    assert swapped.points[0].energy == pytest.approx(found[0].points[-1].energy, abs=1) and len(swapped.notes)
 
 
 def test_a_path_that_ends_too_high():
@@ -390,7 +416,6 @@ def test_h_and_h2(found):
 
 def test_transition_state_theory_by_hand(found):
     """Masses, moments and frequencies of the surface, in SI units."""
-    from leps import saddle
     from scipy.constants import atomic_mass, c, h, k
 
     top, t, m = saddle(), 600.0, 1.008 * atomic_mass
@@ -514,3 +539,33 @@ def test_command(folder, tmp_path, capfd):
     code, text = hint(capfd, "rates", bad, "-o", tmp_path / "out", "--engine", "gfn2-xtb")
     assert code == 2 and "the transition state is not verified" in text
     assert not (tmp_path / "out").exists()
+    words = ["--engine", "calculator", "-e", "calculator=leps:Leps", "-T", "300", "--no-variational"]
+    words += ["--tunnelling", "eckart", "--isotopes", "1,2=D", "-o", tmp_path / "out"]
+    code, text = hint(capfd, "rates", folder, *words)
+    assert code == 0 and "H + H2 to H2 + H, forward, cm^3 molecule^-1 s^-1" in text, text
+    assert (
+        "path degeneracy 2" in text
+        and "isotope effect 1,2=D at 300 K" in text
+        and "is not known here" in text
+    )
+    row = json.loads((tmp_path / "out" / "rates.json").read_text())["channels"][0]["rows"][0]
+    assert row["forward"]["method"] == "TST/Eckart" and "kappa_sct" not in row
+
+
+def test_kappa_beyond_numbers():
+    with pytest.raises(DataError, match="Give higher temperatures"):
+        Eckart(4.0, 4.0, 0.4).transmission(20.0)
+    assert Eckart(4.0, 4.0, 0.4).transmission(150.0) > 1e20
+
+
+def test_the_potential_of_a_set(folder, tmp_path):
+    """A folder in that of `hint reactions` knows what computed it from the summary of the set."""
+    inner = changed(folder, tmp_path / "one")
+    made = {"engine": {"engine": "gfn2-xtb", "method": "GFN2-xTB", "accuracy": 0.01, "charge": 0}}
+    (tmp_path / "summary.json").write_text(json.dumps({"provenance": made}))
+    spec = read_reaction_folder(inner).potential()
+    assert spec.engine == "gfn2-xtb" and spec.options == {"accuracy": 0.01}
+    gone = {"model": {"path": str(tmp_path / "gone.hint.pt"), "sha256": "0"}}
+    lost = changed(folder, tmp_path / "two", provenance=gone)
+    with pytest.raises(OptionsError, match="is not there any more"):
+        read_reaction_folder(lost).potential()

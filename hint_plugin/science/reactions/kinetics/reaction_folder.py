@@ -57,7 +57,7 @@ class ReactionFolder:
         Raises:
             OptionsError: that is not known, or not there any more.
         """
-        about = self.result.get("provenance") or {}
+        about = self.result.get("provenance") or _of_the_set(self.path)
         model, engine = about.get("model"), about.get("engine") or {}
         if model:
             path = Path(model["path"])
@@ -154,6 +154,16 @@ def _what_to_do(result: Mapping[str, Any]) -> str:
     if result.get("verdict") in ("unintended", "reactant unintended", "product unintended"):
         return "give hint reaction the ends of irc.xyz, or search again from other geometries"
     return "search again with hint reaction (other geometries, --method, --guesses, or another potential)"
+
+
+def _of_the_set(path: Path) -> Mapping[str, Any]:
+    """The provenance of a run of `hint reactions`, in whose folder this one lies; {} if it does not."""
+    summary = path.resolve().parent / "summary.json"
+    try:
+        found = json.loads(summary.read_text(encoding="utf-8")).get("provenance")
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _options(engine: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ J. W. McIver, J. Chem. Phys. 88, 922 (1988), Eq. 47)
 
     B_m = L_m . F v / |g|,    kappa = (sum_m B_m^2)^(1/2)
 
-At the saddle g vanishes: v is the imaginary mode there, and the curvature is interpolated from both sides.
+At the saddle g vanishes: v is the imaginary mode there, and B_m = -L_m . dv/ds of `following`. Where g is too
+small for a direction the curvature is interpolated.
 
 | symbol | variable | unit |
 |---|---|---|
@@ -22,7 +23,7 @@ At the saddle g vanishes: v is the imaginary mode there, and the curvature is in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -35,8 +36,8 @@ from hint_plugin.science.reactions.kinetics.species import HBAR
 
 _FLAT = 0.03
 """Of the largest gradient: below, the direction of the path is noise, and the curvature is interpolated."""
-_NEAR = 2.5
-"""Steps next to the saddle in which the path is still on its way from the straight first step."""
+_STRAIGHT = 0.05
+"""Radians: a path that turns by less is straight."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class PathPoint:
     Attributes:
         s, energy: see there.
         quanta: [M - 1].
-        couplings: B_m [M - 1]; NaN where the gradient vanishes.
+        couplings: B_m [M - 1]; NaN where they are not known.
         moments: of inertia, amu A^2: three, or one of a linear geometry.
+        gradient: |g|, eV / (A amu^(1/2)); 0 at the saddle.
+        tangent: v, in coordinates that are the same for all points; empty where it is not kept.
     """
 
     s: float
@@ -56,6 +59,7 @@ class PathPoint:
     couplings: NDArray
     moments: NDArray
     gradient: float = 0.0
+    tangent: NDArray = field(default_factory=lambda: np.zeros(0))
 
 
 def path_point(s: float, energy: float, gradient: NDArray, hessian: NDArray, **more: NDArray) -> PathPoint:
@@ -65,22 +69,26 @@ def path_point(s: float, energy: float, gradient: NDArray, hessian: NDArray, **m
         s, energy: see the table of this module.
         gradient: g [M] without translations and rotations, mass-weighted, eV / (A amu^(1/2)).
         hessian: F [M, M], likewise, eV / (A^2 amu).
-        more: `tangent` [M], v of a stationary point, in place of the gradient; `moments` of inertia.
+        more: `tangent` [M], v of a stationary point, in place of the gradient, and `bend` [M], its dv/ds;
+            `moments` of inertia.
     """
     tangent = more.get("tangent")
     size = float(np.linalg.norm(gradient))
     along = np.asarray(-gradient / size if tangent is None else tangent / np.linalg.norm(tangent))
     across = np.linalg.qr(along[:, None], mode="complete")[0][:, 1:]
     values, vectors = np.linalg.eigh(across.T @ hessian @ across)
-    couplings = (across @ vectors).T @ (hessian @ along)
-    couplings = couplings / size if tangent is None else np.full(len(values), np.nan)
+    modes = across @ vectors
+    if tangent is None:
+        couplings = modes.T @ (hessian @ along) / size
+    else:
+        couplings = -modes.T @ more.get("bend", np.full(len(along), np.nan))
     quanta = np.sign(values) * HBAR * np.sqrt(np.abs(values))
     moments = np.asarray(more.get("moments", np.zeros(0)))
-    return PathPoint(s, energy, quanta, couplings, moments, size if tangent is None else 0.0)
+    return PathPoint(s, energy, quanta, couplings, moments, size if tangent is None else 0.0, along)
 
 
 def molecular_point(
-    s: float, energy: float, atoms: Atoms, forces: NDArray, hessian: NDArray, tangent: NDArray | None = None
+    s: float, energy: float, atoms: Atoms, forces: NDArray, hessian: NDArray, **stationary: NDArray
 ) -> PathPoint:
     """`path_point` of a molecule.
 
@@ -89,7 +97,7 @@ def molecular_point(
         atoms: the geometry; its own masses count.
         forces: [N, 3], eV/A.
         hessian: [3N, 3N], eV/A^2.
-        tangent: [3N], mass-weighted, of a stationary point.
+        stationary: `tangent` and `bend` [3N] of a stationary point, mass-weighted.
     """
     root = np.sqrt(np.repeat(atoms.get_masses(), 3))
     basis = vibrational_basis(torch.as_tensor(atoms.positions), torch.as_tensor(atoms.get_masses())).numpy()
@@ -98,9 +106,9 @@ def molecular_point(
     weighted = basis.T @ (symmetric / np.outer(root, root)) @ basis
     moments = np.asarray(atoms.get_moments_of_inertia())
     more = {"moments": moments[-1:] if basis.shape[1] == len(root) - 5 else moments}
-    if tangent is not None:
-        more["tangent"] = basis.T @ tangent
-    return path_point(s, energy, gradient, weighted, **more)
+    more |= {name: basis.T @ vector for name, vector in stationary.items()}
+    found = path_point(s, energy, gradient, weighted, **more)
+    return replace(found, tangent=basis @ found.tangent)
 
 
 @dataclass(frozen=True)
@@ -136,14 +144,31 @@ class ReactionPath:
     def bends(self) -> NDArray:
         """[K], whether the curvature is known at a point and not interpolated."""
         size = np.array([point.gradient for point in self.points])
-        steps = np.diff(self.s)
-        near = np.abs(self.s) < _NEAR * (np.median(steps) if len(steps) else 1.0)
-        return np.asarray((size > _FLAT * size.max()) & ~near)
+        known = np.array([bool(np.isfinite(point.couplings).all()) for point in self.points])
+        return np.asarray(known & ((size > _FLAT * size.max()) | (size == 0)))
 
     @property
     def curvature(self) -> NDArray:
         """kappa [K]."""
         return self._interpolated([np.linalg.norm(point.couplings) for point in self.points])
+
+    @property
+    def unresolved(self) -> float:
+        """How far the curvature is from the turns of the path between its points, as a part of these: 0 where
+        it is resolved. Counted are points of known curvature in the upper half of the barrier."""
+        known, high = self.bends, self.energies > 0.5 * (self.energies.max() + self._end)
+        kappa, turns, expected = self.curvature, [], []
+        for k in np.flatnonzero((known & high)[:-1] & (known & high)[1:]):
+            between = abs(float(self.points[k].tangent @ self.points[k + 1].tangent))
+            turns.append(np.arccos(min(1.0, between)))
+            expected.append(0.5 * (kappa[k] + kappa[k + 1]) * (self.s[k + 1] - self.s[k]))
+        if not turns or sum(turns) < _STRAIGHT:
+            return 0.0
+        return float(np.abs(np.subtract(expected, turns)).sum() / sum(turns))
+
+    @property
+    def _end(self) -> float:
+        return float(max(self.energies[0], self.energies[-1]))
 
     @property
     def turning(self) -> NDArray:

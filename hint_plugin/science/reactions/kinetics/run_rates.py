@@ -94,9 +94,8 @@ def rates(
         result.channels.append(channel_table(channel, kelvin, labelled, paths))
     result.path = path_table(channels[0])
     result.verified = {key: found.result.get(key) for key in ("verdict", "verdicts", "imaginary", "barriers")}
-    method = str((found.result.get("provenance") or {}).get("engine", {}).get("method", "the potential"))
-    if source is not None:
-        method = str(origin(source.calculator()).get("method", method))
+    about = origin(source.calculator()) if source else (found.result.get("provenance") or {}).get("engine")
+    method = str((about or {}).get("method", "the potential"))
     near = min(kelvin, key=lambda t: abs(t - 298.15))
     result.error = model_error(source.model if source else None, method, len(found.reactant), near)
     result.remarks += [text for text in paths.notes if text not in result.remarks]

@@ -21,6 +21,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
+from scipy.special import expit
 
 from hint_plugin.errors import DataError
 from hint_plugin.science.reactions.kinetics.reaction_path import ReactionPath
@@ -29,6 +30,8 @@ from hint_plugin.science.reactions.kinetics.tunnelling import thermal_average
 
 ENOUGH = 12
 """Points on each side of the saddle with a known curvature: with fewer it is not resolved."""
+RESOLVED = 0.3
+"""Of the turns of the path: how far the curvature may be off (`ReactionPath.unresolved`)."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,7 @@ class AdiabaticTunnelling:
         """P at energies [E] that are counted from the top, eV."""
         energies = np.asarray(energies, dtype=float)
         below = -np.abs(energies)
-        theta = np.minimum(np.interp(below, *self._actions), 300.0)
-        found = 1.0 / (1.0 + np.exp(2 * theta))
+        found = expit(-2 * np.interp(below, *self._actions))
         found[below < -(self.depth - self.reached)] = 0.0
         return np.where(energies > 0, 1.0 - found, found)
 
@@ -104,7 +106,8 @@ def small_curvature(path: ReactionPath, threshold: float) -> AdiabaticTunnelling
     """Through V_a^G of a path with the effective mass.
 
     Raises:
-        DataError: too few points with a known curvature on a side of the saddle.
+        DataError: too few points with a known curvature on a side of the saddle, or a curvature that is not
+            resolved.
     """
     known = path.s[path.bends]
     sides = [int((known < 0).sum()), int((known > 0).sum())]
@@ -113,6 +116,11 @@ def small_curvature(path: ReactionPath, threshold: float) -> AdiabaticTunnelling
             f"the path has {sides[0]} and {sides[1]} points on the two sides of the saddle of which the "
             f"curvature is known; small-curvature tunnelling needs {ENOUGH}. Give a smaller --step or more "
             "--points"
+        )
+    if path.unresolved > RESOLVED:
+        raise DataError(
+            f"the curvature of the path is not resolved: it is {100 * path.unresolved:.0f} % off the turns "
+            f"between the points, and may be {100 * RESOLVED:.0f} %. Give a smaller --step and more --points"
         )
     s, adiabatic = path.fine(path.adiabatic)
     turning = np.interp(s, path.s, path.turning)

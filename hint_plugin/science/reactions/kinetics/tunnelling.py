@@ -41,6 +41,7 @@ from hint_plugin.science.reactions.kinetics.species import BOLTZMANN
 
 Probability = Callable[[NDArray], NDArray]
 _NODES = 48  # of Gauss and Legendre, on each interval
+_LARGEST = 645.0  # ln 1e280
 _REACH = 40.0  # kT above the top, where exp(-beta E) is nothing
 
 
@@ -111,16 +112,25 @@ def thermal_average(probability: Probability, depth: float, temperature: float, 
 
     Returns:
         The integral by Gauss and Legendre on intervals of 2 kT or less.
+
+    Raises:
+        DataError: it is beyond the largest number.
     """
     beta = 1.0 / (BOLTZMANN * temperature)
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    total = 0.0
-    for low, high in ((-depth, 0.0), (0.0, max(depth, _REACH / beta))):
+    total, end = 0.0, max(depth, _REACH / beta)
+    for low, high in ((-depth, 0.0), (0.0, end)):
         count = max(4, int(np.ceil(0.5 * beta * (high - low))))
         edges = np.linspace(low, high, count + 1)
         half = 0.5 * np.diff(edges)
         energies = (edges[:-1] + half)[:, None] + half[:, None] * nodes
-        values = probability(energies.ravel()).reshape(energies.shape) * np.exp(-beta * (energies - top))
-        total += float((half[:, None] * weights * values).sum())
-    end = max(depth, _REACH / beta)
+        chances = probability(energies.ravel()).reshape(energies.shape)
+        with np.errstate(divide="ignore"):
+            logs = np.log(chances) - beta * (energies - top)
+        if logs.max() > _LARGEST:
+            raise DataError(
+                f"tunnelling at {temperature:g} K is beyond what numbers hold (kappa above 1e280): the "
+                "classical rate is nothing beside it. Give higher temperatures"
+            )
+        total += float((half[:, None] * weights * np.exp(logs)).sum())
     return beta * total + float(np.exp(-beta * (end - top)))
