@@ -9,6 +9,7 @@ import errno
 import importlib
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -195,7 +196,8 @@ def next_steps() -> str:
     jobs: dict[str, list[str]] = {}
     for name, verb in VERBS.items():
         jobs.setdefault(verb.job, []).append(name)
-    lines = [f"  {job}:\n      {' '.join(names)}" for job, names in jobs.items()]
+    indent = {"initial_indent": "      ", "subsequent_indent": "      "}
+    lines = [f"  {job}:\n{textwrap.fill(' '.join(names), 80, **indent)}" for job, names in jobs.items()]
     return "\n".join([FIRST_STEPS, *lines, LAST_STEPS])
 
 

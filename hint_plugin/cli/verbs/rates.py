@@ -25,37 +25,33 @@ def rates(
     engine: Engine = None,
     engine_option: EngineOption = None,
     temperatures: Annotated[
-        str, typer.Option("--temperatures", "-T", metavar="K,...", help="K: 300,400 or 250:500:25, or both.")
+        str, typer.Option("--temperatures", "-T", metavar="K", help="300,400 or 250:500:25.")
     ] = "250,275,298.15,325,350,400,450,500",
     isotopes: Annotated[
         list[str] | None,
-        typer.Option(metavar="ATOMS=ISOTOPE", help="One isotopologue: 0=D, '4,5=13C 0=D', H=D; repeatable."),
+        typer.Option(metavar="TEXT", help="0=D, '4,5=13C 0=D', H=D; repeatable."),
     ] = None,
     tunnelling: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Some of wigner, eckart, sct (small curvature), or none.")
+        str, typer.Option(metavar="NAMES", help="Some of wigner, eckart, sct; or none.")
     ] = "wigner,eckart,sct",
     variational: Annotated[
         bool,
-        typer.Option("--variational/--no-variational", help="Vary the dividing surface along the path."),
+        typer.Option("--variational/--no-variational", help="Vary the dividing surface."),
     ] = True,
-    step: Annotated[float, typer.Option(min=0, help="Step of the path that is followed, A amu^1/2.")] = 0.05,
-    points: Annotated[int, typer.Option(min=1, help="Hessians on each side of the path, at most.")] = 60,
+    step: Annotated[float, typer.Option(min=0, help="Step of the path, A amu^1/2.")] = 0.05,
+    points: Annotated[int, typer.Option(min=1, help="Points of the path on each side.")] = 60,
     scale: Annotated[float, typer.Option(min=0, help="Factor on all frequencies.")] = 1.0,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
     json_: Json = False,
 ) -> None:
-    """Compute rate constants, an Arrhenius fit and kinetic isotope effects from the folder of a reaction.
+    """Compute rate constants and kinetic isotope effects from the folder of a reaction.
 
-    The transition state must be verified: its path joins the reactant and the product. Without --model and
-    --engine, the potential is the one that the folder was made with. The rates are those of transition-state
-    theory (Eyring), of canonical variational theory along the path, and with tunnelling by Wigner, Eckart and
-    small curvature. What cannot be computed is named, and so is what is known of the error of the model.
+    Eyring, variational theory, tunnelling, Arrhenius fit. The transition state must be verified. Without
+    --model and --engine, the potential is the one of the folder. Writes rates.json, rates.csv, rates.png.
 
-    Writes rates.json, rates.csv, isotope_effects.csv (with --isotopes) and rates.png.
-
-    Exit status: 0 done, 2 it could not be: the transition state is not verified, or is not this potential's.
+    Exit status: 0 done, 2 it could not be: for example, the transition state is not verified.
     """
     import json
 

@@ -158,7 +158,7 @@ class ReactionPath:
         it is resolved. Counted are points of known curvature in the upper half of the barrier."""
         known, high = self.bends, self.energies > 0.5 * (self.energies.max() + self._end)
         kappa, turns, expected = self.curvature, [], []
-        for k in np.flatnonzero((known & high)[:-1] & (known & high)[1:]):
+        for k in np.flatnonzero((known & high)[:-1] & (known & high)[1:]).tolist():
             between = abs(float(self.points[k].tangent @ self.points[k + 1].tangent))
             turns.append(np.arccos(min(1.0, between)))
             expected.append(0.5 * (kappa[k] + kappa[k + 1]) * (self.s[k + 1] - self.s[k]))
