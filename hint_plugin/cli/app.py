@@ -196,8 +196,10 @@ def next_steps() -> str:
     jobs: dict[str, list[str]] = {}
     for name, verb in VERBS.items():
         jobs.setdefault(verb.job, []).append(name)
-    indent = {"initial_indent": "      ", "subsequent_indent": "      "}
-    lines = [f"  {job}:\n{textwrap.fill(' '.join(names), 80, **indent)}" for job, names in jobs.items()]
+    lines = [
+        f"  {job}:\n{textwrap.indent(textwrap.fill(' '.join(names), 74), 6 * ' ')}"
+        for job, names in jobs.items()
+    ]
     return "\n".join([FIRST_STEPS, *lines, LAST_STEPS])
 
 
