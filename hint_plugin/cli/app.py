@@ -9,6 +9,7 @@ import errno
 import importlib
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,6 +158,11 @@ VERBS = {
         "Find the transition state and the barriers between two molecules.",
         _MOLECULES,
     ),
+    "rates": Verb(
+        "hint_plugin.cli.verbs.rates:rates",
+        "Rate constants and isotope effects of a reaction that was found.",
+        _MOLECULES,
+    ),
     "neb": Verb(
         "hint_plugin.cli.verbs.neb:neb",
         "Relax a path between two molecules (nudged elastic band).",
@@ -205,7 +211,10 @@ def next_steps() -> str:
     jobs: dict[str, list[str]] = {}
     for name, verb in VERBS.items():
         jobs.setdefault(verb.job, []).append(name)
-    lines = [f"  {job}:\n      {' '.join(names)}" for job, names in jobs.items()]
+    lines = [
+        f"  {job}:\n{textwrap.indent(textwrap.fill(' '.join(names), 74), 6 * ' ')}"
+        for job, names in jobs.items()
+    ]
     return "\n".join([FIRST_STEPS, *lines, LAST_STEPS])
 
 

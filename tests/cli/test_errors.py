@@ -36,6 +36,7 @@ INPUTS = {  # IN is the wrong file
     "vibrations": "vibrations IN -o new",
     "thermo": "thermo IN -o new",
     "reaction": f"reaction IN water.xyz {GFN2} -o new",
+    "rates": f"rates IN {GFN2} -o new",
     "neb": f"neb water.xyz IN {GFN2} -o new",
     "reactions": f"reactions IN {GFN2} -o new",
     "phonons": f"phonons IN {GFN2} -o new",

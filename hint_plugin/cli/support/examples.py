@@ -51,6 +51,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "thermo": ("hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",),
     "compare-thermo": ("hint compare-thermo points.xyz --model model.hint.pt --reference gfn2-xtb",),
     "reaction": ("hint reaction reactant.xyz product.xyz --model model.hint.pt -o reaction",),
+    "rates": (
+        "hint rates reaction -o rates",
+        "hint rates reaction -T 250:500:25 --isotopes 0=D --isotopes '4,5=13C' -o rates",
+    ),
     "neb": ("hint neb reactant.xyz product.xyz --engine gfn2-xtb --images 9 -o neb",),
     "reactions": ("hint reactions SET --model model.hint.pt --jobs 8 -o results",),
     "phonons": ("hint phonons crystal.cif --supercell 4 4 4 --model model.hint.pt -o phonons",),

@@ -104,7 +104,7 @@ def thermochemistry(
         OptionsError: temperature, pressure, symmetry number or multiplicity that cannot be.
     """
     _check(temperature, pressure, symmetry_number, multiplicity)
-    real, inverted = _real_modes(modes)
+    real, inverted = real_modes(modes)
     sigma = symmetry_number
     if sigma is None:
         sigma = find_symmetry_number(modes.atoms, linear=modes.linear)
@@ -142,7 +142,7 @@ def _check(temperature: float, pressure: float, symmetry_number: int | None, mul
         )
 
 
-def _real_modes(modes: NormalModes) -> tuple[NDArray, NDArray]:
+def real_modes(modes: NormalModes) -> tuple[NDArray, NDArray]:
     """Wavenumbers that count, all positive, without the mode of a transition state; and the inverted ones."""
     atoms, imaginary = modes.atoms, modes.imaginary
     if len(imaginary) > 1:

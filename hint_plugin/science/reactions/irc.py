@@ -74,7 +74,7 @@ def follow(
     length, g, age = step, np.zeros(0), 0
     for k in range(1, steps + 1):
         if len(g):
-            move = _descend(g, h, length)
+            move = descend(g, h, length)
         energy, g_new = surface.at(x + move)
         if energy > path.energies[-1] + _RISE and len(g):  # past the bottom, or misled by an old Hessian
             if age == 0 and length < 0.2 * step:
@@ -115,7 +115,7 @@ class _Surface:
         return matrix / np.outer(self._root, self._root)
 
 
-def _descend(g: NDArray, h: NDArray, length: float) -> NDArray:
+def descend(g: NDArray, h: NDArray, length: float) -> NDArray:
     """The step of the local quadratic approximation."""
     values, vectors = np.linalg.eigh(h)
     along = vectors.T @ g
