@@ -397,7 +397,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(folder):
-    options = {"temperatures": "300,600", "isotopes": ["0=D", "1,2=D"], "points": 24}
+    options = {"temperature": "300,600", "isotopes": ["0=D", "1,2=D"], "points": 24}
     return run_rates.rates(folder, Leps(), **options)
 
 

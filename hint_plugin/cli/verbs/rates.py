@@ -24,8 +24,8 @@ def rates(
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
-    temperatures: Annotated[
-        str, typer.Option("--temperatures", "-T", metavar="K", help="300,400 or 250:500:25.")
+    temperature: Annotated[
+        str, typer.Option("--temperature", "-T", metavar="K", help="300,400 or 250:500:25.")
     ] = "250,275,298.15,325,350,400,450,500",
     isotopes: Annotated[
         list[str] | None,
@@ -64,7 +64,7 @@ def rates(
             folder,
             potential_of(model, engine, engine_option),
             output,
-            temperatures=temperatures,
+            temperature=temperature,
             isotopes=isotopes or (),
             tunnelling=tunnelling,
             variational=variational,

@@ -1,7 +1,7 @@
 """What `hint rates` does, as a function of the same name and options.
 
 from hint_plugin.science.reactions.kinetics import rates
-found = rates("reaction", temperatures="300:500:50", isotopes=["0=D"])
+found = rates("reaction", temperature="300:500:50", isotopes=["0=D"])
 found.channels[0]["rows"]
 found.write("rates")
 """
@@ -38,7 +38,7 @@ def rates(
     potential: Any = None,
     output: str | Path | None = None,
     *,
-    temperatures: str | Sequence[float] = TEMPERATURES,
+    temperature: str | Sequence[float] = TEMPERATURES,
     isotopes: Sequence[str] = (),
     tunnelling: str | Sequence[str] = ",".join(TUNNELLING),
     variational: bool = True,
@@ -58,7 +58,7 @@ def rates(
             folder have Hessians (`hint hessian`), and no potential is given, these count, and nothing is
             computed: then there is no variational theory and no tunnelling along the path.
         output: folder of the results, written as `hint rates` does; None writes nothing.
-        temperatures: K: numbers, or a text of them: "300,400", "250:500:25" (first, last, step).
+        temperature: K: numbers, or a text of them: "300,400", "250:500:25" (first, last, step).
         isotopes: isotopologues, each as `Isotopologue.parse` reads it: "0=D", "4,5=13C 0=D", "H=D".
         tunnelling: of wigner, eckart, sct; a text with commas, or several; "none".
         variational: vary the dividing surface along the path.
@@ -75,7 +75,7 @@ def rates(
     """
     place = a_folder(as_path(output))
     say = report or _silent
-    kelvin, methods = temperatures_of(temperatures), methods_of(tunnelling)
+    kelvin, methods = temperatures_of(temperature), methods_of(tunnelling)
     _check(step, points, scale)
     found = read_reaction_folder(Path(folder))
     labelled = [
