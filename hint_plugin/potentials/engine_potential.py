@@ -34,8 +34,19 @@ class EnginePotential(BasePotential):
         self.method = engine.method
         self.electrons = ("charge", "multiplicity")  # the engine refuses those that it does not know
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the engine takes one structure after the other: it has no `single_points`."""
+        return not hasattr(self.engine, "single_points")
+
     def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
-        """See `Potential.evaluate`. Raises EngineError: one cannot be treated, or did not converge."""
+        """See `Potential.evaluate`; together where the engine has `single_points`.
+
+        Raises EngineError: one cannot be treated, or did not converge.
+        """
+        if not self.one_by_one:
+            points = self.engine.single_points(frames)  # type: ignore[attr-defined]
+            return [_evaluation(point) for point in points]
         evaluate = self.following()
         return [evaluate(atoms) for atoms in frames]
 

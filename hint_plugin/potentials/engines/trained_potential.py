@@ -5,6 +5,7 @@ Hessians are exact second derivatives, not differences, and so are products Hv w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,7 +64,7 @@ class Model:
         path = or_path(options.model)
         self.method = path.name
         self.potential: Potential = load_trained(
-            path, device=options.device, dtype=options.dtype, head=options.head, batch_size=1
+            path, device=options.device, dtype=options.dtype, head=options.head
         )
         self._provenance = self.potential.provenance()
 
@@ -98,12 +99,24 @@ class Model:
             EngineError: no atoms, positions that are not finite, or a charge or multiplicity that the model
                 does not know.
         """
+        self._check_structure(atoms)
+        return PreparedModel(self.potential, atoms)
+
+    def single_points(self, frames: Sequence[Atoms]) -> list[SinglePoint]:
+        """Of many structures at once, in their order. Raises EngineError as one does."""
+        for atoms in frames:
+            self._check_structure(atoms)
+        try:
+            return [_single_point(found) for found in self.potential.evaluate(frames)]
+        except DataError as error:
+            raise EngineError(str(error), "element") from error
+
+    def _check_structure(self, atoms: Atoms) -> None:
         check_structure(atoms)
         try:
             refuse_unknown_electrons(atoms, atoms.get_chemical_formula(), self.potential.electrons)
         except DataError as error:
             raise EngineError(str(error), "electrons") from error
-        return PreparedModel(self.potential, atoms)
 
 
 class PreparedModel:
@@ -117,9 +130,9 @@ class PreparedModel:
 
     def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """Energy, forces, stress where periodic. Raises EngineError for elements the model does not know."""
-        found = self._predict(self._atoms if positions is None else moved(self._atoms, positions))
-        stress = None if found.stress is None else full_3x3_to_voigt_6_stress(_array(found.stress))
-        return SinglePoint(float(found.energy), _array(found.forces), stress)
+        return _single_point(
+            self._predict(self._atoms if positions is None else moved(self._atoms, positions))
+        )
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A."""
@@ -146,9 +159,20 @@ class PreparedModel:
             (found,) = self._potential.predict([atoms], hessian=hessian)
         except DataError as error:
             raise EngineError(str(error), "element") from error
-        if not np.isfinite(found.energy) or not np.isfinite(_array(found.forces)).all():
-            raise EngineError("the model predicts NaN or infinity", "program")
+        _refuse_infinite(found)
         return found
+
+
+def _single_point(found: Any) -> SinglePoint:
+    """Of a prediction or an evaluation."""
+    _refuse_infinite(found)
+    stress = None if found.stress is None else full_3x3_to_voigt_6_stress(_array(found.stress))
+    return SinglePoint(float(found.energy), _array(found.forces), stress)
+
+
+def _refuse_infinite(found: Any) -> None:
+    if not np.isfinite(found.energy) or not np.isfinite(_array(found.forces)).all():
+        raise EngineError("the model predicts NaN or infinity", "program")
 
 
 def _array(values: Any) -> NDArray:
