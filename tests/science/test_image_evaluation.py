@@ -63,9 +63,7 @@ def test_each_image_that_moves_is_evaluated_once_a_step():
     assert band.steps == steps and not band.converged
     sizes = [len(batch) for batch in potential.batches]
     assert sizes[: steps + 1] == [7] + steps * [5]
-    assert (
-        len(sizes) <= steps + 3
-    )  # and what lies between the images, once for each time that it is looked at
+    assert len(sizes) <= steps + 3  # and what lies between the images, once each time it is looked at
     assert potential.toy.calls == sum(sizes)
 
 

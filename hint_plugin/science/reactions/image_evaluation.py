@@ -1,4 +1,4 @@
-"""Energies and forces of many geometries of one molecule: all that are new in one batch, none of them twice."""
+"""Energies and forces of many geometries of one molecule: the new ones in one batch, none twice."""
 
 from __future__ import annotations
 

@@ -132,8 +132,8 @@ def _answer(atoms: Atoms, asked: dict[str, Any]) -> dict[str, Any]:
         frames = [atoms.copy() for _ in asked["several"]]
         for frame, positions in zip(frames, asked["several"], strict=True):
             frame.positions = np.reshape(positions, (-1, 3))
-        found = evaluate_together(atoms.calc, frames)
-        return {"several": [{"energy": e, "forces": f.ravel().tolist()} for e, f in found]}
+        answers = evaluate_together(atoms.calc, frames)
+        return {"several": [{"energy": e, "forces": f.ravel().tolist()} for e, f in answers]}
     atoms.positions = np.reshape(asked["positions"], (-1, 3))
     found = {
         "energy": float(atoms.get_potential_energy()),
