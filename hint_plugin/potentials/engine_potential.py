@@ -65,6 +65,19 @@ class EnginePotential(BasePotential):
             found = differences.hvp(prepared.forces_at, structure.positions, probes, self.engine.step)
         return np.asarray(found, dtype=float).reshape(np.shape(v))
 
+    def products_at(self, atoms: Atoms) -> Callable[[NDArray], NDArray]:
+        """v [K, N, 3] -> H v, for many calls at one geometry, set up once. Raises EngineError, both."""
+        structure = atoms.copy()
+        prepared = self.engine.prepare(structure)
+
+        def products(v: NDArray) -> NDArray:
+            found = prepared.products(v)
+            if found is None:
+                found = differences.hvp(prepared.forces_at, structure.positions, v, self.engine.step)
+            return np.asarray(found, dtype=float).reshape(v.shape)
+
+        return products
+
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix | None:
         """See `Potential.hessian_pattern`."""
         return self.engine.prepare(atoms.copy()).hessian_pattern()

@@ -119,6 +119,12 @@ class HintCalculator(Calculator):
         """H v for v [N, 3] or [3N], or K of them; shaped like v."""
         return np.asarray(self.potential.hvp(self._structure(atoms), v))
 
+    def products_at(self, atoms: Atoms | None = None) -> Callable[[np.ndarray], np.ndarray]:
+        """v [K, N, 3] -> H v, for many calls at one geometry: what they have in common is computed once."""
+        structure = self._structure(atoms)
+        at = getattr(self.potential, "products_at", None)
+        return at(structure) if at else lambda v: np.asarray(self.potential.hvp(structure, v))
+
     def get_sparse_hessian(self, atoms: Atoms | None = None) -> bsr_matrix:
         """The same matrix in blocks of 3 x 3; the number of products does not grow with the system where the
         potential knows its reach."""

@@ -40,6 +40,10 @@ def optimize(
     ] = False,
     fmax: Fmax = 0.01,
     steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
+    dense_atoms: Annotated[
+        int,
+        typer.Option(min=0, help="Saddles of more atoms: lowest modes by products H v, no whole Hessian."),
+    ] = 50,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -50,7 +54,8 @@ def optimize(
 ) -> None:
     """Optimise molecules to minima, or to transition states with --saddle.
 
-    Sella in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end says
+    Sella in internal coordinates, with exact Hessians on the way to a saddle; above --dense-atoms with the
+    lowest modes alone, from products of the Hessian with vectors. The Hessian, or these modes, at the end say
     what was found: a structure that has an imaginary mode is left along it and optimised again. If it still
     has one in the end, it is written, and named as a failure. So is one that means nothing: a "doubtful
     minimum" outside of what the model was trained on, or without sensible bonds. Beside OUT, OUT.json has
@@ -73,6 +78,7 @@ def optimize(
             saddle=saddle,
             fmax=fmax,
             steps=steps,
+            dense_atoms=dense_atoms,
             device=device,
             charge=charge,
             spin=spin,

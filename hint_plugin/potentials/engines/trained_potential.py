@@ -5,8 +5,9 @@ Hessians are exact second derivatives, not differences, and so are products Hv w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,6 +127,7 @@ class PreparedModel:
 
     def __init__(self, potential: Potential, atoms: Atoms) -> None:
         self._potential, self._atoms = potential, atoms
+        self._products: Callable[[NDArray], NDArray] | None = None
         self.provenance: dict[str, Any] = {}
 
     def single_point(self, positions: NDArray | None = None) -> SinglePoint:
@@ -144,7 +146,10 @@ class PreparedModel:
 
     def products(self, probes: NDArray) -> NDArray:
         """Exact H v for v [K, N, 3]; by way of the Hessian where the potential has no product of its own."""
-        return np.asarray(self._potential.hvp(self._atoms, probes), dtype=float)
+        if self._products is None:
+            at = getattr(self._potential, "products_at", None)
+            self._products = at(self._atoms) if at else partial(self._potential.hvp, self._atoms)
+        return np.asarray(self._products(probes), dtype=float)
 
     def hessian_pattern(self) -> csr_matrix | None:
         """Which blocks of the Hessian can differ from zero, where the potential knows."""

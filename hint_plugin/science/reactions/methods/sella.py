@@ -14,6 +14,7 @@ from ase import Atoms
 from hint_plugin.errors import EngineError, HintError
 from hint_plugin.optional import check
 from hint_plugin.science.molecules import Stationary, optimize
+from hint_plugin.science.molecules.optimization import with_all_modes
 from hint_plugin.science.reactions.image_evaluation import evaluate_together
 from hint_plugin.science.reactions.irc import Path, follow
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS
@@ -68,13 +69,14 @@ class Sella:
         raise EngineError(failure, "geometry")
 
     def _search(self, top: Atoms, name: str) -> Stationary:
-        return optimize(
+        found = optimize(
             top,
             saddle=True,
             fmax=self._settings.fmax,
             steps=self._settings.steps,
             report=lambda step, energy, force: self._say(f"{name}: step {step}, {force:.3f} eV/A"),
         )
+        return with_all_modes(found) if found.kind == "transition state" else found
 
     def follow(self, saddle: Stationary) -> tuple[Path, Path]:
         """Both ways down."""
