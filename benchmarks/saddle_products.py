@@ -4,8 +4,8 @@
 
 Vinyl alcohol -> acetaldehyde, with an alkyl chain in place of a hydrogen of the carbon that gets the
 hydrogen: 7 + 3 * carbons atoms. All ways start from the same geometry, the transition state of vinyl alcohol
-with a chain that is not relaxed (with --rattle: the saddle that is found from there, with random displacements
-of so many A), and use Sella; they differ in where its curvature comes from:
+with a chain that is not relaxed (with --rattle: the saddle that is found from there, with random
+displacements of so many A), and use Sella; they differ in where its curvature comes from:
 
     whole      the exact Hessian, where Sella asks for one, and at the end (3N products each)
     products   Davidson's iteration on H v, as `hint optimize --saddle` has it above 50 atoms
