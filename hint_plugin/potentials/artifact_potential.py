@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +169,16 @@ class ArtifactPotential(BasePotential):
         with self._memory_told([atoms], "H v of "):
             product = self.hessian_operator(atoms).mv(probes)
             return product.cpu().double().numpy()
+
+    def products_at(self, atoms: Atoms) -> Callable[[np.ndarray], np.ndarray]:
+        """v [K, N, 3] -> H v, for many calls at one geometry: the graph of its forces is kept."""
+        operator = self.hessian_operator(atoms)
+
+        def products(v: np.ndarray) -> np.ndarray:
+            with self._memory_told([atoms], "H v of "):
+                return operator.mv(torch.as_tensor(v, device=self.device)).cpu().double().numpy()
+
+        return products
 
     def outside_training(self, atoms: Atoms, forces: np.ndarray | None = None) -> str:
         """What of a structure is outside of what the model was trained on, as a clause.

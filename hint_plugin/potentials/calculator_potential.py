@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,10 @@ class CalculatorPotential(BasePotential):
             return super().hvp(atoms, v)
         found = differences.hvp(self._forces_of(atoms), atoms.positions, as_probes(atoms, v), self.step)
         return np.asarray(found, dtype=float).reshape(np.shape(v))
+
+    def products_at(self, atoms: Atoms) -> Callable[[NDArray], NDArray]:
+        """See `BasePotential.products_at`."""
+        return lambda v: self.hvp(atoms, v)
 
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix | None:
         """See `Potential.hessian_pattern`; of the calculator, where it knows."""

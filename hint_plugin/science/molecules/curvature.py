@@ -11,17 +11,26 @@ from hint_plugin.data import LabelKeys, read_label
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.potentials.extrapolation import outside_training
 from hint_plugin.potentials.on_demand import OnDemand, PotentialSpec
-from hint_plugin.science.molecules.optimization import check_optimiser, optimize
+from hint_plugin.science.molecules.lowest_modes import DENSE_ATOMS
+from hint_plugin.science.molecules.optimization import check_optimiser, optimize, with_all_modes
 from hint_plugin.science.molecules.remarks import internal_force
 
 
-def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[str], None]) -> Any:
+def relaxed(
+    atoms: Any,
+    saddle: bool,
+    fmax: float,
+    steps: int,
+    say: Callable[[str], None],
+    dense_atoms: int = DENSE_ATOMS,
+) -> Any:
     """`optimize` with its progress; EngineError where it does not converge. `wrong_kind` says on what."""
     found = optimize(
         atoms,
         saddle=saddle,
         fmax=fmax,
         steps=steps,
+        dense_atoms=dense_atoms,
         report=lambda step, energy, force: say(f"step {step}, {energy:.4f} eV, {force:.3f} eV/A"),
     )
     if not found.converged:
@@ -99,6 +108,9 @@ class Computed:
         if self.relax:
             found = relaxed(atoms, self.saddle, self.fmax, 300, say)
             if error := wrong_kind(found, self.saddle) or doubtful(found):
+                raise EngineError(error, "geometry")
+            found = with_all_modes(found)
+            if error := wrong_kind(found, self.saddle):
                 raise EngineError(error, "geometry")
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
         say("energy and forces")

@@ -12,7 +12,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
 from hint_plugin.potentials.extrapolation import outside_training
 from hint_plugin.science.molecules.bonding import badly_bonded
+from hint_plugin.science.molecules.lowest_modes import DENSE_ATOMS, ByProducts, FewModes
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
 
 FORCE_TOLERANCE = 0.01
@@ -54,6 +55,7 @@ class Stationary:
 
     `kind`: "minimum", "transition state", "saddle of order n", or "not converged: why". `atoms` carry the
     calculator; `energy` in eV, `largest_force` in eV/A; `modes` are None where nothing has converged.
+    Of a saddle of many atoms they are the lowest two, and `hessian` is None: see `with_all_modes`.
     `doubt`: why the point means nothing although it is one (`doubt_of`); "" if nothing speaks against it.
     """
 
@@ -64,7 +66,7 @@ class Stationary:
     energy: float
     largest_force: float
     hessian: NDArray | None
-    modes: NormalModes | None
+    modes: NormalModes | FewModes | None
     doubt: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def optimize(
     saddle: bool = False,
     fmax: float = FORCE_TOLERANCE,
     steps: int = 300,
+    dense_atoms: int = DENSE_ATOMS,
     trajectory: str | Path | None = None,
     report: Callable[[int, float, float], None] | None = None,
 ) -> Stationary:
@@ -101,6 +104,8 @@ def optimize(
         saddle: look for a first-order saddle point.
         fmax: eV/A, the largest force on an atom at the end.
         steps: at most.
+        dense_atoms: of saddles of more atoms the lowest modes are found by products H v (`lowest_modes`), on
+            the way and at the end, and the whole Hessian is not computed.
         trajectory: an ASE .traj file of all steps.
         report: called with the step, the energy (eV) and the largest force (eV/A).
 
@@ -112,20 +117,23 @@ def optimize(
     _check(atoms, fmax, steps)
     found, taken, tolerance = atoms.copy(), 0, fmax
     found.calc = atoms.calc
+    by_products = None
+    if saddle and len(atoms) > max(2, dense_atoms) and ByProducts.known(atoms.calc):
+        by_products = ByProducts(atoms.calc)
     best: _Point | None = None
     for attempt in range(_ATTEMPTS):
-        done, why = _run(found, saddle, tolerance, steps - taken, trajectory, attempt > 0, taken, report)
+        done, why = _run(
+            found, saddle, tolerance, steps - taken, trajectory, attempt > 0, taken, report, by_products
+        )
         taken += done
         if why:
             break
-        point = _Point.at(found)
+        point = _Point.at(found, by_products)
         if best is None or point.better_than(best, saddle):
             best = point
         if not _can_be_left(point.modes, saddle, attempt) or taken >= steps:
             break
-        push, tolerance = _push(
-            point.modes.displacements[int(saddle)], point.hessian, fmax, tolerance, attempt
-        )
+        push, tolerance = _push(*point.along(int(saddle)), fmax, tolerance, attempt)
         found.positions += push
     if best is None or (why and not best.wanted(saddle)):
         force = largest_force(found.get_forces())
@@ -147,6 +155,18 @@ def optimize(
     )
 
 
+def with_all_modes(found: Stationary) -> Stationary:
+    """The same point with its whole Hessian and all modes, computed if they are not there; `kind` is theirs.
+
+    Raises what the calculator raises.
+    """
+    if found.hessian is not None or not found.converged:
+        return found
+    hessian = np.asarray(found.atoms.calc.get_hessian(found.atoms))
+    modes = normal_modes(found.atoms, hessian)
+    return replace(found, hessian=hessian, modes=modes, kind=modes.kind)
+
+
 def doubt_of(atoms: Atoms, forces: NDArray) -> str:
     """Why a stationary point is no result: it is outside of what its model was trained on, or its bonds are
     none (`badly_bonded`); "" if nothing speaks against it.
@@ -166,14 +186,24 @@ class _Point:
 
     positions: NDArray
     energy: float
-    hessian: NDArray
-    modes: NormalModes
+    hessian: NDArray | None
+    modes: NormalModes | FewModes
 
     @classmethod
-    def at(cls, atoms: Atoms) -> _Point:
-        hessian = np.asarray(atoms.calc.get_hessian(atoms))
+    def at(cls, atoms: Atoms, by_products: ByProducts | None = None) -> _Point:
         energy = float(atoms.get_potential_energy())
+        if by_products is not None:
+            return cls(atoms.positions.copy(), energy, None, by_products.modes(atoms))
+        hessian = np.asarray(atoms.calc.get_hessian(atoms))
         return cls(atoms.positions.copy(), energy, hessian, normal_modes(atoms, hessian))
+
+    def along(self, mode: int) -> tuple[NDArray, NDArray]:
+        """The displacement d [N, 3] of a mode, and H d [N, 3], eV/A^2."""
+        direction = self.modes.displacements[mode]
+        if isinstance(self.modes, FewModes):
+            return direction, self.modes.force[mode]
+        assert self.hessian is not None
+        return direction, (self.hessian @ direction.ravel()).reshape(-1, 3)
 
     def wanted(self, saddle: bool) -> bool:
         """Whether it has no imaginary mode too many."""
@@ -186,7 +216,7 @@ class _Point:
         return not saddle and self.energy < other.energy - _SAME_ENERGY
 
 
-def _can_be_left(modes: NormalModes, saddle: bool, attempt: int) -> bool:
+def _can_be_left(modes: NormalModes | FewModes, saddle: bool, attempt: int) -> bool:
     """Whether a mode is imaginary that should not be, and there is an attempt left for it."""
     order = int(saddle)
     if len(modes.frequencies) <= order:
@@ -198,11 +228,13 @@ def _can_be_left(modes: NormalModes, saddle: bool, attempt: int) -> bool:
 
 
 def _push(
-    mode: NDArray, hessian: NDArray, fmax: float, tolerance: float, attempt: int
+    mode: NDArray, curvature: NDArray, fmax: float, tolerance: float, attempt: int
 ) -> tuple[NDArray, float]:
-    """How far [N, 3] along a surplus mode, and to which force to converge then to take the way down."""
-    direction = mode / np.linalg.norm(mode, axis=1).max()
-    force = largest_force((hessian @ direction.ravel()).reshape(-1, 3))  # per A
+    """How far [N, 3] along a surplus mode, given H times it, and to which force to converge then to take the
+    way down."""
+    length_of_mode = np.linalg.norm(mode, axis=1).max()
+    direction = mode / length_of_mode
+    force = largest_force(curvature) / length_of_mode  # per A
     least, first, most = _PUSHES
     length = min(most, 2**attempt * float(np.clip(_STANDS_OUT * fmax / force, least, first)))
     wanted = max(_TIGHTEST, _CONVERGED * force * length)
@@ -236,18 +268,20 @@ def _run(
     append: bool,
     before: int,
     report: Callable[[int, float, float], None] | None,
+    by_products: ByProducts | None = None,
 ) -> tuple[int, str]:
     """Move `atoms`; how many steps were taken, and why they did not suffice ("" if they did)."""
     if len(atoms) == 1:
         return 0, ""
     sella = load("sella", "reactions", "optimising needs Sella")
     start, taken, force = atoms.positions.copy(), 0, float("inf")
+    optimiser = sella.Sella if by_products is None else by_products.adapted(sella.Sella)
     with _quiet():
-        search = sella.Sella(
+        search = optimiser(
             atoms,
             order=int(saddle),
             internal=len(atoms) > 2,
-            hessian_function=atoms.calc.get_hessian if saddle else None,
+            hessian_function=atoms.calc.get_hessian if saddle and by_products is None else None,
             logfile=os.devnull,
             trajectory=None if trajectory is None else str(trajectory),
             append_trajectory=append,

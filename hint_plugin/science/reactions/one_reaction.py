@@ -15,6 +15,7 @@ from ase import Atoms
 from hint_plugin.errors import DataError, EngineError, HintError
 from hint_plugin.science.molecules import Stationary, optimize, thermochemistry
 from hint_plugin.science.molecules.alignment import rmsd
+from hint_plugin.science.molecules.modes import NormalModes
 from hint_plugin.science.reactions.irc import Path
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp
 from hint_plugin.science.reactions.matching import match, same_atoms, with_electrons
@@ -112,7 +113,9 @@ class Reaction:
         found = {}
         parts = {"r": self.reactant, "ts": self.saddle, "p": self.product}
         for name, part in parts.items():
-            if part is None or part.modes is None or len(part.modes.imaginary) != (name == "ts"):
+            if part is None or not isinstance(part.modes, NormalModes):
+                return {}
+            if len(part.modes.imaginary) != (name == "ts"):
                 return {}
             try:  # the multiplicity of all three is the same, and drops out
                 gas = thermochemistry(
