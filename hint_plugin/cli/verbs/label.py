@@ -62,7 +62,7 @@ def label(
     ] = Hessian.full,
     atoms: Annotated[
         str | None,
-        typer.Option(help="Of rows: 0-3,7, tag=1, symbol=H or an array's name."),
+        typer.Option(help="Of rows: 0-3,7, tag=1, symbol=H, an array's name or free."),
     ] = None,
     probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,

@@ -42,6 +42,14 @@ def thermo(
         int | None, typer.Option(min=1, help="Of the rotations; found from the geometry if not given.")
     ] = None,
     cutoff: Cutoff = 100.0,
+    hindered: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hindered",
+            metavar="KEY=VALUE",
+            help="Of adsorbates: translation, rotation (barriers, eV), sites (per cm^2), minima, symmetry.",
+        ),
+    ] = None,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -56,6 +64,9 @@ def thermo(
     With more it is refused, and with --optimize one is already too many. A structure that is not stationary
     is told, in the table and in `remarks` of the files: it has no Gibbs energy. Without model and engine,
     energies, forces and Hessians are those in the files. Writes thermo.json and thermo.csv.
+
+    A structure of which atoms are held (FixAtoms, FixCartesian, the column move_mask) is no gas: all modes of
+    the others are harmonic oscillators, and G is their free energy F.
 
     A run that is stopped goes on where it was when the same command is given again.
 
@@ -77,6 +88,7 @@ def thermo(
             pressure=pressure,
             symmetry_number=symmetry_number,
             cutoff=cutoff,
+            hindered=hindered,
             device=device,
             charge=charge,
             spin=spin,
@@ -99,7 +111,7 @@ def _show(results: list[dict[str, Any]], temperature: float, pressure: float) ->
         (
             row["name"],
             in_short(row),
-            str(row["symmetry_number"]),
+            str(row.get("symmetry_number", "-")),
             *(f"{row[key]:.4f}" for key in ("energy", "zero_point_energy")),
             f"{temperature * row['entropy']:.4f}",
             *(f"{row[key]:.4f}" for key in ("gibbs_correction", "gibbs_energy")),
