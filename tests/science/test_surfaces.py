@@ -111,7 +111,7 @@ def test_parts_of_a_hessian():
 
 @pytest.mark.parametrize("pbc", [(True, True, False), True])
 def test_carbon_monoxide_on_copper_as_in_ase(tmp_path, pbc):
-    """The proof: 0.1 cm^-1 of each mode, 1e-6 eV of the free energy; and three products an atom that moves."""
+    """0.1 cm^-1 of each mode, 1e-6 eV of the free energy; and three products an atom that moves."""
     atoms = surface(molecule("CO"), 1.9)
     atoms.pbc = pbc
     atoms.positions[9] += (0.9, -0.6, -0.3)  # upright is a saddle of EMT
@@ -361,4 +361,4 @@ def test_stationary_points_on_a_surface(tmp_path):
     assert np.abs(minimum.arrays["REF_forces"][:8]).max() > 0.05  # labels know no constraints
     saddle = verbs.optimize(top, EMT_ENGINE, saddle=True, fmax=0.002).results[0]
     assert saddle["kind"] == "transition state" and saddle["imaginary_modes"] == 1
-    assert saddle["energy"] > found.results[0]["energy"] + 0.02
+    assert saddle["energy"] > found.results[0]["energy"] + 0.005
