@@ -53,6 +53,21 @@ def partial_hessian(atoms: Atoms, calculator: Any = None, free: FreeCoordinates 
     return free.part(free_rows(atoms, calculator, free))
 
 
+def embedded_hessian(atoms: Atoms, calculator: Any = None) -> NDArray:
+    """[3N, 3N] in eV/A^2 with the block H_cc of the free coordinates, and zeros where coordinates are held:
+    for searches and paths that step in all coordinates.
+
+    Args:
+        atoms, calculator: see `free_rows`.
+
+    Raises:
+        As `free_rows`.
+    """
+    free = free_coordinates(atoms)
+    found = partial_hessian(atoms, calculator, free)
+    return found if free.all else free.whole(found)
+
+
 def _calculator(atoms: Atoms, calculator: Any) -> Any:
     found = atoms.calc if calculator is None else calculator
     if found is None:

@@ -17,7 +17,7 @@ from pair_artifact import write_pair
 from hint_plugin.core.spectra import free_rigid_motions, partial_vibrations, vibrations
 from hint_plugin.data import read_frames, read_label, write_frames
 from hint_plugin.data.structures.constraints import constraints_of, free_coordinates
-from hint_plugin.errors import DataError, EngineError, OptionsError
+from hint_plugin.errors import DataError, EngineError, MissingDependencyError, OptionsError
 from hint_plugin.labelling import LabelSettings, run_labelling
 from hint_plugin.potentials.hint_calculator import HintCalculator
 from hint_plugin.potentials.on_demand import PotentialSpec
@@ -27,8 +27,12 @@ from hint_plugin.potentials.structure_checks import select_atoms
 from hint_plugin.science.molecules import Hindered, adsorbate_thermochemistry, normal_modes, thermochemistry
 from hint_plugin.science.molecules import run as verbs
 from hint_plugin.science.molecules.adsorbate_thermochemistry import inertia_about_normal
+from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.molecules.molecule_inputs import no_molecule
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
+from hint_plugin.science.reactions.matching import match
+from hint_plugin.science.reactions.paths import interpolate
+from hint_plugin.science.reactions.reaction_settings import ReactionSettings
 
 EMT_ENGINE = PotentialSpec(engine="calculator", options={"calculator": "ase.calculators.emt:EMT"})
 
@@ -362,3 +366,73 @@ def test_stationary_points_on_a_surface(tmp_path):
     saddle = verbs.optimize(top, EMT_ENGINE, saddle=True, fmax=0.002).results[0]
     assert saddle["kind"] == "transition state" and saddle["imaginary_modes"] == 1
     assert saddle["energy"] > found.results[0]["energy"] + 0.005
+
+
+# Reactions
+
+
+def hop() -> tuple[Atoms, Atoms]:
+    """Hydrogen in the two hollows next to a bridge of Cu(111), near their minima."""
+    return surface(height=0.6), surface(height=0.6, site="hcp")
+
+
+def test_what_reactions_on_a_surface_refuse():
+    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    from hint_plugin.science.reactions.run import reaction
+
+    start, end = hop()
+    away, other, cell = end.copy(), end.copy(), end.copy()
+    away.positions[0, 0] += 0.1
+    other.set_constraint(FixAtoms(range(7)))
+    cell.cell = cell.cell * 1.01
+    for product, reason in (
+        (away, "a held atom is 0.100 A off"),
+        (other, r"different coordinates \(FixAtoms of 8 atoms and FixAtoms of 7"),
+        (cell, "different cells"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            reaction(start, product, EMT_ENGINE)
+    with pytest.raises((DataError, MissingDependencyError), match="the method reactbench|pysisyphus"):
+        reaction(start, end, EMT_ENGINE, method="reactbench")
+
+
+def test_paths_over_a_surface():
+    """The shorter way around the cell; held atoms stay, and sites are told apart though bonds do not."""
+    start, end = hop()
+    across = end.copy()
+    across.positions[8] += across.cell[0]
+    for product in (end, across):
+        path = interpolate(start, product, 5)
+        positions = np.array([image.positions for image in path])
+        assert np.ptp(positions[:, :8], axis=0).max() == 0.0
+        lengths = np.linalg.norm(np.diff(positions[:, 8], axis=0), axis=1)
+        assert lengths.sum() == pytest.approx(np.linalg.norm(end[8].position - start[8].position), rel=0.2)
+    assert rmsd(end, across) == pytest.approx(0.0, abs=1e-9) and match(end, across)
+    assert rmsd(start, end) == pytest.approx(2.5527 / np.sqrt(3), abs=1e-3) and not match(start, end)
+
+
+@pytest.mark.slow
+def test_hydrogen_hops_on_copper(tmp_path):
+    """By `reaction` and by `neb`: over the bridge, where symmetry gives the energy of the saddle; and the
+    free energy of activation as ASE has it."""
+    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate")
+    from hint_plugin.science.reactions.run import reaction
+    from hint_plugin.science.reactions.run_neb import neb
+
+    bridge = surface(height=0.6, site="bridge")
+    bridge.set_constraint([FixAtoms(range(8)), FixCartesian([8], mask=(True, True, False))])
+    top = at_rest(bridge, EMT(), 1e-3).get_potential_energy()
+    found = reaction(*hop(), EMT_ENGINE).reaction
+    wanted = top - found.reactant.energy
+    assert found.verdict == "intended" and found.verdicts["geometric"] is True
+    assert found.barriers["forward"] == pytest.approx(wanted, abs=1e-4) and 0.005 < wanted < 0.02
+    theirs = []
+    for name, part in (("r", found.reactant), ("ts", found.saddle)):
+        (tmp_path / name).mkdir()
+        energies = [one.real for one in by_ase(part.atoms, EMT(), tmp_path / name)[1] if one.real > 0]
+        theirs.append(HarmonicThermo(energies, part.energy).get_helmholtz_energy(298.15, verbose=False))
+    mine = found.gibbs(ReactionSettings())
+    assert mine["forward"] == pytest.approx(theirs[1] - theirs[0], abs=1e-5)
+    band = neb(*hop(), EMT_ENGINE, tmp_path / "neb", images=5)
+    assert band.complete and band.band.height - band.band.energies[0] == pytest.approx(wanted, abs=1e-3)

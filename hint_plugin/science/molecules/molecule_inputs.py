@@ -148,7 +148,7 @@ def read_ends(reactant: Path | Atoms, product: Path | Atoms) -> list[Any]:
         frames = [path.copy()] if isinstance(path, Atoms) else read_frames(path)
         if len(frames) != 1:
             raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
-        if wrong := no_molecule(frames[0]):
+        if wrong := no_molecule(frames[0], held=True):
             raise DataError(f"{path}: {wrong[1]}")
         ends.append(frames[0])
     electrons = [known_electrons(atoms.info) for atoms in ends]

@@ -26,7 +26,7 @@ from hint_plugin.data.structures.constraints import free_coordinates, held_atoms
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
 from hint_plugin.potentials.extrapolation import outside_training
-from hint_plugin.potentials.partial_hessian import partial_hessian
+from hint_plugin.potentials.partial_hessian import embedded_hessian, partial_hessian
 from hint_plugin.science.molecules.bonding import badly_bonded
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
 
@@ -258,7 +258,7 @@ def _run(
             atoms,
             order=int(saddle),
             internal=len(atoms) > 2 and free.all,
-            hessian_function=(lambda moved: _embedded(moved, atoms.calc)) if saddle else None,
+            hessian_function=(lambda moved: embedded_hessian(moved, atoms.calc)) if saddle else None,
             logfile=os.devnull,
             trajectory=None if trajectory is None else str(trajectory),
             append_trajectory=append,
@@ -284,13 +284,6 @@ def _run(
             if steady.broken:
                 return taken, f"Sella cannot go on ({steady.broken})"
     return taken, "" if force <= fmax else f"{force:.3g} eV/A left after {before + taken} steps"
-
-
-def _embedded(atoms: Atoms, calculator: Any) -> NDArray:
-    """The Hessian [3N, 3N] of a saddle search, zero where coordinates are held."""
-    free = free_coordinates(atoms)
-    found = partial_hessian(atoms, calculator, free)
-    return found if free.all else free.whole(found)
 
 
 class _Unbroken:
