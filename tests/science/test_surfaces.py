@@ -16,6 +16,7 @@ from pair_artifact import write_pair
 
 from hint_plugin.core.spectra import free_rigid_motions, partial_vibrations, vibrations
 from hint_plugin.data import read_frames, read_label, write_frames
+from hint_plugin.data.provenance import of_structures
 from hint_plugin.data.structures.constraints import constraints_of, free_coordinates
 from hint_plugin.errors import DataError, EngineError, MissingDependencyError, OptionsError
 from hint_plugin.labelling import LabelSettings, run_labelling
@@ -30,9 +31,11 @@ from hint_plugin.science.molecules.adsorbate_thermochemistry import inertia_abou
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.molecules.molecule_inputs import no_molecule
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
+from hint_plugin.science.reactions.many_reactions import identity_of
 from hint_plugin.science.reactions.matching import match
 from hint_plugin.science.reactions.paths import interpolate
 from hint_plugin.science.reactions.reaction_settings import ReactionSettings
+from hint_plugin.science.reactions.sets import Pair
 
 EMT_ENGINE = PotentialSpec(engine="calculator", options={"calculator": "ase.calculators.emt:EMT"})
 
@@ -366,6 +369,15 @@ def test_stationary_points_on_a_surface(tmp_path):
     saddle = verbs.optimize(top, EMT_ENGINE, saddle=True, fmax=0.002).results[0]
     assert saddle["kind"] == "transition state" and saddle["imaginary_modes"] == 1
     assert saddle["energy"] > found.results[0]["energy"] + 0.005
+
+
+def test_what_is_held_belongs_to_what_is_asked():
+    """A run that goes on, or a result that is kept, is of the same held atoms."""
+    first, second = surface(), surface()
+    second.set_constraint(FixAtoms(range(4)))
+    assert of_structures([first])["sha256"] != of_structures([second])["sha256"]
+    assert of_structures([first])["sha256"] == of_structures([surface()])["sha256"]
+    assert identity_of(Pair("x", first, first)) != identity_of(Pair("x", second, second))
 
 
 # Reactions
