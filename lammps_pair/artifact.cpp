@@ -78,9 +78,15 @@ uint32_t crc32(const std::string &bytes) {
   return ~sum;
 }
 
+// torch says nothing of a compressed entry that cannot be unpacked, and the memory that it gives back may
+// hold what another file has left there, even the right bytes. So the memory is ours, and filled.
+
 std::string record(PyTorchStreamReader &reader, const std::string &name) {
-  const auto [data, size] = reader.getRecord(name);
-  return {static_cast<const char *>(data.get()), size};
+  std::string data(reader.getRecordSize(name), '\xA5');
+  const size_t size = reader.getRecord(name, data.data(), data.size());
+  if (size != data.size())
+    throw std::runtime_error("its entry " + name + " has another size");
+  return data;
 }
 
 uint32_t word_at(const Memory &bytes, uint64_t position) {
@@ -113,10 +119,10 @@ std::string content_hash(PyTorchStreamReader &reader, std::vector<std::string> n
   for (const auto &name : names) {
     if (name == ENTRY || name.rfind(".data/", 0) == 0)
       continue;
-    const auto [data, size] = reader.getRecord(name);
-    const std::string head = name + '\0' + std::to_string(size) + '\0';
+    const std::string data = record(reader, name);
+    const std::string head = name + '\0' + std::to_string(data.size()) + '\0';
     digest.update(head.data(), head.size());
-    digest.update(data.get(), size);
+    digest.update(data.data(), data.size());
   }
   return digest.hex();
 }

@@ -94,7 +94,7 @@ VERBS = {
     ),
     "mace-train": Verb(
         "hint_plugin.cli.verbs.mace_train:mace_train",
-        "Run mace_run_train with HINT's losses; takes all of its options.",
+        "Run mace_run_train with HINT's losses and all of its own options.",
         _MODELS,
         passthrough=True,
     ),
@@ -109,19 +109,25 @@ VERBS = {
     "model": Verb(
         "hint_plugin.cli.verbs.model:app", "List the trained models that come with HINT.", _MODELS, group=True
     ),
-    "inspect": Verb("hint_plugin.cli.verbs.inspect:inspect", "Say what an exported file is.", _MODELS),
+    "inspect": Verb(
+        "hint_plugin.cli.verbs.inspect:inspect", "Show what an exported file contains, and check it.", _MODELS
+    ),
     "lammps": Verb("hint_plugin.cli.verbs.lammps:lammps", "Build pair_style hint for LAMMPS.", _MODELS),
     "ipi": Verb(
-        "hint_plugin.cli.verbs.ipi:ipi", "Run an exported model in i-PI: path integrals, phonons.", _MODELS
+        "hint_plugin.cli.verbs.ipi:ipi",
+        "Run an exported model in i-PI, for path integrals and phonons.",
+        _MODELS,
     ),
     "external": Verb(
         "hint_plugin.cli.verbs.external:app",
-        "Be the engine of Gaussian, ORCA, geomeTRIC or pysisyphus.",
+        "Compute energies and Hessians for Gaussian, ORCA, geomeTRIC or pysisyphus.",
         _MODELS,
         group=True,
     ),
     "doctor": Verb(
-        "hint_plugin.cli.verbs.doctor:doctor", "Say what is installed and active, or what to do.", _MODELS
+        "hint_plugin.cli.verbs.doctor:doctor",
+        "Say what is installed and active, and what to do if something is not.",
+        _MODELS,
     ),
     "optimize": Verb(
         "hint_plugin.cli.verbs.optimize:optimize",
@@ -133,22 +139,22 @@ VERBS = {
     ),
     "vibrations": Verb(
         "hint_plugin.cli.verbs.vibrations:vibrations",
-        "Frequencies, modes and infrared spectra of molecules.",
+        "Compute frequencies, modes and infrared spectra of molecules.",
         _MOLECULES,
     ),
     "thermo": Verb(
         "hint_plugin.cli.verbs.thermo:thermo",
-        "Enthalpies, entropies and Gibbs energies of molecules.",
+        "Compute enthalpies, entropies and Gibbs energies of molecules.",
         _MOLECULES,
     ),
     "compare-thermo": Verb(
         "hint_plugin.cli.verbs.compare_thermo:compare_thermo",
-        "Gibbs corrections of a model against a reference.",
+        "Compare the Gibbs corrections of a model with a reference.",
         _MOLECULES,
     ),
     "reaction": Verb(
         "hint_plugin.cli.verbs.reaction:reaction",
-        "Find the transition state between two molecules, and barriers.",
+        "Find the transition state and the barriers between two molecules.",
         _MOLECULES,
     ),
     "neb": Verb(
@@ -158,29 +164,33 @@ VERBS = {
     ),
     "reactions": Verb(
         "hint_plugin.cli.verbs.reactions:reactions",
-        "Look for the transition states of a set of reactions, and count.",
+        "Find the transition states of a set of reactions, and count the successes.",
         _MOLECULES,
     ),
     "phonons": Verb(
         "hint_plugin.cli.verbs.phonons:phonons",
-        "Phonons of a crystal: bands, densities of states.",
+        "Compute phonons of a crystal: bands and densities of states.",
         _CRYSTALS,
     ),
     "double-well": Verb(
         "hint_plugin.cli.verbs.double_well:double_well",
-        "Energies along a mode or a displacement of a crystal.",
+        "Compute energies along a mode or a displacement of a crystal.",
         _CRYSTALS,
     ),
     "anharmonic": Verb(
         "hint_plugin.cli.verbs.anharmonic:anharmonic",
-        "Write the inputs of DFT for anharmonic phonons and Tc.",
+        "Write the DFT inputs for anharmonic phonons and Tc.",
         _CRYSTALS,
     ),
     "sscha": Verb(
-        "hint_plugin.cli.verbs.sscha:sscha", "Anharmonic phonons of crystals, with quantum nuclei.", _CRYSTALS
+        "hint_plugin.cli.verbs.sscha:sscha",
+        "Compute anharmonic phonons of crystals with quantum nuclei.",
+        _CRYSTALS,
     ),
     "tc": Verb(
-        "hint_plugin.cli.verbs.tc:tc", "Superconducting Tc from the electron-phonon coupling.", _CRYSTALS
+        "hint_plugin.cli.verbs.tc:tc",
+        "Compute superconducting Tc from the electron-phonon coupling.",
+        _CRYSTALS,
     ),
 }
 
@@ -218,7 +228,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise InterruptedRunError("stopped: what was not written yet is not kept") from None
+        raise InterruptedRunError("stopped: results that were not yet written are lost") from None
 
 
 def _real_command(name: str) -> Any:
@@ -305,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in OF_THE_MACHINE or os.environ.get("HINT_DEBUG", "") not in ("", "0"):
             raise
-        _fail(f"{error.filename or 'a file'}: {error.strerror}. Choose another place, or put this one right")
+        _fail(f"{error.filename or 'a file'}: {error.strerror}. Choose another place, or correct this one")
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         sys.exit(EXIT_INTERRUPTED)

@@ -14,6 +14,10 @@ six arrays that may be empty (`hint_plugin.data.labels.batch_labels` makes them)
 
 Only labelled structures have to be differentiated twice. Where the others of a batch have many edges, a pass
 of their own is cheaper: the batch is split into two parts, and their outputs are merged.
+
+What is counted here is counted where the tensors are. A trainer that computes on an accelerator gives the
+tensors that are still on the host (the arrays above, `ptr`, the owners of the atoms and the edges): every
+question to a tensor on the device would make the host wait for all work of the device before it.
 """
 
 from __future__ import annotations
@@ -113,6 +117,18 @@ class Selection(NamedTuple):
     owner: Tensor
     edge_index: Tensor
 
+    def to(self, device: torch.device) -> Selection:
+        """The same on another device."""
+        return Selection(*(moved(part, device) for part in self))
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` on a device; the host does not wait for a copy to an accelerator.
+
+    Only the copy to the device goes on by itself: the host must not read a copy that has not arrived.
+    """
+    return values.to(device, non_blocking=device.type != "cpu")
+
 
 def selection(chosen: list[int], n_graphs: int, owner: Tensor, edge_index: Tensor) -> Selection:
     """The structures ``chosen`` (ascending) of a batch of ``n_graphs``."""
@@ -131,7 +147,10 @@ def selection(chosen: list[int], n_graphs: int, owner: Tensor, edge_index: Tenso
 def merge_parts(
     first: dict[str, Any], second: dict[str, Any], owner: Tensor, own: list[int], others: list[int]
 ) -> dict[str, Any]:
-    """The outputs of two parts of a batch in the order of the whole batch; ``owner`` of its atoms."""
+    """The outputs of two parts of a batch in the order of the whole batch; ``owner`` of its atoms.
+
+    Only tensors that both parts have, one row a structure or one row an atom, are merged.
+    """
     n_graphs, n_atoms = len(own) + len(others), len(owner)
     order = torch.tensor([*own, *others], device=owner.device)
     place_graph = order.argsort()
@@ -145,5 +164,6 @@ def merge_parts(
             continue
         rows = a.shape[0] + b.shape[0]
         if rows in (n_graphs, n_atoms) and a.shape[1:] == b.shape[1:]:
-            out[key] = torch.cat([a, b])[place_graph if rows == n_graphs else place_atom]
+            place = place_graph if rows == n_graphs else place_atom
+            out[key] = torch.cat([a, b])[moved(place, a.device)]
     return out

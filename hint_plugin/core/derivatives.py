@@ -10,11 +10,12 @@ derivative). Neither shows in a loss that falls.
 | x | the positions, each atom moved by up to `SHIFT`: at a minimum F is zero and nothing would be seen | |
 | d | F / abs(F): the direction in which F says most | ``direction`` |
 | H v | [F(x - h v) - F(x + h v)] / 2h, see `hint_plugin.core.hvp.hvp_by_difference` | ``wanted`` |
+| g . u | [L(p + h u) - L(p - h u)] / 2h, g the gradient of L = (H v)^2 to the parameters, u = g / abs(g) | |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,10 @@ TOLERANCE = {torch.float64: 5e-3, torch.float32: 5e-2}
 #: A: how far an atom is moved from where it was before forces are compared with energies.
 SHIFT = 0.05
 
+#: The same for the gradient to the parameters, whose difference is taken over `CHANGE` of the value.
+GRADIENT_TOLERANCE = {torch.float64: 2e-2, torch.float32: 0.15}
+CHANGE = 0.01
+
 #: Rounding errors of an energy that are forgiven, and the relative deviation from which they hide a fault.
 ROUNDINGS, HIDES = 3.0, 0.3
 
@@ -49,9 +54,9 @@ class Deviation:
     relative: float
     rounding: float = 0.0
 
-    def agrees(self, precision: torch.dtype) -> bool:
+    def agrees(self, precision: torch.dtype, tolerance: Mapping[torch.dtype, float] = TOLERANCE) -> bool:
         """Whether a model that computes in `precision` may show it; NaN does not agree."""
-        return self.relative <= TOLERANCE[precision] + ROUNDINGS * self.rounding
+        return self.relative <= tolerance[precision] + ROUNDINGS * self.rounding
 
 
 def product_deviation(products: Tensor, wanted: Tensor) -> Deviation | None:
@@ -92,6 +97,49 @@ def force_deviation(evaluate: EnergyAndForces, positions: Tensor, precision: tor
     wanted = -(8 * near - far) / (12 * h)
     rounding = torch.finfo(energy.dtype).eps * float(energy.abs().double().sum()) / (h * size)
     return None if ROUNDINGS * rounding >= HIDES else Deviation(abs(size - wanted) / size, rounding)
+
+
+def gradient_deviation(value: Callable[[], Tensor], parameters: Sequence[Tensor]) -> Deviation | None:
+    """Of the gradient of a number to the parameters from a difference along this gradient.
+
+    A kernel can have a right H v and a wrong derivative of it: the third derivative of PyTorch's `layer_norm`
+    is such a one. The parameters are afterwards what they were.
+
+    Args:
+        value: a number with its graph, made anew at each call.
+        parameters: those that are trained.
+
+    Returns:
+        None where the number or its gradient vanishes.
+
+    Raises:
+        RuntimeError: what a kernel without the derivative raises.
+    """
+    number = value()
+    if not parameters or not number.requires_grad:
+        return None
+    found = torch.autograd.grad(number, list(parameters), allow_unused=True)
+    gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    size = float(torch.stack([g.double().square().sum() for g in gradients]).sum().sqrt())
+    level = abs(float(number.detach().double()))
+    if size == 0.0 or level == 0.0:
+        return None
+    before = [p.detach().clone() for p in parameters]
+    h = CHANGE * level / size
+
+    def at(distance: float) -> float:
+        with torch.no_grad():
+            for p, old, g in zip(parameters, before, gradients, strict=True):
+                p.copy_(old + (distance / size) * g)
+        return float(value().detach().double())
+
+    try:
+        wanted = (at(h) - at(-h)) / (2 * h)
+    finally:
+        with torch.no_grad():
+            for p, old in zip(parameters, before, strict=True):
+                p.copy_(old)
+    return Deviation(abs(size - wanted) / size)
 
 
 def _shift(positions: Tensor) -> Tensor:

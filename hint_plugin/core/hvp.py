@@ -163,7 +163,9 @@ def difference_scale(probes: Tensor, ptr: Tensor | None, step: float) -> Tensor:
     if ptr is None:
         ptr = torch.tensor([0, probes.shape[1]], device=probes.device)
     counts = ptr[1:] - ptr[:-1]
-    owner = torch.repeat_interleave(torch.arange(len(counts), device=probes.device), counts)
+    owner = torch.repeat_interleave(
+        torch.arange(len(counts), device=probes.device), counts, output_size=probes.shape[1]
+    )
     largest = torch.zeros((probes.shape[0], len(counts)), dtype=probes.dtype, device=probes.device)
     largest.scatter_reduce_(1, owner.expand_as(lengths), lengths, reduce="amax")
     h = step / largest.clamp_min(torch.finfo(probes.dtype).tiny)

@@ -5,13 +5,14 @@ MACE passes unknown properties of a `Configuration` on to the batch: the arrays 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hint_plugin.core.batches import KEYS, BatchLabels, selection
+from hint_plugin.core.batches import KEYS, BatchLabels, moved, selection
 from hint_plugin.core.labels import StructureLabel
 from hint_plugin.data.labels.batch_labels import label_arrays
 from hint_plugin.data.labels.label import HessianLabel
@@ -44,6 +45,26 @@ def batch_labels(batch: Mapping[str, Any]) -> BatchLabels:
     return BatchLabels(batch)
 
 
+#: What of a batch is counted in a step, besides its labels.
+COUNTED = ("ptr", "batch", "edge_index")
+
+
+def on_host(batch: Any) -> tuple[Any, dict[str, Tensor]]:
+    """A batch of MACE's data loader without its Hessian labels, and what is to be counted of it on the host.
+
+    The labels stay on the host: what a step needs of them are probes and products, [K, n, 3], and a whole
+    Hessian has 3n / K times as many numbers.
+
+    Returns:
+        a shallow copy of the batch, and `KEYS`, ``ptr``, ``batch`` and ``edge_index``.
+    """
+    kept = {key: batch[key] for key in (*KEYS, *COUNTED) if key in batch.keys}  # noqa: SIM118
+    rest = copy.copy(batch)
+    for key in KEYS:
+        rest[key] = None
+    return rest, kept
+
+
 class LabelledPart(NamedTuple):
     """A batch to be evaluated for the Hessian term, with a label (which may be empty) for each structure."""
 
@@ -52,17 +73,23 @@ class LabelledPart(NamedTuple):
     weights: Tensor
 
 
-def labelled_part(batch: dict[str, Any], labels: BatchLabels, *, split: bool = True) -> LabelledPart:
-    """The labelled structures of a batch on their own.
+def labelled_part(
+    batch: dict[str, Any],
+    labels: BatchLabels,
+    *,
+    split: bool = True,
+    host: Mapping[str, Tensor] | None = None,
+) -> LabelledPart:
+    """The labelled structures of a batch on their own; ``host`` as in `sub_batch`.
 
     The batch itself, with all its structures, if none is unlabelled, without ``split``, and where `sub_batch`
     cannot take them out.
     """
-    own = labels.labelled
-    part = sub_batch(batch, own) if split and labels.unlabelled else None
+    own, device = labels.labelled, batch["ptr"].device
+    part = sub_batch(batch, own, host) if split and labels.unlabelled else None
     if part is None:
-        return LabelledPart(batch, labels.labels, labels.weights)
-    return LabelledPart(part, [labels.labels[g] for g in own], labels.weights[own])
+        return LabelledPart(batch, labels.labels, moved(labels.weights, device))
+    return LabelledPart(part, [labels.labels[g] for g in own], moved(labels.weights[own], device))
 
 
 #: Keys of the batch that are neither one row a structure nor one row an atom.
@@ -72,12 +99,15 @@ _CELL_KEYS = ("cell", "rcell")
 _REFERENCES = ("energy", "forces", "stress", "virials", "dipole", "charges", "polarizability")
 
 
-def sub_batch(batch: Mapping[str, Any], chosen: list[int]) -> dict[str, Any] | None:
+def sub_batch(
+    batch: Mapping[str, Any], chosen: list[int], host: Mapping[str, Tensor] | None = None
+) -> dict[str, Any] | None:
     """What a model reads of some structures of a batch, as a batch of its own.
 
     Args:
         batch: MACE's batch as a dict.
         chosen: indices of the structures, ascending.
+        host: ``batch`` and ``edge_index`` of the same batch on the host, where it is on a device.
 
     Returns:
         the smaller batch, or None if it holds something whose rows belong to nobody known (then do not
@@ -85,7 +115,8 @@ def sub_batch(batch: Mapping[str, Any], chosen: list[int]) -> dict[str, Any] | N
     """
     ptr, owner = batch["ptr"], batch["batch"]
     n_graphs, n_atoms = len(ptr) - 1, len(owner)
-    part = selection(chosen, n_graphs, owner, batch["edge_index"])
+    counted = batch if host is None else host
+    part = selection(chosen, n_graphs, counted["batch"], counted["edge_index"]).to(owner.device)
     sizes = (ptr[1:] - ptr[:-1])[part.graphs]
     out: dict[str, Any] = {
         "ptr": torch.cat([ptr.new_zeros(1), sizes.cumsum(0)]),

@@ -8,7 +8,7 @@ checkpoints, EMA and optimiser never see either of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hint_plugin.core.auto_weight import AutoWeight, flat_gradient
-from hint_plugin.core.batches import BatchLabels, merge_parts, worth_splitting
+from hint_plugin.core.batches import BatchLabels, merge_parts, moved, worth_splitting
 from hint_plugin.core.hvp import DIFFERENCE_STEP
 from hint_plugin.core.labels import StructureLabel, draw_batch
 from hint_plugin.core.losses import MODES, HessianLoss, LossMode
@@ -175,7 +175,8 @@ class HintLoss(torch.nn.Module):
         self, inputs: HessianInput, mode: LossMode, probes: int, step: int, *, create_graph: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Probes as ``mode`` draws them, predicted and reference products of a batch, [K, n, 3] each."""
-        v, reference = self.draw(inputs.labels, mode, probes, step)
+        device = inputs.positions.device
+        v, reference = (moved(x, device) for x in self.draw(inputs.labels, mode, probes, step))
         dtype = inputs.positions.dtype
         step_size = self.options.difference_step or DIFFERENCE_STEP[dtype]
         directions, divisor = self.mode.directions(v.to(dtype), inputs.ptr, step_size)
@@ -235,11 +236,16 @@ class HessianForward:
     Args:
         model: MACE's model, or its DistributedDataParallel.
         loss: tells whether this step has a Hessian term, and how.
+        host: of the batch, what `on_host` has kept of it; by default it is taken from the batch, and the host
+            waits for the device to read it.
     """
 
-    def __init__(self, model: torch.nn.Module, loss: HintLoss) -> None:
+    def __init__(
+        self, model: torch.nn.Module, loss: HintLoss, host: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.model = model
         self.loss = loss
+        self.host = host
 
     def parameters(self) -> Any:
         """The model's: MACE clips their gradients."""
@@ -251,18 +257,19 @@ class HessianForward:
             return self._evaluated(batch, kwargs)
         if self.loss.auto is not None:
             self.loss.trained = [p for p in self.model.parameters() if p.requires_grad]
-        labels = batch_labels(batch)
+        host = batch if self.host is None else self.host
+        labels = batch_labels(host)
         if not labels.labelled:
             pred = self._evaluated(batch, kwargs)
             if distributed():  # another process may have labels: counting them is a collective call
                 pred["hint"] = None
             return pred
-        part = labelled_part(batch, labels, split=self._two_passes(batch, labels))
+        part = labelled_part(batch, labels, split=self._two_passes(host, labels), host=host)
         found, ready = self._with_products(part, kwargs)
         pred = found
         if part.batch is not batch:
-            rest = self._evaluated(sub_batch(batch, labels.unlabelled), kwargs)
-            pred = merge_parts(found, rest, batch["batch"], labels.labelled, labels.unlabelled)
+            rest = self._evaluated(sub_batch(batch, labels.unlabelled, host), kwargs)
+            pred = merge_parts(found, rest, host["batch"], labels.labelled, labels.unlabelled)
         inputs = hessian_input(self.model, part.batch, found, part.labels, part.weights, kwargs)
         pred["hint"] = replace(inputs, ready=ready)
         return pred
@@ -279,16 +286,17 @@ class HessianForward:
         """The model's outputs for labelled structures, and what a compiled step has made beside them."""
         if self.loss.compiled is not None:
             options, step = self.loss.options, self.loss.clock.step
-            v, reference = self.loss.draw(part.labels, self.loss.mode, options.probes, step)
+            drawn = self.loss.draw(part.labels, self.loss.mode, options.probes, step)
+            v, reference = (moved(x, part.batch["positions"].device) for x in drawn)
             made = self.loss.compiled(part.batch, v.to(part.batch["positions"].dtype), kwargs)
             if made is not None and made[1] is not None:
                 return made[0], (v, made[1], reference)
         return self.model(part.batch, **kwargs), None
 
-    def _two_passes(self, batch: dict[str, Any], labels: BatchLabels) -> bool:
+    def _two_passes(self, host: Mapping[str, Tensor], labels: BatchLabels) -> bool:
         """Whether the labelled structures are better evaluated apart from the others."""
         split = "never" if distributed() else self.loss.options.split
-        return worth_splitting(labels, split, batch["batch"], batch["edge_index"])
+        return worth_splitting(labels, split, host["batch"], host["edge_index"])
 
 
 def hessian_input(

@@ -334,11 +334,15 @@ def check_combination(args: argparse.Namespace, options: HintOptions) -> None:
     if device in SINGLE_PRECISION and dtype == "float64":
         raise OptionsError(f"--device {device} has no double precision; wanted --default_dtype float32")
     if getattr(args, "device", "cpu") == "cuda" and MODES[options.mode].analytic:
-        for flag in ("enable_cueq", "enable_oeq"):
-            if getattr(args, flag, False):
-                raise OptionsError(
-                    f"--{flag} kernels have no third derivative on a GPU; use --loss hint_difference"
-                )
+        if getattr(args, "enable_cueq", False):
+            raise OptionsError(
+                "--enable_cueq kernels have no third derivative on a GPU; use --loss hint_difference"
+            )
+        if getattr(args, "enable_oeq", False) and options.check == "no":
+            raise OptionsError(
+                "--enable_oeq with --hint_check no: OpenEquivariance has third derivatives since version "
+                "0.6.7; leave the check on, which sees whether this one has, or use --loss hint_difference"
+            )
 
 
 def _check_stage_two(args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ what               compared with                                                
 HINT's kernels     MACE's own code: E, F, H v and the parameters' gradients       a MACE whose parts changed
 forces             differences of energies                                        a basis without derivative
 H v                differences of forces                                          no third derivative
+gradient of H v    a difference over the parameters                               a wrong third derivative
 ================== ============================================================= ==========================
 
 The numbers are those of `hint_plugin.core.derivatives`.
@@ -21,7 +22,13 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from hint_plugin.core.derivatives import force_deviation, product_deviation
+from hint_plugin.core.derivatives import (
+    GRADIENT_TOLERANCE,
+    Deviation,
+    force_deviation,
+    gradient_deviation,
+    product_deviation,
+)
 from hint_plugin.core.hvp import hvp_by_difference, hvp_from_forces
 from hint_plugin.core.losses import LossMode
 from hint_plugin.core.probes import ProbeKind, draw_probes, structure_generator
@@ -174,7 +181,7 @@ def _check_products(structure: Structure) -> str:
     try:
         _, forces, leaf = structure.evaluate(structure.positions, graph=True)
         product = hvp_from_forces(forces, leaf, probe)
-        product.square().sum().backward()
+        gradient = _gradient_of_products(structure)
     except RuntimeError as error:
         raise HintError(f"H v of this model cannot be trained ({_first_line(error)}); {remedy}") from error
     finally:
@@ -188,7 +195,26 @@ def _check_products(structure: Structure) -> str:
         )
     if found is None or size < NOTHING:
         return "H v is zero as yet, so it could not be compared"
-    return f"H v agrees with differences of forces to {found.relative:.1e} (relative)"
+    said = f"H v agrees with differences of forces to {found.relative:.1e}"
+    if gradient is None:
+        return f"{said} (relative)"
+    if not gradient.agrees(structure.dtype, GRADIENT_TOLERANCE):
+        raise HintError(
+            f"the gradient of H v to the parameters differs from differences by {gradient.relative:.1e} "
+            f"(relative), on {structure}: a third derivative of this model is wrong; {remedy}, or skip this "
+            "check with --hint_check no"
+        )
+    return f"{said}, its gradient to the parameters with differences to {gradient.relative:.1e} (relative)"
+
+
+def _gradient_of_products(structure: Structure) -> Deviation | None:
+    """How far the gradient of abs(H v)^2 to the parameters is from its difference."""
+
+    def squares() -> Tensor:
+        _, forces, leaf = structure.evaluate(structure.positions, graph=True)
+        return hvp_from_forces(forces, leaf, structure.probe).square().sum()
+
+    return gradient_deviation(squares, [p for p in structure.model.parameters() if p.requires_grad])
 
 
 def _first_line(error: Exception) -> str:

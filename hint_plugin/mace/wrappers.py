@@ -15,6 +15,7 @@ import torch
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.mace import kernels
 from hint_plugin.mace.active_options import session
+from hint_plugin.mace.labels import on_host
 from hint_plugin.mace.loss import HessianForward, HintLoss, distributed
 from hint_plugin.mace.survey import Survey, survey
 from hint_plugin.mace.validation import EXACT, describe, size_of, validate
@@ -120,15 +121,22 @@ def train_one_epoch(original: Original, arguments: Arguments) -> None:
 
 
 def take_step(original: Original, arguments: Arguments) -> Any:
-    """One step of the optimiser, the model replaced by `HessianForward`."""
+    """One step of the optimiser, the model replaced by `HessianForward`; the labels stay on the host."""
+    loss = arguments["loss_fn"]
+    if isinstance(loss, HintLoss):
+        loss.clock.step += 1
+        arguments["batch"], host = on_host(arguments["batch"])
+        arguments["model"] = HessianForward(arguments["model"], loss, host)
+    return original(**arguments)
+
+
+def take_step_lbfgs(original: Original, arguments: Arguments) -> Any:
+    """As `take_step`, over all batches, which MACE brings to the device itself."""
     loss = arguments["loss_fn"]
     if isinstance(loss, HintLoss):
         loss.clock.step += 1
         arguments["model"] = HessianForward(arguments["model"], loss)
     return original(**arguments)
-
-
-take_step_lbfgs = take_step
 
 
 def evaluate(original: Original, frozen: Any, *args: Any, **kwargs: Any) -> tuple[float, dict[str, Any]]:

@@ -9,7 +9,14 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from hint_plugin.core.derivatives import Deviation, EnergyAndForces, force_deviation, product_deviation
+from hint_plugin.core.derivatives import (
+    GRADIENT_TOLERANCE,
+    Deviation,
+    EnergyAndForces,
+    force_deviation,
+    gradient_deviation,
+    product_deviation,
+)
 from hint_plugin.core.hvp import DIFFERENCE_STEP, hvp_by_difference
 from hint_plugin.errors import HintError
 from hint_plugin.nequip.batches import offsets
@@ -37,7 +44,7 @@ def check_derivatives(model: GraphModelWithProducts, batch: dict[str, Tensor]) -
     """
     where, precision = _about(batch), model.model_dtype  # type: ignore[attr-defined]
     with _training(model):
-        found = _products(model, batch)
+        found, gradient = _products(model, batch)
     with _evaluation(model):
         evaluate = _detached(model.uncompiled(batch))
         forces = force_deviation(evaluate, batch["pos"], precision)
@@ -51,18 +58,26 @@ def check_derivatives(model: GraphModelWithProducts, batch: dict[str, Tensor]) -
                 ptr=offsets(batch),
             )
             products = product_deviation(found.predicted, wanted)
-    _refuse(forces, products, precision, where)
+    _refuse(forces, products, gradient, precision, where)
     said = []
     if forces is not None:
         said.append(f"forces agree with differences of energies to {forces.relative:.1e}")
     if products is not None:
         said.append(f"H v with differences of forces to {products.relative:.1e}")
+    if gradient is not None:
+        said.append(f"its gradient to the parameters with differences to {gradient.relative:.1e}")
     if not said:
         return f"nothing could be compared on {where}: the model gives no forces there"
     return f"{', '.join(said)} (relative, on {where})"
 
 
-def _refuse(forces: Deviation | None, products: Deviation | None, precision: torch.dtype, where: str) -> None:
+def _refuse(
+    forces: Deviation | None,
+    products: Deviation | None,
+    gradient: Deviation | None,
+    precision: torch.dtype,
+    where: str,
+) -> None:
     if forces is not None and not forces.agrees(precision):
         raise HintError(
             f"forces of this model differ from differences of its energies by {forces.relative:.1e} "
@@ -75,19 +90,28 @@ def _refuse(forces: Deviation | None, products: Deviation | None, precision: tor
             f"H v of this model differs from differences of its forces by {products.relative:.1e} (relative, "
             f"on {where}); {_BY_DIFFERENCES}. {_SKIP}"
         )
+    if gradient is not None and not gradient.agrees(precision, GRADIENT_TOLERANCE):
+        raise HintError(
+            f"the gradient of H v to the parameters differs from differences by {gradient.relative:.1e} "
+            f"(relative, on {where}): a third derivative of this model is wrong; {_BY_DIFFERENCES}. {_SKIP}"
+        )
 
 
-def _products(model: GraphModelWithProducts, batch: dict[str, Tensor]) -> Products:
-    """As a step of the training makes them, and their gradient to the parameters."""
+def _products(model: GraphModelWithProducts, batch: dict[str, Tensor]) -> tuple[Products, Deviation | None]:
+    """As a step of the training makes them, and how far their gradient to the parameters is off."""
+    seen: list[Products] = []
+
+    def squares() -> Tensor:
+        seen.append(model({**batch, STEP: torch.zeros(1, dtype=torch.long)})[PRODUCTS])  # type: ignore[operator]
+        return seen[-1].predicted.square().sum()
+
+    parameters = [p for p in model.parameters() if p.requires_grad]  # type: ignore[attr-defined]
     try:
-        found: Products = model({**batch, STEP: torch.zeros(1, dtype=torch.long)})[PRODUCTS]  # type: ignore[operator]
-        parameters = [p for p in model.parameters() if p.requires_grad]  # type: ignore[attr-defined]
-        if parameters and found.predicted.requires_grad:
-            torch.autograd.grad(found.predicted.square().sum(), parameters, allow_unused=True)
+        gradient = gradient_deviation(squares, parameters)
     except RuntimeError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HintError(f"H v of this model cannot be trained ({reason}); {_BY_DIFFERENCES}") from error
-    return found
+    return seen[0], gradient
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import torch
 from nequip.data import get_field_type
 from torch import Tensor
 
-from hint_plugin.core.batches import selection
+from hint_plugin.core.batches import KEYS, selection
+from hint_plugin.nequip.fields import HOST, STEP
 
 
 def offsets(data: dict[str, Tensor]) -> Tensor:
@@ -22,6 +23,20 @@ def owners(data: dict[str, Tensor]) -> Tensor:
     return data["batch"].reshape(-1)
 
 
+def keep_on_host(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What stays on the host of a batch that goes to an accelerator: labels, step, and what is counted."""
+    kept = {name: batch[name] for name in (*KEYS, STEP) if name in batch}
+    return {**kept, **{HOST[name]: batch[name] for name in HOST if kept and name in batch}}
+
+
+def host_part(data: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``num_atoms``, ``batch`` and ``edge_index`` where the host reads them without waiting for the device.
+
+    They are those of the batch itself, unless `keep_on_host` has kept them.
+    """
+    return {name: data.get(HOST[name], data[name]) for name in HOST}
+
+
 def select(data: dict[str, Tensor], chosen: list[int], names: Iterable[str]) -> dict[str, Tensor]:
     """Some structures of a batch, as a batch of its own.
 
@@ -30,7 +45,9 @@ def select(data: dict[str, Tensor], chosen: list[int], names: Iterable[str]) -> 
         chosen: indices of the structures, ascending.
         names: of the fields that are wanted; those of no known kind are left out.
     """
-    part = selection(chosen, len(data["num_atoms"]), owners(data), data["edge_index"])
+    host = host_part(data)
+    part = selection(chosen, len(data["num_atoms"]), owners(host), host["edge_index"])
+    part = part.to(data["pos"].device)
     out = {"edge_index": part.edge_index, "batch": part.owner}
     rows = {"graph": part.graphs, "node": part.atoms, "edge": part.edges}
     for name in names:

@@ -26,6 +26,7 @@ from hint_plugin.data.sets.frames import read_frames
 from hint_plugin.data.stores.hdf5 import FrameStore, is_store
 from hint_plugin.data.stores.shards import ShardedStore, is_sharded
 from hint_plugin.errors import DataError, OptionsError
+from hint_plugin.nequip.batches import keep_on_host
 from hint_plugin.nequip.checks import HessianChecks
 from hint_plugin.nequip.fields import STEP
 from hint_plugin.nequip.labels import label_fields, label_keys, making_a_product
@@ -232,6 +233,17 @@ class HessianDataModule(NequIPDataModule):
         if self.trainer is not None and self.trainer.training:
             batch[STEP] = torch.tensor([self.trainer.global_step])
         return batch
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Tensor]:
+        """Lightning's hook: labels stay on the host, which draws probes and makes the reference products.
+
+        So no step waits for the device to read a label, and no whole Hessian goes there.
+        """
+        kept = keep_on_host(batch) if device.type != "cpu" else {}
+        rest = {name: value for name, value in batch.items() if name not in kept}
+        return {**super().transfer_batch_to_device(rest, device, dataloader_idx), **kept}
 
 
 def _open(path: Path) -> list[Atoms] | FrameStore | ShardedStore:

@@ -16,6 +16,8 @@ PROBES = {True: "hint_probes", False: "hint_validation_probes"}
 HVP = "hint_hvp"
 #: [1], the optimiser's step, from `HessianDataModule`.
 STEP = "hint_step"
+#: Name of a field -> its name on the host, in a batch that is on an accelerator.
+HOST = {name: f"hint_host_{name}" for name in ("num_atoms", "batch", "edge_index")}
 #: In the model's output: a `Products`.
 PRODUCTS = "hint_products"
 

@@ -12,13 +12,13 @@ from nequip.data import get_field_type
 from nequip.utils import RankedLogger
 from torch import Tensor
 
-from hint_plugin.core.batches import KEYS, BatchLabels, merge_parts, worth_splitting
+from hint_plugin.core.batches import KEYS, BatchLabels, merge_parts, moved, worth_splitting
 from hint_plugin.core.derivatives import EnergyAndForces
 from hint_plugin.core.hvp import DIFFERENCE_STEP
 from hint_plugin.core.labels import VALIDATION_STEP, StructureLabel, draw_batch
 from hint_plugin.core.losses import MODES, EvaluatedBatch, LossMode
 from hint_plugin.errors import OptionsError
-from hint_plugin.nequip.batches import offsets, owners, select
+from hint_plugin.nequip.batches import host_part, offsets, owners, select
 from hint_plugin.nequip.fields import HVP, PROBES, PRODUCTS, STEP, Products
 from hint_plugin.nequip.labels import making_a_product
 from hint_plugin.nequip.products import ForceOutputWithProducts, force_outputs
@@ -152,11 +152,12 @@ class GraphModelWithProducts:
     def forward(self, data: dict[str, Tensor]) -> dict[str, Any]:
         if KEYS[0] not in data:
             return super().forward(data)  # type: ignore[misc]
-        labels = BatchLabels({**data, "ptr": offsets(data)})
+        host = host_part(data)
+        labels = BatchLabels({**data, "ptr": offsets(host)})
         if not labels.labelled:
             return super().forward(data)  # type: ignore[misc]
         step = self._step(data)
-        if not self._worth_splitting(data, labels):
+        if not self._worth_splitting(data, host, labels):
             return self._evaluate(data, labels.labels, labels.weights, step)
         inputs = self.model_input_fields
         own, others = labels.labelled, labels.unlabelled
@@ -167,7 +168,7 @@ class GraphModelWithProducts:
         out: dict[str, Any] = {name: data[name] for name in inputs if name in data}
         known = {k: v for k, v in found.items() if k not in out and _kind(k) in ("graph", "node")}
         out.update({k: v for k, v in known.items() if isinstance(v, Tensor) and not v.numel()})
-        out.update(merge_parts(known, rest, owners(data), own, others))
+        out.update(merge_parts(known, rest, owners(host), own, others))
         out[PRODUCTS] = found[PRODUCTS]
         return out
 
@@ -224,7 +225,9 @@ class GraphModelWithProducts:
         v, reference = draw_batch(labels, drawn, count, self.hint.seed, step)
         if not drawn.all_columns and len(v) < count:  # compiled code has a fixed number of them
             v, reference = (torch.cat([x, x.new_zeros(count - len(x), *x.shape[1:])]) for x in (v, reference))
-        v = v.to(data["pos"])
+        v, reference, weights = (
+            moved(x, data["pos"].device).to(data["pos"].dtype) for x in (v, reference, weights)
+        )
         directions, divisor = mode.directions(v, offsets(data), self._displacement())
         out: dict[str, Any] = super().forward(  # type: ignore[misc]
             {**data, PROBES[training]: directions.transpose(0, 1).contiguous()}
@@ -232,7 +235,7 @@ class GraphModelWithProducts:
         predicted = out.pop(HVP).transpose(0, 1)
         if divisor is not None:
             predicted = predicted / divisor
-        out[PRODUCTS] = Products(v, predicted, reference.to(v), owners(data), weights.to(v), self._readers())
+        out[PRODUCTS] = Products(v, predicted, reference, owners(data), weights, self._readers())
         return out
 
     def _displacement(self) -> float:
@@ -247,9 +250,9 @@ class GraphModelWithProducts:
         self.hint_step = int(data[STEP][0]) if STEP in data else self.hint_step + 1
         return self.hint_step
 
-    def _worth_splitting(self, data: dict[str, Tensor], labels: BatchLabels) -> bool:
+    def _worth_splitting(self, data: dict[str, Tensor], host: dict[str, Tensor], labels: BatchLabels) -> bool:
         split = "never" if "edge_transpose_perm" in data else self.hint.split
-        return worth_splitting(labels, split, owners(data), data["edge_index"])
+        return worth_splitting(labels, split, owners(host), host["edge_index"])
 
 
 def _teach(graph: torch.nn.Module, settings: ProbeSettings, builder: str) -> None:

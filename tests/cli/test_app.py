@@ -107,7 +107,10 @@ def test_interrupt_exits_130(capfd, verb, error):
     verb(interrupted)
     code, _, err = run(capfd, "trial")
     assert code == 130
-    assert "Traceback" not in err and (str(error) or "stopped: what was not written yet is not kept") in err
+    assert (
+        "Traceback" not in err
+        and (str(error) or "stopped: results that were not yet written are lost") in err
+    )
 
 
 @pytest.mark.parametrize("where", ["import", "make_context", "resolve_command"])

@@ -41,7 +41,7 @@ SCRIPTS = [
     for folder in ("benchmarks", "examples", "tests/tools")
     for path in ROOT.glob(f"{folder}/*.py")
 ]
-LONG = {"anharmonic": 80, "phonons": 50}
+LONG = {"anharmonic": 80, "phonons": 50, "sscha": 56, "tc": 52}
 """Lines of `--help` at 100 columns, where 48 are not enough."""
 
 
@@ -157,6 +157,17 @@ def test_help_has_examples_that_parse_and_fits_a_screen(verb, monkeypatch, capsy
         text = capsys.readouterr().out
         assert EXAMPLES[path][0] in re.sub(r"\x1b\[[0-9;]*m", "", text)
         assert len(text.splitlines()) <= LONG.get(path, 48), path
+
+
+def test_help_texts_are_shown_whole_and_end_in_a_sentence():
+    """Rich takes `[default: 10]` for markup, and hides it, unless its bracket is escaped."""
+    for name, verb in app.VERBS.items():
+        one = app._real_command(name)
+        for member in () if verb.passthrough else getattr(one, "commands", {"": one}).values():
+            for parameter in member.params:
+                text = parameter.help
+                assert text and text[-1] in ".]", (name, parameter.opts, text)
+                assert not re.search(r"(?<!\\)\[", text), (name, parameter.opts, text)
 
 
 def test_alone_it_names_every_verb_and_fits_a_screen():

@@ -53,7 +53,7 @@ def test_options_reach_the_labels(folder):
 def test_exit_status(folder):
     result = hint(folder, "mixed.xyz", "-o", "out.xyz")
     assert result.returncode == 3
-    assert "1 frames failed" in result.stdout and "not converged" in result.stdout
+    assert "1 frame failed, written to" in result.stdout and "not converged" in result.stdout
     assert len(read_frames(folder / "out.xyz")) == len(read_frames(folder / "out.failed.xyz")) == 1
     result = hint(folder, "bad.xyz", "-o", "none.xyz")
     assert result.returncode == 3

@@ -280,7 +280,7 @@ def test_an_item_without_end_is_ended_by_its_cpu_time(monkeypatch):
     monkeypatch.setattr(items, "minimum", slow)
     start = time.process_time()
     assert items.make_item(0, "CO", TINY).counts == {"time is up": 1}
-    assert 0.2 <= time.process_time() - start < 1.0
+    assert 0.15 < time.process_time() - start < 1.0  # the clocks of a system differ by some ticks
 
 
 def test_the_plan_adds_up():

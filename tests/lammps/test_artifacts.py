@@ -114,6 +114,22 @@ def test_a_flipped_bit_anywhere(models, problem, tmp_path, name):
     assert problem(flipped(path, spoilt, metadata.header_offset + 14 + 400))
 
 
+def test_an_entry_that_cannot_be_unpacked(models, problem, tmp_path):
+    """torch gives back memory that it did not fill, where the same entry of a whole file may have been."""
+    path = models["alphanet float64"]
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        packed = [e for e in archive.infolist() if e.compress_type == zipfile.ZIP_DEFLATED]
+    assert len(packed) > 5
+    for entry in packed:
+        lengths = [int.from_bytes(whole[entry.header_offset + k :][:2], "little") for k in (26, 28)]
+        spoilt = bytearray(whole)
+        spoilt[entry.header_offset + 30 + sum(lengths)] |= 6  # a kind of block that does not exist
+        (tmp_path / "spoilt.hint.pt").write_bytes(spoilt)
+        assert not problem(path)
+        assert "is damaged" in problem(tmp_path / "spoilt.hint.pt"), entry.filename
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

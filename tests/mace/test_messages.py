@@ -141,8 +141,9 @@ from mace_runs import DATA, HINT, MOLECULES, SMALL, Run, failing, run_command, t
             "--enable_cueq kernels have no third derivative on a GPU; use --loss hint_difference",
         ),
         (
-            {"loss": "hint_full", "device": "cuda", "enable_oeq": "True"},
-            "--enable_oeq kernels have no third derivative on a GPU; use --loss hint_difference",
+            {"loss": "hint_full", "device": "cuda", "enable_oeq": "True", "hint_check": "no"},
+            "--enable_oeq with --hint_check no: OpenEquivariance has third derivatives since version 0.6.7; "
+            "leave the check on, which sees whether this one has, or use --loss hint_difference",
         ),
     ],
 )
@@ -244,3 +245,17 @@ def test_products_that_are_wrong_are_found_before_training(tmp_path, monkeypatch
     run = train_hint(tmp_path / "difference", loss="hint_difference")
     assert torch.isfinite(torch.tensor(run.steps)).all()
     assert len(train_hint(tmp_path / "unchecked", hint_check="no").steps) == 3
+
+
+def test_a_gradient_of_products_that_is_wrong_is_found_before_training(tmp_path, monkeypatch):
+    """H v is right, half of its gradient to the parameters is missing: a wrong third derivative."""
+    module = importlib.import_module("hint_plugin.mace.verify")
+    real = module.hvp_from_forces
+
+    def half(*args, **kwargs):
+        products = real(*args, **kwargs)
+        return 0.5 * products + 0.5 * products.detach()
+
+    monkeypatch.setattr(module, "hvp_from_forces", half)
+    with pytest.raises(HintError, match=r"gradient of H v .* by 1.0e\+00 .*third derivative"):
+        train_hint(tmp_path)

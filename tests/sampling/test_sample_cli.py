@@ -83,7 +83,7 @@ def test_plan_and_extract(capfd, files, tmp_path, monkeypatch, method):
     assert found["extract"] == {"path": "part.xyz", "frames": 12, "hessians": sum(map(has_hessian, part))}
 
     code, out, _ = run(capfd, *common, "-o", "again.json", "--extract", "all.h5", "--keep-all")
-    assert code == 0 and f"12 of 36 frames chosen by {method}, 5 to get a Hessian" in out
+    assert code == 0 and f"12 of 36 frames chosen by {method}; 5 of them get a Hessian" in out
     assert SamplingPlan.read("again.json").choices == plan.choices  # the seed decides
     everything = read_frames("all.h5")
     assert [a.info["number"] for a in everything] == list(range(36))
@@ -100,7 +100,7 @@ def test_wld_by_soap_uses_its_cache_and_draws(capfd, files, tmp_path, monkeypatc
     code, out, _ = run(
         capfd, "wld", *files, "-o", "p.json", "--fraction", "0.25", *small, "--figure", "m.png"
     )
-    assert code == 0 and "9 of 36 frames chosen by wld, 9 to get a Hessian" in out
+    assert code == 0 and "9 of 36 frames chosen by wld; 9 of them get a Hessian" in out
     assert "mean distance to 4 neighbours" in out
     cached = sorted((tmp_path / "p.features").glob("[!.]*.npy"))
     assert len(cached) == 2 and np.load(cached[1]).shape[0] in (36, 1)
@@ -134,7 +134,7 @@ def test_displace(capfd, files, tmp_path, monkeypatch):
     arguments = ["displace", files[0], "-o", "p.json", "--copies", "2", "--hessians", "10%", "--sigma", "0.1"]
     assert run(capfd, *arguments)[0] == 2  # it has nowhere to write them
     code, out, _ = run(capfd, *arguments, "--extract", "new.xyz")
-    assert code == 0 and "48 made by displace, 5 to get a Hessian" in out
+    assert code == 0 and "48 structures made by displace; 5 of them get a Hessian" in out
     assert "hint label --plan p.json" in out
     assert not any(has_hessian(a) or KEYS.energy in a.info for a in read_frames("new.xyz"))
 

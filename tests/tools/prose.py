@@ -1,7 +1,7 @@
 """Check that README, CONTRIBUTING, docs and help texts are written in plain English.
 
     python tests/tools/prose.py             (`make lint` runs this)
-    python tests/tools/prose.py docs/x.md   (only these pages, even if they are in `NOT_YET`)
+    python tests/tools/prose.py docs/x.md   (only these pages)
 
 Each rule has a pattern, the phrase to write instead, a sentence that it reports and a sentence that it
 accepts. The check skips code, comments and the addresses of links. If a sentence is right although a rule
@@ -21,37 +21,6 @@ ROOT = Path(__file__).parents[2]
 ALLOW = "<!-- prose: allow -->"
 LONGEST = 45
 """Largest number of words in a sentence."""
-
-NOT_YET = {
-    *(
-        "docs/getting-started.md",
-        "docs/ipi.md",
-        "docs/molecules.md",
-        "docs/protocol.md",
-        "docs/ready-model.md",
-    ),
-    *("docs/theory.md", "docs/training-mace.md", "docs/training-nequip.md"),
-    *(
-        "hint label",
-        "hint sample",
-        "hint dataset",
-        "hint evaluate",
-        "hint export",
-        "hint model",
-        "hint inspect",
-    ),
-    *("hint lammps", "hint ipi", "hint optimize", "hint hessian", "hint vibrations", "hint thermo"),
-    *(
-        "hint compare-thermo",
-        "hint reaction",
-        "hint neb",
-        "hint reactions",
-        "hint phonons",
-        "hint double-well",
-    ),
-    *("hint anharmonic", "hint sscha", "hint tc"),
-}
-"""Pages, and verbs with help texts, that still have to be rewritten. Please make this list shorter."""
 
 
 @dataclass(frozen=True)
@@ -310,8 +279,8 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     return {str(path.relative_to(root)): path.read_text() for path in paths}
 
 
-def help_texts() -> Iterator[tuple[str, str, str]]:
-    """Help texts as ("hint VERB", command and option, text)."""
+def help_texts() -> Iterator[tuple[str, str]]:
+    """Help texts as (command and option, text)."""
     from hint_plugin.cli import app
 
     def texts(name: str, command: Any) -> Iterator[tuple[str, str]]:
@@ -323,23 +292,21 @@ def help_texts() -> Iterator[tuple[str, str, str]]:
             yield from texts(f"{name} {member}", found)
 
     for name, verb in app.VERBS.items():
-        yield f"hint {name}", f"hint {name}", verb.help
+        yield f"hint {name}", verb.help
         if not verb.passthrough:
-            for where, text in texts(f"hint {name}", app._real_command(name)):
-                yield f"hint {name}", where, text
+            yield from texts(f"hint {name}", app._real_command(name))
 
 
 def main(arguments: list[str]) -> int:
     """Print all findings. Returns 1 if there are any."""
     everything = pages()
     findings = []
-    for source in arguments or sorted(everything.keys() - NOT_YET):
+    for source in arguments or sorted(everything):
         text = everything[source] if source in everything else Path(source).read_text()
         findings += check(source, text)
     if not arguments:
-        for verb, where, text in help_texts():
-            if verb not in NOT_YET:
-                findings += check(where, text, RULES + HELP_RULES)
+        for where, text in help_texts():
+            findings += check(where, text, RULES + HELP_RULES)
     for finding in findings:
         print(finding)
     if findings:

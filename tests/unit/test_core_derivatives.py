@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from hint_plugin.core import derivatives
-from hint_plugin.core.derivatives import TOLERANCE, Deviation, force_deviation, product_deviation
+from hint_plugin.core.derivatives import (
+    GRADIENT_TOLERANCE,
+    TOLERANCE,
+    Deviation,
+    force_deviation,
+    gradient_deviation,
+    product_deviation,
+)
 
 X = torch.tensor([[0.3, -0.2, 0.5], [1.0, 0.7, -0.4]], dtype=torch.float64)
 
@@ -159,3 +166,52 @@ def test_products_of_different_size_on_both_sides():
     assert product_deviation(0 * wanted, wanted).relative == 1.0
     nothing = product_deviation(wanted.requires_grad_(), 0 * wanted)
     assert nothing is not None and nothing.relative == pytest.approx(2 / 1e-3)
+
+
+# the gradient to the parameters -----------------------------------------------------------------------------
+
+
+def number_of(parameters: list[torch.Tensor], lost: float = 0.0):
+    """A number of degree four in the parameters; a part of its gradient may be lost."""
+
+    def value() -> torch.Tensor:
+        a, b = parameters
+        number = (a.square().sum() * b.exp().sum() + a.pow(4).sum()).square()
+        return (1 - lost) * number + lost * number.detach()
+
+    return value
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("lost", "wrong"), [(0.0, 0.0), (0.5, 1.0), (0.2, 0.25), (-0.5, 1 / 3)])
+def test_a_gradient_and_its_difference(dtype, lost, wrong):
+    """abs(g - d) / g with d the difference; one that is lost by a half is off by one, and is refused."""
+    random = torch.Generator().manual_seed(1)
+    parameters = [torch.randn(n, generator=random).to(dtype).requires_grad_() for n in (3, 2)]
+    before = [p.detach().clone() for p in parameters]
+    found = gradient_deviation(number_of(parameters, lost), parameters)
+    assert found.relative == pytest.approx(wrong, abs=2e-3 if dtype == torch.float64 else 2e-2)
+    assert found.agrees(dtype, GRADIENT_TOLERANCE) is (lost == 0.0)
+    assert all(torch.equal(p, old) for p, old in zip(parameters, before, strict=True))
+
+
+def test_no_gradient_to_compare():
+    zero = torch.zeros(3, requires_grad=True)
+    assert gradient_deviation(lambda: zero.square().sum(), [zero]) is None
+    assert gradient_deviation(lambda: torch.ones(()), [zero]) is None
+    assert gradient_deviation(lambda: zero.sum() + 1, []) is None
+
+
+def test_parameters_stay_whatever_happens():
+    parameter = torch.ones(2, requires_grad=True)
+    calls = []
+
+    def value() -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("no memory")
+        return parameter.square().sum()
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        gradient_deviation(value, [parameter])
+    assert parameter.tolist() == [1.0, 1.0]

@@ -60,7 +60,8 @@ def ase_names_in_words(names: Mapping[str, int], files: Sequence[str]) -> str:
 
     found = ", ".join(f"{name} ({count} frames)" for name, count in names.items())
     lines = [
-        f"Under ASE's own names: {found}. Trainers want REF_energy, REF_forces, REF_stress. To rename them:"
+        f"Some labels have ASE's own names: {found}. Trainers expect REF_energy, REF_forces and REF_stress. "
+        "These commands rename them:"
     ]
     return "\n".join([*lines, *(f"  {rename_line(file)}" for file in files)])
 
@@ -78,7 +79,7 @@ def audit_in_words(found: Audit, respects: Sequence[str], show: int | None) -> s
     same = [f"{a}, frame {i} is {b}, frame {j}" for a, i, b, j in found.duplicates]
     lines += _some("duplicates", same, show)
     if found.leakage:
-        lines.append("in common:")
+        lines.append("files share:")
         for respect, pairs in found.leakage.items():
             mark = " (counts as leakage)" if respect in respects else ""
             lines += [

@@ -34,7 +34,7 @@ def _engine_advice(name: str, takes_it: bool) -> str:
         return f"{name} is an engine: give --engine {name}"
     return (
         f"{name} is an engine, and this command takes a trained model. In Python, "
-        f"hint_plugin.open_potential({name!r}) stands where functions of hint_plugin.science take a potential"
+        f"give hint_plugin.open_potential({name!r}) to the functions of hint_plugin.science"
     )
 
 
@@ -44,36 +44,46 @@ Model = Annotated[
         "--model",
         "-m",
         callback=a_model,
-        help="File of `hint export`, name of a ready model, or a trusted MACE or NequIP pickle.",
+        help="Exported file, name from `hint model list`, or MACE or NequIP checkpoint that you trust.",
     ),
 ]
 Engine = Annotated[
     str | None,
-    typer.Option("--engine", help="Engine in place of a model: gfn2-xtb, pyscf."),
+    typer.Option("--engine", help="Use this engine, not a model: gfn2-xtb, pyscf."),
 ]
 EngineOption = Annotated[
     list[str] | None,
-    typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
+    typer.Option(
+        "--engine-option", "-e", metavar="KEY=VALUE", help="Option for the engine; you can repeat it."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Device of the model: cpu, cuda.")]
-Charge = Annotated[int, typer.Option(help="Charge, if info has no 'charge'; not with a model.")]
+Charge = Annotated[int, typer.Option(help="Charge in e if info has no 'charge'; not with a model.")]
 Spin = Annotated[
     int | None,
-    typer.Option(min=1, help="Multiplicity, if info has no 'spin'; not with a model."),
+    typer.Option(min=1, help="Multiplicity 2S+1 if info has no 'spin' (default: lowest); not with a model."),
 ]
 Inputs = Annotated[
-    list[Path], typer.Argument(metavar="IN...", help="Molecules: .xyz, .h5, 'runs/*.xyz', ...")
+    list[Path], typer.Argument(metavar="IN...", help="Files of molecules: .xyz, .h5, 'runs/*.xyz', ...")
 ]
-Optimize = Annotated[bool, typer.Option("--optimize", help="Go to the nearest minimum first.")]
-Saddle = Annotated[bool, typer.Option("--saddle", "--ts", help="Go to a transition state first.")]
-Temperature = Annotated[float, typer.Option("--temperature", "-T", min=0, help="Temperature, K.")]
+Optimize = Annotated[bool, typer.Option("--optimize", help="Optimise to the nearest minimum first.")]
+Saddle = Annotated[bool, typer.Option("--saddle", "--ts", help="Optimise to a transition state first.")]
+Temperature = Annotated[float, typer.Option("--temperature", "-T", min=0, help="Temperature in K.")]
 Cutoff = Annotated[
-    float, typer.Option(min=0, help="Grimme's entropy of soft modes, cm^-1; 0: harmonic oscillators.")
+    float,
+    typer.Option(
+        min=0, help="Crossover of Grimme's entropy of soft modes in cm^-1; 0 means harmonic oscillators."
+    ),
 ]
-Reactant = Annotated[Path, typer.Argument(metavar="REACTANT", help="One molecule (or several, apart).")]
-Product = Annotated[Path, typer.Argument(metavar="PRODUCT", help="The same atoms in the same order.")]
-Fmax = Annotated[float, typer.Option(min=0, help="Largest force on an atom at the end, eV/A.")]
-Steps = Annotated[int, typer.Option(min=1, help="Largest number of steps of an optimisation.")]
+Reactant = Annotated[
+    Path, typer.Argument(metavar="REACTANT", help="File of the reactant: one molecule or several.")
+]
+Product = Annotated[
+    Path,
+    typer.Argument(metavar="PRODUCT", help="File of the product: the same atoms in the same order."),
+]
+Fmax = Annotated[float, typer.Option(min=0, help="Optimise until no force exceeds this, in eV/A.")]
+Steps = Annotated[int, typer.Option(min=1, help="Largest number of steps.")]
 SearchMethod = Annotated[
     str,
     typer.Option(
@@ -82,7 +92,7 @@ SearchMethod = Annotated[
         help="Search method: sella, or reactbench or paper, which use pysisyphus.",
     ),
 ]
-Folder = Annotated[Path, typer.Option("--output", "-o", callback=a_folder, help="Folder of the results.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", callback=a_folder, help="Folder for the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 

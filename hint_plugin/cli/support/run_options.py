@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each if several.")]
-Parsl = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="On a cluster as this file says, not --jobs.")
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, help="Number of processes; several use one thread each.")
 ]
-Restart = Annotated[bool, typer.Option("--restart", help="Drop what an interrupted run has left.")]
+Parsl = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Run on the cluster of this Parsl file, not --jobs.")
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Drop results of an interrupted run, and restart.")]

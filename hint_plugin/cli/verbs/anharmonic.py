@@ -26,43 +26,65 @@ class Smearing(str, Enum):
 
 def anharmonic(
     structure: Structure,
-    pseudo: Annotated[Path, typer.Option(help="Folder of pseudopotentials, .upf.")],
+    pseudo: Annotated[Path, typer.Option(help="Folder with pseudopotentials (.upf).")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", callback=a_folder, help="Folder of the inputs.")
+        Path, typer.Option("--output", "-o", callback=a_folder, help="Folder for the inputs.")
     ] = Path("dft"),
-    q_grid: Annotated[Grid, typer.Option(help="q points of ph.x: the Hessian's supercell.")] = (2, 2, 2),
-    k_grid: Annotated[Grid, typer.Option(help="k points, dense: electron-phonon matrices.")] = (12, 12, 12),
-    k_grid_dft: Annotated[Grid, typer.Option(help="k points: ground state, ph.x.")] = (6, 6, 6),
-    displaced_k_grid: Annotated[Grid, typer.Option(help="k points: displaced cells.")] = (8, 8, 8),
+    q_grid: Annotated[
+        Grid, typer.Option(help="Grid of q points for ph.x, which is the supercell of the Hessian.")
+    ] = (2, 2, 2),
+    k_grid: Annotated[Grid, typer.Option(help="Dense grid of k points for electron-phonon matrices.")] = (
+        12,
+        12,
+        12,
+    ),
+    k_grid_dft: Annotated[Grid, typer.Option(help="Grid of k points for the ground state and ph.x.")] = (
+        6,
+        6,
+        6,
+    ),
+    displaced_k_grid: Annotated[Grid, typer.Option(help="Grid of k points for displaced cells.")] = (8, 8, 8),
     ecutwfc: Annotated[
-        float | None, typer.Option(help="Cutoff, Ry; as the pseudopotentials suggest if not given.")
+        float | None,
+        typer.Option(help="Cutoff of wave functions in Ry; by default the pseudopotentials suggest it."),
     ] = None,
     ecutrho: Annotated[
-        float | None, typer.Option(help="Of the density, Ry; 4 times the other, or as suggested.")
+        float | None,
+        typer.Option(help="Cutoff of the density in Ry; by default as suggested, or 4 times --ecutwfc."),
     ] = None,
     smearing: Annotated[
-        Smearing, typer.Option(metavar="NAME", help="mp, mv (cold), gaussian, fd (Fermi).")
+        Smearing, typer.Option(metavar="NAME", help="Smearing: mp, mv (cold), gaussian or fd (Fermi-Dirac).")
     ] = Smearing.mp,
-    degauss: Annotated[float, typer.Option(help="Its width, Ry.")] = 0.03,
+    degauss: Annotated[float, typer.Option(help="Width of the smearing in Ry.")] = 0.03,
     pseudopotential: Annotated[
-        list[str] | None, typer.Option(metavar="ELEMENT=FILE", help="Where PSEUDO has several; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="ELEMENT=FILE", help="File for an element that has several in PSEUDO; you can repeat it."
+        ),
     ] = None,
-    copies: Annotated[int, typer.Option(min=1, help="Displaced cells.")] = 30,
-    sigma: Annotated[float, typer.Option(help="Standard deviation of a component, A.")] = 0.4,
-    floor: Annotated[float, typer.Option(help="No distance below this times covalent radii.")] = 0.6,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
+    copies: Annotated[int, typer.Option(min=1, help="Number of displaced cells.")] = 30,
+    sigma: Annotated[float, typer.Option(help="Standard deviation of each Cartesian component, in A.")] = 0.4,
+    floor: Annotated[
+        float, typer.Option(help="Smallest distance, in units of the sum of covalent radii.")
+    ] = 0.6,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     electron_phonon: Annotated[
-        bool, typer.Option("--electron-phonon/--no-electron-phonon", help="With what Tc needs.")
+        bool,
+        typer.Option(
+            "--electron-phonon/--no-electron-phonon",
+            help="Include the electron-phonon matrices that Tc needs.",
+        ),
     ] = True,
-    precision: Annotated[float, typer.Option(help="Within which symmetry is found, A.")] = 1e-5,
+    precision: Annotated[float, typer.Option(help="Tolerance of the symmetry, in A.")] = 1e-5,
     json_: Json = False,
 ) -> None:
-    """Inputs of Quantum ESPRESSO for a crystal: Hessian, displaced cells, electron-phonon matrices.
+    """Write inputs of Quantum ESPRESSO for a crystal: Hessian, displaced cells, electron-phonon matrices.
 
-    Writes scf.in, scf_dense.in, ph.in, q2r.in, matdyn.in, displaced/pert_NN.in, the pseudopotentials, run.sh,
-    which runs them all, README.md with the commands of HINT that follow, and settings.json.
+    The command writes scf.in, scf_dense.in, ph.in, q2r.in, matdyn.in, displaced/pert_NN.in, the
+    pseudopotentials and settings.json. It also writes run.sh, which runs all of these, and README.md, which
+    has the HINT commands that follow.
 
-    Exit status: 0 done, 2 it could not be.
+    Exit status: 0 done, 2 nothing could be done.
     """
     import json
 

@@ -32,15 +32,13 @@ def compare_thermo(
             "--model",
             "-m",
             callback=a_model,
-            help="Of `hint export` or `hint model list`; or a checkpoint of MACE or NequIP (a pickle).",
+            help="Exported file, name from `hint model list`, or MACE or NequIP checkpoint that you trust.",
         ),
     ],
     output: Folder = Path("compare-thermo"),
     reference: Annotated[
         str | None,
-        typer.Option(
-            "--reference", help="Engine of the reference; Hessians that are in the files if not given."
-        ),
+        typer.Option("--reference", help="Engine of the reference; by default the Hessians in the files."),
     ] = None,
     engine_option: EngineOption = None,
     optimize: Optimize = False,
@@ -58,12 +56,10 @@ def compare_thermo(
 ) -> None:
     """Compare Gibbs energy corrections G - E of a model with those of a reference.
 
-    The structures are minima and transition states of the reference; what is not stationary counts apart, and
-    is told. The model is asked twice: for its Hessian on the reference's geometry, and for the stationary
-    point that it has itself nearby. Points of different kind are not compared. Writes compare-thermo.json and
-    compare-thermo.csv.
-
-    A run that is stopped goes on where it was when the same command is given again.
+    The structures are minima and transition states of the reference. Others are counted apart and reported.
+    HINT compares the model's Hessian on the reference's geometry, and the model's own stationary point
+    nearby, unless it is of another kind. The command writes compare-thermo.json and compare-thermo.csv, and
+    it continues a run that was stopped.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
@@ -116,7 +112,7 @@ def _show(rows: list[dict[str, Any]], temperature: float) -> None:
         )
         for row in rows
     ]
-    heads = ("of", "on its", "done + not", "G - E", "ZPE", "T S", "cm^-1")
+    heads = ("kind", "geometry", "done + failed", "G - E", "ZPE", "T S", "cm^-1")
     show(heads, table, left=2, title="mean absolute errors, meV")
 
 

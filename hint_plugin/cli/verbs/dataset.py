@@ -43,15 +43,23 @@ class Compression(str, Enum):
 
 
 Inputs = Annotated[
-    list[Path], typer.Argument(metavar="IN...", help="Files, folders of shards, or patterns as 'set-*.h5'.")
+    list[Path],
+    typer.Argument(metavar="IN...", help="Files, folders of shards, or patterns such as 'set-*.h5'."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 HessianDtype = Annotated[
-    Precision | None, typer.Option(help="Of Hessians and products in stores; float32 halves them.")
+    Precision | None,
+    typer.Option(
+        help="Precision of Hessians and products in stores; float32 halves their size. The default is "
+        "float64, or for merge the first store's."
+    ),
 ]
-Packing = Annotated[Compression | None, typer.Option(help="Of stores.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of all random choices.")]
+Packing = Annotated[
+    Compression | None,
+    typer.Option(help="Compression of stores; the default is none, or for merge the first store's."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random choices.")]
 
 
 @dataset.command()
@@ -60,31 +68,34 @@ def convert(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", callback=can_be_written, help="The new file; with shards, or a folder."
+            "--output",
+            "-o",
+            callback=can_be_written,
+            help="New file; a folder for shards and for some formats.",
         ),
     ],
     source_format: Annotated[
-        str | None, typer.Option("--from", help="Format of IN, where its name and content do not tell.")
+        str | None, typer.Option("--from", help="Format of IN, if its name and content do not show it.")
     ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of that format, such as split=test; docs/formats.md lists them.", metavar="KEY=VALUE"
+            help="Option of that format, such as split=test; docs/formats.md lists them.", metavar="KEY=VALUE"
         ),
     ] = None,
     only_this_file: Annotated[
-        bool, typer.Option("--only-this-file", help="Of a set of dynamical matrices, not the whole set.")
+        bool, typer.Option("--only-this-file", help="Read one file, not its whole set of dynamical matrices.")
     ] = False,
     to: Annotated[
-        str | None, typer.Option(help="Format of OUT, where its name does not tell: deepmd, phonopy.")
+        str | None, typer.Option(help="Format of OUT, if its name does not show it: deepmd, phonopy.")
     ] = None,
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
     frames_per_shard: Annotated[
-        int | None, typer.Option(min=1, help="Write shards: set.h5 becomes set-00000.h5, ...")
+        int | None, typer.Option(min=1, help="Write shards of N frames: set.h5 becomes set-00000.h5, ...")
     ] = None,
     project: Annotated[
-        int | None, typer.Option(min=1, help="Full labels become K pairs (v, Hv).", metavar="K")
+        int | None, typer.Option(min=1, help="Replace full Hessians by K random pairs (v, Hv).", metavar="K")
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -126,17 +137,15 @@ def merge(
     inputs: Inputs,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", callback=a_file, help="The new file: a store, .h5, or text, .xyz."),
+        typer.Option("--output", "-o", callback=a_file, help="New file: a store (.h5) or text (.xyz)."),
     ],
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Join labels of several methods all the same.")
-    ] = False,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Join labels of several methods anyway.")] = False,
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
-    """Join files into one, in order; stores of the same settings without unpacking them."""
+    """Join files into one, in order. Stores with the same settings are copied without unpacking."""
     from hint_plugin.data.sets import run
 
     with _Progress("merging") as progress:
@@ -156,27 +165,31 @@ def merge(
 
 @dataset.command()
 def split(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A file, folder of shards, or pattern.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File, folder of shards, or pattern.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", callback=can_be_written, help="The folder of the parts."),
+        typer.Option("--output", "-o", callback=can_be_written, help="Folder for the parts."),
     ],
     fractions: Annotated[
         tuple[float, float, float],
-        typer.Option(help="Of train, valid and test; 0 leaves one out."),
+        typer.Option(help="Fractions of train, valid and test; 0 leaves one out."),
     ] = (0.8, 0.1, 0.1),
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="What no two parts share: formula, molecule, structure, reaction or another key of info; "
-            "frame for nothing. Repeat it for several.",
+            help="Property that no two parts share: formula, molecule, structure, reaction or another key of "
+            "info; with frame, they may share all of these. You can repeat it. \\[default: formula]",
         ),
     ] = None,
-    shards: Annotated[int | None, typer.Option(min=1, help="Cut into N shards in place of parts.")] = None,
-    frames_per_shard: Annotated[
-        int | None, typer.Option(min=1, help="Cut into shards of this size in place of parts.")
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="Cut the set into N shards instead of parts.")
     ] = None,
-    to: Annotated[Format | None, typer.Option(help="Format of the parts; by default that of IN.")] = None,
+    frames_per_shard: Annotated[
+        int | None, typer.Option(min=1, help="Cut the set into shards of N frames instead of parts.")
+    ] = None,
+    to: Annotated[
+        Format | None, typer.Option(help="Format of the parts; by default the format of IN.")
+    ] = None,
     hessian_dtype: HessianDtype = None,
     compression: Packing = None,
     seed: Seed = 0,
@@ -212,20 +225,22 @@ def stats(
     inputs: Inputs,
     plots: Annotated[
         Path | None,
-        typer.Option(callback=a_folder, help="A folder for histograms (PNG) and stats.json."),
+        typer.Option(callback=a_folder, help="Folder for histograms (PNG) and stats.json."),
     ] = None,
     mace_statistics: Annotated[
         Path | None,
         typer.Option(
-            callback=a_file, help="Write what mace_run_train --statistics_file reads.", metavar="JSON"
+            callback=a_file,
+            help="Write the file that mace_run_train --statistics_file reads.",
+            metavar="JSON",
         ),
     ] = None,
     r_max: Annotated[
-        float, typer.Option("--r-max", help="Cutoff of the model, A, for --mace-statistics.")
+        float, typer.Option("--r-max", help="Cutoff of the model in A, for --mace-statistics.")
     ] = 5.0,
     json_: Json = False,
 ) -> None:
-    """Sizes, elements, labels, energies, forces, Hessians, noise, distances."""
+    """Describe a set: sizes, elements, labels, energies, forces, Hessians, noise and distances."""
     from hint_plugin.cli.support.dataset_tables import print_statistics
     from hint_plugin.data.sets import run
 
@@ -249,20 +264,22 @@ def stats(
 def check(
     inputs: Inputs,
     leakage: Annotated[
-        bool, typer.Option("--leakage", help="Compare the files: shared formulas, molecules, structures.")
+        bool, typer.Option("--leakage", help="Look for formulas, molecules and structures that files share.")
     ] = False,
     against: Annotated[
         str,
         typer.Option(
-            help="Which of these count as leakage: formula, molecule, structure, reaction.", metavar="LIST"
+            help="Kinds that count as leakage: formula, molecule, structure, reaction.", metavar="LIST"
         ),
     ] = "structure",
-    show: Annotated[int, typer.Option(min=0, help="Lines of each kind to print; 0 for all.")] = 50,
+    show: Annotated[
+        int, typer.Option(min=0, help="Largest number of lines of each kind; 0 prints all.")
+    ] = 50,
     json_: Json = False,
 ) -> None:
-    """Find all that is wrong with files: labels, damage, duplicates, leakage between them.
+    """Find everything that is wrong with files: labels, damage, duplicates, leakage between them.
 
-    Exit status: 0 nothing is wrong, 1 something is, 2 the command itself is wrong.
+    Exit status: 0 nothing is wrong, 1 something is wrong, 2 the command itself is wrong.
     """
     from hint_plugin.cli.support.dataset_tables import audit_in_words
     from hint_plugin.data.sets import run
@@ -280,12 +297,12 @@ def check(
 def _split_in_words(done: Any) -> str:
     total = sum(done.frames.values())
     lines = [
-        f"{total} frames in {done.groups} groups by {' and '.join(done.by)}, the largest has {done.largest}"
+        f"{total} frames in {done.groups} groups by {' and '.join(done.by)}; the largest has {done.largest}"
     ]
     for name, count in done.frames.items():
         if name in done.files:
             lines.append(f"  {name:<6} {count:>8}  {100 * count / total:5.1f} %  {done.files[name]}")
-    lines.append("in common:")
+    lines.append("parts share:")
     for respect, pairs in done.overlap.items():
         shown = ", ".join(f"{pair}: {count}" for pair, count in pairs.items()) or "-"
         lines.append(f"  {respect:<10} {shown}")

@@ -87,7 +87,7 @@ def _show(found: list, ready: bool, command: str) -> None:
     if ready:
         console.print(f"[green]ready[/]: {command}")
     else:
-        console.print("[red]not ready[/]: put the lines with NO right, from the top")
+        console.print("[red]not ready[/]: correct the lines with NO, from the top")
 
 
 if __name__ == "__main__":

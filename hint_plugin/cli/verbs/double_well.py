@@ -25,30 +25,37 @@ def double_well(
     engine_option: EngineOption = None,
     mode: Annotated[
         str | None,
-        typer.Option(help="qx,qy,qz,branch: a phonon of the model, as 0,0,0,4; branch 1 is the lowest."),
+        typer.Option(help="Phonon of the model: qx,qy,qz,branch, such as 0,0,0,4. Branch 1 is the lowest."),
     ] = None,
     displacement: Annotated[
         str | None,
-        typer.Option(help="In its place: atom,axis as 1,z or 1,1,1,1 (along 111); or a FILE, displaced."),
+        typer.Option(
+            help="Atom (from 0) and axis instead of a phonon: 1,z or 1,1,1,1 (along 111). Or a FILE with the "
+            "displaced crystal."
+        ),
     ] = None,
-    amplitude: Annotated[float, typer.Option(help="A, of the atom that moves most.")] = 0.5,
-    points: Annotated[int, typer.Option(min=3, help="Energies, from -amplitude to amplitude.")] = 21,
+    amplitude: Annotated[float, typer.Option(help="Displacement in A of the atom that moves most.")] = 0.5,
+    points: Annotated[int, typer.Option(min=3, help="Number of energies from -amplitude to amplitude.")] = 21,
     reference: Annotated[
         str | None,
-        typer.Option(help="A FILE of frames with energies along the line, or an engine (qe, calculator)."),
+        typer.Option(
+            help="Compare with a FILE of frames with energies along the line, or an engine (qe, calculator)."
+        ),
     ] = None,
     reference_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the reference's engine; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Option for the reference's engine; you can repeat it."),
     ] = None,
     supercell: Supercell = None,
     device: Device = "cpu",
     json_: Json = False,
 ) -> None:
-    """Energy of a crystal along a phonon or the displacement of an atom: is it a double well, how deep.
+    """Compute the energy of a crystal along a phonon or the displacement of an atom.
 
-    Writes double-well.json and double-well.png, and frames.xyz: the structures, ready for hint label.
+    The result shows whether this is a double well, and how deep it is. The command writes double-well.json,
+    double-well.png and frames.xyz, whose structures hint label can read.
 
-    Exit status: 0 done, 2 it could not be.
+    Exit status: 0 done, 2 nothing could be done.
     """
     import json
     from functools import partial

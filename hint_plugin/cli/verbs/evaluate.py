@@ -14,32 +14,38 @@ def evaluate(
         Path,
         typer.Argument(
             callback=a_model,
-            help="Of `hint export` or `hint model list`; or of MACE (.model) or NequIP (.ckpt, "
-            ".nequip.zip), which are pickles: use only those you trust.",
+            help="File of `hint export`, name from `hint model list`, or checkpoint of MACE (.model) or "
+            "NequIP (.ckpt, .nequip.zip). Checkpoints are pickles: use only those that you trust.",
         ),
     ],
     data: Annotated[
-        list[Path], typer.Argument(metavar="DATA...", help="Labelled: .xyz, .h5, 'parts/*.xyz', ...")
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Files of labelled structures: .xyz, .h5, 'parts/*.xyz', ..."),
     ],
     output: Folder = Path("evaluation"),
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda.")] = "cpu",
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; the model's own if not given.")
+        str | None, typer.Option(help="Precision: float32 or float64; by default the model's own.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Structures in one forward pass, at most.")] = 16,
-    head: Annotated[str | None, typer.Option(help="Head of a multihead model.")] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Largest number of structures in one forward pass.")
+    ] = 16,
+    head: Annotated[
+        str | None, typer.Option(help="Head of a multihead model; by default the one named default.")
+    ] = None,
     max_hessians: Annotated[
-        int | None, typer.Option(help="Hessians of so many labelled frames, evenly spread; all if not given.")
+        int | None,
+        typer.Option(help="Compare the Hessians of N labelled frames, evenly spread; by default of all."),
     ] = None,
-    no_plots: Annotated[bool, typer.Option("--no-plots", help="Write tables only.")] = False,
+    no_plots: Annotated[bool, typer.Option("--no-plots", help="Write tables only, and no figure.")] = False,
     restart: Restart = False,
     json_: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of the table.")] = False,
 ) -> None:
-    """Measure a model's errors on labelled structures, beside the size of what they are errors of.
+    """Measure a model's errors on labelled structures, and print them next to the size of the labels.
 
-    Writes metrics.json, frames.csv, parity.npz and parity.png to the output folder.
+    The command writes metrics.json, frames.csv, parity.npz and parity.png to the output folder.
 
-    A run that is stopped goes on where it was when the same command is given again.
+    The same command continues a run that was stopped.
     """
     import json
 
@@ -75,7 +81,8 @@ def evaluate(
     skipped = result["frames"]
     if skipped["not_finite"]:
         typer.echo(
-            f"{len(skipped['not_finite'])} predictions were not finite and are left out, see frames.csv"
+            f"{len(skipped['not_finite'])} predictions were not finite and are left out; frames.csv lists "
+            "them"
         )
     typer.echo(
         f"{skipped['read']} frames, {skipped['unlabelled']} of them without labels; written to {output}"

@@ -12,8 +12,8 @@ def export(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="Of MACE (.model) or NequIP (.ckpt, .nequip.zip), a pickle: only if you trust it; "
-            "or a name of `hint model list`."
+            help="Checkpoint of MACE (.model) or NequIP (.ckpt, .nequip.zip), which is a pickle: use only "
+            "those that you trust. Or a name from `hint model list`."
         ),
     ],
     output: Annotated[
@@ -22,41 +22,44 @@ def export(
             "--output",
             "-o",
             callback=a_file,
-            help="The artifact. [default: CHECKPOINT's name .hint.pt]",
+            help="File for the artifact. \\[default: CHECKPOINT's name .hint.pt]",
         ),
     ] = None,
-    head: Annotated[str | None, typer.Option(help="Head of a multihead model.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Head of a multihead model; by default the one named default.")
+    ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; the checkpoint's own if not given.")
+        str | None, typer.Option(help="Precision: float32 or float64; by default the checkpoint's own.")
     ] = None,
     aoti: Annotated[
         bool,
         typer.Option(
-            help="Also compile it for this processor and torch: OUTPUT with .pt2. Needs g++, minutes."
+            help="Also compile it for this processor and torch (.pt2). This needs g++ and takes minutes."
         ),
     ] = False,
     mliap: Annotated[
         bool,
         typer.Option(
-            help="Also write it for LAMMPS's ML-IAP (KOKKOS, several GPUs): NAME.mliap. AlphaNet only."
+            help="Also write NAME.mliap for LAMMPS's ML-IAP (KOKKOS, several GPUs); for AlphaNet models only."
         ),
     ] = False,
     check: Annotated[
         list[Path] | None,
-        typer.Option(help="Compare artifact and checkpoint on these structures, too; repeatable."),
+        typer.Option(help="Compare artifact and checkpoint on these structures, too; you can repeat it."),
     ] = None,
     training_set: Annotated[
         list[Path] | None,
         typer.Option(
             "--training-set",
-            help="What it was trained on: its users are told when a structure is outside; repeatable.",
+            help="File that the model was trained on; users are then warned of structures outside of it. You "
+            "can repeat it.",
         ),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print what is written as JSON.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the files and the metadata as JSON.")] = False,
 ) -> None:
     """Write a trained potential as one file that LAMMPS, i-PI and ASE run.
 
-    The file is compared with the checkpoint before it is kept: energies, forces, stresses.
+    Before the file is kept, its energies, forces and stresses are compared with those of the checkpoint.
     """
     import json
 
@@ -84,19 +87,21 @@ def export(
     typer.echo(
         f"written: {output} ({metadata.architecture}, {metadata.parameters:,} parameters, {metadata.dtype}; "
         f"{' '.join(metadata.species)}; cutoff {metadata.cutoff:g} A, {metadata.hops} hops)\n"
-        f"against the checkpoint on {found['frames']} structures: energy {found['energy_per_atom']:.1e} "
-        f"eV/atom, forces {found['forces']:.1e} eV/A, stress {found['stress']:.1e} eV/A^3"
+        f"largest differences from the checkpoint on {found['frames']} structures: energy "
+        f"{found['energy_per_atom']:.1e} eV/atom, forces {found['forces']:.1e} eV/A, stress "
+        f"{found['stress']:.1e} eV/A^3"
     )
     if metadata.domain:
         typer.echo(f"trained on: {metadata.domain}")
     else:
         typer.echo(
-            "it does not know what it was trained on: --training-set FILE lets it warn outside of that"
+            "the file does not record what it was trained on: give --training-set FILE, and it warns of "
+            "other structures"
         )
     if mliap:
         typer.echo(f"written: {unified}, for pair_style mliap unified")
     if aoti:
         typer.echo(
             f"written: {compiled_path(output)}, the same compiled for this processor and torch; it is "
-            "machine code, which is loaded where you say that you trust it"
+            "machine code, which is loaded only if you say that you trust it"
         )

@@ -28,7 +28,7 @@ def hessian(
             "--output",
             "-o",
             callback=a_file,
-            help="The structures with energy, forces and Hessian, .xyz or .h5.",
+            help="Output file with energies, forces and Hessians, .xyz or .h5.",
         ),
     ],
     model: Model = None,
@@ -42,12 +42,12 @@ def hessian(
     restart: Restart = False,
     json_: Json = False,
 ) -> None:
-    """Compute Hessians (eV/A^2), and say what their spectra look like.
+    """Compute Hessians (eV/A^2) and describe their spectra.
 
-    The output is a file of labels as `hint label` writes it: `hint vibrations` and `hint thermo` read it, and
-    trainings do. Beside it, OUT.json has the spectra.
+    The output holds labels like those of `hint label`, so that `hint vibrations`, `hint thermo` and trainings
+    can read it. OUT.json has the spectra.
 
-    A run that is stopped goes on where it was when the same command is given again.
+    The same command continues a run that was stopped.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """

@@ -10,14 +10,15 @@ from hint_plugin.cli.support.potential_options import a_model
 
 def inspect(
     artifact: Annotated[
-        Path, typer.Argument(callback=a_model, help="Of `hint export` or `hint model list`.")
+        Path, typer.Argument(callback=a_model, help="File of `hint export`, or name from `hint model list`.")
     ],
-    json_: Annotated[bool, typer.Option("--json", help="Print the metadata as they are.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the metadata as JSON.")] = False,
 ) -> None:
-    """Print what an artifact is and was made from; check that it is whole and that its code only computes.
+    """Print what an artifact is and what it was made from, and check it.
 
-    The checks are those that every program of HINT makes: the file's hash, its code and pickles before
-    anything is loaded, then whether model and metadata agree. Machine code (.hint.pt2) is not loaded.
+    HINT makes the same checks whenever it opens an artifact. It compares the hash of the file, it makes sure
+    before loading that code and pickles only compute, and it compares the model with the metadata. Machine
+    code (.hint.pt2) is not loaded.
     """
     from rich.console import Console
     from rich.table import Table
@@ -33,6 +34,8 @@ def inspect(
     table = Table(title=str(artifact), show_header=False)
     for name, value in metadata.rows():
         table.add_row(name, value)
-    checked = "only computes: checked" if not metadata.compiled else "machine code, which nobody can check"
+    checked = (
+        "checked: it only computes" if not metadata.compiled else "machine code, which cannot be checked"
+    )
     table.add_row("code", checked)
     Console().print(table)

@@ -23,46 +23,53 @@ def ipi(
     action: Annotated[
         Action,
         typer.Argument(
-            help="path: of the driver, for i-pi-driver-py -P and <ffdirect>; run: be a client of i-PI; "
-            "scp: write what self-consistent phonons start from; report: whether they have converged."
+            help="path: print the driver's path, for i-pi-driver-py -P and <ffdirect>; run: connect to i-PI; "
+            "scp: write the start of self-consistent phonons; report: say whether these have converged."
         ),
     ],
     model: Annotated[
         list[Path] | None,
-        typer.Option("--model", "-m", help="Of `hint export` or `hint model list`; several are a committee."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="File of `hint export` or name from `hint model list`; repeat it for a committee.",
+        ),
     ] = None,
     template: Annotated[
         Path | None,
-        typer.Option(help="Structure with i-PI's atoms in its order; its cell says that it is periodic."),
+        typer.Option(help="Structure with i-PI's atoms in its order; its cell says whether it is periodic."),
     ] = None,
-    address: Annotated[str, typer.Option(help="Name of the UNIX socket, or host.")] = "hint",
-    port: Annotated[int | None, typer.Option(help="TCP port; a UNIX socket if not given.")] = None,
-    prefix: Annotated[str, typer.Option(help="Of UNIX sockets, as i-PI's sockets_prefix.")] = "/tmp/ipi_",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    address: Annotated[str, typer.Option(help="Name of the UNIX socket, or host of the TCP port.")] = "hint",
+    port: Annotated[int | None, typer.Option(help="TCP port; by default a UNIX socket is used.")] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Prefix of UNIX sockets, like i-PI's sockets_prefix.")
+    ] = "/tmp/ipi_",
+    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1, ...")] = "cpu",
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; the model's own if not given.")
+        str | None, typer.Option(help="Precision: float32 or float64; by default the model's own.")
     ] = None,
     threshold: Annotated[
-        float, typer.Option(help="eV/atom: stop where a committee's energies spread more.")
+        float, typer.Option(help="Stop if a committee's energies spread more, in eV/atom; 0 never stops.")
     ] = 0.0,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for i-PI at the start.")] = 60.0,
     reconnect: Annotated[
-        float, typer.Option(help="Seconds to wait for i-PI to come back when it is lost; 0: end.")
+        float, typer.Option(help="Seconds to wait for i-PI after a lost connection; 0 ends the client.")
     ] = 0.0,
     fmax: Annotated[
-        float, typer.Option(help="scp: eV/A, relax the template until no force is larger; 0: do not.")
+        float,
+        typer.Option(help="For scp: relax the template until no force exceeds this, in eV/A; 0 does not."),
     ] = 1e-4,
     results: Annotated[
-        Path, typer.Option(help="report: prefix of i-PI's files, of <output> and of <scp>.")
+        Path, typer.Option(help="For report: prefix of i-PI's files, from <output> and <scp>.")
     ] = Path("scp.sc"),
     trust: Annotated[
-        bool, typer.Option("--trust", help="Take a .hint.pt2, which is machine code: only your own.")
+        bool, typer.Option("--trust", help="Accept a .hint.pt2, which is machine code; use only your own.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Run exported potentials in i-PI, prepare its self-consistent phonons, or see whether these are done.
+    """Run exported potentials in i-PI, prepare self-consistent phonons, or see whether these have converged.
 
-    Exit status: 0 all done, 3 phonons that have not converged, 2 nothing could be done, 130 stopped.
+    Exit status: 0 all done, 3 phonons have not converged, 2 nothing could be done, 130 stopped.
     """
     import ipi_driver
     from hint_plugin.errors import OptionsError
@@ -75,7 +82,7 @@ def ipi(
         _report_phonons(results, template, json_)
         return
     if action is Action.report:
-        raise OptionsError("hint ipi report needs --template: the elements, in i-PI's order")
+        raise OptionsError("hint ipi report needs --template, a file with the elements in i-PI's order")
     if not model or template is None:
         raise OptionsError(f"hint ipi {action.value} needs --model and --template")
     with wanted("ipi", message=f"hint ipi {action.value} needs i-PI: pip install 'hint-mlip[ipi]'"):
@@ -136,7 +143,7 @@ def _prepare_phonons(driver: Any, fmax: float, json_: bool) -> None:
     start, dynmat, lowest = write_start(driver.potentials[0], driver.template, Path(), fmax)
     words = f"written: {start} (relaxed to {fmax:g} eV/A) and {dynmat}, the exact dynamical matrix"
     if is_saddle := bool(lowest < -1e-9):  # 7 1/cm
-        words += f"\nnot a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm"
+        words += f"\nthis is not a minimum: the lowest frequency is {-219474.63 * (-lowest) ** 0.5:.0f} 1/cm"
     _say({"start": str(start), "dynmat": str(dynmat), "is_minimum": not is_saddle}, words, json_)
 
 
@@ -166,10 +173,10 @@ def _show_phonons(found: Any) -> None:
     heads = ("mode", "cm^-1", "error", "scatter", "would change by", "centroid by")
     show(heads, rows, left=0, title=f"iteration {last.number} of i-PI's self-consistent phonons")
     typer.echo(
-        f"averaged over {last.before} structures of {last.number} iterations, which count as "
-        f"{last.effective:.0f} after reweighting (error). scatter: over iterations 1 to {last.number}. would "
-        f"change by: what the {last.structures} structures of iteration {last.number} say; the centroid in "
-        "units of a mode's spread"
+        f"Frequencies and errors are averaged over {last.before} structures of {last.number} iterations, "
+        f"which count as {last.effective:.0f} after reweighting. 'scatter' is the standard deviation over "
+        f"iterations 1 to {last.number}. 'would change by' is the change that the {last.structures} "
+        f"structures of iteration {last.number} ask for; that of the centroid is in units of a mode's spread."
     )
     typer.echo(found.why())
 

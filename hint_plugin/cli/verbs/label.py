@@ -9,6 +9,7 @@ import typer
 from hint_plugin.cli.app import EXIT_SOME_FAILED
 from hint_plugin.cli.support.outputs import a_file
 from hint_plugin.cli.support.progress import Bar
+from hint_plugin.cli.support.run_options import Parsl, Restart
 
 
 class Hessian(str, Enum):
@@ -33,73 +34,78 @@ def _list_engines(wanted: bool) -> None:
 def label(
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", callback=a_file, help="Labelled structures; format by suffix."),
+        typer.Option("--output", "-o", callback=a_file, help="Output file: .xyz or .h5."),
     ],
     inputs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IN...]", help="Structures: .xyz, .h5, 'runs/*.xyz', ...")
+        list[Path] | None,
+        typer.Argument(metavar="[IN...]", help="Files of structures: .xyz, .h5, 'runs/*.xyz', ..."),
     ] = None,
     plan: Annotated[
         Path | None,
-        typer.Option(help="Of hint sample: frames to label, in place of IN."),
+        typer.Option(help="Label the frames of this `hint sample` plan, not IN."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="What computes; see --list-engines.")] = "gfn2-xtb",
+    engine: Annotated[str, typer.Option(help="Engine (see --list-engines).")] = "gfn2-xtb",
     engine_option: Annotated[
         list[str] | None,
-        typer.Option("--engine-option", "-e", metavar="KEY=VALUE", help="Option of the engine; repeatable."),
+        typer.Option(
+            "--engine-option", "-e", metavar="KEY=VALUE", help="Option for the engine; you can repeat it."
+        ),
     ] = None,
     engine_options: Annotated[
-        Path | None, typer.Option("--engine-options", help="The same from a .yaml or .json file.")
+        Path | None, typer.Option("--engine-options", help="File of options for the engine, .yaml or .json.")
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="Of xTB engines: tblite or xtb (xtb-python).")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Program of xTB engines: tblite (default) or xtb.")
+    ] = None,
     list_engines: Annotated[
         bool,
         typer.Option(
-            "--list-engines", is_eager=True, callback=_list_engines, help="Engines and their options."
+            "--list-engines",
+            is_eager=True,
+            callback=_list_engines,
+            help="List the engines and their options.",
         ),
     ] = False,
     hessian: Annotated[
-        Hessian, typer.Option(metavar="KIND", help="full, rows, projected, none.")
+        Hessian, typer.Option(metavar="KIND", help="Kind of Hessian label: full, rows, projected or none.")
     ] = Hessian.full,
     atoms: Annotated[
         str | None,
-        typer.Option(help="Of rows: 0-3,7, tag=1, symbol=H, an array's name or free."),
+        typer.Option(
+            help="Atoms of --hessian rows: 0-3,7, tag=1, symbol=H, a boolean array's name, or free."
+        ),
     ] = None,
-    probes: Annotated[int, typer.Option(min=1, help="Probes of a projected label.")] = 1,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
-    parsl: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="On a cluster as this file says, not --jobs."),
-    ] = None,
-    hessian_every: Annotated[int, typer.Option(min=1, help="A Hessian for every n-th frame only.")] = 1,
+    probes: Annotated[int, typer.Option(min=1, help="Number of probes of a projected label.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of processes, one thread each.")
+    ] = 1,
+    parsl: Parsl = None,
+    hessian_every: Annotated[int, typer.Option(min=1, help="Give a Hessian to every n-th frame.")] = 1,
     hessian_fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of the frames with a Hessian.")
+        float, typer.Option(min=0, max=1, help="Give this random fraction a Hessian.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
-    charge: Annotated[int, typer.Option(help="Charge where info has no 'charge'.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    charge: Annotated[int, typer.Option(help="Charge in e if info has no 'charge'.")] = 0,
     spin: Annotated[
         int | None,
-        typer.Option(min=1, help="Multiplicity where info has no 'spin'; or lowest."),
+        typer.Option(min=1, help="Multiplicity if info has no 'spin' \\[default: lowest]"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT, and labels that are there.")
+        bool, typer.Option("--overwrite", help="Replace OUT and the labels that frames have.")
     ] = False,
     keep_labels: Annotated[
-        bool, typer.Option("--keep-labels", help="Keep labels of other methods, too, if complete.")
+        bool, typer.Option("--keep-labels", help="Keep complete labels of other methods, too.")
     ] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Drop what an interrupted run has left.")
-    ] = False,
+    restart: Restart = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Label structures with energies, forces and Hessians.
 
-    A full Hessian takes 6(N-1) gradients, rows of m --atoms 6m, pairs (v, Hv) of K --probes 2K; fewer where
-    an engine has them analytically.
-    Options of the engine come from --engine-options FILE, then --engine-option, then --backend, --charge and
-    --spin. A run that is killed goes on where it was when the same command is given again. Frames that fail
-    are kept in OUT's stem + .failed.xyz with the reason. Labels that frames have are kept where they say that
-    they were made by the same method and settings; otherwise nothing is done without --overwrite or
-    --keep-labels.
+    A full Hessian takes 6(N-1) gradients, rows of m --atoms take 6m, and K --probes take 2K. Engines with
+    analytical Hessians need fewer. Of engine options, --engine-option overrides --engine-options, and
+    --backend, --charge and --spin override both. Labels that the same method and settings made are kept; for
+    others, give --overwrite or --keep-labels. Frames that fail go to OUT's stem + .failed.xyz with the
+    reason. The same command continues a run that was stopped.
 
     Exit status: 0 all labelled, 3 some frames failed, 2 nothing could be done, 130 interrupted.
     """
@@ -142,8 +148,12 @@ def _in_words(summary: Any) -> str:
     lines = [
         f"{summary.labelled} of {summary.frames} frames labelled, {summary.hessians} with a Hessian"
         + (f", {summary.kept} had labels and are kept" if summary.kept else "")
-        + (f" ({summary.dropped} of them without a Hessian that is not wanted)" if summary.dropped else "")
-        + (f", {summary.resumed} from an interrupted run" if summary.resumed else "")
+        + (
+            f" ({summary.dropped} of them without a Hessian that was not asked for)"
+            if summary.dropped
+            else ""
+        )
+        + (f", {summary.resumed} come from an interrupted run" if summary.resumed else "")
         + f"; {summary.seconds:.1f} s, {rate:.2f} frames/s"
     ]
     if summary.noise is not None:
@@ -156,7 +166,7 @@ def _in_words(summary: Any) -> str:
     if summary.failed:
         from hint_plugin.parallel.failures import FAILURE_KINDS
 
-        lines.append(f"{summary.failed} frames failed, they are in {summary.failed_output}:")
+        lines.append(f"{_frames(summary.failed)} failed, written to {summary.failed_output}:")
         kinds = [
             f"{count} x {FAILURE_KINDS.get(kind, kind)}" for kind, count in summary.failure_kinds.items()
         ]
@@ -166,6 +176,10 @@ def _in_words(summary: Any) -> str:
         ]
         lines += shown[:10] + ([f"  ... and {len(shown) - 10} more"] if len(shown) > 10 else [])
     return "\n".join(lines)
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 if __name__ == "__main__":

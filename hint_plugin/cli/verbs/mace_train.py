@@ -4,7 +4,7 @@ import typer
 
 
 def mace_train(context: typer.Context) -> None:
-    """Run mace_run_train with HINT's losses; takes all of its options."""
+    """Run mace_run_train with HINT's losses and all of its own options."""
     from hint_plugin.mace.command import run_train
 
     run_train(context.args)

@@ -12,10 +12,11 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Trained models that come with HINT. Their names can stand wherever a verb wants a model's file.",
+    help="List the trained models that come with HINT. You can give their names wherever a verb takes a "
+    "model's file.",
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of `hint model list`.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name from `hint model list`.")]
 
 
 @app.command("list")
@@ -40,7 +41,9 @@ def list_models(
 @app.command("card")
 def show_card(
     name: Name,
-    json_: Annotated[bool, typer.Option("--json", help="Print it whole, with checksums, versions.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the whole card, with checksums and versions.")
+    ] = False,
 ) -> None:
     """Print what a model was trained on, its errors on molecules that it has not seen, and its limits."""
     from hint_plugin import pretrained
@@ -75,11 +78,11 @@ def _lines(content: dict[str, Any], indent: str = "") -> list[str]:
 def path(
     name: Name,
     checkpoint: Annotated[
-        bool, typer.Option("--checkpoint", help="Of the file that mace_run_train goes on from, instead.")
+        bool, typer.Option("--checkpoint", help="Print the path of the checkpoint, for fine-tuning.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the paths of both as JSON.")] = False,
 ) -> None:
-    """Print where a model's file is, for programs that know no names: LAMMPS, mace_run_train."""
+    """Print the path of a model's file, for programs that do not know its name: LAMMPS, mace_run_train."""
     from hint_plugin import pretrained
 
     kinds = {"artifact": pretrained.ARTIFACT, "checkpoint": pretrained.CHECKPOINT}

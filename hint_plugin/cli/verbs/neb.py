@@ -29,33 +29,36 @@ def neb(
     engine: Engine = None,
     engine_option: EngineOption = None,
     optimize: Annotated[
-        bool, typer.Option("--optimize/--no-optimize", help="Go to the minima at both ends first.")
+        bool, typer.Option("--optimize/--no-optimize", help="Optimise both ends to minima first.")
     ] = True,
-    images: Annotated[int, typer.Option(min=3, help="Ends included; more come where it is steep.")] = 9,
-    climb: Annotated[bool, typer.Option("--climb/--no-climb", help="The highest image climbs.")] = True,
+    images: Annotated[
+        int,
+        typer.Option(min=3, help="Number of images, ends included; more are added where the path is steep."),
+    ] = 9,
+    climb: Annotated[bool, typer.Option("--climb/--no-climb", help="Let the highest image climb.")] = True,
     verify: Annotated[
         bool,
-        typer.Option("--verify/--no-verify", help="Follow the path from the top to both sides."),
+        typer.Option("--verify/--no-verify", help="Follow the path from its top to both sides."),
     ] = True,
     fmax: Annotated[
-        float, typer.Option(min=0, help="Largest force across the band at the end, eV/A.")
+        float, typer.Option(min=0, help="Relax until no force across the band exceeds this, in eV/A.")
     ] = 0.05,
-    steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Largest number of steps.")] = 300,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
     restart: Restart = False,
     json_: Json = False,
 ) -> None:
-    """Relax a path between two molecules; its top is the transition state, nearly.
+    """Relax a path between two molecules; its top is close to the transition state.
 
-    Starts from a geodesic path. Images are added where the energy between two of them is not what they say.
-    From the top the reaction path is followed to both sides, to see whether it joins the two ends. Writes
-    neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png. `hint reaction` finds the saddle
-    itself, usually in less time.
+    The band starts from a geodesic path and gets more images where it does not resolve the energy. From the
+    top, the reaction path is followed to both sides to see whether it joins the ends. The command writes
+    neb.json, path.xyz, irc.xyz, transition_state.xyz and profile.png, and it continues a run that was
+    stopped. `hint reaction` finds the saddle itself, usually in less time.
 
-    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify); 3 not, or the ends are
-    one geometry; 2 nothing could be done; 130 stopped: the same command goes on.
+    Exit status: 0 converged, resolved, and the top joins both ends (or --no-verify), 3 not so, or both ends
+    are one geometry, 2 nothing could be done, 130 stopped.
     """
     import json
 
@@ -63,7 +66,7 @@ def neb(
     from hint_plugin.potentials.on_demand import PotentialSpec
     from hint_plugin.science.reactions import run_neb
 
-    with Bar("steps, at most", "steps") as bar:
+    with Bar("relaxing", "steps") as bar:
         found = run_neb.neb(
             reactant,
             product,
@@ -94,7 +97,7 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
     from hint_plugin.science.reactions.reaction_files import KCAL
 
     if result.get("same_ends"):
-        return ["both ends are the same geometry but for place and orientation: this is no reaction"]
+        return ["both ends are the same geometry, apart from position and orientation: there is no reaction"]
     state = "converged" if result["converged"] else "not converged"
     added = f", {result['images_added']} added where it is steep" if result["images_added"] else ""
     between = result["interpolation"]
@@ -105,21 +108,23 @@ def _in_words(result: dict[str, Any], verify: bool) -> list[str]:
         + ", ".join(f"{name} {KCAL * value:+.2f}" for name, value in result["barriers"].items()),
     ]
     if result["collapsed"]:
-        lines.append("optimising has given both ends the same bonds: this potential has no such reaction")
+        lines.append("after optimisation both ends have the same bonds: this potential has no such reaction")
     if not result["resolved"]:
         a, b = between["between_images"]
         lines.append(
             f"the barrier is not resolved: between images {a} and {b} the energy is "
-            f"{KCAL * between['error']:.1f} kcal/mol off what they say. Give more --images or more --steps"
+            f"{KCAL * between['error']:.1f} kcal/mol off what they predict. Give more --images or --steps"
         )
     if result["outside_training"]:
         lines.append(f"warning: {result['outside_training']}")
     if "connection" in result:
         lines += _joins(result["connection"])
     elif verify:
-        lines.append("not verified whether the top joins the two ends: the band has not converged")
+        lines.append(
+            "it was not verified whether the top joins the two ends, because the band has not converged"
+        )
     else:
-        lines.append("not verified whether the top joins the two ends")
+        lines.append("it was not verified whether the top joins the two ends")
     return lines
 
 
@@ -130,7 +135,7 @@ def _joins(found: dict[str, Any]) -> list[str]:
         return ["the reaction path from the top leads to both ends"]
     if "ends" not in found:
         return [f"whether the top joins the two ends could not be verified: {found['failure']}"]
-    lines = ["the reaction path from the top does not lead to both ends: look for what lies between"]
+    lines = ["the reaction path from the top does not lead to both ends: look for intermediates"]
     for name, end in zip(("reactant", "product"), found["ends"], strict=True):
         lines.append(
             f"  {name}: {KCAL * end['energy_of_the_band']:+.2f} kcal/mol; the path ends at "

@@ -16,6 +16,7 @@ from hint_plugin.cli.support.potential_options import (
     Json,
     Model,
     Spin,
+    Steps,
     potential_of,
 )
 from hint_plugin.cli.support.run_options import Jobs, Parsl, Restart
@@ -29,17 +30,17 @@ def optimize(
             "--output",
             "-o",
             callback=a_file,
-            help="Optimised structures with energy and forces, .xyz or .h5.",
+            help="Optimised structures, .xyz or .h5.",
         ),
     ],
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
     saddle: Annotated[
-        bool, typer.Option("--saddle", "--ts", help="Look for a transition state, in place of a minimum.")
+        bool, typer.Option("--saddle", "--ts", help="Look for a transition state, not a minimum.")
     ] = False,
     fmax: Fmax = 0.01,
-    steps: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
+    steps: Steps = 300,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -50,13 +51,13 @@ def optimize(
 ) -> None:
     """Optimise molecules to minima, or to transition states with --saddle.
 
-    Sella in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end says
-    what was found: a structure that has an imaginary mode is left along it and optimised again. If it still
-    has one in the end, it is written, and named as a failure. So is one that means nothing: a "doubtful
-    minimum" outside of what the model was trained on, or without sensible bonds. Beside OUT, OUT.json has
-    what was found.
+    Sella works in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end
+    shows what was found. A structure with one imaginary mode too many is displaced along it and optimised
+    again. If the mode remains, the structure is written and counts as failed. So does a "doubtful minimum",
+    which lies outside of the model's training or has no sensible bonds. OUT has energies and forces, and
+    OUT.json describes the results.
 
-    A run that is stopped goes on where it was when the same command is given again.
+    The same command continues a run that was stopped.
 
     Exit status: 0 all are minima (transition states with --saddle), 3 some are not, 2 nothing could be done,
     130 stopped.

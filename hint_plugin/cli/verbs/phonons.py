@@ -18,13 +18,15 @@ from hint_plugin.cli.support.potential_options import (
 
 Structure = Annotated[
     Path,
-    typer.Argument(metavar="STRUCTURE", help="One unit cell: CIF, POSCAR, .xyz, phonopy.yaml, fildyn0, ..."),
+    typer.Argument(
+        metavar="STRUCTURE", help="File of one unit cell: CIF, POSCAR, .xyz, phonopy.yaml, fildyn0, ..."
+    ),
 ]
 Supercell = Annotated[
     tuple[str, str, str] | None,
     typer.Option(
         metavar="N N N",
-        help="As 4 4 4, or rows of a matrix: 0,1,1 1,0,1 1,1,0; at least 10 A wide if not given.",
+        help="Repetitions (4 4 4) or rows of a matrix (0,1,1 1,0,1 1,1,0); by default at least 10 A wide.",
     ),
 ]
 
@@ -45,9 +47,8 @@ def supercell_of(words: tuple[str, str, str] | None) -> list[int] | None:
         rows = []
     if {len(row) for row in rows} not in ({1}, {3}):
         raise OptionsError(
-            f"--supercell {' '.join(words)}; wanted three whole numbers, as 4 4 4, or three rows of a "
-            f"matrix, as "
-            "0,1,1 1,0,1 1,1,0"
+            f"--supercell {' '.join(words)}; wanted three whole numbers, such as 4 4 4, or three rows of "
+            "a matrix, such as 0,1,1 1,0,1 1,1,0"
         )
     return [number for row in rows for number in row]
 
@@ -67,40 +68,50 @@ def phonons(
     engine: Engine = None,
     engine_option: EngineOption = None,
     supercell: Supercell = None,
-    relax: Annotated[Relaxation, typer.Option(help="First; keeps symmetry. cell: both.")] = Relaxation.no,
-    fmax: Annotated[float, typer.Option(min=0, help="Largest force after --relax, eV/A.")] = 1e-3,
+    relax: Annotated[
+        Relaxation,
+        typer.Option(
+            metavar="NAME",
+            help="Relax first, keeping the symmetry: no, positions, or cell (both).",
+        ),
+    ] = Relaxation.no,
+    fmax: Annotated[float, typer.Option(min=0, help="Largest force after --relax, in eV/A.")] = 1e-3,
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="To compare: a Hessian in any format of hint dataset convert, CSV (qx,qy,qz,frequency)."
+            help="Compare with a Hessian that hint dataset convert reads, or a CSV (qx,qy,qz,frequency)."
         ),
     ] = None,
     only_this_file: Annotated[
-        bool, typer.Option("--only-this-file", help="Of the reference's set of dynamical matrices.")
+        bool, typer.Option("--only-this-file", help="Read only this file of the reference's matrices.")
     ] = False,
     born: Annotated[
-        Path | None, typer.Option(help="phonopy's BORN, of the reference too: splits modes at Gamma.")
+        Path | None,
+        typer.Option(help="BORN file of phonopy, for the reference too; it splits modes at Gamma."),
     ] = None,
-    points: Annotated[int, typer.Option(min=2, help="To a segment of the bands.")] = 51,
-    mesh: Annotated[float, typer.Option(min=1, help="Of q points, A: phonopy's --mesh.")] = 60.0,
+    points: Annotated[int, typer.Option(min=2, help="Number of points per segment of the bands.")] = 51,
+    mesh: Annotated[
+        float, typer.Option(min=1, help="Length in A that sets the q mesh, as phonopy's --mesh.")
+    ] = 60.0,
     temperature: Annotated[
-        float, typer.Option("--temperature", "-T", min=0, help="Highest, of thermal properties, K.")
+        float,
+        typer.Option("--temperature", "-T", min=0, help="Highest temperature of thermal properties in K."),
     ] = 1000.0,
     displacement: Annotated[
         float | None,
-        typer.Option(min=1e-4, help="A: differences of forces, not exact products; to compare."),
+        typer.Option(min=1e-4, help="Use differences of forces with this step in A, not exact products."),
     ] = None,
-    precision: Annotated[float, typer.Option(help="Within which symmetry is found, A.")] = 1e-5,
+    precision: Annotated[float, typer.Option(help="Tolerance of the symmetry, in A.")] = 1e-5,
     device: Device = "cpu",
     json_: Json = False,
 ) -> None:
-    """Phonons of a crystal, from exact Hessian-vector products: as few as its symmetry allows.
+    """Compute phonons of a crystal from exact Hessian-vector products, as few as its symmetry allows.
 
-    Writes phonons.json, bands.csv, bands.png, dos.csv, thermal.csv, phonopy.yaml and FORCE_CONSTANTS for
-    phonopy, qe/matdyn.dyn* for Quantum ESPRESSO, and relaxed.xyz after --relax. Imaginary frequencies are
-    negative numbers.
+    The command writes phonons.json, bands.csv, bands.png, dos.csv, thermal.csv, phonopy.yaml and
+    FORCE_CONSTANTS for phonopy, qe/matdyn.dyn* for Quantum ESPRESSO, and relaxed.xyz after --relax. Imaginary
+    frequencies are negative numbers.
 
-    Exit status: 0 done, 2 it could not be.
+    Exit status: 0 done, 2 nothing could be done.
     """
     import json
     from functools import partial

@@ -35,8 +35,10 @@ def reaction(
     method: SearchMethod = "sella",
     fmax: Fmax = 0.01,
     steps: Steps = 300,
-    images: Annotated[int, typer.Option(min=5, help="Of the first path (sella).")] = 17,
-    guesses: Annotated[int, typer.Option(min=1, help="Tops of the first path that are tried (sella).")] = 3,
+    images: Annotated[int, typer.Option(min=5, help="Number of images of the first path (sella).")] = 17,
+    guesses: Annotated[
+        int, typer.Option(min=1, help="Number of maxima of the first path that are tried (sella).")
+    ] = 3,
     temperature: Temperature = 298.15,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -45,13 +47,14 @@ def reaction(
 ) -> None:
     """Find the transition state between a reactant and a product.
 
-    Both ends are optimised; a geodesic path without energies gives a guess; Sella goes from there to a saddle
-    with exact Hessians; the intrinsic reaction coordinate is followed to both sides; its ends are optimised.
-    The verdict compares their bonds with those of the optimised reactant and product.
+    Both ends are optimised, and a geodesic path without energies gives a guess. Sella goes from there to a
+    saddle with exact Hessians. The intrinsic reaction coordinate is followed to both sides, and its ends are
+    optimised. The verdict compares their bonds with those of the optimised reactant and product.
 
-    Writes reaction.json, report.html, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz, profile.png.
+    The command writes reaction.json, report.html, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz
+    and profile.png.
 
-    Exit status: 0 the path connects both, 3 it does not or there is none, 2 nothing could be done.
+    Exit status: 0 the path connects both, 3 it does not or was not found, 2 nothing could be done.
     """
     import json
 
@@ -92,7 +95,7 @@ def _in_words(result: dict[str, Any]) -> str:
 
     lines = [f"verdict: {result['verdict']}"]
     if result["failure"]:
-        lines.append(f"stopped at: {result['stage']} ({result['failure']})")
+        lines.append(f"the search stopped at: {result['stage']} ({result['failure']})")
     for name, kept in zip(("reactant", "product"), result["relaxed_ends_keep_bonds"], strict=True):
         if not kept:
             lines.append(
@@ -101,9 +104,9 @@ def _in_words(result: dict[str, Any]) -> str:
             )
     for name, kind in zip(("reactant", "product"), result["ends_are"], strict=True):
         if result["barriers"] and kind != "minimum":
-            lines.append(f"the {name} is no minimum ({kind}): barriers from it mean little")
+            lines.append(f"the {name} is not a minimum ({kind}): barriers from it are not reliable")
     for name, doubt in result["doubts"].items():
-        lines.append(f"the {_PARTS.get(name, name)} means nothing: {doubt}")
+        lines.append(f"the {_PARTS.get(name, name)} cannot be trusted: {doubt}")
     if result.get("imaginary"):
         lines.append(f"imaginary mode: {result['imaginary'][0]:.0f} cm^-1")
     for title, key in (("energy", "barriers"), ("Gibbs energy", "gibbs")):

@@ -17,50 +17,51 @@ from hint_plugin.cli.support.potential_options import (
     Spin,
     potential_of,
 )
+from hint_plugin.cli.support.run_options import Parsl
 
 
 def reactions(
     reaction_set: Annotated[
         Path,
-        typer.Argument(
-            metavar="SET", help="Folder of folders with reactant and product, or a file of pairs."
-        ),
+        typer.Argument(metavar="SET", help="Folder of folders with reactant and product, or file of pairs."),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", callback=a_folder, help="Folder of the results, one in it a reaction."
+            "--output", "-o", callback=a_folder, help="Folder for the results, one folder per reaction."
         ),
     ],
     model: Model = None,
     engine: Engine = None,
     engine_option: EngineOption = None,
     search: SearchMethod = "sella",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, one thread each.")] = 1,
-    parsl: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Run on a cluster as this file says, in place of --jobs."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0, help="Of one reaction, s; 0: none.")] = 3600.0,
-    fmax: Annotated[
-        float, typer.Option(min=0, help="Largest force on an atom at a stationary point, eV/A.")
-    ] = 0.01,
-    steps: Annotated[int, typer.Option(min=1, help="Of an optimisation, at most.")] = 300,
-    guesses: Annotated[int, typer.Option(min=1, help="Tops of the first path that are tried.")] = 3,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of processes, one thread each.")
+    ] = 1,
+    parsl: Parsl = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Time limit of one reaction in s; 0 sets none.")
+    ] = 3600.0,
+    fmax: Annotated[float, typer.Option(min=0, help="Optimise until no force exceeds this, in eV/A.")] = 0.01,
+    steps: Annotated[int, typer.Option(min=1, help="Largest number of steps of an optimisation.")] = 300,
+    guesses: Annotated[
+        int, typer.Option(min=1, help="Number of maxima of the first path that are tried.")
+    ] = 3,
     against: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Results of another model, to compare with (McNemar).")
+        Path | None, typer.Option(metavar="DIR", help="Compare with these results of another model.")
     ] = None,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
     json_: Json = False,
 ) -> None:
-    """Find the transition states of a whole set of reactions, and count.
+    """Find the transition states of a set of reactions, and count the successes.
 
-    Each reaction is done as by `hint reaction`, in a folder of its own. A run that is killed goes on where it
-    was when the same command is given again. Writes summary.json, index.html and funnel.png.
+    Each reaction is treated as `hint reaction` does, in its own folder. The command writes summary.json,
+    index.html and funnel.png. The same command continues a run that was stopped. --against compares the
+    counts by McNemar's test.
 
-    Exit status: 0 all were looked at (whatever came out), 2 nothing could be done, 130 interrupted.
+    Exit status: 0 all were tried (whatever the result), 2 nothing could be done, 130 interrupted.
     """
     import json
 
@@ -108,7 +109,10 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         for row in found["funnel"]
     ]
     show(("passed", "reactions", "%", "95 % interval"), rows)
-    typer.echo(f"as ReactBench counts: {found['reactbench']}; by geometry and energy: {found['geometric']}")
+    typer.echo(
+        f"successes as ReactBench counts them: {found['reactbench']}; by geometry and energy: "
+        f"{found['geometric']}"
+    )
     known = found["known_saddles"]
     if known["compared"]:
         show(
@@ -122,7 +126,7 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         stages = ", ".join(f"{count} at {stage}" for stage, count in found["stopped_at"].items())
         typer.echo(f"stopped: {stages}")
     if found["left_out"]:
-        typer.echo(f"left out, as SET does not have them: {', '.join(found['left_out'])}")
+        typer.echo(f"left out, because SET does not have them: {', '.join(found['left_out'])}")
     if against is not None:
         other = found["against"]
         mae, compared = other["barrier_mae"], other["barriers_compared"]
@@ -138,6 +142,8 @@ def _print(found: dict[str, Any], against: Path | None) -> None:
         )
         if other["other_reaction"]:
             names = ", ".join(other["other_reaction"])
-            typer.echo(f"no barrier compared, as the optimised ends are other molecules: {names}")
+            typer.echo(f"barriers not compared, because the optimised ends are other molecules: {names}")
         if other["other_inputs"]:
-            typer.echo(f"left out, as the inputs are other molecules: {', '.join(other['other_inputs'])}")
+            typer.echo(
+                f"left out, because the inputs are other molecules: {', '.join(other['other_inputs'])}"
+            )

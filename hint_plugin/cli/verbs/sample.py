@@ -58,41 +58,47 @@ class Rank(str, Enum):
 
 # options of several methods, each defined once
 Inputs = Annotated[
-    list[Path], typer.Argument(metavar="IN...", help="Structures: .xyz, .h5, 'runs/*.xyz', ...")
+    list[Path], typer.Argument(metavar="IN...", help="Files of structures: .xyz, .h5, 'runs/*.xyz', ...")
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", callback=a_file, help="The plan, JSON.")]
-Number = Annotated[int | None, typer.Option("-n", "--number", min=1, help="Frames to choose.")]
-Fraction = Annotated[float | None, typer.Option(help="Choose this part of the frames, not -n.")]
-Hessians = Annotated[str, typer.Option(help="How many get a Hessian: all, 200, 0.1, 10%.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of all random numbers.")]
+Output = Annotated[Path, typer.Option("--output", "-o", callback=a_file, help="File for the plan (JSON).")]
+Number = Annotated[int | None, typer.Option("-n", "--number", min=1, help="Number of frames to choose.")]
+Fraction = Annotated[float | None, typer.Option(help="Fraction of the frames to choose, instead of -n.")]
+Hessians = Annotated[str, typer.Option(help="Number or fraction of Hessians: all, 200, 0.1, 10%.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 ExtractTo = Annotated[
     Path | None,
-    typer.Option("--extract", callback=a_file, help="Write the chosen (.xyz, .h5), Hessians as planned."),
+    typer.Option(
+        "--extract",
+        callback=a_file,
+        help="Write the chosen frames here, with Hessians as planned.",
+    ),
 ]
-KeepAll = Annotated[bool, typer.Option("--keep-all", help="With --extract: all frames, Hessians as planned.")]
+KeepAll = Annotated[
+    bool, typer.Option("--keep-all", help="Extract all frames, with Hessians only as planned.")
+]
 Picture = Annotated[
     Path | None,
-    typer.Option("--figure", callback=a_file, help="Map and distributions; numbers in .json."),
+    typer.Option("--figure", callback=a_file, help="Draw a map and distributions (.png, .pdf, .svg)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, threads for neighbours.")]
-Features = Annotated[Path | None, typer.Option(help="Features of your own: .npy, a row a frame.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Number of processes or threads.")]
+Features = Annotated[Path | None, typer.Option(help="Your own features: .npy with one row per frame.")]
 Model = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Of MACE (a pickle: only if trusted), not SOAP."),
+    typer.Option("--model", "-m", help="Trusted MACE model (a pickle) to use instead of SOAP."),
 ]
-Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")]
-ScaleBy = Annotated[Scale, typer.Option(metavar="NAME", help="none, standard (deviations).")]
-Components = Annotated[int | None, typer.Option("--pca", min=1, help="Keep so many principal components.")]
-Cache = Annotated[
-    Path | None, typer.Option(help="Folder of computed features. [default: PLAN's stem + .features]")
+Device = Annotated[str, typer.Option(help="Device of the model: cpu, cuda.")]
+ScaleBy = Annotated[Scale, typer.Option(metavar="NAME", help="Scale the features: none, standard.")]
+Components = Annotated[
+    int | None, typer.Option("--pca", min=1, help="Keep only this number of principal components.")
 ]
-RCut = Annotated[float, typer.Option("--r-cut", help="SOAP: cutoff, A.")]
-NMax = Annotated[int, typer.Option("--n-max", help="SOAP: radial functions.")]
-LMax = Annotated[int, typer.Option("--l-max", help="SOAP: highest angular momentum.")]
-Sigma = Annotated[float, typer.Option("--soap-sigma", help="SOAP: width of an atom, A.")]
-AverageBy = Annotated[Average, typer.Option(metavar="NAME", help="SOAP: inner, outer, elements.")]
-Compress = Annotated[Compression, typer.Option(metavar="NAME", help="SOAP: auto, off, mu1nu1, mu2.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder of features. \\[default: PLAN's stem + .features]")]
+RCut = Annotated[float, typer.Option("--r-cut", help="Cutoff of SOAP in A.")]
+NMax = Annotated[int, typer.Option("--n-max", help="Number of radial functions of SOAP.")]
+LMax = Annotated[int, typer.Option("--l-max", help="Highest angular momentum of SOAP.")]
+Sigma = Annotated[float, typer.Option("--soap-sigma", help="Width of an atom in SOAP, in A.")]
+AverageBy = Annotated[Average, typer.Option(metavar="NAME", help="Average of SOAP: inner, outer, elements.")]
+Compress = Annotated[Compression, typer.Option(metavar="NAME", help="Compress SOAP: auto, off, mu1nu1, mu2.")]
 
 
 @app.command()
@@ -106,11 +112,19 @@ def wld(
     k: Annotated[
         int | None,
         typer.Option(
-            "--neighbours", "-k", min=1, help="Nearest neighbours in the mean. [default: 10, or all others]"
+            "--neighbours",
+            "-k",
+            min=1,
+            help="Number of neighbours. \\[default: 10, or all others]",
         ),
     ] = None,
-    search: Annotated[Search, typer.Option(metavar="NAME", help="auto, exact, approximate.")] = Search.auto,
-    recall: Annotated[float, typer.Option(min=0, max=1, help="Wanted of an approximate search.")] = 0.95,
+    search: Annotated[
+        Search, typer.Option(metavar="NAME", help="Search: auto, exact or approximate.")
+    ] = Search.auto,
+    recall: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Fraction of true neighbours that an approximate search finds."),
+    ] = 0.95,
     features: Features = None,
     model: Model = None,
     device: Device = "cpu",
@@ -129,10 +143,11 @@ def wld(
     figure: Picture = None,
     json_: AsJson = False,
 ) -> None:
-    """Weighted local density: frames far from their neighbours in feature space are drawn more often.
+    """Draw frames that are far from their neighbours in feature space more often.
 
-    d_i is the mean distance to the k nearest neighbours, p_i = d_i / sum d (the HINT paper, Eq. 1), without
-    replacement. Computed features stay in the cache: another -n, -k or seed is quick, a killed run goes on.
+    This is the weighted local density: frames are drawn without replacement with p_i = d_i / sum d, where d_i
+    is the mean distance to the k nearest neighbours (HINT paper, Eq. 1). Features stay in the cache, so that
+    another -n, -k or seed is quick and the same command continues a run that was stopped.
     """
     from hint_plugin.sampling import run
 
@@ -194,7 +209,10 @@ def fps(
     figure: Picture = None,
     json_: AsJson = False,
 ) -> None:
-    """Farthest-point sampling: each frame is the farthest from those chosen before. Exact; n passes."""
+    """Choose each frame as the farthest from those chosen before (farthest-point sampling).
+
+    The choice is exact and passes over all features n times.
+    """
     from hint_plugin.sampling import run
 
     with _Progress("reading") as progress:
@@ -241,7 +259,10 @@ def random(
     jobs: Jobs = 1,
     json_: AsJson = False,
 ) -> None:
-    """All frames equally probable: the baseline. A figure needs features: SOAP with its defaults."""
+    """Choose frames with equal probability, as a baseline.
+
+    A figure needs features: SOAP with its default settings. Only then --cache and --jobs are used.
+    """
     from hint_plugin.sampling import run
 
     with _Progress("reading") as progress:
@@ -271,18 +292,18 @@ def energy(
     hessians: Hessians = "all",
     seed: Seed = 0,
     rank: Annotated[
-        Rank, typer.Option(help="The highest or the lowest energies of each formula.")
+        Rank, typer.Option(help="Choose the highest or the lowest energies of each formula.")
     ] = Rank.high,
-    energy_key: Annotated[str, typer.Option(help="Where the energies are, in info.")] = "REF_energy",
+    energy_key: Annotated[str, typer.Option(help="Key of the energies in info.")] = "REF_energy",
     extract: ExtractTo = None,
     keep_all: KeepAll = False,
     figure: Picture = None,
     json_: AsJson = False,
 ) -> None:
-    """Extreme energies among stoichiometric isomers, the highest 5 % if nothing else is said.
+    """Choose extreme energies among stoichiometric isomers, by default the highest 5 %.
 
-    Only frames of the same formula are compared; each formula gets its share of the choice. Hessians go to a
-    random part of the chosen.
+    Only frames of the same formula are compared, and each formula gets its share of the choice. A random part
+    of the chosen frames gets Hessians.
     """
     from hint_plugin.sampling import run
 
@@ -310,24 +331,34 @@ def displace(
     output: Output,
     extract: Annotated[
         Path,
-        typer.Option("--extract", callback=a_file, help="The new structures, without labels (.xyz, .h5)."),
+        typer.Option(
+            "--extract", callback=a_file, help="File for the new structures, without labels (.xyz, .h5)."
+        ),
     ],
-    sigma: Annotated[float, typer.Option(help="Standard deviation of each Cartesian component, A.")] = 0.4,
-    copies: Annotated[int, typer.Option(min=1, help="New structures for each one that is read.")] = 1,
+    sigma: Annotated[float, typer.Option(help="Standard deviation of each Cartesian component, in A.")] = 0.4,
+    copies: Annotated[
+        int, typer.Option(min=1, help="Number of new structures for each input structure.")
+    ] = 1,
     supercell: Annotated[
         tuple[int, int, int],
-        typer.Option(help="Repetitions along the cell vectors, first."),
+        typer.Option(help="Repeat the cell along its vectors first."),
     ] = (1, 1, 1),
     floor: Annotated[
-        float, typer.Option(help="No distance below this times the sum of covalent radii; images count.")
+        float,
+        typer.Option(help="Smallest distance, images included, in units of the sum of covalent radii."),
     ] = 0.6,
-    max_rounds: Annotated[int, typer.Option(min=1, help="Draws for atoms that come too close.")] = 1000,
+    max_rounds: Annotated[
+        int, typer.Option(min=1, help="Largest number of draws for atoms that are too close.")
+    ] = 1000,
     hessians: Hessians = "all",
     seed: Seed = 0,
     figure: Picture = None,
     json_: AsJson = False,
 ) -> None:
-    """Make structures: Gaussian displacements of all atoms, with a floor on distances. The cell stays."""
+    """Make structures with Gaussian displacements of all atoms and a floor on distances.
+
+    The cell is not strained.
+    """
     from hint_plugin.sampling import run
 
     with _Progress("reading") as progress:
@@ -362,8 +393,8 @@ def _say(found: dict[str, Any], json_: bool) -> None:
 
 
 def _in_words(found: dict[str, Any]) -> str:
-    verb = "made" if found["method"] == "displace" else f"of {found['frames']} frames chosen"
-    lines = [f"{found['chosen']} {verb} by {found['method']}, {found['hessians']} to get a Hessian"]
+    verb = "structures made" if found["method"] == "displace" else f"of {found['frames']} frames chosen"
+    lines = [f"{found['chosen']} {verb} by {found['method']}; {found['hessians']} of them get a Hessian"]
     lines += found["notes"]
     lines.append(f"plan: {found['plan']}; {found['seconds']:.1f} s")
     if "extract" in found:

@@ -31,7 +31,7 @@ def sscha(
         Path,
         typer.Argument(
             metavar="START",
-            help="Matrices of ph.x (pdh.dyn, or a file of it), phonopy.yaml, or a crystal.",
+            help="Crystal, phonopy.yaml, or matrices of ph.x (pdh.dyn, or one of its files).",
         ),
     ],
     output: Folder = Path("sscha"),
@@ -41,43 +41,60 @@ def sscha(
     temperature: Temperature = 0.0,
     supercell: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="In primitive cells; or that of START."),
+        typer.Option(help="Supercell in primitive cells, needed for a crystal; by default that of START."),
     ] = None,
-    configs: Annotated[int, typer.Option(min=2, help="Structures of a population.")] = 500,
-    populations: Annotated[int, typer.Option(min=1, help="At most.")] = 30,
-    kong_liu: Annotated[float, typer.Option(help="Smallest effective sample.")] = 0.5,
-    step: Annotated[float, typer.Option(help="First step.")] = 0.002,
-    meaningful: Annotated[float, typer.Option(help="The end: gradient / error.")] = 0.001,
+    configs: Annotated[int, typer.Option(min=2, help="Number of structures per population (even).")] = 500,
+    populations: Annotated[int, typer.Option(min=1, help="Largest number of populations.")] = 30,
+    kong_liu: Annotated[
+        float, typer.Option(help="Draw a new population when the effective fraction of one falls below this.")
+    ] = 0.5,
+    step: Annotated[float, typer.Option(help="Length of the first step of a minimisation.")] = 0.002,
+    meaningful: Annotated[
+        float, typer.Option(help="Stop when the gradient is below this fraction of its error.")
+    ] = 0.001,
     masses: Annotated[
-        list[str] | None, typer.Option("--masses", metavar="H=2.014", help="Isotopes, amu; repeatable.")
+        list[str] | None,
+        typer.Option("--masses", metavar="H=2.014", help="Mass of an isotope in amu; you can repeat it."),
     ] = None,
-    relax_cell: Annotated[bool, typer.Option("--relax-cell", help="To --pressure.")] = False,
-    pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
-    bulk_modulus: Annotated[float, typer.Option(help="GPa, a guess.")] = 100.0,
+    relax_cell: Annotated[
+        bool, typer.Option("--relax-cell", help="Relax the cell to the pressure of --pressure.")
+    ] = False,
+    pressure: Annotated[float, typer.Option(help="Target pressure of --relax-cell, in GPa.")] = 0.0,
+    bulk_modulus: Annotated[
+        float, typer.Option(help="Estimate of the bulk modulus for --relax-cell, in GPa.")
+    ] = 100.0,
     stress: Annotated[
         bool | None,
-        typer.Option("--stress/--no-stress", help="Compute the pressure, or not."),
+        typer.Option(
+            "--stress/--no-stress",
+            help="Compute the pressure; by default unless the model was trained without stresses.",
+        ),
     ] = None,
-    hessian: Annotated[FreeEnergyHessian, typer.Option(help="Of the free energy.")] = FreeEnergyHessian.none,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
+    hessian: Annotated[
+        FreeEnergyHessian,
+        typer.Option(
+            metavar="NAME", help="Hessian of the free energy: none, v3, or v4 with the fourth order."
+        ),
+    ] = FreeEnergyHessian.none,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     address: Annotated[
         str | None,
         typer.Option(
             "--socket",
-            metavar="NAME|HOST:PORT",
-            help="Forces from i-PI clients (hint ipi run).",
+            metavar="ADDRESS",
+            help="Take forces from i-PI clients: NAME or HOST:PORT.",
         ),
     ] = None,
     device: Device = "cpu",
     json_: Json = False,
 ) -> None:
-    """Anharmonic phonons, quantum and thermal: the stochastic self-consistent harmonic approximation.
+    """Compute anharmonic phonons by the stochastic self-consistent harmonic approximation.
 
-    The same command goes on where an earlier one in the same folder was stopped. Writes sscha.json,
-    bands.png, convergence.png, and the matrices harmonic, sscha and hessian, each as NAME.dyn0, NAME.dyn1,
-    ... for Quantum ESPRESSO and as NAME.yaml for phonopy.
+    Quantum and thermal motion of the nuclei are included. The command writes sscha.json, bands.png,
+    convergence.png, and the matrices harmonic, sscha and hessian, each as NAME.dyn0, NAME.dyn1, ... for
+    Quantum ESPRESSO and as NAME.yaml for phonopy. The same command continues a run that was stopped.
 
-    Exit status: 0 converged, 3 not after the last population, 2 nothing could be done.
+    Exit status: 0 converged, 3 not converged after the last population, 2 nothing could be done.
     """
     import json
     from functools import partial
@@ -147,8 +164,8 @@ def _in_words(result: dict[str, Any]) -> str:
     lines = [
         f"converged {count}"
         if result["converged"]
-        else f"not converged {count}: the same command with more --populations goes on",
-        f"free energy: {result['free_energy']:.5f} +- {result['free_energy_error']:.5f} eV a cell",
+        else f"not converged {count}: the same command with more --populations continues",
+        f"free energy: {result['free_energy']:.5f} +- {result['free_energy_error']:.5f} eV per cell",
     ]
     if result["pressure"] is not None:
         lines.append(f"pressure: {result['pressure']:.2f} +- {result['pressure_error']:.2f} GPa")

@@ -28,62 +28,80 @@ def tc(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="a2F (QE, Elk, EPW, a table); lambda.x's input; elph_dir, with --dyn.",
+            help="File of a2F, input of lambda.x, or elph_dir with --dyn.",
         ),
     ],
     output: Folder = Path("tc"),
     mu_star: Annotated[
         list[float] | None,
-        typer.Option("--mu-star", metavar="N", help="Coulomb pseudopotential, 0.10; repeatable."),
+        typer.Option(
+            "--mu-star", metavar="N", help="Coulomb pseudopotential; you can repeat it. \\[default: 0.1]"
+        ),
     ] = None,
     mu_star_at: Annotated[
-        str, typer.Option(metavar="FREQ", help="Where mu* belongs: wmax, w2, 500meV, cutoff.")
+        str, typer.Option(metavar="FREQ", help="Frequency that mu* belongs to: wmax, w2, 500meV or cutoff.")
     ] = "wmax",
-    cutoff: Annotated[str, typer.Option(metavar="FREQ", help="Of Matsubara sums: 500meV.")] = "10wmax",
+    cutoff: Annotated[
+        str, typer.Option(metavar="FREQ", help="Cutoff of the Matsubara sums, such as 500meV.")
+    ] = "10wmax",
     dyn: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="With elph_dir: X.dyn0; repeatable.",
+            help="Dynamical matrices (X.dyn0) for elph_dir; you can repeat it.",
         ),
     ] = None,
-    broadening: Annotated[float | None, typer.Option(help="Ry: one of those that ph.x wrote.")] = None,
+    broadening: Annotated[
+        float | None, typer.Option(help="Broadening in Ry, one of those that ph.x wrote.")
+    ] = None,
     grid: Annotated[
         tuple[int, int, int],
-        typer.Option(help="With elph_dir: q points; 0 0 0: the files'."),
+        typer.Option(help="Grid of q points for elph_dir; 0 0 0 takes those of the files."),
     ] = (20, 20, 20),
     interpolation: Annotated[
         Interpolation | None,
-        typer.Option(metavar="HOW", help="With elph_dir: fourier, none, both."),
+        typer.Option(
+            metavar="HOW", help="Interpolation of elph_dir: fourier (to --grid, the default), none, or both."
+        ),
     ] = None,
     sum_rule: Annotated[
-        bool, typer.Option("--sum-rule/--no-sum-rule", help="With elph_dir: project out translations.")
+        bool, typer.Option("--sum-rule/--no-sum-rule", help="Project out translations at Gamma (elph_dir).")
     ] = True,
     isotope: Annotated[
         list[str] | None,
-        typer.Option("--isotope", metavar="EL=MASS[,DYN]", help="With elph_dir: this mass, too; repeatable."),
+        typer.Option(
+            "--isotope",
+            metavar="EL=MASS",
+            help="Add an isotope of elph_dir: EL=MASS in amu, or EL=MASS,DYN with its matrices. You can "
+            "repeat it.",
+        ),
     ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="Of a2F, where it is not recognised.")
+        str | None, typer.Option("--format", help="Format of a2F, if it is not recognised.")
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="Of a plain table: meV, THz, cm-1, Ry, Ha, eV, K.")] = None,
-    column: Annotated[int | None, typer.Option(min=2, help="Of a2F, where a file has several.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Unit of a plain table: meV, THz, cm-1, Ry, Ha, eV, K.")
+    ] = None,
+    column: Annotated[int | None, typer.Option(min=2, help="Column of a2F, if a file has several.")] = None,
     leave_out: Annotated[
         bool,
         typer.Option("--leave-out", help="Leave out imaginary modes and negative a2F."),
     ] = False,
-    temperatures: Annotated[int, typer.Option(min=0, help="Of the gap, from 0.1 Tc to Tc; 0: no gap.")] = 14,
+    temperatures: Annotated[
+        int,
+        typer.Option(min=0, help="Number of temperatures from 0.1 Tc to Tc for the gap; 0 computes no gap."),
+    ] = 14,
     json_: Json = False,
 ) -> None:
-    """Superconducting Tc: McMillan, Allen-Dynes, and the isotropic Eliashberg equations.
+    """Compute superconducting Tc by McMillan, Allen-Dynes, and the isotropic Eliashberg equations.
 
-    SOURCE is a2F in a file; or the electron-phonon matrices of ph.x, put together with any dynamical
-    matrices, which gives the Tc of anharmonic (SSCHA) phonons and of isotopes. Several --dyn (trainings,
-    SSCHA and free-energy Hessian) and --interpolation both give each Tc, median and range; --isotope then
-    has a file for each --dyn: H=2.014,A,B.
+    SOURCE holds a2F (QE, Elk, EPW, a table), or the electron-phonon matrices of ph.x. HINT combines these
+    with any dynamical matrices for the Tc of anharmonic (SSCHA) phonons and of isotopes. Several --dyn
+    (trainings, SSCHA and free-energy Hessian) and --interpolation both give each Tc, median and range;
+    --isotope then takes a file for each --dyn: H=2.014,A,B. The command writes tc.json, a2f.csv, gap.csv and
+    tc.png for the first source, and sources.csv for several.
 
-    Writes tc.json, a2f.csv, gap.csv, tc.png, of the first source; sources.csv, of several.
-    Exit status: 0 done, 3 some of several sources have no Tc, 2 it could not be done.
+    Exit status: 0 done, 3 some of several sources have no Tc, 2 nothing could be done.
     """
     import json
 
@@ -162,7 +180,10 @@ def _print(result: dict[str, Any]) -> None:
     head = ["isotope", "lambda", *head, "alpha"] if several else ["mu* at w_max", "at cutoff", *head]
     show(head, rows, left=1 if several else 0, title=f"Tc, K{first}")
     if any(row["eliashberg"] == 0 for one in result["isotopes"] for row in one["results"]):
-        typer.echo(f"0.00: no Tc above {result['lowest_temperature']:.3g} K, the lowest that is looked at")
+        typer.echo(
+            f"0.00 means that there is no Tc above {result['lowest_temperature']:.3g} K, the lowest "
+            "temperature examined"
+        )
     for one in result["isotopes"]:
         if one["gap"]:
             typer.echo(_gap_words(one["gap"], one["name"] if several else ""))

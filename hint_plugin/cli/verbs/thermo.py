@@ -36,10 +36,11 @@ def thermo(
     fmax: Fmax = 0.01,
     temperature: Temperature = 298.15,
     pressure: Annotated[
-        float, typer.Option("--pressure", "-p", min=0, help="Pa; 101325 is 1 atm.")
+        float, typer.Option("--pressure", "-p", min=0, help="Pressure in Pa; 101325 is 1 atm.")
     ] = 101325.0,
     symmetry_number: Annotated[
-        int | None, typer.Option(min=1, help="Of the rotations; found from the geometry if not given.")
+        int | None,
+        typer.Option(min=1, help="Rotational symmetry number. \\[default: from geometry]"),
     ] = None,
     cutoff: Cutoff = 100.0,
     hindered: Annotated[
@@ -47,7 +48,7 @@ def thermo(
         typer.Option(
             "--hindered",
             metavar="KEY=VALUE",
-            help="Of adsorbates: translation, rotation (barriers, eV), sites (per cm^2), minima, symmetry.",
+            help="Hindered adsorbates: translation, rotation (barriers, eV), sites (per cm^2), minima.",
         ),
     ] = None,
     device: Device = "cpu",
@@ -58,17 +59,15 @@ def thermo(
     restart: Restart = False,
     json_: Json = False,
 ) -> None:
-    """Gibbs energies of molecules in the gas: rigid rotor, harmonic oscillators, quasi-RRHO entropy.
+    """Compute Gibbs energies in the gas from rigid rotor, harmonic oscillators and quasi-RRHO entropy.
 
-    A stationary structure with one imaginary mode is a transition state: that mode is left out, and named.
-    With more it is refused, and with --optimize one is already too many. A structure that is not stationary
-    is told, in the table and in `remarks` of the files: it has no Gibbs energy. Without model and engine,
-    energies, forces and Hessians are those in the files. Writes thermo.json and thermo.csv.
+    One imaginary mode makes a stationary structure a transition state: the mode is left out and named. More
+    of them (with --optimize, any) make it fail. A structure that is not stationary has no Gibbs energy, which
+    the table and `remarks` in the files say. Without --model and --engine, energies, forces and Hessians come
+    from the files. The command writes thermo.json and thermo.csv, and it continues a run that was stopped.
 
-    A structure of which atoms are held (FixAtoms, FixCartesian, the column move_mask) is no gas: all modes of
-    the others are harmonic oscillators, and G is their free energy F.
-
-    A run that is stopped goes on where it was when the same command is given again.
+    If atoms are held (FixAtoms, FixCartesian or the column move_mask), all modes of the others are harmonic
+    oscillators, and G is their free energy F.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """

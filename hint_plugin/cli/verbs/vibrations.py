@@ -34,14 +34,17 @@ def vibrations(
     fmax: Fmax = 0.01,
     infrared: Annotated[
         bool,
-        typer.Option("--ir/--no-ir", help="Intensities from dipoles, 6N evaluations."),
+        typer.Option("--ir/--no-ir", help="Compute intensities from dipoles (6N evaluations)."),
     ] = True,
-    width: Annotated[float, typer.Option(min=0.1, help="Of a line in the figure, cm^-1.")] = 10.0,
+    width: Annotated[float, typer.Option(min=0.1, help="Width of a line in the figure, in cm^-1.")] = 10.0,
     md: Annotated[
-        float, typer.Option("--md", min=0, help="ps of dynamics: anharmonic density of states.")
+        float,
+        typer.Option(
+            "--md", min=0, help="Length of dynamics for an anharmonic density of states, in ps; 0 runs none."
+        ),
     ] = 0.0,
     temperature: Annotated[
-        float, typer.Option("--temperature", "-T", min=0, help="Of the dynamics, K.")
+        float, typer.Option("--temperature", "-T", min=0, help="Temperature of the dynamics in K.")
     ] = 300.0,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -51,13 +54,11 @@ def vibrations(
     restart: Restart = False,
     json_: Json = False,
 ) -> None:
-    """Vibrations of molecules: translations and rotations projected out, 3N - 6 modes (linear: 3N - 5).
+    """Compute vibrations of molecules: 3N - 6 modes (linear: 3N - 5) without translations and rotations.
 
-    Writes vibrations.json, and for each molecule NAME.molden, NAME.modes.xyz (the modes as movies) and
-    NAME.png; with --md NAME.md.png. Without model and engine, energies, forces and Hessians are those in the
-    files.
-
-    A run that is stopped goes on where it was when the same command is given again.
+    The command writes vibrations.json and, for each molecule, NAME.molden, NAME.modes.xyz (movies of the
+    modes) and NAME.png; with --md also NAME.md.png. Without --model and --engine, energies, forces and
+    Hessians come from the files. The same command continues a run that was stopped.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
