@@ -135,9 +135,13 @@ class Stored:
         keys, label, free = LabelKeys(), read_label(atoms), free_coordinates(atoms)
         hessian = None if label is None else _known(label, free)
         if hessian is None:
-            wanted = "full Hessian" if free.all else "Hessian, and no rows of the atoms that move"
+            if not free.all:
+                raise DataError(
+                    f"{atoms.symbols} has no Hessian, and no rows of the atoms that move; give --model FILE or "
+                    "--engine gfn2-xtb to compute them"
+                )
             raise DataError(
-                f"{atoms.symbols} has no {wanted}; give --model FILE or --engine gfn2-xtb to compute one"
+                f"{atoms.symbols} has no full Hessian; give --model FILE or --engine gfn2-xtb to compute one"
             )
         energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
         force = None if forces is None else internal_force(atoms, forces)
