@@ -137,8 +137,8 @@ class Stored:
         if hessian is None:
             if not free.all:
                 raise DataError(
-                    f"{atoms.symbols} has no Hessian, and no rows of the atoms that move; give --model FILE or "
-                    "--engine gfn2-xtb to compute them"
+                    f"{atoms.symbols} has no Hessian, and no rows of the atoms that move; give --model "
+                    "FILE or --engine gfn2-xtb to compute them"
                 )
             raise DataError(
                 f"{atoms.symbols} has no full Hessian; give --model FILE or --engine gfn2-xtb to compute one"
