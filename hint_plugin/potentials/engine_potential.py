@@ -78,6 +78,15 @@ class EnginePotential(BasePotential):
 
         return products
 
+    def rows(self, atoms: Atoms, chosen: Sequence[int]) -> NDArray:
+        """See `Potential.rows`; 6m forces where the engine has no exact products. The block of the chosen
+        atoms is symmetrised. Raises EngineError."""
+        label = make_labels(self.engine, atoms.copy(), "rows", row_atoms=chosen).hessian
+        assert label is not None and label.atoms is not None
+        order = np.searchsorted(label.atoms, np.asarray(chosen, dtype=np.int64))
+        blocks = np.asarray(label.hessian, dtype=float).reshape(len(label.atoms), 3, -1)
+        return blocks[order].reshape(3 * len(order), -1)
+
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix | None:
         """See `Potential.hessian_pattern`."""
         return self.engine.prepare(atoms.copy()).hessian_pattern()

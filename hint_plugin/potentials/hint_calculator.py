@@ -17,6 +17,7 @@ from hint_plugin.errors import DataError
 from hint_plugin.potentials.artifact_potential import ArtifactPotential
 from hint_plugin.potentials.engine import Engine
 from hint_plugin.potentials.engine_potential import EnginePotential
+from hint_plugin.potentials.partial_hessian import partial_hessian
 from hint_plugin.potentials.potential import Evaluation, Potential
 
 
@@ -112,8 +113,25 @@ class HintCalculator(Calculator):
         return changes
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """d2E/dx dx [3N, 3N], eV/A^2, row-major (atom, axis), symmetric."""
+        """d2E/dx dx [3N, 3N], eV/A^2, symmetric: element (3a + i, 3b + j) is of atom a, axis i, and b, j.
+
+        The whole matrix, whatever constraints the atoms have: see `get_partial_hessian`. Other packages use
+        other shapes, which `hint_plugin.potentials.hessian_shapes` gives and takes.
+        """
         return np.asarray(self.potential.hessian(self._structure(atoms)))
+
+    def get_rows(self, atoms: Atoms | None, chosen: Sequence[int]) -> np.ndarray:
+        """H[A, :] [3m, 3N], eV/A^2, of the m atoms A: 3m products."""
+        return np.asarray(self.potential.rows(self._structure(atoms), chosen))
+
+    def get_partial_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
+        """H_cc [n, n], eV/A^2, symmetric, of the n coordinates c that FixAtoms and FixCartesian leave free,
+        in ascending order 3a + axis; 3 products for each atom that moves.
+
+        Raises:
+            DataError: other constraints, or all atoms are held.
+        """
+        return partial_hessian(self._structure(atoms), self)
 
     def get_hvp(self, atoms: Atoms | None, v: np.ndarray) -> np.ndarray:
         """H v for v [N, 3] or [3N], or K of them; shaped like v."""

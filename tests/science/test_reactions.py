@@ -59,7 +59,7 @@ def test_rmsd_does_not_see_rotations_and_sees_mirrors():
 
 
 def held(atoms: Atoms) -> Atoms:
-    """Its atoms fixed: forces would be zero."""
+    """Its atoms held: nothing can move."""
     atoms.set_constraint(FixAtoms([0, 1, 2]))
     return atoms
 
@@ -81,7 +81,7 @@ def test_rmsd_of_a_methyl_group_that_has_turned():
         (molecule("CH3OH"), "keeps its atoms"),
         (Atoms("NCH", hcn()[1].positions), "atom 0 is H in the reactant and N in the product"),
         (hcn()[0], "the same geometry"),
-        (held(hcn()[1]), "the product has constraints"),
+        (held(hcn()[1]), "all atoms of the product are held"),
     ],
 )
 def test_wrong_pairs(product, message):

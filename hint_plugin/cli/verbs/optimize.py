@@ -58,8 +58,8 @@ def optimize(
     Sella works in internal coordinates. On the way to a saddle it gets exact Hessians or, in molecules above
     --dense-atoms, the lowest modes from products of the Hessian with vectors. At the end they show what was
     found. A structure with one imaginary mode too many is displaced along it and optimised again. If the mode
-    remains, the structure is written and counts as failed. So does a "doubtful minimum", which lies outside of
-    the model's training or has no sensible bonds. OUT has energies and forces, and OUT.json the results.
+    remains, the structure is written and counts as failed. So does a "doubtful minimum", which lies outside
+    of the model's training or has no sensible bonds. OUT has energies and forces, and OUT.json the results.
 
     The same command continues a run that was stopped.
 

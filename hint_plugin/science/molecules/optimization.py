@@ -1,8 +1,9 @@
 """Minima and transition states by Sella, with the exact Hessian of the calculator.
 
 Sella: E. D. Hermes, K. Sargsyan, H. N. Najm, J. Zador, J. Chem. Theory Comput. 18, 6974 (2022): restricted
-step partitioned rational function optimisation in internal coordinates. What comes out is checked by its
-vibrations: a minimum has no imaginary mode, a transition state one.
+step partitioned rational function optimisation in internal coordinates; in Cartesian ones where atoms are
+held (FixAtoms, FixCartesian), as those of a surface. What comes out is checked by its vibrations, of the
+coordinates that are free: a minimum has no imaginary mode, a transition state one.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.core.spectra import SADDLE_THRESHOLD
-from hint_plugin.data.structures.constraints import constraints_of
+from hint_plugin.data.structures.constraints import free_coordinates, held_atoms
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
 from hint_plugin.potentials.extrapolation import outside_training
+from hint_plugin.potentials.partial_hessian import embedded_hessian, partial_hessian
 from hint_plugin.science.molecules.bonding import badly_bonded
 from hint_plugin.science.molecules.lowest_modes import DENSE_ATOMS, ByProducts, FewModes
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
@@ -54,9 +56,10 @@ class Stationary:
     """What an optimisation led to.
 
     `kind`: "minimum", "transition state", "saddle of order n", or "not converged: why". `atoms` carry the
-    calculator; `energy` in eV, `largest_force` in eV/A; `modes` are None where nothing has converged.
-    Of a saddle of many atoms they are the lowest two, and `hessian` is None: see `with_all_modes`.
-    `doubt`: why the point means nothing although it is one (`doubt_of`); "" if nothing speaks against it.
+    calculator; `energy` in eV, `largest_force` in eV/A; `modes` are None where nothing has converged. Where
+    atoms are held, the force is that on the free coordinates, and `hessian` their block [n, n]. Of a saddle
+    of many atoms, `modes` are the lowest two and `hessian` is None: see `with_all_modes`. `doubt`: why the
+    point means nothing although it is one (`doubt_of`); "" if nothing speaks against it.
     """
 
     atoms: Atoms
@@ -100,17 +103,19 @@ def optimize(
     saddle. If it stays there in the end, `kind` says so.
 
     Args:
-        atoms: the start, with a calculator that has `get_hessian`; not changed.
+        atoms: the start, with a calculator that has `get_hessian`; not changed. Coordinates that FixAtoms and
+            FixCartesian hold stay where they are, and then it may be periodic.
         saddle: look for a first-order saddle point.
         fmax: eV/A, the largest force on an atom at the end.
         steps: at most.
         dense_atoms: of saddles of more atoms the lowest modes are found by products H v (`lowest_modes`), on
-            the way and at the end, and the whole Hessian is not computed.
+            the way and at the end, and the whole Hessian is not computed. Not where atoms are held.
         trajectory: an ASE .traj file of all steps.
         report: called with the step, the energy (eV) and the largest force (eV/A).
 
     Raises:
-        DataError: no calculator, no Hessians, a periodic structure, or one with constraints.
+        DataError: no calculator, no Hessians, a periodic structure of which no atom is held, one of which all
+            are, or other constraints.
         OptionsError: fmax or steps that cannot be. MissingDependencyError: Sella is not installed.
         Whatever the calculator raises.
     """
@@ -118,7 +123,8 @@ def optimize(
     found, taken, tolerance = atoms.copy(), 0, fmax
     found.calc = atoms.calc
     by_products = None
-    if saddle and len(atoms) > max(2, dense_atoms) and ByProducts.known(atoms.calc):
+    large = len(atoms) > max(2, dense_atoms) and free_coordinates(atoms).all
+    if saddle and large and ByProducts.known(atoms.calc):
         by_products = ByProducts(atoms.calc)
     best: _Point | None = None
     for attempt in range(_ATTEMPTS):
@@ -141,14 +147,14 @@ def optimize(
         about = f"not converged: {why}" + ("" if best is None else f", on the way from a {best.modes.kind}")
         return Stationary(found, about, False, taken, energy, force, None, None)
     found.positions = best.positions
-    forces = found.get_forces()
+    forces = found.get_forces(apply_constraint=False)
     return Stationary(
         found,
         best.modes.kind,
         True,
         taken,
         best.energy,
-        largest_force(forces),
+        largest_force(free_coordinates(found).forces(forces)),
         best.hessian,
         best.modes,
         doubt_of(found, forces),
@@ -194,7 +200,7 @@ class _Point:
         energy = float(atoms.get_potential_energy())
         if by_products is not None:
             return cls(atoms.positions.copy(), energy, None, by_products.modes(atoms))
-        hessian = np.asarray(atoms.calc.get_hessian(atoms))
+        hessian = partial_hessian(atoms)
         return cls(atoms.positions.copy(), energy, hessian, normal_modes(atoms, hessian))
 
     def along(self, mode: int) -> tuple[NDArray, NDArray]:
@@ -203,7 +209,9 @@ class _Point:
         if isinstance(self.modes, FewModes):
             return direction, self.modes.force[mode]
         assert self.hessian is not None
-        return direction, (self.hessian @ direction.ravel()).reshape(-1, 3)
+        free = self.modes.free
+        whole = self.hessian if free is None else free.whole(self.hessian)
+        return direction, (whole @ direction.ravel()).reshape(-1, 3)
 
     def wanted(self, saddle: bool) -> bool:
         """Whether it has no imaginary mode too many."""
@@ -246,10 +254,14 @@ def _check(atoms: Atoms, fmax: float, steps: int) -> None:
         raise DataError(
             "optimize: the calculator has no get_hessian; take HintCalculator or EngineCalculator"
         )
-    if atoms.pbc.any():
-        raise DataError(f"{atoms.symbols} is periodic; this is for molecules: set pbc to all false")
-    if held := constraints_of(atoms):
-        raise DataError(f"{atoms.symbols} has {held}")
+    free = free_coordinates(atoms)
+    if free.none:
+        raise DataError(f"all atoms of {atoms.symbols} are held ({held_atoms(atoms)}): nothing can move")
+    if atoms.pbc.any() and free.all:
+        raise DataError(
+            f"{atoms.symbols} is periodic; this is for molecules: set pbc to all false, or hold atoms of a "
+            "surface (FixAtoms)"
+        )
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
 
@@ -271,8 +283,11 @@ def _run(
     by_products: ByProducts | None = None,
 ) -> tuple[int, str]:
     """Move `atoms`; how many steps were taken, and why they did not suffice ("" if they did)."""
-    if len(atoms) == 1:
+    free = free_coordinates(atoms)
+    if len(atoms) == 1 and free.all:
         return 0, ""
+    # held atoms: Cartesian coordinates, and no coordinate for the turn of the whole
+    held: dict[str, Any] = {} if free.all else {"proj_rot": False}
     sella = load("sella", "reactions", "optimising needs Sella")
     start, taken, force = atoms.positions.copy(), 0, float("inf")
     optimiser = sella.Sella if by_products is None else by_products.adapted(sella.Sella)
@@ -280,12 +295,17 @@ def _run(
         search = optimiser(
             atoms,
             order=int(saddle),
-            internal=len(atoms) > 2,
-            hessian_function=atoms.calc.get_hessian if saddle and by_products is None else None,
+            internal=len(atoms) > 2 and free.all,
+            hessian_function=(
+                (lambda moved: embedded_hessian(moved, atoms.calc))
+                if saddle and by_products is None
+                else None
+            ),
             logfile=os.devnull,
             trajectory=None if trajectory is None else str(trajectory),
             append_trajectory=append,
             allow_fragments=True,
+            **held,
         )
         for tightness in _TIGHTER:  # Sella takes its forces from its own coordinates
             steady = _Unbroken(search.irun(fmax=tightness * fmax, steps=max(0, steps - search.nsteps)))

@@ -62,6 +62,8 @@ def optimize(
 ) -> OptimizeResult:
     """Optimise molecules to minima, or to transition states; see `hint_plugin.science.molecules.run`.
 
+    Atoms that FixAtoms or FixCartesian hold stay where they are; with such atoms a structure may be periodic.
+
     Args:
         inputs, potential, output, device, charge, spin, jobs, parsl, restart, report: see there.
         saddle: look for a transition state, in place of a minimum.
@@ -116,7 +118,7 @@ class Optimisation:
         found = relaxed(atoms, self.saddle, self.fmax, self.steps, say, self.dense_atoms)
         kept = {
             "positions": found.atoms.positions,
-            "forces": found.atoms.get_forces(),
+            "forces": found.atoms.get_forces(apply_constraint=False),  # labels are of no constraints
             "origin": origin(calculator, atoms),
             "wrong": wrong_kind(found, self.saddle) or doubtful(found),
         }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.data.structures.unit_cell import check_crystal, quiet
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.phonons.carried_properties import lowering, magnetism_lowers
@@ -60,7 +61,7 @@ def relax_crystal(
         report: called with the step, the energy (eV) and the largest force (eV/A).
 
     Raises:
-        DataError: not a crystal. OptionsError: fmax or steps that cannot be.
+        DataError: not a crystal, or its constraints hold atoms. OptionsError: fmax or steps that cannot be.
         EngineError: forces that are NaN, or not converged.
         Whatever the calculator raises.
     """
@@ -76,6 +77,8 @@ def relax_crystal(
         )
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
+    if held := constraints_of(atoms):
+        raise DataError(f"{atoms.symbols} has {held}")
     found, force = in_a_box(atoms).copy(), float("inf")
     found.set_constraint()
     found.calc = calculator
