@@ -9,6 +9,7 @@ import errno
 import importlib
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,6 +158,11 @@ VERBS = {
         "Find the transition state and the barriers between two molecules.",
         _MOLECULES,
     ),
+    "rates": Verb(
+        "hint_plugin.cli.verbs.rates:rates",
+        "Rate constants and isotope effects of a reaction that was found.",
+        _MOLECULES,
+    ),
     "neb": Verb(
         "hint_plugin.cli.verbs.neb:neb",
         "Relax a path between two molecules (nudged elastic band).",
@@ -170,6 +176,11 @@ VERBS = {
     "phonons": Verb(
         "hint_plugin.cli.verbs.phonons:phonons",
         "Compute phonons of a crystal: bands and densities of states.",
+        _CRYSTALS,
+    ),
+    "qha": Verb(
+        "hint_plugin.cli.verbs.qha:qha",
+        "Thermal expansion, C_p and Gibbs energies of crystals.",
         _CRYSTALS,
     ),
     "double-well": Verb(
@@ -200,7 +211,10 @@ def next_steps() -> str:
     jobs: dict[str, list[str]] = {}
     for name, verb in VERBS.items():
         jobs.setdefault(verb.job, []).append(name)
-    lines = [f"  {job}:\n      {' '.join(names)}" for job, names in jobs.items()]
+    lines = [
+        f"  {job}:\n{textwrap.indent(textwrap.fill(' '.join(names), 74), 6 * ' ')}"
+        for job, names in jobs.items()
+    ]
     return "\n".join([FIRST_STEPS, *lines, LAST_STEPS])
 
 

@@ -131,8 +131,8 @@ def moved(values: Tensor, device: torch.device) -> Tensor:
 
 
 def selection(chosen: list[int], n_graphs: int, owner: Tensor, edge_index: Tensor) -> Selection:
-    """The structures ``chosen`` (ascending) of a batch of ``n_graphs``."""
-    graphs = torch.tensor(chosen, device=owner.device)
+    """The structures ``chosen`` (ascending, maybe none) of a batch of ``n_graphs``."""
+    graphs = torch.tensor(chosen, dtype=torch.long, device=owner.device)
     taken = torch.zeros(n_graphs, dtype=torch.bool, device=owner.device)
     taken[graphs] = True
     atoms = taken[owner].nonzero().squeeze(1)
@@ -160,7 +160,7 @@ def merge_parts(
     out: dict[str, Any] = {}
     for key, a in first.items():
         b = second.get(key)
-        if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0:
+        if not isinstance(a, Tensor) or not isinstance(b, Tensor) or 0 in (a.ndim, b.ndim):
             continue
         rows = a.shape[0] + b.shape[0]
         if rows in (n_graphs, n_atoms) and a.shape[1:] == b.shape[1:]:

@@ -10,7 +10,7 @@ derivative). Neither shows in a loss that falls.
 | x | the positions, each atom moved by up to `SHIFT`: at a minimum F is zero and nothing would be seen | |
 | d | F / abs(F): the direction in which F says most | ``direction`` |
 | H v | [F(x - h v) - F(x + h v)] / 2h, see `hint_plugin.core.hvp.hvp_by_difference` | ``wanted`` |
-| g . u | [L(p + h u) - L(p - h u)] / 2h, g the gradient of L = (H v)^2 to the parameters p, u = g / abs(g) | |
+| g . u | [L(p + h u) - L(p - h u)] / 2h, g the gradient of L = (H v)^2 to the parameters, u = g / abs(g) | |
 """
 
 from __future__ import annotations

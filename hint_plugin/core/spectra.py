@@ -7,6 +7,7 @@
 | F = M^(-1/2) H M^(-1/2) | `mass_weighted(hessian, masses)` | eV/(A^2 amu) |
 | D, orthonormal translations and rotations | `rigid_basis(...)` [3N, r] | 1 |
 | B, orthonormal complement of D | `vibrational_basis(...)` [3N, 3N - r] | 1 |
+| H_cc, the part of the n free coordinates c, where others are held | `hessian` [n, n] | eV/A^2 |
 | lambda, L | `Spectrum.eigenvalues` [M], `Spectrum.modes` [3N, M] | eV/(A^2 amu), 1 |
 | nu = sqrt(lambda) / (2 pi c) | `Spectrum.frequencies` [M] | cm^-1 |
 
@@ -38,6 +39,10 @@ of noise on the softest modes, and optimisers stop with torsions at a few cm^-1 
 LINEAR_TOLERANCE = 1e-6
 """A molecule is linear if its smallest moment of inertia is below this fraction of the largest: atoms off the
 axis by less than a thousandth of the length."""
+
+HELD_TOLERANCE = 1e-4
+"""Rigid motions by which the held coordinates move less than this part of the most are free: held atoms that
+are in line to a ten-thousandth of their distance leave the turn about this line."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,60 @@ def vibrations(
     return Spectrum(eigenvalues, basis @ vectors)
 
 
+def free_rigid_motions(positions: Tensor, masses: Tensor, free: Tensor, periodic: bool = False) -> Tensor:
+    """Translations and rotations of the whole that move no coordinate that is held, [3N, r].
+
+    They are D C with C the null space of the held rows of D (`rigid_basis`): D_held C = 0. Where nothing is
+    held these are all of D, of a molecule held at one atom its three rotations, at two the turn about the
+    axis, and none of a slab with fixed layers. Orthonormal, in mass-weighted coordinates.
+
+    Args:
+        positions: [N, 3], A.
+        masses: [N], amu.
+        free: [N, 3] boolean: the coordinates that move.
+        periodic: see `rigid_basis`.
+
+    Raises:
+        ValueError: shapes that do not belong together, masses that are not positive.
+    """
+    rigid = rigid_basis(positions, masses, periodic)
+    held = rigid[~_free_mask(free, positions)]
+    if not len(held):
+        return rigid
+    squares, directions = torch.linalg.eigh(held.T @ held)
+    return rigid @ directions[:, squares <= HELD_TOLERANCE**2 * squares.max().clamp_min(1e-24)]
+
+
+def partial_vibrations(
+    hessian: Tensor, positions: Tensor, masses: Tensor, free: Tensor, periodic: bool = False
+) -> Spectrum:
+    """Modes of a structure of which some coordinates are held: those of the free ones.
+
+    F_cc = M_c^(-1/2) H_cc M_c^(-1/2) of the n free coordinates c is diagonalised as it is: held atoms fix
+    the place and the orientation of the rest, and nothing is projected out. What the held coordinates leave
+    of rigid motions (`free_rigid_motions`: none of a slab) is no vibration, and goes as in `vibrations`. So
+    there are M = n - r modes; `modes` are [3N, M], zero at held coordinates.
+
+    Args:
+        hessian: [n, n], eV/A^2, of the free coordinates in ascending order; its symmetric part counts.
+        positions, masses, free, periodic: see `free_rigid_motions`.
+
+    Raises:
+        ValueError: shapes that do not belong together, masses that are not positive.
+    """
+    moving = _free_mask(free, positions)
+    root = _root_masses(masses)[moving]
+    h = _square(hessian, len(root))
+    weighted = _symmetric(h / (root[:, None] * root[None, :]))
+    rigid = free_rigid_motions(positions, masses, free, periodic)[moving].to(weighted)
+    q, _ = torch.linalg.qr(rigid, mode="complete")
+    basis = q[:, rigid.shape[1] :]
+    eigenvalues, vectors = torch.linalg.eigh(basis.T @ weighted @ basis)
+    modes = torch.zeros((len(moving), len(eigenvalues)), dtype=weighted.dtype, device=weighted.device)
+    modes[moving] = basis @ vectors
+    return Spectrum(eigenvalues, modes)
+
+
 def wavenumbers(eigenvalues: Tensor) -> Tensor:
     """nu = sign(lambda) sqrt(|lambda|) / (2 pi c): cm^-1 from eV/(A^2 amu), imaginary as negative."""
     return eigenvalues.sign() * eigenvalues.abs().sqrt() * WAVENUMBER
@@ -171,6 +230,16 @@ def _root_masses(masses: Tensor) -> Tensor:
     if m.ndim != 1 or not bool((m > 0).all()):
         raise ValueError("masses must be one positive number (amu) an atom")
     return m.sqrt().repeat_interleave(3)
+
+
+def _free_mask(free: Tensor, positions: Tensor) -> Tensor:
+    """[3N] boolean."""
+    mask = free.detach().to(torch.bool)
+    if mask.shape != positions.shape:
+        raise ValueError(
+            f"a mask of shape {tuple(mask.shape)} does not fit positions {tuple(positions.shape)}"
+        )
+    return mask.reshape(-1)
 
 
 def _square(hessian: Tensor, size: int) -> Tensor:

@@ -95,6 +95,8 @@ def of_structures(frames: Sequence[Any]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for atoms in frames:
         held = {**atoms.arrays, "cell": atoms.cell.array, "pbc": atoms.pbc}
+        if atoms.constraints:  # what moves belongs to what is computed
+            held["constraints"] = np.array([repr(one.todict()) for one in atoms.constraints])
         for name, value in sorted({**held, **{f"info {key}": it for key, it in atoms.info.items()}}.items()):
             found = np.asarray(value)
             digest.update(f"{name} {found.dtype} {found.shape}".encode())

@@ -20,7 +20,8 @@ class LabelSettings:
         engine_options: its options, plain JSON values or strings; see `hint label --list-engines`.
         hessian: "full" [3N, 3N], "rows" of some atoms [3m, 3N], "projected" (pairs v, Hv), or "none" (energy
             and forces only).
-        atoms: the atoms of "rows": 0-3,7 or tag=1 or the name of a boolean array (`select_atoms`).
+        atoms: the atoms of "rows": 0-3,7 or tag=1, the name of a boolean array, or free, which are those that
+            no constraint of a frame holds (`select_atoms`).
         n_probes: K of projected labels.
         seed: of the probes and of the random choice of frames; each frame has its own stream.
         charge: total charge, e, for frames that state none (`data.structures.electrons`).
@@ -50,7 +51,10 @@ class LabelSettings:
         if self.hessian not in ("full", "rows", "projected", "none"):
             raise OptionsError(f"hessian '{self.hessian}'; wanted full, rows, projected or none")
         if (self.hessian == "rows") != (self.atoms is not None):
-            raise OptionsError("--hessian rows and --atoms (0-3,7 or tag=1 or a boolean array) go together")
+            raise OptionsError(
+                "--hessian rows and --atoms (0-3,7 or tag=1, a boolean array, or free: those that no "
+                "constraint holds) go together"
+            )
         if self.n_probes < 1 or self.hessian_every < 1:
             raise OptionsError("the number of probes and hessian-every have to be at least 1")
         if not 0 <= self.hessian_fraction <= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from hint_plugin.artifact.domain import TrainingDomainWarning
 from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.core.devices import DTYPES
 from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.invariance import invariant_hessian
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.core.out_of_memory import memory_told
@@ -34,6 +35,8 @@ from hint_plugin.pretrained import or_path
 
 ATOMS_AT_ONCE = 2000
 """Structures are joined into one call of the model up to this many atoms."""
+_INVARIANCE_SAVES = 100
+"""Atoms: of more, six products in 3N are nothing."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,22 @@ class ArtifactPotential(BasePotential):
                 )
 
     def hessian(self, atoms: Atoms, *, symmetrise: bool = True) -> np.ndarray:
-        """Exact Hessian [3N, 3N], eV/A^2, row-major (atom, axis); 3N products with one graph."""
+        """Exact Hessian [3N, 3N], eV/A^2, row-major (atom, axis), with one graph.
+
+        3N - 6 products of a molecule, what rigid motions do being known (`core.invariance`); 3N where it is
+        not symmetrised, and of more than 100 atoms, where that would save nothing.
+        """
         if not len(atoms):
             return np.zeros((0, 0))
         with self._memory_told([atoms], "the Hessian of "):
-            return self.hessian_operator(atoms).dense(symmetrise=symmetrise).cpu().double().numpy()
+            graph, _, gradient, positions = self._differentiable([atoms])
+            forces = self._forces(graph, gradient)
+            operator = HessianOperator.from_forces(forces, positions)
+            if symmetrise and len(atoms) <= _INVARIANCE_SAVES:
+                matrix = invariant_hessian(operator, forces, periodic=bool(atoms.pbc.any()))
+            else:
+                matrix = operator.dense(symmetrise=symmetrise)
+            return matrix.cpu().double().numpy()
 
     def hvp(self, atoms: Atoms, v: np.ndarray) -> np.ndarray:
         """H v for v [N, 3] or [3N], or K of them [K, N, 3] or [K, 3N]; shaped like v, eV/A^2 x unit of v.
@@ -169,6 +183,16 @@ class ArtifactPotential(BasePotential):
         with self._memory_told([atoms], "H v of "):
             product = self.hessian_operator(atoms).mv(probes)
             return product.cpu().double().numpy()
+
+    def products_at(self, atoms: Atoms) -> Callable[[np.ndarray], np.ndarray]:
+        """v [K, N, 3] -> H v, for many calls at one geometry: the graph of its forces is kept."""
+        operator = self.hessian_operator(atoms)
+
+        def products(v: np.ndarray) -> np.ndarray:
+            with self._memory_told([atoms], "H v of "):
+                return operator.mv(torch.as_tensor(v, device=self.device)).cpu().double().numpy()
+
+        return products
 
     def outside_training(self, atoms: Atoms, forces: np.ndarray | None = None) -> str:
         """What of a structure is outside of what the model was trained on, as a clause.

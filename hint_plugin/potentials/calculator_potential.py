@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from hint_plugin.errors import EngineError
 from hint_plugin.potentials import differences
+from hint_plugin.potentials.hessian_shapes import as_matrix
 from hint_plugin.potentials.potential import BasePotential, Evaluation, Potential, as_probes
 from hint_plugin.potentials.user_code import code_of, files_in
 
@@ -25,8 +26,8 @@ STEP = 1e-3
 class CalculatorPotential(BasePotential):
     """A calculator with or without `get_hessian(atoms)`, `get_hvp(atoms, v)`, `get_hessian_pattern(atoms)`.
 
-    Without them Hessians and products come from central differences of forces. Errors of the calculator pass
-    through as they are.
+    Hessians may have the shapes of `hessian_shapes`. Without them Hessians and products come from central
+    differences of forces. Errors of the calculator pass through as they are.
     """
 
     def __init__(self, calculator: Any, step: float = STEP) -> None:
@@ -63,6 +64,10 @@ class CalculatorPotential(BasePotential):
         found = differences.hvp(self._forces_of(atoms), atoms.positions, as_probes(atoms, v), self.step)
         return np.asarray(found, dtype=float).reshape(np.shape(v))
 
+    def products_at(self, atoms: Atoms) -> Callable[[NDArray], NDArray]:
+        """See `BasePotential.products_at`."""
+        return lambda v: self.hvp(atoms, v)
+
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix | None:
         """See `Potential.hessian_pattern`; of the calculator, where it knows."""
         return None if self._own_pattern is None else self._own_pattern(atoms)
@@ -82,8 +87,7 @@ class CalculatorPotential(BasePotential):
     def _kept(self, atoms: Atoms) -> NDArray:
         """The calculator's Hessian, once for each structure: products of one structure come in blocks."""
         if self._last is None or compare_atoms(self._last[0], atoms):
-            n, own = 3 * len(atoms), self.calculator.get_hessian
-            self._last = (atoms.copy(), np.asarray(own(atoms), dtype=float).reshape(n, n))
+            self._last = (atoms.copy(), as_matrix(self.calculator.get_hessian(atoms), len(atoms)))
         return self._last[1]
 
     def _one(self, atoms: Atoms) -> Evaluation:

@@ -87,6 +87,10 @@ class ByDifferences:
 class Engine(Protocol):
     """A method that labels structures.
 
+    One that computes many structures faster together than one by one may have a method `single_points(frames)
+    -> list[SinglePoint]`, with the errors of `prepare` and `Prepared.single_point`; `EnginePotential`
+    calls it.
+
     Attributes:
         name: what `--engine` calls it.
         method: what a paper calls it.

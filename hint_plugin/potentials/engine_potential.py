@@ -34,8 +34,19 @@ class EnginePotential(BasePotential):
         self.method = engine.method
         self.electrons = ("charge", "multiplicity")  # the engine refuses those that it does not know
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the engine takes one structure after the other: it has no `single_points`."""
+        return not hasattr(self.engine, "single_points")
+
     def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
-        """See `Potential.evaluate`. Raises EngineError: one cannot be treated, or did not converge."""
+        """See `Potential.evaluate`; together where the engine has `single_points`.
+
+        Raises EngineError: one cannot be treated, or did not converge.
+        """
+        if not self.one_by_one:
+            points = self.engine.single_points(frames)  # type: ignore[attr-defined]
+            return [_evaluation(point) for point in points]
         evaluate = self.following()
         return [evaluate(atoms) for atoms in frames]
 
@@ -53,6 +64,28 @@ class EnginePotential(BasePotential):
         if found is None:
             found = differences.hvp(prepared.forces_at, structure.positions, probes, self.engine.step)
         return np.asarray(found, dtype=float).reshape(np.shape(v))
+
+    def products_at(self, atoms: Atoms) -> Callable[[NDArray], NDArray]:
+        """v [K, N, 3] -> H v, for many calls at one geometry, set up once. Raises EngineError, both."""
+        structure = atoms.copy()
+        prepared = self.engine.prepare(structure)
+
+        def products(v: NDArray) -> NDArray:
+            found = prepared.products(v)
+            if found is None:
+                found = differences.hvp(prepared.forces_at, structure.positions, v, self.engine.step)
+            return np.asarray(found, dtype=float).reshape(v.shape)
+
+        return products
+
+    def rows(self, atoms: Atoms, chosen: Sequence[int]) -> NDArray:
+        """See `Potential.rows`; 6m forces where the engine has no exact products. The block of the chosen
+        atoms is symmetrised. Raises EngineError."""
+        label = make_labels(self.engine, atoms.copy(), "rows", row_atoms=chosen).hessian
+        assert label is not None and label.atoms is not None
+        order = np.searchsorted(label.atoms, np.asarray(chosen, dtype=np.int64))
+        blocks = np.asarray(label.hessian, dtype=float).reshape(len(label.atoms), 3, -1)
+        return blocks[order].reshape(3 * len(order), -1)
 
     def hessian_pattern(self, atoms: Atoms) -> csr_matrix | None:
         """See `Potential.hessian_pattern`."""

@@ -17,6 +17,7 @@ from hint_plugin.errors import DataError
 from hint_plugin.potentials.artifact_potential import ArtifactPotential
 from hint_plugin.potentials.engine import Engine
 from hint_plugin.potentials.engine_potential import EnginePotential
+from hint_plugin.potentials.partial_hessian import partial_hessian
 from hint_plugin.potentials.potential import Evaluation, Potential
 
 
@@ -86,11 +87,7 @@ class HintCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         structure = self._structure(None)
         found = self._evaluate(structure)
-        if not (np.isfinite(found.energy) and np.isfinite(found.forces).all()):
-            raise DataError(
-                f"{self.potential.method} gives no finite energy or forces for "
-                f"{structure.symbols}: atoms are on top of each other, or far too near"
-            )
+        self._refuse_infinite(found, str(structure.symbols))
         self.results = {"energy": found.energy, "free_energy": found.energy, "forces": found.forces}
         stress = None if found.stress is None else full_3x3_to_voigt_6_stress(found.stress)
         for name, value in (("energies", found.energies), ("stress", stress), ("dipole", found.dipole)):
@@ -116,12 +113,35 @@ class HintCalculator(Calculator):
         return changes
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """d2E/dx dx [3N, 3N], eV/A^2, row-major (atom, axis), symmetric."""
+        """d2E/dx dx [3N, 3N], eV/A^2, symmetric: element (3a + i, 3b + j) is of atom a, axis i, and b, j.
+
+        The whole matrix, whatever constraints the atoms have: see `get_partial_hessian`. Other packages use
+        other shapes, which `hint_plugin.potentials.hessian_shapes` gives and takes.
+        """
         return np.asarray(self.potential.hessian(self._structure(atoms)))
+
+    def get_rows(self, atoms: Atoms | None, chosen: Sequence[int]) -> np.ndarray:
+        """H[A, :] [3m, 3N], eV/A^2, of the m atoms A: 3m products."""
+        return np.asarray(self.potential.rows(self._structure(atoms), chosen))
+
+    def get_partial_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
+        """H_cc [n, n], eV/A^2, symmetric, of the n coordinates c that FixAtoms and FixCartesian leave free,
+        in ascending order 3a + axis; 3 products for each atom that moves.
+
+        Raises:
+            DataError: other constraints, or all atoms are held.
+        """
+        return partial_hessian(self._structure(atoms), self)
 
     def get_hvp(self, atoms: Atoms | None, v: np.ndarray) -> np.ndarray:
         """H v for v [N, 3] or [3N], or K of them; shaped like v."""
         return np.asarray(self.potential.hvp(self._structure(atoms), v))
+
+    def products_at(self, atoms: Atoms | None = None) -> Callable[[np.ndarray], np.ndarray]:
+        """v [K, N, 3] -> H v, for many calls at one geometry: what they have in common is computed once."""
+        structure = self._structure(atoms)
+        at = getattr(self.potential, "products_at", None)
+        return at(structure) if at else lambda v: np.asarray(self.potential.hvp(structure, v))
 
     def get_sparse_hessian(self, atoms: Atoms | None = None) -> bsr_matrix:
         """The same matrix in blocks of 3 x 3; the number of products does not grow with the system where the
@@ -133,9 +153,28 @@ class HintCalculator(Calculator):
         return self.potential.hessian_pattern(self._structure(atoms))
 
     def evaluate(self, frames: Sequence[Atoms]) -> list[Evaluation]:
-        """Many structures at once: several times faster than one by one where they are small models'."""
-        found: list[Evaluation] = self.potential.evaluate(frames)
+        """Many structures at once, in their order; a small model is several times faster than one by one.
+
+        An engine that cannot (`EnginePotential.one_by_one`) takes one after the other, each started from the
+        one before, as in `calculate`. `results` are left as they are.
+
+        Raises:
+            DataError, EngineError: as `calculate`; the message says which structure gives nothing finite.
+        """
+        if getattr(self.potential, "one_by_one", False):
+            found = [self._evaluate(atoms) for atoms in frames]
+        else:
+            found = self.potential.evaluate(frames)
+        for number, (one, atoms) in enumerate(zip(found, frames, strict=True)):
+            self._refuse_infinite(one, f"structure {number} of {len(frames)} ({atoms.symbols})")
         return found
+
+    def _refuse_infinite(self, found: Evaluation, name: str) -> None:
+        if not (np.isfinite(found.energy) and np.isfinite(found.forces).all()):
+            raise DataError(
+                f"{self.potential.method} gives no finite energy or forces for {name}: atoms are on top of "
+                "each other, or far too near"
+            )
 
     def _structure(self, atoms: Atoms | None) -> Atoms:
         chosen = atoms if atoms is not None else self.atoms

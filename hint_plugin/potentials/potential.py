@@ -116,6 +116,11 @@ class BasePotential(ABC):
         probes = as_probes(atoms, v)
         return (probes.reshape(len(probes), -1) @ self.hessian(atoms)).reshape(np.shape(v))
 
+    def products_at(self, atoms: Atoms) -> Callable[[NDArray], NDArray]:
+        """v [K, N, 3] -> H v, for many calls at one geometry; here the Hessian is computed once."""
+        matrix = np.asarray(self.hessian(atoms), dtype=float)
+        return lambda v: (v.reshape(len(v), -1) @ matrix).reshape(v.shape)
+
     def rows(self, atoms: Atoms, chosen: Sequence[int]) -> NDArray:
         """See `Potential.rows`; 3m products."""
         columns = (3 * np.asarray(chosen)[:, None] + np.arange(3)).ravel()

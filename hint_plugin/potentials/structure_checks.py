@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.structures.constraints import free_coordinates
 from hint_plugin.data.structures.electrons import (
     lowest_multiplicity,
     recorded_electrons,
@@ -14,6 +15,9 @@ from hint_plugin.data.structures.electrons import (
     whole_number,
 )
 from hint_plugin.errors import DataError, EngineError
+
+FREE = "free"
+"""The selection of the atoms that no constraint holds."""
 
 
 def check_structure(atoms: Atoms) -> None:
@@ -87,10 +91,14 @@ def select_atoms(atoms: Atoms, selection: str) -> NDArray[np.int64]:
     | `tag=1`, `tag=1,2` | those whose tag (or any whole-number array) has the value |
     | `symbol=H,O` | elements |
     | `KEY` | those where the boolean array `atoms.arrays[KEY]` is true |
+    | `free` | those that FixAtoms and FixCartesian (column `move_mask`) let move, if no array has this name |
 
     Raises:
-        EngineError: it cannot be read, reaches beyond the structure, or selects nothing.
+        EngineError: it cannot be read, reaches beyond the structure, or selects nothing; `free` of a
+            structure of which nothing is held, or with other constraints.
     """
+    if selection.strip() == FREE and FREE not in atoms.arrays:
+        return _free_atoms(atoms)
     n, (key, equals, values) = len(atoms), selection.partition("=")
     key = key.strip()
     if equals:
@@ -109,6 +117,22 @@ def select_atoms(atoms: Atoms, selection: str) -> NDArray[np.int64]:
     if not mask.any():
         raise EngineError(f"atoms '{selection}' selects none of {n} atoms", "selection")
     return np.flatnonzero(mask)
+
+
+def _free_atoms(atoms: Atoms) -> NDArray[np.int64]:
+    try:
+        free = free_coordinates(atoms)
+    except DataError as error:
+        raise EngineError(f"atoms '{FREE}': {error}", "selection") from error
+    if free.all or free.none:
+        held = "all" if free.none else "none"
+        raise EngineError(
+            f"atoms '{FREE}': {held} of {len(atoms)} atoms are held; wanted a structure with FixAtoms or "
+            "FixCartesian (the column move_mask of an extxyz file) of which some move. For rows of all "
+            "atoms: a full Hessian",
+            "selection",
+        )
+    return free.atoms
 
 
 def _by_index(n: int, selection: str) -> NDArray:

@@ -146,5 +146,6 @@ def _some(numbers: NDArray[np.int64], limit: int, rng: np.random.Generator) -> N
     return numbers if len(numbers) <= limit else np.sort(rng.choice(numbers, limit, replace=False))
 
 
-def _plane(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.hstack([points, np.zeros((len(points), 2 - points.shape[1]), dtype=np.float32)])
+def _plane(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[rows, 2], in float64: float32 that is rounded has many digits in JSON."""
+    return np.hstack([points, np.zeros((len(points), 2 - points.shape[1]))])

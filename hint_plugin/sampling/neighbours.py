@@ -74,10 +74,14 @@ def mean_neighbour_distance(
         report: told the number of points that are done.
 
     Raises:
-        OptionsError: k is not from 1 to points - 1, no such search, recall not in (0, 1].
+        OptionsError: a single point, k is not from 1 to points - 1, no such search, recall not in (0, 1].
         MissingDependencyError: faiss is not installed.
     """
     points, dimension = features.shape
+    if points < 2:
+        raise OptionsError(
+            "one frame has no neighbours; wanted two at least. hint sample random takes it as it is"
+        )
     if not 1 <= k < points:
         raise OptionsError(f"{k} nearest neighbours of {points} points; wanted 1 to {points - 1}")
     if search not in get_args(Search):

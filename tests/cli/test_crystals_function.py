@@ -65,10 +65,12 @@ def functions() -> dict[str, Callable[..., Any]]:
     from hint_plugin.dft.run import anharmonic
     from hint_plugin.science.anharmonic.run import sscha
     from hint_plugin.science.phonons.run import double_well, phonons
+    from hint_plugin.science.phonons.run_qha import qha
     from hint_plugin.science.superconductivity.run import tc
 
     return {
-        "phonons": phonons, "double-well": double_well, "sscha": sscha, "tc": tc, "anharmonic": anharmonic
+        "phonons": phonons, "qha": qha, "double-well": double_well, "sscha": sscha, "tc": tc,
+        "anharmonic": anharmonic,
     }  # fmt: skip
 
 
@@ -76,7 +78,7 @@ OF_THE_COMMAND = {"model", "engine", "engine_option", "json"}
 EMPTY = (None, (), [])
 
 
-@pytest.mark.parametrize("verb", ["phonons", "double-well", "sscha", "tc", "anharmonic"])
+@pytest.mark.parametrize("verb", ["phonons", "qha", "double-well", "sscha", "tc", "anharmonic"])
 def test_options_and_defaults(verb):
     mine = inspect.signature(functions()[verb]).parameters
     theirs = {
@@ -139,6 +141,26 @@ def test_phonons_of_atoms_in_a_notebook(tmp_path, monkeypatch):
         phonons(bulk("Cu", a=3.61), EMT(), tmp_path / "file")
     with pytest.raises(OptionsError, match="no potential"):
         phonons(bulk("Cu", a=3.61), None)
+
+
+def test_qha(tmp_path, capsys):
+    from hint_plugin.science.phonons.run_qha import qha
+
+    bulk("Cu", a=3.62).write(tmp_path / "cu.cif")
+    words = ["--supercell", 2, 2, 2, "--volumes", 5, "--mesh", 10, "-T", 100, "--strain", -0.02, 0.03]
+    words += ["--temperature-step", 20, "--pressure", 1]
+    assert command("qha", tmp_path / "cu.cif", *EMT_ENGINE, *words, "-o", tmp_path / "one") == 0
+    capsys.readouterr()
+    told: list[tuple[int, int, int]] = []
+    found = qha(
+        str(tmp_path / "cu.cif"), emt(), tmp_path / "two", supercell=[2, 2, 2], volumes=5, mesh=10,
+        temperature=100, strain=(-0.02, 0.03), temperature_step=20, pressure=1,
+        report=lambda *counts: told.append(counts),
+    )  # fmt: skip
+    assert_same_files(tmp_path / "one", tmp_path / "two", 7)
+    assert capsys.readouterr().out == "" and told[-1] == (5, 0, 5)
+    found.write(tmp_path / "three")
+    assert_same_files(tmp_path / "two", tmp_path / "three", 7)
 
 
 def test_double_well(tmp_path, capsys):

@@ -180,7 +180,7 @@ class Unpicklable(Springs):
 
 @pytest.mark.parametrize("verb", RUNS)
 def test_fixed_atoms_are_refused(verb, tmp_path, capfd):
-    """Their forces would be zero, and any structure a minimum; a mask that lets all atoms move is none."""
+    """Of a structure whose atoms are all held nothing can move; a mask that lets all atoms move is none."""
     for name, mask in (("held", "F"), ("free", "T")):
         atoms = "\n".join(f"{symbol} {x} {y} 0 {mask}" for symbol, x, y in (("Al", 0, 0), ("Cu", 1.2, 0)))
         text = f'2\nProperties=species:S:1:pos:R:3:move_mask:L:1 pbc="F F F"\n{atoms}\n'

@@ -23,6 +23,7 @@ from hint_plugin.labelling.run import label
 from hint_plugin.potentials.on_demand import PotentialSpec
 from hint_plugin.sampling import run as sampling
 from hint_plugin.science.reactions import run as chemistry
+from hint_plugin.science.reactions.kinetics import rates
 from hint_plugin.science.reactions.run_neb import neb
 from hint_plugin.science.run_evaluate import evaluate
 
@@ -32,6 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "reaction": chemistry.reaction,
     "reactions": chemistry.reactions,
     "neb": neb,
+    "rates": rates,
     "evaluate": evaluate,
     "label": label,
     **{f"sample {name}": function for name, function in sampling.METHODS.items()},
@@ -42,7 +44,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     },
 }
 OTHER = {"model", "engine", "engine_option"}
-"""Options of `reaction`, `reactions` and `neb` that are one argument of the functions."""
+"""Options of `reaction`, `reactions`, `neb` and `rates` that are one argument of the functions."""
 SCREEN = {"json", "show", "list_engines"}
 """Options that say what a terminal prints."""
 
@@ -65,7 +67,7 @@ def options_of(verb: str) -> dict[str, Any]:
 def test_same_options(verb):
     """Names and defaults; the output is asked for, or None, as it fits a notebook."""
     mine, theirs = inspect.signature(FUNCTIONS[verb]).parameters, options_of(verb)
-    left_out = SCREEN | (OTHER if verb.startswith("reaction") or verb == "neb" else set())
+    left_out = SCREEN | (OTHER if verb.startswith("reaction") or verb in ("neb", "rates") else set())
     assert set(theirs) - set(mine) == left_out & set(theirs)
     assert set(mine) - set(theirs) <= {"potential", "report"} and mine["report"].default is None
     for name in set(mine) & set(theirs) - {"output"}:

@@ -21,7 +21,7 @@ QE = Path(__file__).parents[1] / "data" / "formats" / "qe"
 SEVERAL = {
     *("label", "evaluate", "optimize", "hessian", "vibrations", "thermo", "compare-thermo"),
     *("sample wld", "sample fps", "sample random", "sample energy", "sample displace"),
-    *("dataset convert", "dataset merge", "dataset stats", "dataset check"),
+    *("dataset convert", "dataset merge", "dataset stats", "dataset check", "qha"),
 }
 
 

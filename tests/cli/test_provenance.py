@@ -139,7 +139,7 @@ def test_every_verb_with_a_folder_of_results_leaves_it():
         if verb.passthrough or verb.group:
             continue
         texts = [getattr(parameter, "help", "") or "" for parameter in app._real_command(name).params]
-        if any("Folder of the results" in text for text in texts):
+        if any("Folder for the results" in text for text in texts):
             count += 1
             module = importlib.import_module(verb.target.partition(":")[0])
             source = inspect.getsource(module) + source_of(verb.load())

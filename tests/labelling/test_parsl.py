@@ -349,7 +349,7 @@ def test_stopped_it_leaves_nothing_running(tmp_path, number):
     assert wait_until_gone(process.pid, 10) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interchange_that_dies_ends_the_run(tmp_path):
     make_input(tmp_path / "in.xyz", 300, names=["CH3CH2OH"])
     process = start(tmp_path, "--parsl", str(local_file(tmp_path, frames_per_task=40)))

@@ -63,7 +63,9 @@ def test_many_processes(models, tmp_path, name, ranks, kind, options):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("name", ["ethanol", "slab", "isolated atoms", "one atom"])
-@pytest.mark.parametrize("model", ["alphanet float64 compiled", "mace float32 compiled"])
+@pytest.mark.parametrize(
+    "model", ["alphanet float64 compiled", pytest.param("mace float32 compiled", marks=pytest.mark.long)]
+)
 def test_compiled_models(models, tmp_path, model, name, ranks):
     atoms = structures()[name]
     path = models[model]

@@ -81,7 +81,7 @@ def test_distributed_on_cpu_with_a_process_group_stops_in_mace(tmp_path):
     [
         ("hutchinson", {}),
         pytest.param(
-            "hutchinson", {"hint_weight": "auto", "hint_weight_start": None}, marks=pytest.mark.slow
+            "hutchinson", {"hint_weight": "auto", "hint_weight_start": None}, marks=pytest.mark.long
         ),
         pytest.param("difference", {}, marks=LONG),
     ],

@@ -54,6 +54,14 @@ def test_the_mean_over_labelled_structures_of_all_batches():
     assert (str(loss), str(rmse)) == ("hessian_loss", "hessian_rmse")
 
 
+def test_an_epoch_without_labels_is_refused_from_the_start():
+    """Also of a metric that no batch has gone forward through, as in a validation."""
+    loss = HessianLoss(dist_sync_on_step=True)
+    loss.update(batch(NO), TARGET)
+    with pytest.raises(DataError, match="no structure of the whole epoch had a Hessian label"):
+        loss.compute()
+
+
 def test_weights_count_in_the_sum_and_not_in_the_number():
     loss = HessianLoss()
     loss.update(batch(3.0, 3.0, weights=(0.5, 1.0)), TARGET)

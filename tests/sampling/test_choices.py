@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from hint_plugin.data import SamplingPlan, iter_frames, write_frames
+from hint_plugin.data import HessianLabel, SamplingPlan, iter_frames, write_frames, write_label
 from hint_plugin.data.structures.displaced import DisplaceSettings, displaced_copies
 from hint_plugin.errors import DataError, InterruptedRunError, OptionsError
 from hint_plugin.sampling import (
@@ -79,10 +81,14 @@ def test_frames_that_cannot_be_chosen(n, fraction):
 
 @pytest.mark.parametrize(
     ("wanted", "count"),
-    [("10", 10), ("+3", 3), (" all ", 10), ("0%", 0), ("0.0", 0), ("100%", 10), ("26%", 3), ("1", 1)],
+    [("10", 10), ("0", 0), ("+3", 3), (" all ", 10), ("0%", 0), ("100%", 10), ("26%", 3), ("1", 1)],
 )  # fmt: skip
 def test_hessians_among_them(wanted, count):
     assert hessian_count(wanted, 10) == count
+
+
+def test_a_percentage_is_a_hundredth():
+    assert hessian_count("50%", 1000) == hessian_count("0.5", 1000) == 500 and hessian_count("0.0", 10) == 0
 
 
 @pytest.mark.parametrize("wanted", ["11", "-0.1", "1.01", "101%", "-1%", "al"])
@@ -262,6 +268,10 @@ def test_frames_that_coincide_are_taken_last_and_told(population):
     sample = sample_density(population, points, {}, Budget(n=2), k=2)
     assert sample.chosen.tolist() == [3, 4]
     assert sample.notes[-1] == "3 frames coincide with 2 others; they are taken last"
+    assert [c.reason.partition(", drawn")[0] for c in sample.plan.choices] == [
+        "d = 4.5, p = 0.409", "d = 6.5, p = 0.591"
+    ]  # fmt: skip
+    assert len(sample.notes) == 2
     flat = sample_density(population, np.zeros((5, 1), np.float32), {}, Budget(n=1), k=2)
     assert "p = 0.2" in flat.plan.choices[0].reason
 
@@ -317,6 +327,9 @@ def test_features_by_their_mean_and_components():
     assert plain.apply(values) == pytest.approx(centred, abs=1e-5)
     standard = fit_reduction(values, "standard", None, 0)
     assert standard.apply(values) == pytest.approx(centred / values.std(axis=0), abs=1e-4)
+    u, s, _ = np.linalg.svd(centred.astype(float) / values.std(axis=0), full_matrices=False)
+    both = fit_reduction(values, "standard", 2, 0)
+    assert abs(both.apply(values)) == pytest.approx(abs(u[:, :2] * s[:2]), abs=1e-3)
     assert fit_reduction(values, "none", 3, 0).apply(values).shape == (40, 3)
     assert fit_reduction(values[:2], "none", 1, 0).apply(values).shape == (40, 1)
     with np.errstate(invalid="ignore"):  # 0 / 0 in scikit-learn
@@ -387,7 +400,14 @@ def test_what_is_said_of_features(population, tmp_path):
                      "explained_variance": 1.0}  # fmt: skip
     values, about = features_of(population, FeatureSettings(array=tmp_path / "own.npy", pca=2))
     assert values.shape == (5, 2) and about["pca"] == 2 and about["dimension"] == 3
-    assert 0.5 < about["explained_variance"] < 1 and about["scale"] == "none"
+    assert about["scale"] == "none"
+    own = np.load(tmp_path / "own.npy")
+    spread = np.linalg.svd(own - own.mean(axis=0), compute_uv=False) ** 2
+    assert about["explained_variance"] == round(spread[:2].sum() / spread.sum(), 5)
+    with pytest.raises(OptionsError, match="--features or --model, not both"):
+        features_of(population, FeatureSettings(array=tmp_path / "own.npy", model=tmp_path / "m.model"))
+    assert defaults(features_of) == {"seed": 0, "jobs": 1, "report": None}
+    assert defaults(feature_matrix) == {"jobs": 1, "report": None}
 
 
 class Counted:
@@ -518,6 +538,23 @@ def test_what_an_extract_holds(population, files, tmp_path):
     check_target(tmp_path / "new.xyz", files)
 
 
+@pytest.mark.parametrize("keep_all", [False, True])
+def test_hessians_are_kept_where_the_plan_wants_them(tmp_path, keep_all):
+    """Four labelled frames of which one is without; three are chosen, two of them with their Hessian."""
+    frames = [Atoms("H", info={"number": i}) for i in range(4)]
+    for atoms in frames[1:]:
+        write_label(atoms, HessianLabel.full(np.eye(3)))
+    write_frames(tmp_path / "a.xyz", frames[:2])
+    write_frames(tmp_path / "b.xyz", frames[2:])
+    found = survey([tmp_path / "a.xyz", tmp_path / "b.xyz"])
+    plan = sample_random(found, Budget(n=3, hessians="2", seed=5)).plan
+    order = random_order(4, 3, 5).tolist()
+    part = extract(plan, tmp_path / "x.xyz", keep_all=keep_all)
+    there = {a.info["number"]: "REF_hessian" in a.info for a in iter_frames(tmp_path / "x.xyz")}
+    assert there == {i: i in order[:2] and i > 0 for i in (range(4) if keep_all else sorted(order))}
+    assert (part.hessians, part.wanted) == (sum(there.values()), 2)
+
+
 def test_a_map_of_features_and_a_histogram_of_scores(monkeypatch):
     values = np.array([[0.0, 1], [2, 1], [4, 1], [6, 1]], dtype=np.float32)
     score = np.array([0.0, 1.0, 2.0, 6.0])
@@ -612,12 +649,70 @@ def test_a_run_and_its_summary(files, tmp_path):
     assert [one["path"] for one in about["provenance"]["data"]] == [str(path) for path in files]
     assert SamplingPlan.read(tmp_path / "p.json").choices == found.plan.choices
     assert "extract" not in about and "figure" not in about
+    assert found.sample.features is None and about["notes"] == []
     found.write(extract=tmp_path / "x.xyz")
+    assert about["notes"] == []  # labels of one level, of which nothing is to be said
     assert about["extract"] == {"path": str(tmp_path / "x.xyz"), "frames": 3, "hessians": 0}
     unwritten = run.random(files[0], n=1)
     assert unwritten.as_dict()["plan"] is None and unwritten.as_dict()["frames"] == 2
     with pytest.raises(OptionsError, match="no method 'wdl'; wanted wld, fps"):
         run.sample("wdl", files)
+
+
+def test_levels_that_are_mixed_are_told(tmp_path):
+    frames = [Atoms("H", info={"REF_energy": 0.0, "hint_method": name}) for name in ("PBE", "HF")]
+    write_frames(tmp_path / "a.xyz", frames)
+    notes = run.random(tmp_path / "a.xyz", n=2, extract=tmp_path / "x.xyz").as_dict()["notes"]
+    assert len(notes) == 1 and notes[0].startswith(f"{tmp_path / 'x.xyz'} has labels of 2 levels: 1 frame of")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": "a.xyz"}, "a.xyz is input and output. Choose another plan"),
+        ({"output": "b.xyz"}, "b.xyz is input and output. Choose another plan"),
+        ({"output": "no/p.json"}, "no does not exist. Make it first"),
+        ({"extract": "b.xyz"}, "b.xyz is input and output. Choose another output"),
+        ({"extract": "no/x.xyz"}, "no does not exist. Make it first"),
+        ({"keep_all": True}, "give --extract too"),
+        ({"output": "p.json", "figure": "p.png"}, "would replace p.json"),
+        ({"figure": "p.bmp"}, "wanted a name that ends in"),
+    ],
+)
+def test_a_run_is_refused_before_the_work(files, tmp_path, monkeypatch, options, message):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hint_plugin.sampling.task.survey", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(OptionsError, match=message):
+        run.random(files, n=1, **options)
+
+
+def test_a_figure_of_a_random_choice_is_of_soap(files, tmp_path, monkeypatch):
+    """It is the only method that needs features for its figure alone."""
+    from hint_plugin.sampling import task
+
+    pytest.importorskip("matplotlib")
+    seen = []
+    monkeypatch.setattr(figure, "_plot", lambda path, *_: path.write_text("picture"))
+    monkeypatch.setattr(task, "features_of", lambda _, settings, **__: seen.append(settings) or (LINE, {}))
+    found = run.random(files, n=2, figure=tmp_path / "m.png")
+    assert found.as_dict()["figure"] == str(tmp_path / "m.png") and (tmp_path / "m.png").exists()
+    assert seen == [dataclasses.replace(FeatureSettings(), cache=seen[0].cache)]
+    assert len(json.loads((tmp_path / "m.json").read_text())["map"]["frame"]) == 5
+    monkeypatch.setattr(figure, "_plot", lambda *_: 1 / 0)
+    assert run.random(files, n=2, figure=tmp_path / "m.png").as_dict()["figure"] is None
+
+
+def test_the_only_frame_has_no_neighbours(files, tmp_path, monkeypatch):
+    from hint_plugin.sampling import task
+
+    monkeypatch.setattr(task, "features_of", lambda *_, **__: (LINE[:1], {}))
+    write_frames(tmp_path / "one.xyz", [Atoms("H")])
+    with pytest.raises(OptionsError, match="one frame has no neighbours"):
+        run.wld(tmp_path / "one.xyz", n=1)
+    monkeypatch.setattr(task, "features_of", lambda *_, **__: (LINE[:2], {}))
+    write_frames(tmp_path / "two.xyz", [Atoms("H"), Atoms("H")])
+    assert run.wld(tmp_path / "two.xyz", n=1).plan.settings["k"] == 1
 
 
 def test_a_twentieth_of_the_energies_is_chosen_by_default(tmp_path):
@@ -677,6 +772,10 @@ def test_displaced_copies_and_their_plan(files, tmp_path):
     assert found.sample.score_name == "displacement of an atom (A)"
     with pytest.raises(DataError, match="no frames|no such file"):
         run.displace(tmp_path / "none.xyz", extract=tmp_path / "x.xyz")
+    for bad in ({"copies": 0}, {"floor": 1.0}, {"max_rounds": 0}):
+        with pytest.raises(OptionsError, match="wanted|at least 1"):
+            run.displace(files, extract=tmp_path / "x.xyz", **bad)
+    assert not (tmp_path / "x.xyz").exists()
 
 
 @pytest.mark.parametrize(
@@ -706,11 +805,15 @@ def test_an_energy_of_a_formula_that_occurs_once_is_never_chosen(tmp_path):
 def test_constant_features_are_told_by_the_largest_mean():
     """Beside a feature of size 1e6, a scatter of 0.01 is rounding; without it, it is not."""
     noise = np.tile([0.0, 0.02], 10)
-    for other, constant in ((1e6, True), (1.0, False)):
+    for other, constant in ((1e6, True), (-1e6, True), (1.0, False)):
         values = np.stack([noise, np.linspace(other, 2 * other, 20)], axis=1).astype(np.float32)
         found = fit_reduction(values, "standard", None, 0).apply(values)
         assert found[:, 1].std() == pytest.approx(1, rel=1e-3)
         assert found[:, 0].std() == pytest.approx(0 if constant else 1, rel=1e-3)
+    for deviation, size in ((0.5e-7, 0), (1.5e-7, 1)):  # 1e-7 of it is what float32 resolves
+        values = np.stack([np.tile([-deviation, deviation], 10), np.tile([0.5, 1.5], 10)], axis=1)
+        found = fit_reduction(values, "standard", None, 0).apply(values)
+        assert np.abs(found[:, 0]) == pytest.approx(size) and np.abs(found[:, 1]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("row", [0, 1, 9])
@@ -720,6 +823,25 @@ def test_the_first_and_the_last_row_are_looked_at(tmp_path, row):
     np.save(tmp_path / "own.npy", values)
     with pytest.raises(DataError, match=f"row {row} has NaN"):
         load_features(tmp_path / "own.npy", 10)
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "opened")
+
+
+def test_features_are_never_unpickled(tmp_path):
+    (tmp_path / "own.npy").write_bytes(pickle.dumps(Trap(tmp_path / "trap")))
+    with pytest.raises(DataError, match="cannot be read as .npy"):
+        load_features(tmp_path / "own.npy", 1)
+    assert not (tmp_path / "trap").exists()
+    pickle.loads((tmp_path / "own.npy").read_bytes())
+    assert (tmp_path / "trap").exists()  # it would have been
 
 
 def test_an_extract_of_another_kind_is_refused_before_the_work(tmp_path):

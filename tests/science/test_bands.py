@@ -90,7 +90,11 @@ def test_the_cubic_follows_energies_and_forces():
         r = np.array([0.0, 0.6, 1.4, 2.0])
         x = np.array([[0, 0, 0, 0, 0, at] for at in r])
         forces = np.array([[0, 0, 0, 0, 0, -slope(at)] for at in r])
-        return examine(x, np.array([line(at) for at in r]), forces, lambda p: (line(p[5]), np.zeros(6)))
+
+        def evaluate(places):
+            return np.array([line(x[5]) for x in places]), np.zeros((len(places), 2, 3))
+
+        return examine(x, np.array([line(at) for at in r]), forces, evaluate)
 
     cubic = on(lambda r: r * r * (2 - r), lambda r: 4 * r - 3 * r * r)
     assert cubic.error < 1e-12 and cubic.resolved

@@ -35,7 +35,7 @@ def test_names():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["reactbench", "paper"])
+@pytest.mark.parametrize("method", [pytest.param("reactbench", marks=pytest.mark.long), "paper"])
 def test_pysisyphus_finds_the_same(method, gfn2, tmp_path, monkeypatch, capfd):
     """HCN -> HNC: 73.2 and 53.2 kcal/mol, 1426 cm^-1, as the default. Nothing is left behind."""
     pytest.importorskip("pysisyphus", reason="needs pysisyphus: pip install 'hint-mlip[reactbench]'")
@@ -142,6 +142,21 @@ sys.stdin.read()
     there = Atoms("Ar2", [(0, 0, 0), (0, 0, 1.5)], calculator=LennardJones())
     assert found["heard"]["energy"] == there.get_potential_energy()
     assert found["heard"]["forces"] == there.get_forces().ravel().tolist()
+
+
+def test_a_program_that_asks_for_several(tmp_path):
+    """The images of a string, in one question; each gets its own answer, in their order."""
+    talk = """
+print(json.dumps({"several": [[0, 0, 0, 0, 0, 1.5], [0, 0, 0, 0, 0, 1.7]]}), flush=True)
+print(json.dumps({"done": {"heard": json.loads(sys.stdin.readline())}}), flush=True)
+sys.stdin.read()
+"""
+    with Program(program(tmp_path, talk)) as running:
+        heard = running.do("string", argon())["heard"]["several"]
+    for answer, r in zip(heard, (1.5, 1.7), strict=True):
+        there = Atoms("Ar2", [(0, 0, 0), (0, 0, r)], calculator=LennardJones())
+        assert answer["energy"] == there.get_potential_energy()
+        assert answer["forces"] == there.get_forces().ravel().tolist()
 
 
 def test_programs_that_fail_die_or_fall_silent(tmp_path):

@@ -30,7 +30,7 @@ from hint_plugin.science.reactions import (
     match,
     same_atoms,
 )
-from hint_plugin.science.reactions.irc import _descend, _updated
+from hint_plugin.science.reactions.irc import _updated, descend
 
 # Parts
 
@@ -59,7 +59,7 @@ def test_rmsd_does_not_see_rotations_and_sees_mirrors():
 
 
 def held(atoms: Atoms) -> Atoms:
-    """Its atoms fixed: forces would be zero."""
+    """Its atoms held: nothing can move."""
     atoms.set_constraint(FixAtoms([0, 1, 2]))
     return atoms
 
@@ -81,7 +81,7 @@ def test_rmsd_of_a_methyl_group_that_has_turned():
         (molecule("CH3OH"), "keeps its atoms"),
         (Atoms("NCH", hcn()[1].positions), "atom 0 is H in the reactant and N in the product"),
         (hcn()[0], "the same geometry"),
-        (held(hcn()[1]), "the product has constraints"),
+        (held(hcn()[1]), "all atoms of the product are held"),
     ],
 )
 def test_wrong_pairs(product, message):
@@ -103,7 +103,7 @@ def test_a_step_down_a_quadratic_surface():
     rng = np.random.default_rng(0)
     a = rng.standard_normal((5, 5))
     h, g = a @ a.T - 1.5 * np.eye(5), rng.standard_normal(5)
-    step = _descend(g, h, 0.3)
+    step = descend(g, h, 0.3)
 
     def slope(_: float, x: np.ndarray) -> np.ndarray:
         gradient = g + h @ x
@@ -114,7 +114,7 @@ def test_a_step_down_a_quadratic_surface():
 
 
 def test_a_step_ends_at_the_bottom():
-    step = _descend(np.array([0.1, 0.0]), np.diag([10.0, 3.0]), 5.0)
+    step = descend(np.array([0.1, 0.0]), np.diag([10.0, 3.0]), 5.0)
     assert step == pytest.approx([-0.01, 0], abs=2e-4)
 
 

@@ -283,6 +283,15 @@ def test_centroids_move_along_the_forces():
     assert found.constants.blocks == pytest.approx(lattice.blocks, abs=1e-4)
 
 
+def test_a_thousand_steps_are_the_most(monkeypatch):
+    """Of a minimisation that never converges; here, one that stays where it is."""
+    monkeypatch.setattr(minimisation, "_converged", lambda *_: False)
+    monkeypatch.setattr(minimisation, "_along", lambda _population, _group, point, *_: (point, 0.1))
+    population = quartic_population()
+    found = minimise(population, SpaceGroup(population.origin.atoms, (2, 1, 1)))
+    assert len(found.steps) == 1 + 1000 and found.reason == "steps"
+
+
 def test_how_it_ends():
     population = quartic_population()
     group = SpaceGroup(population.origin.atoms, (2, 1, 1))

@@ -127,7 +127,7 @@ def random_batch(seed: int) -> tuple[Tensor, Tensor]:
     return owner, torch.tensor([pairs[place] for place in order]).T
 
 
-@pytest.mark.parametrize("chosen", [[0], [4], [1, 3], [0, 2, 4], [0, 1, 2, 3, 4]])
+@pytest.mark.parametrize("chosen", [[], [0], [4], [1, 3], [0, 2, 4], [0, 1, 2, 3, 4]])
 def test_some_structures_of_a_batch(chosen):
     """Against a loop over atoms and edges."""
     owner, edges = random_batch(len(chosen))
@@ -167,6 +167,7 @@ def test_outputs_that_belong_to_nobody_are_left_out():
         "text": "x",
         "half": torch.ones(1),
         "none": torch.ones(1),
+        "other": torch.ones(1),
         "edges": torch.ones(4),
         "shapes": torch.ones(1, 3),
     }
@@ -175,6 +176,7 @@ def test_outputs_that_belong_to_nobody_are_left_out():
         "scalar": torch.tensor(2.0),
         "text": torch.ones(1),
         "none": None,
+        "other": torch.tensor(3.0),
         "edges": torch.ones(5),
         "shapes": torch.ones(1, 4),
     }

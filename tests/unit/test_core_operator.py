@@ -197,6 +197,16 @@ def test_which_matrices_are_diagonalised_whole(monkeypatch, n_atoms, count, by_i
     np.testing.assert_allclose(abs(modes.reshape(count, -1).numpy()), wanted, atol=1e-3)
 
 
+def test_modes_of_several_runs_are_orthonormal_whatever_the_tolerance():
+    """Six zeros and then 0.01 to 1: three runs at least, each made orthogonal to those before."""
+    values = np.r_[np.zeros(6), np.linspace(0.01, 1, 24)]
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(30, 30)))[0]
+    matrix = (turn * values) @ turn.T
+    found, modes = operators_module._lowest_eigenpairs(lambda v: matrix @ v, 30, 2, 1e-3, 0)
+    np.testing.assert_allclose(found, 0.0, atol=1e-3)
+    np.testing.assert_allclose(modes.T @ modes, np.eye(2), atol=1e-12)
+
+
 def test_one_mode_by_default_to_a_millionth_of_the_width(monkeypatch):
     calls, lanczos = [], operators_module._lowest_eigenpairs
     monkeypatch.setattr(operators_module, "_lowest_eigenpairs", lambda *a: calls.append(a[1:]) or lanczos(*a))

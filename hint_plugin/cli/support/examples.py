@@ -51,9 +51,17 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "thermo": ("hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",),
     "compare-thermo": ("hint compare-thermo points.xyz --model model.hint.pt --reference gfn2-xtb",),
     "reaction": ("hint reaction reactant.xyz product.xyz --model model.hint.pt -o reaction",),
+    "rates": (
+        "hint rates reaction -o rates",
+        "hint rates reaction -T 250:500:25 --isotopes 0=D --isotopes '4,5=13C' -o rates",
+    ),
     "neb": ("hint neb reactant.xyz product.xyz --engine gfn2-xtb --images 9 -o neb",),
     "reactions": ("hint reactions SET --model model.hint.pt --jobs 8 -o results",),
     "phonons": ("hint phonons crystal.cif --supercell 4 4 4 --model model.hint.pt -o phonons",),
+    "qha": (
+        "hint qha crystal.cif --model model.hint.pt -T 800 -o qha",
+        "hint qha diamond.cif beta-tin.cif --model model.hint.pt --pressure 5 -o qha",
+    ),
     "double-well": ("hint double-well crystal.cif --mode 0,0,0,4 --model model.hint.pt -o well",),
     "anharmonic": ("hint anharmonic crystal.cif --pseudo upf --ecutwfc 80 --q-grid 2 2 2 -o dft",),
     "sscha": ("hint sscha crystal.cif --supercell 4 4 4 -T 0 --model model.hint.pt -o sscha",),

@@ -71,7 +71,9 @@ def label(
     ] = Hessian.full,
     atoms: Annotated[
         str | None,
-        typer.Option(help="Atoms of --hessian rows: 0-3,7, tag=1, symbol=H or the name of a boolean array."),
+        typer.Option(
+            help="Atoms of --hessian rows: 0-3,7, tag=1, symbol=H, a boolean array's name, or free."
+        ),
     ] = None,
     probes: Annotated[int, typer.Option(min=1, help="Number of probes of a projected label.")] = 1,
     jobs: Annotated[

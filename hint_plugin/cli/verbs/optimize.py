@@ -41,6 +41,10 @@ def optimize(
     ] = False,
     fmax: Fmax = 0.01,
     steps: Steps = 300,
+    dense_atoms: Annotated[
+        int,
+        typer.Option(min=0, help="Above this size, find saddles by products of the Hessian with vectors."),
+    ] = 50,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -51,11 +55,11 @@ def optimize(
 ) -> None:
     """Optimise molecules to minima, or to transition states with --saddle.
 
-    Sella works in internal coordinates, with exact Hessians on the way to a saddle. The Hessian at the end
-    shows what was found. A structure with one imaginary mode too many is displaced along it and optimised
-    again. If the mode remains, the structure is written and counts as failed. So does a "doubtful minimum",
-    which lies outside of the model's training or has no sensible bonds. OUT has energies and forces, and
-    OUT.json describes the results.
+    Sella works in internal coordinates. On the way to a saddle it gets exact Hessians or, in molecules above
+    --dense-atoms, the lowest modes from products of the Hessian with vectors. At the end they show what was
+    found. A structure with one imaginary mode too many is displaced along it and optimised again. If the mode
+    remains, the structure is written and counts as failed. So does a "doubtful minimum", which lies outside
+    of the model's training or has no sensible bonds. OUT has energies and forces, and OUT.json the results.
 
     The same command continues a run that was stopped.
 
@@ -74,6 +78,7 @@ def optimize(
             saddle=saddle,
             fmax=fmax,
             steps=steps,
+            dense_atoms=dense_atoms,
             device=device,
             charge=charge,
             spin=spin,

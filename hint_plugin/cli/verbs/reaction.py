@@ -99,7 +99,8 @@ def _in_words(result: dict[str, Any]) -> str:
     for name, kept in zip(("reactant", "product"), result["relaxed_ends_keep_bonds"], strict=True):
         if not kept:
             lines.append(
-                f"the {name} changed its bonds when it was optimised: this potential has another minimum"
+                f"the {name} changed its bonds (on a surface, its site) when it was optimised: this "
+                "potential has another minimum"
             )
     for name, kind in zip(("reactant", "product"), result["ends_are"], strict=True):
         if result["barriers"] and kind != "minimum":

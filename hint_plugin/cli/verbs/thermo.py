@@ -43,6 +43,14 @@ def thermo(
         typer.Option(min=1, help="Rotational symmetry number. \\[default: from geometry]"),
     ] = None,
     cutoff: Cutoff = 100.0,
+    hindered: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hindered",
+            metavar="KEY=VALUE",
+            help="Hindered adsorbates: translation, rotation (barriers, eV), sites (per cm^2), minima.",
+        ),
+    ] = None,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -57,6 +65,9 @@ def thermo(
     of them (with --optimize, any) make it fail. A structure that is not stationary has no Gibbs energy, which
     the table and `remarks` in the files say. Without --model and --engine, energies, forces and Hessians come
     from the files. The command writes thermo.json and thermo.csv, and it continues a run that was stopped.
+
+    If atoms are held (FixAtoms, FixCartesian or the column move_mask), all modes of the others are harmonic
+    oscillators, and G is their free energy F.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
@@ -76,6 +87,7 @@ def thermo(
             pressure=pressure,
             symmetry_number=symmetry_number,
             cutoff=cutoff,
+            hindered=hindered,
             device=device,
             charge=charge,
             spin=spin,
@@ -98,7 +110,7 @@ def _show(results: list[dict[str, Any]], temperature: float, pressure: float) ->
         (
             row["name"],
             in_short(row),
-            str(row["symmetry_number"]),
+            str(row.get("symmetry_number", "-")),
             *(f"{row[key]:.4f}" for key in ("energy", "zero_point_energy")),
             f"{temperature * row['entropy']:.4f}",
             *(f"{row[key]:.4f}" for key in ("gibbs_correction", "gibbs_energy")),

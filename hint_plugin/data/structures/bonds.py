@@ -14,11 +14,11 @@ HYDROGEN_FACTOR = 1.5
 
 
 def bonds(atoms: Atoms) -> NDArray[np.bool_]:
-    """Adjacency matrix [N, N]."""
+    """Adjacency matrix [N, N]; of a periodic structure, of the nearest images."""
     radii = covalent_radii[atoms.numbers]
     reach = BOND_FACTOR * (radii[:, None] + radii[None])
     hydrogen = atoms.numbers == 1
     reach[np.ix_(hydrogen, hydrogen)] *= HYDROGEN_FACTOR / BOND_FACTOR
-    found: NDArray[np.bool_] = atoms.get_all_distances() < reach
+    found: NDArray[np.bool_] = atoms.get_all_distances(mic=bool(atoms.pbc.any())) < reach
     np.fill_diagonal(found, False)
     return found

@@ -22,6 +22,7 @@ from hint_plugin.data.structures.electrons import known_electrons, lowest_multip
 from hint_plugin.errors import DataError, EngineError, HintError, OptionsError
 from hint_plugin.optional import wanted
 from hint_plugin.potentials.engine import ByDifferences, HessianMode, SinglePoint
+from hint_plugin.potentials.hessian_shapes import as_matrix
 from hint_plugin.potentials.structure_checks import check_structure
 from hint_plugin.potentials.user_code import code_of, files_in
 from hint_plugin.settings import option
@@ -162,12 +163,16 @@ class PreparedCalculator(ByDifferences):
         return np.array(self._call(self._atoms.get_forces), dtype=float)
 
     def analytic_hessian(self) -> NDArray | None:
-        """[3N, 3N] of the calculator's `get_hessian(atoms)`, None if it has none."""
+        """[3N, 3N] of the calculator's `get_hessian(atoms)`, in any of the shapes of `hessian_shapes`; None
+        if it has none."""
         own = getattr(self._atoms.calc, "get_hessian", None)
         if own is None or not self._analytic:
             return None
-        n = 3 * len(self._atoms)
-        return np.asarray(self._call(lambda: own(self._atoms)), dtype=float).reshape(n, n)
+        found = self._call(lambda: own(self._atoms))
+        try:
+            return as_matrix(found, len(self._atoms))
+        except DataError as error:
+            raise EngineError(f"get_hessian of the calculator returns {error}", "program") from error
 
     def _call(self, function: Callable[[], Any]) -> Any:
         try:

@@ -19,10 +19,12 @@ from tblite.interface import Calculator, Result
 from hint_plugin.errors import EngineError
 from hint_plugin.potentials.engine import ByDifferences, SinglePoint
 from hint_plugin.potentials.engines.openmp import one_thread
+from hint_plugin.potentials.engines.xtb import dielectric_constant
 
 if TYPE_CHECKING:
     from hint_plugin.potentials.engines.xtb import XTBOptions
 
+_SOLVATION = {"alpb": "alpb", "gbsa": "gbsa", "ddx": "ddX"}
 _TBLITE_ERRORS = (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError)
 
 
@@ -47,6 +49,8 @@ class PreparedTBLite(ByDifferences):
             self._calculator.set("accuracy", options.accuracy)
             self._calculator.set("max-iter", options.max_iterations)
             self._calculator.set("temperature", options.electronic_temperature * kB / Hartree)
+            if options.solvent is not None:
+                self._calculator.add(f"{_SOLVATION[options.solvation]}-solvation", *_solvent(options))
         except _TBLITE_ERRORS as error:
             raise _refusal(error) from error
         self._last: Result | None = None
@@ -87,6 +91,26 @@ class PreparedTBLite(ByDifferences):
                 raise
             self._last = None  # it was updated in place, and is spoilt
             return self._calculator.singlepoint(None)  # once more, from the atomic guess
+
+
+def knows_solvent(method: str, options: XTBOptions) -> bool:
+    """Whether tblite has parameters for the solvent, tried on H2."""
+    calculator = Calculator(method, np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.4]]))
+    calculator.set("verbosity", 0)
+    try:
+        calculator.add(f"{_SOLVATION[options.solvation]}-solvation", *_solvent(options))
+    except _TBLITE_ERRORS:
+        return False
+    return True
+
+
+def _solvent(options: XTBOptions) -> tuple[Any, ...]:
+    """What tblite's `Calculator.add` takes after the name."""
+    assert options.solvent is not None
+    if options.solvation != "ddx":
+        return (options.solvent,)
+    constant = dielectric_constant(options.solvent)
+    return (options.solvent if constant is None else constant, "cosmo")
 
 
 def _refusal(error: Exception) -> EngineError:

@@ -5,7 +5,9 @@ Hessians are exact second derivatives, not differences, and so are products Hv w
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +65,7 @@ class Model:
         path = or_path(options.model)
         self.method = path.name
         self.potential: Potential = load_trained(
-            path, device=options.device, dtype=options.dtype, head=options.head, batch_size=1
+            path, device=options.device, dtype=options.dtype, head=options.head
         )
         self._provenance = self.potential.provenance()
 
@@ -98,12 +100,24 @@ class Model:
             EngineError: no atoms, positions that are not finite, or a charge or multiplicity that the model
                 does not know.
         """
+        self._check_structure(atoms)
+        return PreparedModel(self.potential, atoms)
+
+    def single_points(self, frames: Sequence[Atoms]) -> list[SinglePoint]:
+        """Of many structures at once, in their order. Raises EngineError as one does."""
+        for atoms in frames:
+            self._check_structure(atoms)
+        try:
+            return [_single_point(found) for found in self.potential.evaluate(frames)]
+        except DataError as error:
+            raise EngineError(str(error), "element") from error
+
+    def _check_structure(self, atoms: Atoms) -> None:
         check_structure(atoms)
         try:
             refuse_unknown_electrons(atoms, atoms.get_chemical_formula(), self.potential.electrons)
         except DataError as error:
             raise EngineError(str(error), "electrons") from error
-        return PreparedModel(self.potential, atoms)
 
 
 class PreparedModel:
@@ -113,13 +127,14 @@ class PreparedModel:
 
     def __init__(self, potential: Potential, atoms: Atoms) -> None:
         self._potential, self._atoms = potential, atoms
+        self._products: Callable[[NDArray], NDArray] | None = None
         self.provenance: dict[str, Any] = {}
 
     def single_point(self, positions: NDArray | None = None) -> SinglePoint:
         """Energy, forces, stress where periodic. Raises EngineError for elements the model does not know."""
-        found = self._predict(self._atoms if positions is None else moved(self._atoms, positions))
-        stress = None if found.stress is None else full_3x3_to_voigt_6_stress(_array(found.stress))
-        return SinglePoint(float(found.energy), _array(found.forces), stress)
+        return _single_point(
+            self._predict(self._atoms if positions is None else moved(self._atoms, positions))
+        )
 
     def forces_at(self, positions: NDArray) -> NDArray:
         """Forces [N, 3] in eV/A."""
@@ -131,7 +146,10 @@ class PreparedModel:
 
     def products(self, probes: NDArray) -> NDArray:
         """Exact H v for v [K, N, 3]; by way of the Hessian where the potential has no product of its own."""
-        return np.asarray(self._potential.hvp(self._atoms, probes), dtype=float)
+        if self._products is None:
+            at = getattr(self._potential, "products_at", None)
+            self._products = at(self._atoms) if at else partial(self._potential.hvp, self._atoms)
+        return np.asarray(self._products(probes), dtype=float)
 
     def hessian_pattern(self) -> csr_matrix | None:
         """Which blocks of the Hessian can differ from zero, where the potential knows."""
@@ -146,9 +164,20 @@ class PreparedModel:
             (found,) = self._potential.predict([atoms], hessian=hessian)
         except DataError as error:
             raise EngineError(str(error), "element") from error
-        if not np.isfinite(found.energy) or not np.isfinite(_array(found.forces)).all():
-            raise EngineError("the model predicts NaN or infinity", "program")
+        _refuse_infinite(found)
         return found
+
+
+def _single_point(found: Any) -> SinglePoint:
+    """Of a prediction or an evaluation."""
+    _refuse_infinite(found)
+    stress = None if found.stress is None else full_3x3_to_voigt_6_stress(_array(found.stress))
+    return SinglePoint(float(found.energy), _array(found.forces), stress)
+
+
+def _refuse_infinite(found: Any) -> None:
+    if not np.isfinite(found.energy) or not np.isfinite(_array(found.forces)).all():
+        raise EngineError("the model predicts NaN or infinity", "program")
 
 
 def _array(values: Any) -> NDArray:

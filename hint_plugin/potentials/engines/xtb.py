@@ -17,15 +17,21 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.errors import EngineError
+from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.optional import check
 from hint_plugin.potentials.engine import HessianMode, Prepared
 from hint_plugin.potentials.structure_checks import charge_and_multiplicity, check_structure
-from hint_plugin.settings import option
+from hint_plugin.settings import did_you_mean, option
 
 LARGEST_NUMBER = 86  # both methods are parametrised up to radon
 SHORTEST_CELL = 8.0
 """A, between opposite faces of a cell that is sampled at the Gamma point alone."""
+#: Those that ALPB has parameters for in tblite 0.8; tblite itself says whether it knows another one.
+SOLVENTS = (
+    *("acetone", "acetonitrile", "aniline", "benzaldehyde", "benzene", "ch2cl2", "chcl3", "cs2", "dioxane"),
+    *("dmf", "dmso", "ethanol", "ether", "ethylacetate", "furane", "hexadecane", "hexane", "methanol"),
+    *("nitromethane", "octanol", "phenol", "thf", "toluene", "water", "woctanol"),
+)
 _PACKAGES = {"tblite": ("tblite", "'hint-mlip[label]'"), "xtb": ("xtb", "xtb")}
 
 
@@ -40,6 +46,10 @@ class XTBOptions:
     electronic_temperature: float = option("of the Fermi smearing, K", 300.0)
     charge: int = option("total charge of structures that do not say", 0)
     multiplicity: int | None = option("2S+1 of structures that do not say; lowest if none", None)
+    solvent: str | None = option(
+        "an implicit solvent, as water, or a dielectric constant for ddx; none: gas", None
+    )
+    solvation: Literal["alpb", "gbsa", "ddx"] = option("the model of the solvent", "alpb")
 
 
 class XTB:
@@ -60,9 +70,15 @@ class XTB:
 
     @classmethod
     def check(cls, options: XTBOptions) -> None:
-        """Raises MissingDependencyError without the back end's package."""
+        """Look at the back end and the solvent.
+
+        Raises:
+            MissingDependencyError: without the back end's package.
+            OptionsError: a solvent that cannot be: by xtb-python, a number without ddx, an unknown name.
+        """
         module, install = _PACKAGES[options.backend]
         check(cls.method, install, module)
+        _check_solvent(cls.method, options)
 
     @classmethod
     def settings(cls, options: XTBOptions, hessian: HessianMode = "none") -> dict[str, Any]:
@@ -76,6 +92,9 @@ class XTB:
         }
         if options.electronic_temperature != 300.0:
             found["electronic_temperature"] = options.electronic_temperature
+        if options.solvent is not None:
+            found["solvent"] = options.solvent
+            found["solvation"] = "ddCOSMO" if options.solvation == "ddx" else options.solvation.upper()
         return found
 
     @classmethod
@@ -125,6 +144,12 @@ class XTB:
                 "the structure is periodic and its cell has no volume; give it one, or set pbc to all false",
                 "cell",
             )
+        if self.options.solvent is not None and atoms.pbc.any():
+            raise EngineError(
+                "an implicit solvent is for molecules, and this structure is periodic; set pbc to false, or "
+                "take the engine without solvent",
+                "cell",
+            )
         about = self.of_structure(self.options, atoms)
         if self.options.backend == "tblite":
             from hint_plugin.potentials.engines.tblite import PreparedTBLite
@@ -133,6 +158,39 @@ class XTB:
         from hint_plugin.potentials.engines.xtb_python import PreparedXTBPython
 
         return PreparedXTBPython(self.method, self.options, atoms, about)
+
+
+def _check_solvent(method: str, options: XTBOptions) -> None:
+    model, solvent = options.solvation, options.solvent
+    if solvent is None:
+        if model != "alpb":
+            raise OptionsError(f"solvation={model} needs a solvent, as solvent=water")
+        return
+    if options.backend != "tblite":
+        raise OptionsError(f"solvent={solvent} needs the back end tblite; backend is {options.backend}")
+    constant = dielectric_constant(solvent)
+    if constant is not None and model != "ddx":
+        raise OptionsError(
+            f"solvent={solvent}: {model} knows solvents by name, as water; for a dielectric constant take "
+            "solvation=ddx"
+        )
+    if constant is not None and not 1.0 < constant < float("inf"):
+        raise OptionsError(f"solvent={solvent}: a dielectric constant is a number above 1")
+    from hint_plugin.potentials.engines.tblite import knows_solvent
+
+    if not knows_solvent(method, options):
+        raise OptionsError(
+            f"tblite has no parameters of {method} with {model} for solvent={solvent}."
+            f"{did_you_mean(solvent, SOLVENTS)} With alpb it knows {', '.join(SOLVENTS)}; ddx knows more"
+        )
+
+
+def dielectric_constant(solvent: str) -> float | None:
+    """The number, where the solvent is one and not a name."""
+    try:
+        return float(solvent)
+    except ValueError:
+        return None
 
 
 class GFN2(XTB):

@@ -4,6 +4,11 @@ Everything takes an ASE calculator with `get_hessian(atoms) -> [3N, 3N]` (eV/A^2
 checkpoint, GFN2-xTB, DFT. None of it knows which.
 """
 
+from hint_plugin.science.molecules.adsorbate_thermochemistry import (
+    AdsorbateThermochemistry,
+    Hindered,
+    adsorbate_thermochemistry,
+)
 from hint_plugin.science.molecules.infrared import dipole_derivatives, infrared_intensities
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.optimization import Stationary, optimize
@@ -11,9 +16,12 @@ from hint_plugin.science.molecules.rotational_symmetry import symmetry_number
 from hint_plugin.science.molecules.thermochemistry import Thermochemistry, thermochemistry
 
 __all__ = [
+    "AdsorbateThermochemistry",
+    "Hindered",
     "NormalModes",
     "Stationary",
     "Thermochemistry",
+    "adsorbate_thermochemistry",
     "dipole_derivatives",
     "infrared_intensities",
     "normal_modes",

@@ -35,7 +35,10 @@ def badly_bonded(atoms: Atoms) -> str:
     """
     if len(atoms) < 2 or not np.isfinite(atoms.positions).all():
         return ""
-    symbols, distances = np.array(atoms.get_chemical_symbols()), atoms.get_all_distances()
+    symbols, distances = (
+        np.array(atoms.get_chemical_symbols()),
+        atoms.get_all_distances(mic=bool(atoms.pbc.any())),
+    )
     radii = covalent_radii[atoms.numbers]
     light = np.isin(symbols, _NON_METALS)
     limit = np.where(light[:, None] & light[None], INSIDE, INSIDE_METALS)

@@ -7,21 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hint_plugin.data import LabelKeys, read_label
+import numpy as np
+
+from hint_plugin.data import HessianLabel, LabelKeys, read_label
+from hint_plugin.data.structures.constraints import FreeCoordinates, free_coordinates
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.potentials.extrapolation import outside_training
 from hint_plugin.potentials.on_demand import OnDemand, PotentialSpec
-from hint_plugin.science.molecules.optimization import check_optimiser, optimize
+from hint_plugin.potentials.partial_hessian import free_rows
+from hint_plugin.science.molecules.lowest_modes import DENSE_ATOMS
+from hint_plugin.science.molecules.optimization import check_optimiser, optimize, with_all_modes
 from hint_plugin.science.molecules.remarks import internal_force
 
 
-def relaxed(atoms: Any, saddle: bool, fmax: float, steps: int, say: Callable[[str], None]) -> Any:
+def relaxed(
+    atoms: Any,
+    saddle: bool,
+    fmax: float,
+    steps: int,
+    say: Callable[[str], None],
+    dense_atoms: int = DENSE_ATOMS,
+) -> Any:
     """`optimize` with its progress; EngineError where it does not converge. `wrong_kind` says on what."""
     found = optimize(
         atoms,
         saddle=saddle,
         fmax=fmax,
         steps=steps,
+        dense_atoms=dense_atoms,
         report=lambda step, energy, force: say(f"step {step}, {energy:.4f} eV, {force:.3f} eV/A"),
     )
     if not found.converged:
@@ -57,13 +70,15 @@ def doubtful(found: Any) -> str:
 class Curvature:
     """A geometry with its Hessian; `atoms` carry the calculator, if there is one. `energy` is None, and
     `largest_force` too, where the label has none. `outside`: of the model's training, see
-    `outside_training`."""
+    `outside_training`. Where atoms are held, `hessian` is [n, n], of the free coordinates, and `rows` are
+    those [3m, 3N] of the atoms that move, where they were computed."""
 
     atoms: Any
     energy: float | None
     largest_force: float | None
     hessian: Any
     outside: str = ""
+    rows: Any = None
 
 
 @dataclass
@@ -100,13 +115,18 @@ class Computed:
             found = relaxed(atoms, self.saddle, self.fmax, 300, say)
             if error := wrong_kind(found, self.saddle) or doubtful(found):
                 raise EngineError(error, "geometry")
+            found = with_all_modes(found)
+            if error := wrong_kind(found, self.saddle):
+                raise EngineError(error, "geometry")
             return Curvature(found.atoms, found.energy, found.largest_force, found.hessian)
         say("energy and forces")
         forces = atoms.get_forces(apply_constraint=False)
         energy = float(atoms.get_potential_energy())
         say("Hessian")
-        outside = outside_training(atoms.calc, atoms, forces)
-        return Curvature(atoms, energy, internal_force(atoms, forces), atoms.calc.get_hessian(atoms), outside)
+        outside, free = outside_training(atoms.calc, atoms, forces), free_coordinates(atoms)
+        rows = None if free.all else free_rows(atoms, free=free)
+        hessian = atoms.calc.get_hessian(atoms) if rows is None else free.part(rows)
+        return Curvature(atoms, energy, internal_force(atoms, forces), hessian, outside, rows)
 
 
 class Stored:
@@ -122,15 +142,34 @@ class Stored:
         """Nothing computes."""
 
     def __call__(self, atoms: Any, say: Callable[[str], None]) -> Curvature:
-        """Raises DataError if the frame lacks a full Hessian."""
-        keys, label = LabelKeys(), read_label(atoms)
-        if label is None or label.hessian is None or label.kind != "full":
+        """Raises DataError if the frame lacks a full Hessian, or, where atoms are held, the rows of the
+        others."""
+        keys, label, free = LabelKeys(), read_label(atoms), free_coordinates(atoms)
+        hessian = None if label is None else _known(label, free)
+        if hessian is None:
+            if not free.all:
+                raise DataError(
+                    f"{atoms.symbols} has no Hessian, and no rows of the atoms that move; give --model "
+                    "FILE or --engine gfn2-xtb to compute them"
+                )
             raise DataError(
                 f"{atoms.symbols} has no full Hessian; give --model FILE or --engine gfn2-xtb to compute one"
             )
         energy, forces = atoms.info.get(keys.energy), atoms.arrays.get(keys.forces)
         force = None if forces is None else internal_force(atoms, forces)
-        return Curvature(atoms, None if energy is None else float(energy), force, label.hessian)
+        return Curvature(atoms, None if energy is None else float(energy), force, hessian)
+
+
+def _known(label: HessianLabel, free: FreeCoordinates) -> Any:
+    """The Hessian of what moves, of a label; None where it does not know it."""
+    if label.hessian is None:
+        return None
+    if label.atoms is None:
+        return label.hessian if free.all else free.part(label.hessian)
+    if free.all or not np.isin(free.atoms, label.atoms).all():
+        return None
+    blocks = label.hessian.reshape(len(label.atoms), 3, -1)[np.searchsorted(label.atoms, free.atoms)]
+    return free.part(blocks.reshape(3 * len(blocks), -1))
 
 
 def source_of_hessians(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import constants
 
 from hint_plugin.core.spectra import AMU
+from hint_plugin.data.structures.constraints import free_coordinates
 from hint_plugin.science.molecules.modes import NormalModes
 
 KM_PER_MOL = constants.N_A * constants.e**2 / (12 * constants.epsilon_0 * constants.c**2 * AMU) / 1000
@@ -37,12 +38,14 @@ def has_dipole(atoms: Atoms) -> bool:
 def dipole_derivatives(atoms: Atoms, step: float = STEP) -> NDArray:
     """d mu / d x [3N, 3] in e, by central differences: 6N evaluations of `atoms.calc`.
 
+    Where coordinates are held, theirs are not computed, and zero.
+
     Raises what the calculator raises.
     """
     moved = atoms.copy()
     moved.calc = atoms.calc
-    found = np.empty((3 * len(atoms), 3))
-    for k in range(3 * len(atoms)):
+    found = np.zeros((3 * len(atoms), 3))
+    for k in free_coordinates(atoms).coordinates:
         both = []
         for sign in (1.0, -1.0):
             moved.positions = atoms.positions

@@ -42,9 +42,11 @@ def movie(modes: NormalModes, mode: int, frames: int = FRAMES, amplitude: float 
     """One period of a mode; the atom that moves most goes `amplitude` A to each side."""
     step = modes.displacements[mode]
     step = amplitude * step / np.linalg.norm(step, axis=1).max()
+    cell = {"cell": modes.atoms.cell, "pbc": modes.atoms.pbc} if modes.atoms.pbc.any() else {}
     found = []
     for k in range(frames):
-        atoms = Atoms(modes.atoms.symbols, modes.atoms.positions + np.sin(2 * np.pi * k / frames) * step)
+        moved = modes.atoms.positions + np.sin(2 * np.pi * k / frames) * step
+        atoms = Atoms(modes.atoms.symbols, moved, **cell)
         atoms.info |= {"mode": mode + 1, "frequency": float(modes.frequencies[mode])}
         found.append(atoms)
     return found

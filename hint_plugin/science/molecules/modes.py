@@ -1,4 +1,4 @@
-"""Normal modes of a molecule from its Hessian, in the units of spectroscopists.
+"""Normal modes of a molecule, or of atoms on a surface, from the Hessian, in the units of spectroscopists.
 
 | symbol | variable | unit |
 |---|---|---|
@@ -7,7 +7,9 @@
 | mu_k = 1 / (M^(-1/2) L_k)^2 | `reduced_masses` [M] | amu |
 | k_k = mu_k (2 pi c nu_k)^2, with the sign of nu_k | `force_constants` [M] | mdyn/A |
 
-L_k are the eigenvectors of the Eckart-projected mass-weighted Hessian (`hint_plugin.core.spectra`).
+L_k are the eigenvectors of the Eckart-projected mass-weighted Hessian (`hint_plugin.core.spectra`). Where
+constraints hold coordinates (FixAtoms, FixCartesian), they are those of the free ones: all n of them,
+without a projection, since the held atoms leave no rigid motion.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ from hint_plugin.core.spectra import (
     LINEAR_TOLERANCE,
     SADDLE_THRESHOLD,
     Spectrum,
+    partial_vibrations,
     vibrations,
     wavenumbers,
     zero_point_energy,
 )
+from hint_plugin.data.structures.constraints import FreeCoordinates, free_coordinates
 from hint_plugin.errors import DataError
 
 MDYNE_PER_ANGSTROM = EV * 1e20 / 100
@@ -44,10 +48,12 @@ _STIFF = 50.0
 
 @dataclass(frozen=True)
 class NormalModes:
-    """The vibrations of one molecule, ascending; imaginary modes first, as negative frequencies.
+    """The vibrations of one structure, ascending; imaginary modes first, as negative frequencies.
 
     `frequencies` [M] cm^-1, `displacements` [M, N, 3], `reduced_masses` [M] amu, `force_constants` [M]
-    mdyn/A; M is 3N - 6, of a linear molecule 3N - 5, of an atom 0.
+    mdyn/A; M is 3N - 6, of a linear molecule 3N - 5, of an atom 0. Where coordinates are held, M is the
+    number n of the free ones, less the rigid motions that are left (`rigid_motions`: none of a slab), and
+    held coordinates have no displacement.
     """
 
     atoms: Atoms
@@ -59,11 +65,20 @@ class NormalModes:
     """L [M, 3N], orthonormal rows in mass-weighted coordinates."""
     bent: bool = False
     """Treated as linear although its atoms are not quite in line (`is_bent_rod`)."""
+    free: FreeCoordinates | None = None
+    """Which coordinates move, where others are held; None: all do."""
+
+    @property
+    def rigid_motions(self) -> int:
+        """Of a structure of which coordinates are held: the rigid motions that they leave; 0 of a free
+        one."""
+        return 0 if self.free is None else int(self.free.mask.sum()) - len(self.frequencies)
 
     @property
     def linear(self) -> bool:
-        """Whether it has 3N - 5 modes."""
-        return len(self.atoms) > 1 and len(self.frequencies) == 3 * len(self.atoms) - 5
+        """Whether it is free and has 3N - 5 modes."""
+        atoms = len(self.atoms)
+        return self.free is None and atoms > 1 and len(self.frequencies) == 3 * atoms - 5
 
     @property
     def zero_point_energy(self) -> float:
@@ -90,7 +105,13 @@ class NormalModes:
             "zero_point_energy": self.zero_point_energy,
             "imaginary_modes": len(self.imaginary),
             **({"treated_as_linear": True} if self.bent else {}),
+            **({} if self.free is None else self._as_held(self.free)),
         }
+
+    def _as_held(self, free: FreeCoordinates) -> dict[str, Any]:
+        """What the numbers are of, where coordinates are held."""
+        found = {"free_atoms": free.atoms.tolist(), "free_coordinates": len(free.coordinates)}
+        return found | ({"rigid_motions": self.rigid_motions} if self.rigid_motions else {})
 
 
 def largest_force(forces: NDArray) -> float:
@@ -120,28 +141,39 @@ def is_bent_rod(atoms: Atoms, hessian: NDArray) -> bool:
 
 
 def normal_modes(atoms: Atoms, hessian: NDArray, bent: bool | None = None) -> NormalModes:
-    """The modes of `atoms` (their own masses: set isotopes there) with `hessian` [3N, 3N] in eV/A^2.
+    """The modes of `atoms` (their own masses: set isotopes there) with `hessian` in eV/A^2.
 
     Args:
-        atoms: the molecule.
-        hessian: see above.
+        atoms: the structure. Coordinates that its constraints hold (FixAtoms, FixCartesian) do not move.
+        hessian: [3N, 3N]; where coordinates are held also [n, n], of the free ones, or the rows [3m, 3N] of
+            the atoms that move (`FreeCoordinates.part`).
         bent: whether it counts as linear although it is slightly bent; None: `is_bent_rod`.
 
     Raises:
-        DataError: the Hessian has another shape, or holds numbers that are not finite.
+        DataError: the Hessian has another shape, or holds numbers that are not finite; other constraints.
     """
-    matrix, n = np.asarray(hessian, dtype=float), 3 * len(atoms)
-    if matrix.shape != (n, n):
-        raise DataError(f"a Hessian of shape {matrix.shape} does not fit {atoms.symbols}; wanted {(n, n)}")
+    matrix, n, free = np.asarray(hessian, dtype=float), 3 * len(atoms), free_coordinates(atoms)
     if not np.isfinite(matrix).all():
         raise DataError(f"the Hessian of {atoms.symbols} holds NaN or infinity")
-    masses = atoms.get_masses()
+    if not free.all:
+        return _modes_of(atoms, _held_spectrum(atoms, free.part(matrix), free), False, free)
+    if matrix.shape != (n, n):
+        raise DataError(f"a Hessian of shape {matrix.shape} does not fit {atoms.symbols}; wanted {(n, n)}")
     bent = is_bent_rod(atoms, matrix) if bent is None else bent
-    found: Spectrum = vibrations(
-        torch.as_tensor(matrix), torch.as_tensor(atoms.positions), torch.as_tensor(masses), linear=bent
-    )
+    masses = torch.as_tensor(atoms.get_masses())
+    found = vibrations(torch.as_tensor(matrix), torch.as_tensor(atoms.positions), masses, linear=bent)
+    return _modes_of(atoms, found, bent, None)
+
+
+def _held_spectrum(atoms: Atoms, part: NDArray, free: FreeCoordinates) -> Spectrum:
+    positions, masses = torch.as_tensor(atoms.positions), torch.as_tensor(atoms.get_masses())
+    mask, periodic = torch.as_tensor(free.mask), bool(atoms.pbc.any())
+    return partial_vibrations(torch.as_tensor(part), positions, masses, mask, periodic)
+
+
+def _modes_of(atoms: Atoms, found: Spectrum, bent: bool, free: FreeCoordinates | None) -> NormalModes:
     weighted = found.modes.T.numpy()
-    cartesian = weighted / np.sqrt(np.repeat(masses, 3))
+    cartesian = weighted / np.sqrt(np.repeat(atoms.get_masses(), 3))
     norms = np.linalg.norm(cartesian, axis=1)
     reduced = 1.0 / norms**2
     return NormalModes(
@@ -152,4 +184,5 @@ def normal_modes(atoms: Atoms, hessian: NDArray, bent: bool | None = None) -> No
         force_constants=found.eigenvalues.numpy() * reduced * MDYNE_PER_ANGSTROM,
         mass_weighted=weighted,
         bent=bent,
+        free=free,
     )

@@ -13,7 +13,12 @@ from scipy.sparse.csgraph import connected_components
 
 from hint_plugin.data import read_frames
 from hint_plugin.data.sets.patterns import expand
-from hint_plugin.data.structures.constraints import constraints_of
+from hint_plugin.data.structures.constraints import (
+    constraints_of,
+    free_coordinates,
+    held_atoms,
+    other_constraints,
+)
 from hint_plugin.data.structures.electrons import known_electrons
 from hint_plugin.errors import DataError
 
@@ -55,26 +60,45 @@ def named_frames(inputs: Sequence[Path | Atoms]) -> Iterator[tuple[str, Atoms]]:
             yield name, atoms
 
 
-def no_molecule(atoms: Any) -> tuple[str, str] | None:
+def no_molecule(atoms: Any, held: bool = False) -> tuple[str, str] | None:
     """(kind, reason) why the verbs for molecules cannot treat a structure, a kind of `FAILURE_KINDS`; None if
-    they can."""
+    they can.
+
+    Args:
+        atoms: the structure.
+        held: whether atoms may be held by FixAtoms and FixCartesian, as those of a surface; then the
+            structure may be periodic.
+    """
     if not len(atoms):
         return "geometry", "no atoms"
     if not np.isfinite(atoms.positions).all():
         return "geometry", "a position is NaN or infinite"
+    if other := other_constraints(atoms):
+        return "geometry", other
+    free = free_coordinates(atoms)
+    if held and free.none:
+        return "geometry", f"all atoms are held ({held_atoms(atoms)}): there is nothing that could move"
+    if held and not free.all:
+        return None
     if atoms.pbc.any():
+        surface = (
+            "for a surface, hold atoms (FixAtoms, or the column move_mask)"
+            if held
+            else "this verb knows no surfaces"
+        )
         way_out = (
-            'set pbc="F F F" in its comment line if it is a molecule in a box; for crystals: hint phonons'
+            'set pbc="F F F" in its comment line if it is a molecule in a box; for crystals: hint phonons; '
+            + surface
         )
         return "cell", f"periodic; these are verbs for molecules: {way_out}"
-    if held := constraints_of(atoms):
-        return "geometry", held
+    if told := constraints_of(atoms):
+        return "geometry", told
     return None
 
 
 def far_parts(atoms: Atoms) -> str:
     """That a structure is several molecules too far from each other to be one; "" otherwise."""
-    if len(atoms) < 2 or no_molecule(atoms):
+    if len(atoms) < 2 or atoms.pbc.any() or no_molecule(atoms, held=True):
         return ""
     near = csr_matrix(atoms.get_all_distances() < FAR)
     parts = int(connected_components(near, directed=False)[0])
@@ -124,7 +148,7 @@ def read_ends(reactant: Path | Atoms, product: Path | Atoms) -> list[Any]:
         frames = [path.copy()] if isinstance(path, Atoms) else read_frames(path)
         if len(frames) != 1:
             raise DataError(f"{path} has {len(frames)} frames; wanted one molecule")
-        if wrong := no_molecule(frames[0]):
+        if wrong := no_molecule(frames[0], held=True):
             raise DataError(f"{path}: {wrong[1]}")
         ends.append(frames[0])
     electrons = [known_electrons(atoms.info) for atoms in ends]

@@ -1,8 +1,9 @@
 """Minima and transition states by Sella, with the exact Hessian of the calculator.
 
 Sella: E. D. Hermes, K. Sargsyan, H. N. Najm, J. Zador, J. Chem. Theory Comput. 18, 6974 (2022): restricted
-step partitioned rational function optimisation in internal coordinates. What comes out is checked by its
-vibrations: a minimum has no imaginary mode, a transition state one.
+step partitioned rational function optimisation in internal coordinates; in Cartesian ones where atoms are
+held (FixAtoms, FixCartesian), as those of a surface. What comes out is checked by its vibrations, of the
+coordinates that are free: a minimum has no imaginary mode, a transition state one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.core.spectra import SADDLE_THRESHOLD
-from hint_plugin.data.structures.constraints import constraints_of
+from hint_plugin.data.structures.constraints import free_coordinates, held_atoms
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
 from hint_plugin.potentials.extrapolation import outside_training
+from hint_plugin.potentials.partial_hessian import embedded_hessian, partial_hessian
 from hint_plugin.science.molecules.bonding import badly_bonded
+from hint_plugin.science.molecules.lowest_modes import DENSE_ATOMS, ByProducts, FewModes
 from hint_plugin.science.molecules.modes import NormalModes, largest_force, normal_modes
 
 FORCE_TOLERANCE = 0.01
@@ -53,8 +56,10 @@ class Stationary:
     """What an optimisation led to.
 
     `kind`: "minimum", "transition state", "saddle of order n", or "not converged: why". `atoms` carry the
-    calculator; `energy` in eV, `largest_force` in eV/A; `modes` are None where nothing has converged.
-    `doubt`: why the point means nothing although it is one (`doubt_of`); "" if nothing speaks against it.
+    calculator; `energy` in eV, `largest_force` in eV/A; `modes` are None where nothing has converged. Where
+    atoms are held, the force is that on the free coordinates, and `hessian` their block [n, n]. Of a saddle
+    of many atoms, `modes` are the lowest two and `hessian` is None: see `with_all_modes`. `doubt`: why the
+    point means nothing although it is one (`doubt_of`); "" if nothing speaks against it.
     """
 
     atoms: Atoms
@@ -64,7 +69,7 @@ class Stationary:
     energy: float
     largest_force: float
     hessian: NDArray | None
-    modes: NormalModes | None
+    modes: NormalModes | FewModes | None
     doubt: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,6 +91,7 @@ def optimize(
     saddle: bool = False,
     fmax: float = FORCE_TOLERANCE,
     steps: int = 300,
+    dense_atoms: int = DENSE_ATOMS,
     trajectory: str | Path | None = None,
     report: Callable[[int, float, float], None] | None = None,
 ) -> Stationary:
@@ -97,35 +103,43 @@ def optimize(
     saddle. If it stays there in the end, `kind` says so.
 
     Args:
-        atoms: the start, with a calculator that has `get_hessian`; not changed.
+        atoms: the start, with a calculator that has `get_hessian`; not changed. Coordinates that FixAtoms and
+            FixCartesian hold stay where they are, and then it may be periodic.
         saddle: look for a first-order saddle point.
         fmax: eV/A, the largest force on an atom at the end.
         steps: at most.
+        dense_atoms: of saddles of more atoms the lowest modes are found by products H v (`lowest_modes`), on
+            the way and at the end, and the whole Hessian is not computed. Not where atoms are held.
         trajectory: an ASE .traj file of all steps.
         report: called with the step, the energy (eV) and the largest force (eV/A).
 
     Raises:
-        DataError: no calculator, no Hessians, a periodic structure, or one with constraints.
+        DataError: no calculator, no Hessians, a periodic structure of which no atom is held, one of which all
+            are, or other constraints.
         OptionsError: fmax or steps that cannot be. MissingDependencyError: Sella is not installed.
         Whatever the calculator raises.
     """
     _check(atoms, fmax, steps)
     found, taken, tolerance = atoms.copy(), 0, fmax
     found.calc = atoms.calc
+    by_products = None
+    large = len(atoms) > max(2, dense_atoms) and free_coordinates(atoms).all
+    if saddle and large and ByProducts.known(atoms.calc):
+        by_products = ByProducts(atoms.calc)
     best: _Point | None = None
     for attempt in range(_ATTEMPTS):
-        done, why = _run(found, saddle, tolerance, steps - taken, trajectory, attempt > 0, taken, report)
+        done, why = _run(
+            found, saddle, tolerance, steps - taken, trajectory, attempt > 0, taken, report, by_products
+        )
         taken += done
         if why:
             break
-        point = _Point.at(found)
+        point = _Point.at(found, by_products)
         if best is None or point.better_than(best, saddle):
             best = point
         if not _can_be_left(point.modes, saddle, attempt) or taken >= steps:
             break
-        push, tolerance = _push(
-            point.modes.displacements[int(saddle)], point.hessian, fmax, tolerance, attempt
-        )
+        push, tolerance = _push(*point.along(int(saddle)), fmax, tolerance, attempt)
         found.positions += push
     if best is None or (why and not best.wanted(saddle)):
         force = largest_force(found.get_forces())
@@ -133,18 +147,30 @@ def optimize(
         about = f"not converged: {why}" + ("" if best is None else f", on the way from a {best.modes.kind}")
         return Stationary(found, about, False, taken, energy, force, None, None)
     found.positions = best.positions
-    forces = found.get_forces()
+    forces = found.get_forces(apply_constraint=False)
     return Stationary(
         found,
         best.modes.kind,
         True,
         taken,
         best.energy,
-        largest_force(forces),
+        largest_force(free_coordinates(found).forces(forces)),
         best.hessian,
         best.modes,
         doubt_of(found, forces),
     )
+
+
+def with_all_modes(found: Stationary) -> Stationary:
+    """The same point with its whole Hessian and all modes, computed if they are not there; `kind` is theirs.
+
+    Raises what the calculator raises.
+    """
+    if found.hessian is not None or not found.converged:
+        return found
+    hessian = np.asarray(found.atoms.calc.get_hessian(found.atoms))
+    modes = normal_modes(found.atoms, hessian)
+    return replace(found, hessian=hessian, modes=modes, kind=modes.kind)
 
 
 def doubt_of(atoms: Atoms, forces: NDArray) -> str:
@@ -166,14 +192,26 @@ class _Point:
 
     positions: NDArray
     energy: float
-    hessian: NDArray
-    modes: NormalModes
+    hessian: NDArray | None
+    modes: NormalModes | FewModes
 
     @classmethod
-    def at(cls, atoms: Atoms) -> _Point:
-        hessian = np.asarray(atoms.calc.get_hessian(atoms))
+    def at(cls, atoms: Atoms, by_products: ByProducts | None = None) -> _Point:
         energy = float(atoms.get_potential_energy())
+        if by_products is not None:
+            return cls(atoms.positions.copy(), energy, None, by_products.modes(atoms))
+        hessian = partial_hessian(atoms)
         return cls(atoms.positions.copy(), energy, hessian, normal_modes(atoms, hessian))
+
+    def along(self, mode: int) -> tuple[NDArray, NDArray]:
+        """The displacement d [N, 3] of a mode, and H d [N, 3], eV/A^2."""
+        direction = self.modes.displacements[mode]
+        if isinstance(self.modes, FewModes):
+            return direction, self.modes.force[mode]
+        assert self.hessian is not None
+        free = self.modes.free
+        whole = self.hessian if free is None else free.whole(self.hessian)
+        return direction, (whole @ direction.ravel()).reshape(-1, 3)
 
     def wanted(self, saddle: bool) -> bool:
         """Whether it has no imaginary mode too many."""
@@ -186,7 +224,7 @@ class _Point:
         return not saddle and self.energy < other.energy - _SAME_ENERGY
 
 
-def _can_be_left(modes: NormalModes, saddle: bool, attempt: int) -> bool:
+def _can_be_left(modes: NormalModes | FewModes, saddle: bool, attempt: int) -> bool:
     """Whether a mode is imaginary that should not be, and there is an attempt left for it."""
     order = int(saddle)
     if len(modes.frequencies) <= order:
@@ -198,11 +236,13 @@ def _can_be_left(modes: NormalModes, saddle: bool, attempt: int) -> bool:
 
 
 def _push(
-    mode: NDArray, hessian: NDArray, fmax: float, tolerance: float, attempt: int
+    mode: NDArray, curvature: NDArray, fmax: float, tolerance: float, attempt: int
 ) -> tuple[NDArray, float]:
-    """How far [N, 3] along a surplus mode, and to which force to converge then to take the way down."""
-    direction = mode / np.linalg.norm(mode, axis=1).max()
-    force = largest_force((hessian @ direction.ravel()).reshape(-1, 3))  # per A
+    """How far [N, 3] along a surplus mode, given H times it, and to which force to converge then to take the
+    way down."""
+    length_of_mode = np.linalg.norm(mode, axis=1).max()
+    direction = mode / length_of_mode
+    force = largest_force(curvature) / length_of_mode  # per A
     least, first, most = _PUSHES
     length = min(most, 2**attempt * float(np.clip(_STANDS_OUT * fmax / force, least, first)))
     wanted = max(_TIGHTEST, _CONVERGED * force * length)
@@ -214,10 +254,14 @@ def _check(atoms: Atoms, fmax: float, steps: int) -> None:
         raise DataError(
             "optimize: the calculator has no get_hessian; take HintCalculator or EngineCalculator"
         )
-    if atoms.pbc.any():
-        raise DataError(f"{atoms.symbols} is periodic; this is for molecules: set pbc to all false")
-    if held := constraints_of(atoms):
-        raise DataError(f"{atoms.symbols} has {held}")
+    free = free_coordinates(atoms)
+    if free.none:
+        raise DataError(f"all atoms of {atoms.symbols} are held ({held_atoms(atoms)}): nothing can move")
+    if atoms.pbc.any() and free.all:
+        raise DataError(
+            f"{atoms.symbols} is periodic; this is for molecules: set pbc to all false, or hold atoms of a "
+            "surface (FixAtoms)"
+        )
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
 
@@ -236,22 +280,32 @@ def _run(
     append: bool,
     before: int,
     report: Callable[[int, float, float], None] | None,
+    by_products: ByProducts | None = None,
 ) -> tuple[int, str]:
     """Move `atoms`; how many steps were taken, and why they did not suffice ("" if they did)."""
-    if len(atoms) == 1:
+    free = free_coordinates(atoms)
+    if len(atoms) == 1 and free.all:
         return 0, ""
+    # held atoms: Cartesian coordinates, and no coordinate for the turn of the whole
+    held: dict[str, Any] = {} if free.all else {"proj_rot": False}
     sella = load("sella", "reactions", "optimising needs Sella")
     start, taken, force = atoms.positions.copy(), 0, float("inf")
+    optimiser = sella.Sella if by_products is None else by_products.adapted(sella.Sella)
     with _quiet():
-        search = sella.Sella(
+        search = optimiser(
             atoms,
             order=int(saddle),
-            internal=len(atoms) > 2,
-            hessian_function=atoms.calc.get_hessian if saddle else None,
+            internal=len(atoms) > 2 and free.all,
+            hessian_function=(
+                (lambda moved: embedded_hessian(moved, atoms.calc))
+                if saddle and by_products is None
+                else None
+            ),
             logfile=os.devnull,
             trajectory=None if trajectory is None else str(trajectory),
             append_trajectory=append,
             allow_fragments=True,
+            **held,
         )
         for tightness in _TIGHTER:  # Sella takes its forces from its own coordinates
             steady = _Unbroken(search.irun(fmax=tightness * fmax, steps=max(0, steps - search.nsteps)))

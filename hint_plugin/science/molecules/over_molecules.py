@@ -32,6 +32,8 @@ from hint_plugin.science.molecules.molecule_inputs import far_parts, files_of, n
 
 FOLDERS = ("vibrations", "thermo", "compare-thermo")
 """Verbs whose output is a folder."""
+SURFACES = ("optimize", "hessian", "vibrations", "thermo")
+"""Verbs that treat structures of which atoms are held."""
 
 
 @contextmanager
@@ -75,8 +77,9 @@ def each_molecule(
     if output is None and spread.parsl is not None:
         raise OptionsError("parsl without output: workers on a cluster need the run's folder. Give an output")
     frames, display = list(named_frames(inputs)), Reported(report)
-    _look_at(frames, display.warn)
-    setup = _OfMolecules(setup)
+    held = verb in SURFACES
+    _look_at(frames, display.warn, held)
+    setup = _OfMolecules(setup, held)
     batch.about["provenance"] = origin = run_provenance(files_of(inputs), model, calculator)
     if in_memory := [item for item in inputs if isinstance(item, Atoms)]:
         origin["data"].append(of_structures(in_memory))
@@ -101,12 +104,13 @@ class _OfMolecules:
     """The work on molecules; what is none fails, and the others are done."""
 
     setup: Callable[[], StructureWork]
+    held: bool
 
     def __call__(self) -> StructureWork:
         work = self.setup()
 
         def checked(name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-            if wrong := no_molecule(atoms):
+            if wrong := no_molecule(atoms, self.held):
                 kind, reason = wrong
                 raise EngineError(reason, kind)
             with told_by_the_run():
@@ -126,9 +130,9 @@ def say_at_the_end(batch: Batch, display: Reported, *others: str) -> None:
     batch.about["warnings"] = said
 
 
-def _look_at(frames: list[tuple[str, Any]], warn: Callable[[str], None]) -> None:
+def _look_at(frames: list[tuple[str, Any]], warn: Callable[[str], None], held: bool) -> None:
     """Warn of positions that look like bohr. Raises DataError if none of the frames is a molecule."""
-    wrong = [found for _, atoms in frames if (found := no_molecule(atoms))]
+    wrong = [found for _, atoms in frames if (found := no_molecule(atoms, held))]
     if len(wrong) == len(frames):
         none = f" (none of the {len(frames)} structures can be done)" if len(frames) > 1 else ""
         raise DataError(f"{frames[0][0]}: {wrong[0][1]}{none}")

@@ -16,7 +16,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.core.spectra import rigid_basis
-from hint_plugin.science.molecules.modes import NormalModes
+from hint_plugin.data.structures.constraints import free_coordinates
+from hint_plugin.science.molecules.modes import NormalModes, largest_force
 
 STATIONARY = 0.05
 """eV/A, of the largest force on an atom: beyond, a structure is no stationary point."""
@@ -27,8 +28,12 @@ def internal_force(atoms: Atoms, forces: NDArray) -> float:
     """The largest force on an atom, eV/A, without what moves or turns the molecule as a whole.
 
     f - D D^T f, D being the orthonormal translations and rotations of unit masses: a label of a program with
-    a grid may have a net force, which is no step to a stationary point.
+    a grid may have a net force, which is no step to a stationary point. Where coordinates are held, it is the
+    largest force on the free ones.
     """
+    free = free_coordinates(atoms)
+    if not free.all:
+        return largest_force(free.forces(forces))
     flat = np.asarray(forces, dtype=float).ravel()
     ones = torch.ones(len(atoms), dtype=torch.float64)
     rigid = rigid_basis(torch.as_tensor(atoms.positions), ones).numpy()
@@ -49,7 +54,7 @@ def kind_of(modes: NormalModes, force: float | None) -> str:
 
 def remarks_of(row: Mapping[str, Any]) -> list[str]:
     """The remarks about a row: clauses without its name."""
-    found = [not_stationary(row), left_out(row), nearly_linear(row)]
+    found = [not_stationary(row), left_out(row), nearly_linear(row), still_turning(row), no_gas(row)]
     if outside := row.get("outside_training"):
         found.append(f"outside of what the model was trained on, its numbers are extrapolation: {outside}")
     return [text for text in found if text]
@@ -83,6 +88,25 @@ def nearly_linear(row: Mapping[str, Any]) -> str:
     if not row.get("treated_as_linear"):
         return ""
     return "slightly bent, and treated as linear: its turn about the axis counts as a bending mode"
+
+
+def still_turning(row: Mapping[str, Any]) -> str:
+    """That held atoms leave rigid motions; else nothing."""
+    if not (left := row.get("rigid_motions")):
+        return ""
+    motions = "a rigid motion" if left == 1 else f"{left} rigid motions"
+    return f"the atoms that are held leave {motions} of the whole, which the modes are without"
+
+
+def no_gas(row: Mapping[str, Any]) -> str:
+    """What the free energy of a structure is of which atoms are held; else nothing."""
+    of_modes = {
+        "harmonic": "all modes are harmonic oscillators",
+        "hindered": "the three softest modes are hindered translations and rotation",
+    }
+    if (model := row.get("model", "")) not in of_modes:
+        return ""
+    return f"atoms are held: this is no gas, {of_modes[model]}, and G is the free energy F"
 
 
 def in_short(row: Mapping[str, Any]) -> str:

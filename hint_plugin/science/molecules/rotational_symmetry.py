@@ -32,11 +32,31 @@ def symmetry_number(atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE, linear:
         return 1
     if linear or _is_linear(positions):
         return 2 if _partners(positions, -positions, kinds, tolerance) is not None else 1
+    return max(1, len(_rotations_onto(positions, positions, kinds, tolerance)))
+
+
+def is_chiral(atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE) -> bool:
+    """Whether no rotation turns a molecule into its mirror image, so that it has an enantiomer.
+
+    Args:
+        atoms: a molecule; its masses count: CHDTOH is chiral.
+        tolerance: A.
+    """
+    positions = atoms.positions - atoms.get_center_of_mass()
+    if len(atoms) < 4 or _is_linear(positions):
+        return False
+    return not _rotations_onto(positions, -positions, _kinds(atoms), tolerance, enough=1)
+
+
+def _rotations_onto(
+    positions: NDArray, target: NDArray, kinds: NDArray, tolerance: float, enough: int = 10**6
+) -> list[NDArray]:
+    """The rotations that put each atom on one of its kind in `target`: the molecule, or its mirror image."""
     radii = np.linalg.norm(positions, axis=1)
     first, second = _reference(positions, radii, kinds, tolerance)
     frame = _frame(positions[first], positions[second])
     found: list[NDArray] = []
-    for a, b in itertools.permutations(range(len(atoms)), 2):
+    for a, b in itertools.permutations(range(len(positions)), 2):
         if kinds[a] != kinds[first] or kinds[b] != kinds[second]:
             continue
         lengths = (radii[a] - radii[first], radii[b] - radii[second])
@@ -45,13 +65,16 @@ def symmetry_number(atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE, linear:
             continue
         if abs(apart - np.linalg.norm(positions[first] - positions[second])) > 2 * tolerance:
             continue
-        rotation = _refined(_frame(positions[a], positions[b]) @ frame.T, positions, kinds, tolerance)
+        guess = _frame(target[a], target[b]) @ frame.T
+        rotation = _refined(guess, positions, target, kinds, tolerance)
         if rotation is not None and not any(
             np.trace(rotation.T @ known) > 2.95
             for known in found  # within about 13 degrees
         ):
             found.append(rotation)
-    return max(1, len(found))
+            if len(found) >= enough:
+                break
+    return found
 
 
 def _kinds(atoms: Atoms) -> NDArray:
@@ -89,17 +112,19 @@ def _frame(first: NDArray, second: NDArray) -> NDArray:
     return np.stack([x, np.cross(z, x), z], axis=1)
 
 
-def _refined(rotation: NDArray, positions: NDArray, kinds: NDArray, tolerance: float) -> NDArray | None:
-    """The rotation nearest to a guess that turns the molecule into itself, or None.
+def _refined(
+    rotation: NDArray, positions: NDArray, target: NDArray, kinds: NDArray, tolerance: float
+) -> NDArray | None:
+    """The rotation nearest to a guess that turns the molecule into `target`, or None.
 
     Two atoms off their places by the tolerance turn the far end of a molecule by more: all atoms decide.
     """
-    partners = _partners(positions, positions @ rotation.T, kinds, 4 * tolerance)
+    partners = _partners(target, positions @ rotation.T, kinds, 4 * tolerance)
     if partners is None:
         return None
-    u, _, vt = np.linalg.svd(positions[partners].T @ positions)  # W. Kabsch, Acta Cryst. A 32, 922 (1976)
+    u, _, vt = np.linalg.svd(target[partners].T @ positions)  # W. Kabsch, Acta Cryst. A 32, 922 (1976)
     best = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
-    return best if _partners(positions, positions @ best.T, kinds, tolerance) is not None else None
+    return best if _partners(target, positions @ best.T, kinds, tolerance) is not None else None
 
 
 def _partners(positions: NDArray, moved: NDArray, kinds: NDArray, tolerance: float) -> NDArray | None:

@@ -5,6 +5,8 @@
     found.results[0]["gibbs_energy"]
     found.write("thermo")
 
+Atoms may be held by FixAtoms and FixCartesian (but for `compare_thermo`); then a structure may be periodic.
+
 Beside its own options, each takes
 
 - `inputs`: files, patterns of files, ASE atoms; one or several.

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from hint_plugin.data import HessianLabel, LabelKeys, clear_labels, write_label
 from hint_plugin.data.outputs import a_file, as_path, check_file
+from hint_plugin.data.structures.constraints import free_coordinates
 from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
@@ -55,6 +56,9 @@ def hessian(
 ) -> HessianResult:
     """Hessians (eV/A^2) and their spectra; see `hint_plugin.science.molecules.run` for the arguments.
 
+    Where atoms are held (FixAtoms, FixCartesian) the label has the rows of those that move, and the
+    spectrum is that of their block.
+
     Raises:
         HintError: files, options or packages with which nothing can be done; a run that is stopped.
     """
@@ -90,11 +94,11 @@ class HessianOf:
         modes = normal_modes(atoms, found.hessian)
         row = {"energy": found.energy, "largest_force": found.largest_force, **modes.as_dict()}
         row["outside_training"] = found.outside
-        made = origin(atoms.calc, atoms) | {"hessian": "full"}
+        made = origin(atoms.calc, atoms) | {"hessian": "full" if found.rows is None else "rows"}
         if found.outside:
             made["outside_training"] = found.outside
         return row, {
-            "hessian": found.hessian,
+            "hessian": found.hessian if found.rows is None else found.rows,
             "forces": atoms.get_forces(apply_constraint=False),
             "origin": made,
         }
@@ -106,6 +110,14 @@ def _labelled(atoms: Any, row: dict[str, Any], kept: dict[str, Any]) -> Any:
     clear_labels(labelled)
     labelled.info[keys.energy] = row["energy"]
     labelled.arrays[keys.forces] = kept["forces"]
-    write_label(labelled, HessianLabel.full(kept["hessian"], provenance=kept["origin"]))
+    write_label(labelled, _label(atoms, kept))
     state_electrons(labelled, kept["origin"])
     return labelled
+
+
+def _label(atoms: Any, kept: dict[str, Any]) -> HessianLabel:
+    """The whole Hessian; where atoms are held, the rows of those that move."""
+    free = free_coordinates(atoms)
+    if free.all:
+        return HessianLabel.full(kept["hessian"], provenance=kept["origin"])
+    return HessianLabel.rows(kept["hessian"], free.atoms, len(atoms), provenance=kept["origin"])

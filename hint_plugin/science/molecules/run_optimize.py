@@ -17,6 +17,7 @@ from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand, origin
 from hint_plugin.science.molecules.curvature import doubtful, relaxed, wrong_kind
+from hint_plugin.science.molecules.lowest_modes import DENSE_ATOMS
 from hint_plugin.science.molecules.molecule_inputs import Inputs, files_of, given
 from hint_plugin.science.molecules.optimization import check_optimiser
 from hint_plugin.science.molecules.over_molecules import each_molecule, save_structures
@@ -50,6 +51,7 @@ def optimize(
     saddle: bool = False,
     fmax: float = 0.01,
     steps: int = 300,
+    dense_atoms: int = DENSE_ATOMS,
     device: str = "cpu",
     charge: int = 0,
     spin: int | None = None,
@@ -60,11 +62,14 @@ def optimize(
 ) -> OptimizeResult:
     """Optimise molecules to minima, or to transition states; see `hint_plugin.science.molecules.run`.
 
+    Atoms that FixAtoms or FixCartesian hold stay where they are; with such atoms a structure may be periodic.
+
     Args:
         inputs, potential, output, device, charge, spin, jobs, parsl, restart, report: see there.
         saddle: look for a transition state, in place of a minimum.
         fmax: eV/A, the largest force on an atom at the end.
         steps: at most.
+        dense_atoms: saddles of more atoms are found without the whole Hessian, see `optimization.optimize`.
 
     Raises:
         HintError: files, options or packages with which nothing can be done; a run that is stopped.
@@ -75,7 +80,10 @@ def optimize(
         check_file(place, files_of(molecules))
     check_optimiser()
     source = OnDemand.of(potential, device, charge, spin)
-    work, spread = Optimisation(source, saddle, fmax, steps), Spread(jobs, as_path(parsl), restart)
+    work, spread = (
+        Optimisation(source, saddle, fmax, steps, dense_atoms),
+        Spread(jobs, as_path(parsl), restart),
+    )
     found, asked = OptimizeResult(), asked | source.asked()
     with each_molecule(
         "optimize", asked, molecules, work, place, spread, found, source, source.model, report
@@ -98,6 +106,7 @@ class Optimisation:
     saddle: bool
     fmax: float
     steps: int
+    dense_atoms: int = DENSE_ATOMS
 
     def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
         """Set up a process: load what computes."""
@@ -106,10 +115,10 @@ class Optimisation:
 
     def _work(self, name: str, atoms: Any, say: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         atoms.calc = calculator = self.potential.calculator()
-        found = relaxed(atoms, self.saddle, self.fmax, self.steps, say)
+        found = relaxed(atoms, self.saddle, self.fmax, self.steps, say, self.dense_atoms)
         kept = {
             "positions": found.atoms.positions,
-            "forces": found.atoms.get_forces(),
+            "forces": found.atoms.get_forces(apply_constraint=False),  # labels are of no constraints
             "origin": origin(calculator, atoms),
             "wrong": wrong_kind(found, self.saddle) or doubtful(found),
         }

@@ -1,9 +1,9 @@
-"""What `hint thermo` does: enthalpies, entropies and Gibbs energies of molecules."""
+"""What `hint thermo` does: enthalpies, entropies and Gibbs energies of molecules and adsorbates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,18 @@ from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand
 from hint_plugin.potentials.structure_checks import charge_and_multiplicity
+from hint_plugin.science.molecules.adsorbate_thermochemistry import (
+    AdsorbateThermochemistry,
+    Hindered,
+    adsorbate_thermochemistry,
+)
 from hint_plugin.science.molecules.curvature import source_of_hessians
 from hint_plugin.science.molecules.modes import normal_modes
 from hint_plugin.science.molecules.molecule_inputs import Inputs, given
 from hint_plugin.science.molecules.over_molecules import each_molecule, say_at_the_end
 from hint_plugin.science.molecules.remarks import how_many_are_not, remarks_of
-from hint_plugin.science.molecules.thermochemistry import thermochemistry
+from hint_plugin.science.molecules.thermochemistry import Thermochemistry, thermochemistry
+from hint_plugin.settings import parse_options, parse_pairs
 
 COLUMNS = (
     "name formula kind symmetry_number multiplicity energy zero_point_energy enthalpy entropy gibbs_energy "
@@ -54,6 +60,7 @@ def thermo(
     pressure: float = 101325.0,
     symmetry_number: int | None = None,
     cutoff: float = 100.0,
+    hindered: Hindered | Mapping[str, Any] | Sequence[str] | None = None,
     device: str = "cpu",
     charge: int = 0,
     spin: int | None = None,
@@ -62,7 +69,10 @@ def thermo(
     restart: bool = False,
     report: Any = None,
 ) -> ThermoResult:
-    """Gibbs energies of molecules in the gas; see `hint_plugin.science.molecules.run`.
+    """Gibbs energies of molecules in the gas, and of adsorbates; see `hint_plugin.science.molecules.run`.
+
+    A structure of which FixAtoms or FixCartesian hold atoms is no gas: all modes of the others are harmonic
+    oscillators (`adsorbate_thermochemistry`), without pressure, symmetry number, multiplicity and cutoff.
 
     Args:
         inputs, output, device, charge, spin, jobs, parsl, restart, report: see there.
@@ -73,17 +83,22 @@ def thermo(
         pressure: Pa.
         symmetry_number: of the rotations; found from the geometry if None.
         cutoff: cm^-1, of Grimme's entropy of soft modes; 0: harmonic oscillators.
+        hindered: of adsorbates, the softest modes as hindered translations and rotation; a `Hindered`, or its
+            options as a mapping or as words `key=value`.
 
     Raises:
         HintError: files, options or packages with which nothing can be done; a run that is stopped.
     """
     asked, place = asked_for(locals()), a_folder(as_path(output))
+    options = None if hindered is None else as_hindered(hindered)
+    asked.pop("hindered")
+    asked |= {} if options is None else {"hindered": asdict(options)}
     molecules = given(inputs)
     what = None if potential is None else OnDemand.of(potential, device, charge, spin)
     source = source_of_hessians(what, relax=optimize or saddle, saddle=saddle, fmax=fmax)
     gas: dict[str, Any] = {"temperature": temperature, "pressure": pressure, "cutoff": cutoff}
     gas["symmetry_number"] = symmetry_number
-    work, spread = Gas(source, charge, spin, gas), Spread(jobs, as_path(parsl), restart)
+    work, spread = Gas(source, charge, spin, gas, options), Spread(jobs, as_path(parsl), restart)
     found, asked = ThermoResult(), asked | source.asked()
     with each_molecule(
         "thermo", asked, molecules, work, place, spread, found, source.potential, source.model, report
@@ -102,12 +117,14 @@ class Gas:
         source: of energies and Hessians.
         charge, spin: of molecules that state none.
         options: of `thermochemistry`.
+        hindered: of adsorbates.
     """
 
     source: Any
     charge: int
     spin: int | None
     options: dict[str, Any]
+    hindered: Hindered | None = None
 
     def __call__(self) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
         """Set up a process: load what computes."""
@@ -121,10 +138,28 @@ class Gas:
                 f"{atoms.symbols} has a Hessian and no energy ({LabelKeys().energy}), which enthalpy and "
                 "Gibbs energy begin with. Give the frame its energy; hint vibrations needs none"
             )
-        multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
-        modes = normal_modes(found.atoms, found.hessian)
-        force = found.largest_force
-        options = self.options | {"multiplicity": multiplicity, "largest_force": force}
-        result = thermochemistry(modes, found.energy, **options)
+        modes, force = normal_modes(found.atoms, found.hessian), found.largest_force
+        result: Thermochemistry | AdsorbateThermochemistry
+        if modes.free is None:
+            if self.hindered is not None:
+                raise DataError(
+                    f"{atoms.symbols} has no held atoms: it is a gas, and --hindered is for adsorbates. "
+                    "Hold the atoms of the surface (FixAtoms, or the column move_mask), or leave "
+                    "--hindered out"
+                )
+            multiplicity = charge_and_multiplicity(atoms, self.charge, self.spin)[1]
+            options = self.options | {"multiplicity": multiplicity, "largest_force": force}
+            result = thermochemistry(modes, found.energy, **options)
+        else:
+            about = {"temperature": self.options["temperature"], "hindered": self.hindered}
+            result = adsorbate_thermochemistry(modes, found.energy, largest_force=force, **about)
         row = {"largest_force": force, **result.as_dict(), "outside_training": found.outside}
         return row | {"remarks": remarks_of(row)}, {}
+
+
+def as_hindered(given: Hindered | Mapping[str, Any] | Sequence[str]) -> Hindered:
+    """Options of `Hindered`, however they were given. Raises OptionsError: unknown or missing ones."""
+    if isinstance(given, Hindered):
+        return given
+    values = given if isinstance(given, Mapping) else parse_pairs(given)
+    return parse_options(Hindered, values, "hindered")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hint_plugin.data.file_io import write_json
 from hint_plugin.data.outputs import a_folder, as_path
-from hint_plugin.errors import OptionsError
+from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.parallel import Batch, Spread
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.on_demand import OnDemand
@@ -84,6 +84,8 @@ def vibrations(
     report: Any = None,
 ) -> VibrationsResult:
     """Vibrations of molecules, without translations and rotations; see `hint_plugin.science.molecules.run`.
+
+    Where FixAtoms and FixCartesian hold atoms, all modes of the others; then a structure may be periodic.
 
     Args:
         inputs, output, device, charge, spin, jobs, parsl, restart, report: see there.
@@ -192,6 +194,10 @@ def _dynamics(modes: Any, md: float, temperature: float, say: Any) -> Any:
     """The density of states of dynamics."""
     if modes.atoms.calc is None:
         raise OptionsError("--md needs --model FILE or --engine NAME (gfn2-xtb)")
+    if modes.free is not None:
+        raise EngineError(
+            "--md runs the dynamics of free molecules, and atoms of this structure are held", "other"
+        )
     return vibrational_density(
         modes.atoms,
         time=md,

@@ -90,7 +90,7 @@ def thermochemistry(
     """Of a minimum, or of a transition state if one mode is imaginary and the force is small.
 
     Args:
-        modes: of `normal_modes`.
+        modes: of `normal_modes`, of a molecule that is free (`adsorbate_thermochemistry` for held atoms).
         energy: E of the geometry, eV.
         temperature: K.
         pressure: Pa.
@@ -100,11 +100,15 @@ def thermochemistry(
         largest_force: eV/A, on an atom: it says whether the structure is stationary; None: nobody knows.
 
     Raises:
-        DataError: more than one imaginary mode: neither a minimum nor a transition state.
+        DataError: more than one imaginary mode: neither a minimum nor a transition state; or atoms are held.
         OptionsError: temperature, pressure, symmetry number or multiplicity that cannot be.
     """
     _check(temperature, pressure, symmetry_number, multiplicity)
-    real, inverted = _real_modes(modes)
+    if modes.free is not None:
+        raise DataError(
+            f"atoms of {modes.atoms.symbols} are held: it is no gas, see `adsorbate_thermochemistry`"
+        )
+    real, inverted = real_modes(modes)
     sigma = symmetry_number
     if sigma is None:
         sigma = find_symmetry_number(modes.atoms, linear=modes.linear)
@@ -142,7 +146,7 @@ def _check(temperature: float, pressure: float, symmetry_number: int | None, mul
         )
 
 
-def _real_modes(modes: NormalModes) -> tuple[NDArray, NDArray]:
+def real_modes(modes: NormalModes) -> tuple[NDArray, NDArray]:
     """Wavenumbers that count, all positive, without the mode of a transition state; and the inverted ones."""
     atoms, imaginary = modes.atoms, modes.imaginary
     if len(imaginary) > 1:

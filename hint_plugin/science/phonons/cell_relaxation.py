@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.data.structures.unit_cell import check_crystal, quiet
 from hint_plugin.errors import DataError, EngineError, OptionsError
 from hint_plugin.science.phonons.carried_properties import lowering, magnetism_lowers
@@ -35,6 +36,8 @@ def relax_crystal(
     calculator: Any,
     *,
     cell: bool = True,
+    constant_volume: bool = False,
+    pressure: float = 0.0,
     fmax: float = FORCE_TOLERANCE,
     steps: int = 500,
     symmetry_precision: float = 1e-4,
@@ -50,13 +53,15 @@ def relax_crystal(
         atoms: the start; not changed.
         calculator: an ASE calculator, with stress if `cell`.
         cell: the cell too.
+        constant_volume: of the cell its shape alone.
+        pressure: GPa, outside; it does nothing at a constant volume.
         fmax: eV/A, the largest force at the end, and of the stress as ASE counts it.
         steps: at most.
         symmetry_precision: A, within which the symmetry of the start is found.
         report: called with the step, the energy (eV) and the largest force (eV/A).
 
     Raises:
-        DataError: not a crystal. OptionsError: fmax or steps that cannot be.
+        DataError: not a crystal, or its constraints hold atoms. OptionsError: fmax or steps that cannot be.
         EngineError: forces that are NaN, or not converged.
         Whatever the calculator raises.
     """
@@ -72,6 +77,8 @@ def relax_crystal(
         )
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
+    if held := constraints_of(atoms):
+        raise DataError(f"{atoms.symbols} has {held}")
     found, force = in_a_box(atoms).copy(), float("inf")
     found.set_constraint()
     found.calc = calculator
@@ -80,7 +87,8 @@ def relax_crystal(
         if not (lowering(found, symmetry_precision) or magnetism_lowers(found, symmetry_precision)):
             _onto_symmetry(found, symmetry_precision)
             found.set_constraint(FixSymmetry(found, symprec=symmetry_precision))
-        moving: Any = FrechetCellFilter(found) if cell else found
+        outside = {"constant_volume": constant_volume, "scalar_pressure": pressure * units.GPa}
+        moving: Any = FrechetCellFilter(found, **outside) if cell else found
         search = BFGS(moving, logfile=None, maxstep=0.1)
         converged = False
         for _ in search.irun(fmax=fmax, steps=steps):

@@ -90,9 +90,21 @@ def density_of_states(phonon: Phonopy, mesh: float | Sequence[int] = MESH) -> De
 
 
 def thermodynamics(
-    phonon: Phonopy, temperatures: Sequence[float] | NDArray, mesh: float | Sequence[int] = MESH
+    phonon: Phonopy,
+    temperatures: Sequence[float] | NDArray,
+    mesh: float | Sequence[int] = MESH,
+    *,
+    gamma_centred: bool = False,
+    lowest: float = 0.0,
 ) -> Thermodynamics:
     """Sums over the harmonic oscillators of a mesh of q points; imaginary modes are left out.
+
+    Args:
+        phonon: with force constants.
+        temperatures: K.
+        mesh: a length in A, of which the mesh has Gamma; or three numbers of points.
+        gamma_centred: the mesh of three numbers has Gamma, too.
+        lowest: cm^-1; modes of this frequency and below are left out.
 
     Raises:
         OptionsError: a mesh that cannot be, or a negative temperature.
@@ -102,8 +114,8 @@ def thermodynamics(
         raise OptionsError("temperatures: wanted numbers of 0 K or more")
     run: Any = phonon
     with quiet():
-        run.run_mesh(_mesh(mesh))
-        run.run_thermal_properties(temperatures=wanted)
+        run.run_mesh(_mesh(mesh), is_gamma_center=gamma_centred)
+        run.run_thermal_properties(temperatures=wanted, cutoff_frequency=lowest / CM_PER_THZ)
         found: dict[str, Any] = run.get_thermal_properties_dict()
     weights = np.repeat(np.asarray(run.mesh.weights, dtype=float)[:, None], 3 * len(phonon.primitive), axis=1)
     low = CM_PER_THZ * np.asarray(run.mesh.frequencies) < IMAGINARY

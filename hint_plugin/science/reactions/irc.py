@@ -23,6 +23,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hint_plugin.data.structures.constraints import free_coordinates
+from hint_plugin.potentials.partial_hessian import embedded_hessian
 from hint_plugin.science.molecules.modes import largest_force, normal_modes
 
 STEP = 0.1
@@ -56,7 +58,8 @@ def follow(
 
     Args:
         saddle: with a calculator that has `get_hessian`.
-        hessian: [3N, 3N] at the saddle, eV/A^2.
+        hessian: [3N, 3N] at the saddle, eV/A^2; where atoms are held, the block [n, n] of the free
+            coordinates.
         direction: 1 or -1 along its imaginary mode.
         step: s, A amu^(1/2).
         steps: at most.
@@ -68,13 +71,14 @@ def follow(
     root = np.sqrt(np.repeat(saddle.get_masses(), 3))
     surface = _Surface(saddle, root)
     path = Path([saddle.copy()], [surface.at(saddle.positions.ravel() * root)[0]], [0.0], "steps")
-    h = hessian / np.outer(root, root)
+    free = free_coordinates(saddle)
+    h = (hessian if free.all else free.whole(free.part(hessian))) / np.outer(root, root)
     x = saddle.positions.ravel() * root
     move = direction * step * normal_modes(saddle, hessian).mass_weighted[0]
     length, g, age = step, np.zeros(0), 0
     for k in range(1, steps + 1):
         if len(g):
-            move = _descend(g, h, length)
+            move = descend(g, h, length)
         energy, g_new = surface.at(x + move)
         if energy > path.energies[-1] + _RISE and len(g):  # past the bottom, or misled by an old Hessian
             if age == 0 and length < 0.2 * step:
@@ -111,11 +115,11 @@ class _Surface:
 
     def hessian(self, x: NDArray) -> NDArray:
         self.atoms.positions = (x / self._root).reshape(-1, 3)
-        matrix: NDArray = np.asarray(self.atoms.calc.get_hessian(self.atoms))
+        matrix: NDArray = embedded_hessian(self.atoms)
         return matrix / np.outer(self._root, self._root)
 
 
-def _descend(g: NDArray, h: NDArray, length: float) -> NDArray:
+def descend(g: NDArray, h: NDArray, length: float) -> NDArray:
     """The step of the local quadratic approximation."""
     values, vectors = np.linalg.eigh(h)
     along = vectors.T @ g

@@ -11,6 +11,7 @@ from typing import Any
 from hint_plugin.errors import HintError
 from hint_plugin.science.molecules import Stationary, optimize
 from hint_plugin.science.molecules.alignment import rmsd
+from hint_plugin.science.molecules.optimization import with_all_modes
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS
 from hint_plugin.science.reactions.methods.sella import Sella
 from hint_plugin.science.reactions.neb import Band
@@ -70,13 +71,14 @@ def _stationary(
 ) -> Stationary:
     start = band.images[number].copy()
     start.calc = calculator
-    return optimize(
+    found = optimize(
         start,
         saddle=saddle,
         fmax=settings.fmax,
         steps=settings.steps,
         report=lambda step, energy, force: say(f"image {number}: step {step}, {force:.3f} eV/A"),
     )
+    return with_all_modes(found)
 
 
 def connection(found: Reaction) -> dict[str, Any]:

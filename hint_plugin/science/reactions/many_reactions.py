@@ -78,7 +78,8 @@ class Worker:
 
 
 def identity_of(pair: Pair) -> str:
-    """A hash of what is asked: elements, positions to 0.001 A, charge and spin."""
+    """A hash of what is asked: elements, positions to 0.001 A, charge and spin; of a surface, also
+    the cell and what is held."""
     digest = hashlib.sha256()
     for atoms in (pair.reactant, pair.product):
         digest.update(atoms.numbers.tobytes() + (np.round(atoms.positions, 3) + 0.0).tobytes())
@@ -87,6 +88,9 @@ def identity_of(pair: Pair) -> str:
         others = {key: value for key, value in others.items() if key not in _ELECTRONS_BEFORE}
         if others:
             digest.update(repr(others).encode())
+        if atoms.constraints:
+            told = [repr(one.todict()) for one in atoms.constraints]
+            digest.update(repr((told, np.round(atoms.cell.array, 3).tolist(), atoms.pbc.tolist())).encode())
     return digest.hexdigest()[:16]
 
 

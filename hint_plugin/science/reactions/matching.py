@@ -8,23 +8,41 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.geometry import find_mic
 
 from hint_plugin.data.structures.bonds import bonds
-from hint_plugin.data.structures.constraints import constraints_of
+from hint_plugin.data.structures.constraints import free_coordinates, held_atoms
 from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.errors import DataError, HintError
+from hint_plugin.science.molecules.alignment import rmsd
 
 SHORTEST = 0.3
 """A: atoms that are nearer are a mistake in a file."""
+SAME_SITE = 0.5
+"""A, the root mean square distance of what moves: hollow and bridge of Cu(111) are 0.74 A apart."""
+_SAME_PLACE = 1e-3  # A, of held atoms
 
 
 def match(first: Atoms, second: Atoms) -> bool:
-    """Whether the same atoms are bonded, by their numbers."""
-    return bool((bonds(first) == bonds(second)).all())
+    """Whether the same atoms are bonded, by their numbers.
+
+    Where atoms are held, bonds do not tell the sites of a surface apart: what moves has to be bonded alike
+    within itself, and to be at the same site (`SAME_SITE`).
+    """
+    free = free_coordinates(first)
+    if free.all:
+        return bool((bonds(first) == bonds(second)).all())
+    moving = np.ix_(free.atoms, free.atoms)
+    alike = bool((bonds(first)[moving] == bonds(second)[moving]).all())
+    return alike and rmsd(first, second) < SAME_SITE
 
 
 def same_atoms(reactant: Atoms, product: Atoms) -> None:
-    """Raise DataError unless both are molecules of the same atoms in the same order, and differ."""
+    """Raise DataError unless both are molecules of the same atoms in the same order, and differ.
+
+    Where atoms are held, as those of a surface, both hold the same coordinates, at the same place, and have
+    the same cell.
+    """
     for name, atoms in (("reactant", reactant), ("product", product)):
         _check(name, atoms)
     r, p = reactant.get_chemical_formula(), product.get_chemical_formula()
@@ -38,6 +56,7 @@ def same_atoms(reactant: Atoms, product: Atoms) -> None:
             f"atom {k} is {a} in the reactant and {b} in the product; both need the same order of atoms "
             "(the atom-mapped one, as a path moves each atom to its partner)"
         )
+    _same_surface(reactant, product)
     if match(reactant, product) and np.allclose(reactant.positions, product.positions, atol=1e-3):
         raise DataError("the reactant and the product are the same geometry")
 
@@ -54,16 +73,41 @@ def with_electrons(atoms: Atoms, calculator: Any) -> Atoms:
     return found
 
 
+def _same_surface(reactant: Atoms, product: Atoms) -> None:
+    free = [free_coordinates(end) for end in (reactant, product)]
+    if not (free[0].mask == free[1].mask).all():
+        told = " and ".join(held_atoms(end) or "none" for end in (reactant, product))
+        raise DataError(f"the reactant and the product hold different coordinates ({told}); wanted the same")
+    periodic = bool(reactant.pbc.any())
+    if (reactant.pbc != product.pbc).any() or (
+        periodic and not np.allclose(reactant.cell, product.cell, atol=1e-4)
+    ):
+        raise DataError("the reactant and the product are in different cells; wanted the same for both")
+    apart = product.positions - reactant.positions
+    if periodic:
+        apart = find_mic(apart, reactant.cell, reactant.pbc)[0]
+    off = float(np.abs(np.where(free[0].mask, 0.0, apart)).max())
+    if off > _SAME_PLACE:
+        raise DataError(
+            f"a held atom is {off:.3f} A off in the product; wanted held atoms at the same place in both, "
+            "since a path does not move them"
+        )
+
+
 def _check(name: str, atoms: Atoms) -> None:
     if len(atoms) < 2:
         raise DataError(f"the {name} has {len(atoms)} atoms; a reaction needs at least two")
-    if atoms.pbc.any():
-        raise DataError(f"the {name} is periodic; this is for molecules: set pbc to all false")
-    if held := constraints_of(atoms):
-        raise DataError(f"the {name} has {held}")
+    free = free_coordinates(atoms)
+    if free.none:
+        raise DataError(f"all atoms of the {name} are held ({held_atoms(atoms)}): nothing can react")
+    if atoms.pbc.any() and free.all:
+        raise DataError(
+            f"the {name} is periodic; this is for molecules: set pbc to all false, or hold atoms of a "
+            "surface (FixAtoms, or the column move_mask)"
+        )
     if not np.isfinite(atoms.positions).all():
         raise DataError(f"the {name} has a position that is NaN or infinite")
-    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any())) + np.diag(np.full(len(atoms), np.inf))
     if distances.min() < SHORTEST:
         i, j = np.unravel_index(distances.argmin(), distances.shape)
         raise DataError(f"atoms {i} and {j} of the {name} are {distances.min():.2f} A apart")

@@ -2,6 +2,7 @@
 
 G. Henkelman, B. P. Uberuaga, H. Jonsson, J. Chem. Phys. 113, 9901 (2000); G. Henkelman, H. Jonsson,
 J. Chem. Phys. 113, 9978 (2000) for the tangents. Images are added where the barrier is steep (`resolution`).
+A step evaluates each image once, all of them together (`image_evaluation`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hint_plugin.data.labels.ase_energies import with_energy
 from hint_plugin.errors import OptionsError
 from hint_plugin.science.figures import new_figure, save_png
 from hint_plugin.science.molecules.modes import largest_force
+from hint_plugin.science.reactions.image_evaluation import ImageEvaluation
 from hint_plugin.science.reactions.matching import same_atoms, with_electrons
 from hint_plugin.science.reactions.paths import interpolate
 from hint_plugin.science.reactions.resolution import Resolution, examine
@@ -186,15 +188,15 @@ class _Search:
     ) -> None:
         self._calculator, self._steps, self._report, self._keep = calculator, steps, report, keep
         self.path, self.largest = path, float("inf")
+        self._evaluated = ImageEvaluation(path[0], calculator)
         self.taken, self.rounds, self.stage = (
             (0, 0, 0) if start is None else (start.steps, start.rounds, start.stage)
         )
         self._springs = None if start is None else start.springs
         for atoms in path:
             atoms.calc = calculator
-        self._ends = [
-            with_energy(end, end.get_potential_energy(), end.get_forces()) for end in path[:: len(path) - 1]
-        ]
+        energies, forces = self._evaluated(np.array([atoms.positions for atoms in path]))
+        self._ends = [with_energy(path[k], energies[k], forces[k]) for k in (0, -1)]
         self.energies, self.forces = np.zeros(0), np.zeros(0)
 
     @property
@@ -206,12 +208,10 @@ class _Search:
         """Until the largest force across the band is below the tolerance, or the steps are over."""
         from ase.optimize import FIRE
 
-        images = [self._ends[0], *self.path[1:-1], self._ends[1]]  # ASE asks the ends again and again
+        images = [self._ends[0], *self.path[1:-1], self._ends[1]]
         springs = self._stiff_where_near() if self._springs is None else self._springs
         self._springs = None  # those of the next search are of the path that this one leaves
-        band = _recorded()(
-            images, k=springs.tolist(), climb=climb, method="improvedtangent", allow_shared_calculator=True
-        )
+        band = band_of(images, self._evaluated, k=springs.tolist(), climb=climb, method="improvedtangent")
         longest = max(_SHORTEST_STEP, min(_LONGEST_STEP, 0.5 * min(self._moves())))
         search, before = FIRE(band, logfile=None, maxstep=longest), self.taken
         zero = self._ends[0].calc.results["energy"]
@@ -225,6 +225,8 @@ class _Search:
         self.largest = band.largest
         self.energies = np.array([first["energy"], *band.energies[1:-1], last["energy"]])
         self.forces = np.array([first["forces"], *band.real_forces[1:-1], last["forces"]])
+        for atoms in self.path:
+            atoms.calc = self._calculator
 
     def _moves(self) -> list[float]:
         """A, between neighbours."""
@@ -245,15 +247,7 @@ class _Search:
         """What lies between the images."""
         flat = (len(self.path), -1)
         positions = np.array([atoms.positions for atoms in self.path]).reshape(flat)
-        moved = self.path[0].copy()  # a copy keeps `info`: charge and spin
-        moved.calc = self._calculator
-
-        def evaluate(x: NDArray) -> tuple[float, NDArray]:
-            moved.positions = x.reshape(-1, 3)
-            forces = moved.get_forces().ravel()
-            return float(moved.get_potential_energy()), forces
-
-        return examine(positions, self.energies, self.forces.reshape(flat), evaluate)
+        return examine(positions, self.energies, self.forces.reshape(flat), self._evaluated)
 
     def refine(self, between: Resolution) -> None:
         """Add the images that are missing; a round begins."""
@@ -272,20 +266,33 @@ def _images(like: Atoms, positions: NDArray) -> list[Atoms]:
     return found
 
 
-def _recorded() -> type:
+def band_of(images: list[Atoms], evaluate: ImageEvaluation, **options: Any) -> Any:
+    """ASE's band, whose images are evaluated together, and once for each place they are at.
+
+    ASE and its optimisers ask for the forces of a band three times a step, each time of one image after the
+    other, which would be three evaluations of each where the images share a calculator.
+    """
+    from ase.calculators.singlepoint import SinglePointCalculator
     from ase.mep import NEB
 
-    class Recorded(NEB):
-        """Asking for its forces again would compute them again."""
+    class Together(NEB):
+        """`largest`: the largest force across the band, eV/A."""
 
         largest = float("inf")
+        _at: NDArray | None = None
+        _found: NDArray
 
         def get_forces(self) -> NDArray:
-            forces: NDArray = super().get_forces()
-            self.largest = float(np.linalg.norm(forces.reshape(-1, 3), axis=1).max())
-            return forces
+            at = self.get_positions()
+            if self._at is None or not np.array_equal(at, self._at):
+                moved = self.images[1:-1]
+                for image, energy, forces in zip(moved, *evaluate(at.reshape(len(moved), -1)), strict=True):
+                    image.calc = SinglePointCalculator(image, energy=float(energy), forces=forces)
+                self._at, self._found = at, super().get_forces()
+                self.largest = float(np.linalg.norm(self._found.reshape(-1, 3), axis=1).max())
+            return self._found
 
-    return Recorded
+    return Together(images, allow_shared_calculator=True, **options)
 
 
 @picture

@@ -12,9 +12,16 @@ from typing import Any
 
 from ase import Atoms
 
+from hint_plugin.data.structures.constraints import held_atoms
 from hint_plugin.errors import DataError, EngineError, HintError
-from hint_plugin.science.molecules import Stationary, optimize, thermochemistry
+from hint_plugin.science.molecules import (
+    Stationary,
+    adsorbate_thermochemistry,
+    optimize,
+    thermochemistry,
+)
 from hint_plugin.science.molecules.alignment import rmsd
+from hint_plugin.science.molecules.modes import NormalModes
 from hint_plugin.science.reactions.irc import Path
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp
 from hint_plugin.science.reactions.matching import match, same_atoms, with_electrons
@@ -107,25 +114,30 @@ class Reaction:
         return {"forward": ts - r, "reverse": ts - p, "reaction": p - r}
 
     def gibbs(self, settings: ReactionSettings) -> dict[str, float]:
-        """The same for Gibbs energies, eV; empty where a part has none (imaginary modes, free rotations,
-        a force above 0.05 eV/A, as a large `fmax` leaves)."""
+        """The same for Gibbs energies (of held atoms, free energies), eV; empty where a part has none
+        (imaginary modes, free rotations, a force above 0.05 eV/A, as a large `fmax` leaves)."""
         found = {}
         parts = {"r": self.reactant, "ts": self.saddle, "p": self.product}
         for name, part in parts.items():
-            if part is None or part.modes is None or len(part.modes.imaginary) != (name == "ts"):
+            if part is None or not isinstance(part.modes, NormalModes):
+                return {}
+            if len(part.modes.imaginary) != (name == "ts"):
                 return {}
             try:  # the multiplicity of all three is the same, and drops out
-                gas = thermochemistry(
-                    part.modes,
-                    part.energy,
-                    temperature=settings.temperature,
-                    largest_force=part.largest_force,
-                )
+                known: dict[str, Any] = {
+                    "temperature": settings.temperature,
+                    "largest_force": part.largest_force,
+                }
+                if part.modes.free is None:
+                    gas = thermochemistry(part.modes, part.energy, **known)
+                    stationary, found[name] = gas.stationary, gas.gibbs_energy
+                else:  # on a surface, free energies of harmonic oscillators
+                    held = adsorbate_thermochemistry(part.modes, part.energy, **known)
+                    stationary, found[name] = held.stationary, held.helmholtz_energy
             except DataError:
                 return {}
-            if not gas.stationary:
+            if not stationary:
                 return {}
-            found[name] = gas.gibbs_energy
         return {
             "forward": found["ts"] - found["r"],
             "reverse": found["ts"] - found["p"],
@@ -176,6 +188,11 @@ def find_reaction(
     """
     same_atoms(reactant, product)
     method = method_of(settings.method)
+    if settings.method != "sella" and (held := held_atoms(reactant)):
+        raise DataError(
+            f"atoms are held ({held}), and the method {settings.method} would move them; take the method "
+            "sella"
+        )
     reactant, product = (with_electrons(end, calculator) for end in (reactant, product))
     found = Reaction(inputs=(reactant, product))
     try:

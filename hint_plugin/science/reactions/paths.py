@@ -12,7 +12,9 @@ from contextlib import contextmanager
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import find_mic
 
+from hint_plugin.data.structures.constraints import free_coordinates
 from hint_plugin.optional import load
 
 
@@ -30,9 +32,15 @@ def same_random_numbers(seed: int = 0) -> Iterator[None]:
 def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms]:
     """A smooth path of `images` geometries, ends included and aligned; the same for the same ends.
 
+    Where atoms are held, nothing is aligned: each atom goes to the nearest image of its place, and distances
+    between atoms are interpolated (image dependent pair potential; S. Smidstrup, A. Pedersen, K. Stokbro,
+    H. Jonsson, J. Chem. Phys. 140, 214106 (2014), by ASE).
+
     Raises:
         MissingDependencyError: geodesic-interpolate is not installed.
     """
+    if not free_coordinates(reactant).all:
+        return _over_a_surface(reactant, product, images)
     package = load("geodesic_interpolate", "reactions", "paths need geodesic-interpolate")
     logger = logging.getLogger("geodesic_interpolate")
     level = logger.level
@@ -51,4 +59,23 @@ def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms
         atoms = reactant.copy()
         atoms.positions = positions
         found.append(atoms)
+    return found
+
+
+def _over_a_surface(reactant: Atoms, product: Atoms, images: int) -> list[Atoms]:
+    from ase.mep import NEB
+    from ase.mep.neb import idpp_interpolate
+
+    free, periodic = free_coordinates(reactant), bool(reactant.pbc.any())
+    moves = product.positions - reactant.positions
+    if periodic:
+        moves = find_mic(moves, reactant.cell, reactant.pbc)[0]
+    moves = np.where(free.mask, moves, 0.0)
+    found = []
+    for part in np.linspace(0.0, 1.0, images):
+        atoms = reactant.copy()
+        atoms.positions = reactant.positions + part * moves
+        found.append(atoms)
+    band = NEB(found, method="improvedtangent")
+    idpp_interpolate(band, traj=None, log=None, mic=periodic, fmax=0.1, steps=100)
     return found

@@ -30,8 +30,8 @@ SPACING = 0.1
 _TOLERANCE, _SHARE = 0.05, 0.03  # eV; of the barrier
 _MOST = 8  # images that are inserted at once
 
-Evaluate = Callable[[NDArray], tuple[float, NDArray]]
-"""Positions [3N] -> energy, eV, and forces [3N], eV/A."""
+Evaluate = Callable[[NDArray], tuple[NDArray, NDArray]]
+"""Positions [K, 3N] -> energies [K], eV, and forces [K, N, 3] or [K, 3N], eV/A."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def examine(positions: NDArray, energies: NDArray, forces: NDArray, evaluate: Ev
         positions: [n, 3N] of the images, A.
         energies: [n], eV.
         forces: [n, 3N], eV/A.
-        evaluate: asked for about one energy for each 0.1 A of the path.
+        evaluate: asked once, for about one energy for each 0.1 A of the path.
 
     Raises whatever `evaluate` raises.
     """
@@ -109,9 +109,10 @@ def examine(positions: NDArray, energies: NDArray, forces: NDArray, evaluate: Ev
     between = np.concatenate(
         [_inside(s[k], s[k + 1], positions[k], positions[k + 1]) for k in range(len(s) - 1)]
     )
-    answers = [evaluate(path(at)) for at in between]
-    slopes = [-float(f @ tangent(at)) for at, (_, f) in zip(between, answers, strict=True)]
-    probes = Line(between, path(between), np.array([e for e, _ in answers]), np.array(slopes))
+    places = path(between)
+    answers, there = evaluate(places)
+    slopes = -(there.reshape(places.shape) * tangent(between)).sum(axis=1)
+    probes = Line(between, places, answers, slopes)
     height = max(energies.max(), probes.energies.max()) - min(energies[0], energies[-1])
     tolerance = max(_TOLERANCE, _SHARE * float(height))
     errors = _errors(images, probes)

@@ -22,6 +22,7 @@ import numpy as np
 from ase import Atoms
 
 from hint_plugin.errors import EngineError
+from hint_plugin.science.reactions.image_evaluation import evaluate_together
 
 LOG = "output.txt"
 """What the program prints, in its folder."""
@@ -127,6 +128,12 @@ class Program:
 
 
 def _answer(atoms: Atoms, asked: dict[str, Any]) -> dict[str, Any]:
+    if "several" in asked:
+        frames = [atoms.copy() for _ in asked["several"]]
+        for frame, positions in zip(frames, asked["several"], strict=True):
+            frame.positions = np.reshape(positions, (-1, 3))
+        answers = evaluate_together(atoms.calc, frames)
+        return {"several": [{"energy": e, "forces": f.ravel().tolist()} for e, f in answers]}
     atoms.positions = np.reshape(asked["positions"], (-1, 3))
     found = {
         "energy": float(atoms.get_potential_energy()),

@@ -14,6 +14,8 @@ from ase import Atoms
 from hint_plugin.errors import EngineError, HintError
 from hint_plugin.optional import check
 from hint_plugin.science.molecules import Stationary, optimize
+from hint_plugin.science.molecules.optimization import with_all_modes
+from hint_plugin.science.reactions.image_evaluation import evaluate_together
 from hint_plugin.science.reactions.irc import Path, follow
 from hint_plugin.science.reactions.limits import BROKEN_NUMBERS
 from hint_plugin.science.reactions.methods.method import Guess
@@ -46,9 +48,9 @@ class Sella:
         """Geodesic; the highest images inside it are tried, as neighbours may lie in another valley."""
         self._say("geodesic path")
         images = interpolate(reactant, product, self._settings.images)
+        energies = [energy for energy, _ in evaluate_together(self._calculator, images)]
         for atoms in images:
             atoms.calc = self._calculator
-        energies = [float(atoms.get_potential_energy()) for atoms in images]
         highest = np.argsort(-np.array(energies[1:-1])) + 1
         return Guess(images, energies, [images[k] for k in highest[: self._settings.guesses]])
 
@@ -67,13 +69,14 @@ class Sella:
         raise EngineError(failure, "geometry")
 
     def _search(self, top: Atoms, name: str) -> Stationary:
-        return optimize(
+        found = optimize(
             top,
             saddle=True,
             fmax=self._settings.fmax,
             steps=self._settings.steps,
             report=lambda step, energy, force: self._say(f"{name}: step {step}, {force:.3f} eV/A"),
         )
+        return with_all_modes(found) if found.kind == "transition state" else found
 
     def follow(self, saddle: Stationary) -> tuple[Path, Path]:
         """Both ways down."""

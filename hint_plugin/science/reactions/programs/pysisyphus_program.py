@@ -11,6 +11,8 @@ Jobs come as lines of JSON on standard input, and lines of JSON on standard outp
 | they | {"job": a name in JOBS, ...: arguments of that function} |
 | it, as often as it needs | {"positions": [3N], "hessian": true or false} |
 | they | {"energy": E, "forces": [3N], "hessian": [3N, 3N] if it was asked for} |
+| or, of a string | {"several": [K, 3N]} |
+| they | {"several": [K answers as above]} |
 | it, at the end of the job | {"done": result} or {"failed": why} |
 | they hang up | it removes the folder and ends |
 
@@ -26,7 +28,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,18 +60,36 @@ def calculator_of(talk: Conversation) -> Any:
     from pysisyphus.calculators.Calculator import Calculator
     from pysisyphus.constants import AU2EV, BOHR2ANG
 
+    def converted(found: dict[str, Any]) -> dict[str, Any]:
+        answer = {"energy": found["energy"] / AU2EV}
+        answer["forces"] = np.array(found["forces"]) * BOHR2ANG / AU2EV
+        if "hessian" in found:
+            answer["hessian"] = np.array(found["hessian"]) * BOHR2ANG**2 / AU2EV
+        return answer
+
     class Asked(Calculator):
+        """`known`: answers by the bytes of the coordinates, of what was asked together last."""
+
+        known: ClassVar[dict[bytes, dict[str, Any]]] = {}
+
+        def ask_together(self, many: list[Any]) -> None:
+            """Energies and forces of several images of a string; `known` has them then."""
+            new = {coords.tobytes(): coords for coords in many}
+            answers = {key: self.known[key] for key in new if key in self.known}
+            if missing := [key for key in new if key not in answers]:
+                talk.say({"several": [(new[key] * BOHR2ANG).tolist() for key in missing]})
+                found = [converted(one) for one in talk.hear()["several"]]
+                answers |= zip(missing, found, strict=True)
+            self.known.clear()
+            self.known.update(answers)
+
         def _ask(self, coords: Any, hessian: bool) -> dict[str, Any]:
             talk.say({"positions": (coords * BOHR2ANG).tolist(), "hessian": hessian})
-            found = talk.hear()
-            answer = {"energy": found["energy"] / AU2EV}
-            answer["forces"] = np.array(found["forces"]) * BOHR2ANG / AU2EV
-            if hessian:
-                answer["hessian"] = np.array(found["hessian"]) * BOHR2ANG**2 / AU2EV
-            return answer
+            return converted(talk.hear())
 
         def get_energy(self, atoms: Any, coords: Any) -> dict[str, Any]:
-            return self._ask(coords, False)
+            found = self.known.get(np.asarray(coords, dtype=float).tobytes())
+            return self._ask(coords, False) if found is None else dict(found)
 
         get_forces = get_energy
 
@@ -95,8 +115,17 @@ def string(calculator: Any, symbols: list[str], ends: Any, nodes: int, cycles: i
     from pysisyphus.cos.GrowingString import GrowingString
     from pysisyphus.optimizers.StringOptimizer import StringOptimizer
 
+    class Together(GrowingString):
+        """Its images are asked for together, before each asks for itself."""
+
+        def calculate_image_forces(self, image_indices: Any = None) -> dict[str, Any]:
+            images, _ = self.get_images_to_calculate(image_indices)
+            calculator.ask_together([np.array(image.cart_coords, dtype=float) for image in images])
+            found: dict[str, Any] = super().calculate_image_forces(image_indices)
+            return found
+
     images = [_geometry(symbols, end, calculator, "cart") for end in ends]
-    path = GrowingString(images, lambda: calculator, max_nodes=nodes - 2, climb=True)
+    path = Together(images, lambda: calculator, max_nodes=nodes - 2, climb=True)
     search = StringOptimizer(path, max_cycles=cycles, align=True)
     search.run()
     top, energy, _, where = path.get_splined_hei()
