@@ -4,7 +4,7 @@
 # Labels a set of structures, splits it and computes what a training needs to know of it. The work is done in other
 # jobs, which Parsl submits as the file CLUSTER says; this job hands out frames and writes results. If it is stopped,
 # submit the same file again: it continues. docs/training-cluster.md explains it.
-#SBATCH --job-name=hint-label
+#SBATCH --job-name=hint-label       # CHANGE: one name per run: jobs of the same name wait for each other
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=2           # enough: the work is done in the jobs of CLUSTER
 #SBATCH --mem=16G                   # raise it for a set of many GB in one xyz file

@@ -3,7 +3,7 @@
 #
 # Searches the transition states of a set of reactions with a trained model. The searches run in other jobs, which
 # Parsl submits as the file CLUSTER says. If this job is stopped, submit the same file again: it continues.
-#SBATCH --job-name=hint-reactions
+#SBATCH --job-name=hint-reactions   # CHANGE: one name per run: jobs of the same name wait for each other
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=2           # enough: the work is done in the jobs of CLUSTER
 #SBATCH --mem=8G

@@ -5,7 +5,7 @@
 # Trains a MACE model on Hessians on several GPUs, of one node or of more. Further options of mace_run_train go behind
 # the file name, and override those below. If the job is stopped, submit the same file again: it continues from the
 # last checkpoint. docs/training-cluster.md explains batch sizes, learning rates and restarts.
-#SBATCH --job-name=hint-mace
+#SBATCH --job-name=hint-mace        # CHANGE: one name per run: jobs of the same name wait for each other
 #SBATCH --nodes=1                   # CHANGE: number of nodes
 #SBATCH --gpus-per-node=4           # CHANGE: GPUs of each node. Not --gpus-per-task: MACE chooses the GPU
 #SBATCH --ntasks-per-node=1         # 1: torchrun starts the processes; as many as GPUs: srun does

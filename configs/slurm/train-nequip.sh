@@ -4,7 +4,7 @@
 # Trains a NequIP model on Hessians on several GPUs, of one node or of more. srun starts one process per GPU, and
 # Lightning takes their numbers from Slurm. Values of CONFIG can be changed behind the file name (trainer.max_epochs=500).
 # If the job is stopped, submit the same file again: it continues after the last epoch that was validated.
-#SBATCH --job-name=hint-nequip
+#SBATCH --job-name=hint-nequip      # CHANGE: one name per run: jobs of the same name wait for each other
 #SBATCH --nodes=1                   # CHANGE: number of nodes
 #SBATCH --gpus-per-node=4           # CHANGE: GPUs of each node. Not --gpus-per-task: Lightning chooses the GPU
 #SBATCH --ntasks-per-node=4         # CHANGE: the same number, for one process per GPU

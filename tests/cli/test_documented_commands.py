@@ -34,7 +34,7 @@ OF_OTHER_PROGRAMS = set(
         ),  # MACE
         *("--config", "--distributed", "--launcher"),  # MACE, too
         *("--hess", "--acc"),  # xtb
-        "--dependency",  # sbatch
+        *("--dependency", "--job-name"),  # sbatch
     ]
 )
 SCRIPTS = [
