@@ -108,5 +108,5 @@ def sbatch(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=840,
     )
