@@ -42,7 +42,9 @@ values=(
     "++trainer.strategy._target_=nequip.train.SimpleDDPStrategy"
     "hydra.run.dir=$folder"
 )
-[ ! -e "$folder/last.ckpt" ] || values+=("++ckpt_path=$folder/last.ckpt")
+# The newest one: Lightning writes last-v1.ckpt after the folder has been moved.
+last=$(find "$folder" -maxdepth 1 -name 'last*.ckpt' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
+[ -z "$last" ] || values+=("++ckpt_path=$last")
 
 # What torch.distributed needs to know: the first node, and a port that other jobs on it do not use.
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
