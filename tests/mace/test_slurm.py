@@ -28,7 +28,7 @@ def job(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_torchrun_on_two_nodes_dies_and_srun_on_one_continues(job):
     """Losses as in one process although one of the two has no label, with `--hint_every 2`."""
     left_out = (

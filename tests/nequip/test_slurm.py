@@ -16,7 +16,7 @@ from nequip_runs import Run, callbacks, recorded, recorder, write_config
 from hint_plugin.data import write_frames, write_label
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_nodes_are_interrupted_and_one_continues(tmp_path, molecules):
     """By Lightning's own SLURMEnvironment; one frame of six has a label, so that one process has none."""
     frames = [atoms.copy() for atoms in molecules[:6]]

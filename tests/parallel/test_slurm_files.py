@@ -132,7 +132,7 @@ def test_the_table_of_few_labels():
         assert shown == pytest.approx(found, abs=0.051), (percent, batch, found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_labels_and_reactions_for_real(tmp_path):
     """Parsl's workers on this machine; the labels go through split and statistics, the reaction is found."""
     for package in ("tblite", "parsl", "sella"):
