@@ -24,7 +24,6 @@ from torch import Tensor
 
 from hint_plugin.core.derivatives import (
     GRADIENT_TOLERANCE,
-    Deviation,
     force_deviation,
     gradient_deviation,
     product_deviation,
@@ -177,17 +176,19 @@ def _check_forces(structure: Structure) -> str:
 
 def _check_products(structure: Structure) -> str:
     remedy = "use --loss hint_difference, which needs forces only"
-    model, probe = structure.model, structure.probe
-    try:
+    products: list[Tensor] = []
+
+    def squares() -> Tensor:
         _, forces, leaf = structure.evaluate(structure.positions, graph=True)
-        product = hvp_from_forces(forces, leaf, probe)
-        gradient = _gradient_of_products(structure)
+        products.append(hvp_from_forces(forces, leaf, structure.probe))
+        return products[-1].square().sum()
+
+    try:
+        gradient = gradient_deviation(squares, [p for p in structure.model.parameters() if p.requires_grad])
     except RuntimeError as error:
         raise HintError(f"H v of this model cannot be trained ({_first_line(error)}); {remedy}") from error
-    finally:
-        model.zero_grad(set_to_none=True)
-    differences = hvp_by_difference(structure.forces, structure.positions, probe)
-    found, size = product_deviation(product, differences), float(differences.square().mean().sqrt())
+    differences = hvp_by_difference(structure.forces, structure.positions, structure.probe)
+    found, size = product_deviation(products[0], differences), float(differences.square().mean().sqrt())
     if found is not None and not found.agrees(structure.dtype):
         raise HintError(
             f"H v of this model differs from differences of its forces by {found.relative:.1e} (relative), "
@@ -205,16 +206,6 @@ def _check_products(structure: Structure) -> str:
             "check with --hint_check no"
         )
     return f"{said}, its gradient to the parameters with differences to {gradient.relative:.1e} (relative)"
-
-
-def _gradient_of_products(structure: Structure) -> Deviation | None:
-    """How far the gradient of abs(H v)^2 to the parameters is from its difference."""
-
-    def squares() -> Tensor:
-        _, forces, leaf = structure.evaluate(structure.positions, graph=True)
-        return hvp_from_forces(forces, leaf, structure.probe).square().sum()
-
-    return gradient_deviation(squares, [p for p in structure.model.parameters() if p.requires_grad])
 
 
 def _first_line(error: Exception) -> str:

@@ -121,22 +121,21 @@ def train_one_epoch(original: Original, arguments: Arguments) -> None:
 
 
 def take_step(original: Original, arguments: Arguments) -> Any:
-    """One step of the optimiser, the model replaced by `HessianForward`; the labels stay on the host."""
+    """One step of the optimiser, the model replaced by `HessianForward`; the labels stay on the host.
+
+    L-BFGS goes over all batches, which MACE brings to the device itself.
+    """
     loss = arguments["loss_fn"]
     if isinstance(loss, HintLoss):
         loss.clock.step += 1
-        arguments["batch"], host = on_host(arguments["batch"])
+        host = None
+        if "batch" in arguments:
+            arguments["batch"], host = on_host(arguments["batch"])
         arguments["model"] = HessianForward(arguments["model"], loss, host)
     return original(**arguments)
 
 
-def take_step_lbfgs(original: Original, arguments: Arguments) -> Any:
-    """As `take_step`, over all batches, which MACE brings to the device itself."""
-    loss = arguments["loss_fn"]
-    if isinstance(loss, HintLoss):
-        loss.clock.step += 1
-        arguments["model"] = HessianForward(arguments["model"], loss)
-    return original(**arguments)
+take_step_lbfgs = take_step
 
 
 def evaluate(original: Original, frozen: Any, *args: Any, **kwargs: Any) -> tuple[float, dict[str, Any]]:

@@ -24,7 +24,6 @@ from hint_plugin.potentials.engines.xtb import dielectric_constant
 if TYPE_CHECKING:
     from hint_plugin.potentials.engines.xtb import XTBOptions
 
-_SOLVATION = {"alpb": "alpb", "gbsa": "gbsa", "ddx": "ddX"}
 _TBLITE_ERRORS = (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError)
 
 
@@ -50,7 +49,7 @@ class PreparedTBLite(ByDifferences):
             self._calculator.set("max-iter", options.max_iterations)
             self._calculator.set("temperature", options.electronic_temperature * kB / Hartree)
             if options.solvent is not None:
-                self._calculator.add(f"{_SOLVATION[options.solvation]}-solvation", *_solvent(options))
+                _add_solvent(self._calculator, options)
         except _TBLITE_ERRORS as error:
             raise _refusal(error) from error
         self._last: Result | None = None
@@ -98,19 +97,20 @@ def knows_solvent(method: str, options: XTBOptions) -> bool:
     calculator = Calculator(method, np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.4]]))
     calculator.set("verbosity", 0)
     try:
-        calculator.add(f"{_SOLVATION[options.solvation]}-solvation", *_solvent(options))
+        _add_solvent(calculator, options)
     except _TBLITE_ERRORS:
         return False
     return True
 
 
-def _solvent(options: XTBOptions) -> tuple[Any, ...]:
-    """What tblite's `Calculator.add` takes after the name."""
+def _add_solvent(calculator: Calculator, options: XTBOptions) -> None:
+    """Raises what tblite raises where it has no parameters."""
     assert options.solvent is not None
     if options.solvation != "ddx":
-        return (options.solvent,)
+        calculator.add(f"{options.solvation}-solvation", options.solvent)
+        return
     constant = dielectric_constant(options.solvent)
-    return (options.solvent if constant is None else constant, "cosmo")
+    calculator.add("ddX-solvation", options.solvent if constant is None else constant, "cosmo")
 
 
 def _refusal(error: Exception) -> EngineError:
