@@ -21,7 +21,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import os
 import platform
 import signal
 import subprocess
@@ -38,6 +37,7 @@ import torch
 
 from hint_plugin import __version__
 from hint_plugin.core.out_of_memory import WORDS
+from hint_plugin.data.file_io import write_json
 from hint_plugin.errors import HintError, MemoryRanOutError
 
 #: Whose versions make two measurements different ones.
@@ -106,13 +106,6 @@ def key_of(found: dict[str, Any]) -> str:
     """A hash of what makes two measurements different ones: everything but the commit of HINT."""
     same = {name: value for name, value in found.items() if name not in ("commit", "hint")}
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """All or nothing: a reader never sees half a file."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(beside, path)
 
 
 class Part:
@@ -230,7 +223,7 @@ class Part:
             rows[rows.index(old)] = new
         else:
             rows.append(new)
-        write_json(self.path, self.content)
+        write_json(self.path, self.content, indent=1)
         if not quiet:
             self._say(new)
         return new

@@ -24,23 +24,8 @@ set -euo pipefail
 # CHANGE: make `hint` available, for example
 # module load miniforge; source activate hint
 
-stopped() { # tell `hint` that the time is over: it cancels its jobs and keeps what is done
-    kill -TERM "$child" 2>/dev/null || true
-}
-run() { # run COMMAND...: wait for it, also after a signal
-    "$@" &
-    child=$!
-    trap stopped TERM INT
-    local status=0
-    wait "$child" || status=$?
-    while kill -0 "$child" 2>/dev/null; do
-        status=0
-        wait "$child" || status=$?
-    done
-    trap - TERM INT
-    return "$status"
-}
 # The jobs that are submitted from here should not inherit the size of this one.
 for variable in "${!SLURM_@}"; do [ "$variable" = SLURM_CONF ] || unset "$variable"; done
 
-run hint reactions "$SET" -o "$OUT" $POTENTIAL --parsl "$CLUSTER" "$@"
+# In place of this shell, so that it gets the signal itself: it cancels its jobs and keeps what is done.
+exec hint reactions "$SET" -o "$OUT" $POTENTIAL --parsl "$CLUSTER" "$@"
