@@ -154,3 +154,19 @@ def constraints_of(atoms: Atoms) -> str:
         f"constraints ({held}), and this moves all atoms; wanted a structure whose atoms are free: remove "
         "the column move_mask of its file, or atoms.set_constraint()"
     )
+
+
+def immovable(atoms: Atoms, name: str) -> str:
+    """Why a molecule, or atoms on a surface, cannot be moved; "" otherwise.
+
+    Raises DataError: constraints that hold no Cartesian coordinates.
+    """
+    free = free_coordinates(atoms)
+    if free.none:
+        return f"all atoms of {name} are held ({held_atoms(atoms)}): nothing can move"
+    if atoms.pbc.any() and free.all:
+        return (
+            f"{name} is periodic; this is for molecules: set pbc to all false, or hold atoms of a surface "
+            "(FixAtoms, or the column move_mask)"
+        )
+    return ""

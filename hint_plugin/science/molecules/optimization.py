@@ -22,7 +22,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.core.spectra import SADDLE_THRESHOLD
-from hint_plugin.data.structures.constraints import free_coordinates, held_atoms
+from hint_plugin.data.structures.constraints import free_coordinates, immovable
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.optional import check, load
 from hint_plugin.potentials.extrapolation import outside_training
@@ -254,14 +254,8 @@ def _check(atoms: Atoms, fmax: float, steps: int) -> None:
         raise DataError(
             "optimize: the calculator has no get_hessian; take HintCalculator or EngineCalculator"
         )
-    free = free_coordinates(atoms)
-    if free.none:
-        raise DataError(f"all atoms of {atoms.symbols} are held ({held_atoms(atoms)}): nothing can move")
-    if atoms.pbc.any() and free.all:
-        raise DataError(
-            f"{atoms.symbols} is periodic; this is for molecules: set pbc to all false, or hold atoms of a "
-            "surface (FixAtoms)"
-        )
+    if told := immovable(atoms, str(atoms.symbols)):
+        raise DataError(told)
     if fmax <= 0 or steps < 1:
         raise OptionsError(f"fmax {fmax} eV/A and {steps} steps; wanted numbers above 0")
 

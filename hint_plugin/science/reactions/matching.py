@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from ase.geometry import find_mic
 
 from hint_plugin.data.structures.bonds import bonds
-from hint_plugin.data.structures.constraints import free_coordinates, held_atoms
+from hint_plugin.data.structures.constraints import free_coordinates, held_atoms, immovable
 from hint_plugin.data.structures.electrons import state_electrons
 from hint_plugin.errors import DataError, HintError
 from hint_plugin.science.molecules.alignment import rmsd
@@ -97,14 +97,8 @@ def _same_surface(reactant: Atoms, product: Atoms) -> None:
 def _check(name: str, atoms: Atoms) -> None:
     if len(atoms) < 2:
         raise DataError(f"the {name} has {len(atoms)} atoms; a reaction needs at least two")
-    free = free_coordinates(atoms)
-    if free.none:
-        raise DataError(f"all atoms of the {name} are held ({held_atoms(atoms)}): nothing can react")
-    if atoms.pbc.any() and free.all:
-        raise DataError(
-            f"the {name} is periodic; this is for molecules: set pbc to all false, or hold atoms of a "
-            "surface (FixAtoms, or the column move_mask)"
-        )
+    if told := immovable(atoms, f"the {name}"):
+        raise DataError(told)
     if not np.isfinite(atoms.positions).all():
         raise DataError(f"the {name} has a position that is NaN or infinite")
     distances = atoms.get_all_distances(mic=bool(atoms.pbc.any())) + np.diag(np.full(len(atoms), np.inf))
