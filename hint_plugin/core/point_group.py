@@ -1,0 +1,99 @@
+"""Which rotations and reflections turn a molecule into itself, or into another geometry of the same atoms.
+
+A rotation about the centre is fixed by where it puts two atoms that are not in line with the centre, so that
+all candidates can be tried: pairs of the same kinds and distances as one pair that has few like it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SAME_TURN = 2.95
+"""Trace of R^T R': rotations within about 13 degrees are one."""
+
+
+def is_linear(positions: NDArray) -> bool:
+    """Whether atoms are in line; [N, 3] about their centre."""
+    singular = np.linalg.svd(positions, compute_uv=False)
+    return bool(len(singular) < 2 or singular[1] < 1e-3 * singular[0])
+
+
+def rotations_onto(
+    positions: NDArray, target: NDArray, kinds: NDArray, tolerance: float, enough: int = 10**6
+) -> list[NDArray]:
+    """The rotations [3, 3] that put each atom on one of its kind in `target`, each on another.
+
+    Args:
+        positions: [N, 3], A, about the centre; not in line.
+        target: [N, 3], of the same atoms in this order, about its centre: the molecule itself, its mirror
+            image, another geometry of it.
+        kinds: [N]; atoms of one kind may change places.
+        tolerance: A, the farthest that an atom may be from its partner.
+        enough: stop when so many are found.
+    """
+    radii, lengths = np.linalg.norm(positions, axis=1), np.linalg.norm(target, axis=1)
+    first, second = _reference(positions, radii, kinds, tolerance)
+    frame = _frame(positions[first], positions[second])
+    apart = np.linalg.norm(target[:, None] - target[None], axis=2)
+    wanted = np.linalg.norm(positions[first] - positions[second])
+    fits = ((kinds == kinds[first]) & (abs(lengths - radii[first]) <= tolerance))[:, None]
+    fits = fits & ((kinds == kinds[second]) & (abs(lengths - radii[second]) <= tolerance))[None]
+    fits &= abs(apart - wanted) <= 2 * tolerance
+    np.fill_diagonal(fits, False)
+    found: list[NDArray] = []
+    for a, b in np.argwhere(fits):
+        guess = _frame(target[a], target[b]) @ frame.T
+        rotation = _refined(guess, positions, target, kinds, tolerance)
+        if rotation is not None and not any(np.trace(rotation.T @ known) > _SAME_TURN for known in found):
+            found.append(rotation)
+            if len(found) >= enough:
+                break
+    return found
+
+
+def partners(target: NDArray, moved: NDArray, kinds: NDArray, tolerance: float) -> NDArray | None:
+    """On which atom of its kind in `target` each atom of `moved` lies, no two on the same; None if one lies
+    on none."""
+    distances = np.linalg.norm(moved[:, None] - target[None], axis=2)
+    distances[kinds[:, None] != kinds[None]] = np.inf
+    nearest = distances.argmin(axis=1)
+    near = distances[np.arange(len(kinds)), nearest] <= tolerance
+    return nearest if near.all() and len(set(nearest.tolist())) == len(kinds) else None
+
+
+def _reference(positions: NDArray, radii: NDArray, kinds: NDArray, tolerance: float) -> tuple[int, int]:
+    """Two atoms, not in line with the centre, of which there are few like them."""
+    same = (kinds[:, None] == kinds[None]) & (abs(radii[:, None] - radii[None]) <= tolerance)
+    alike = same.sum(axis=1)
+    sines = np.linalg.norm(np.cross(positions[:, None], positions[None]), axis=2)
+    good = (sines > 0.2 * radii[:, None] * radii[None]) & (np.minimum(radii[:, None], radii[None]) > 0.3)
+    if good.any():
+        cost = np.where(good, alike[:, None] * alike[None], np.iinfo(np.int64).max)
+        first, second = np.unravel_index(int(cost.argmin()), cost.shape)
+    else:  # a nearly linear molecule: the pair that is least in line
+        first, second = np.unravel_index(int(sines.argmax()), sines.shape)
+    return int(first), int(second)
+
+
+def _frame(first: NDArray, second: NDArray) -> NDArray:
+    """A right-handed frame [3, 3], columns, of two vectors."""
+    x = first / np.linalg.norm(first)
+    z = np.cross(first, second)
+    z = z / np.linalg.norm(z)
+    return np.stack([x, np.cross(z, x), z], axis=1)
+
+
+def _refined(
+    rotation: NDArray, positions: NDArray, target: NDArray, kinds: NDArray, tolerance: float
+) -> NDArray | None:
+    """The rotation nearest to a guess that turns the molecule into `target`, or None.
+
+    Two atoms off their places by the tolerance turn the far end of a molecule by more: all atoms decide.
+    """
+    chosen = partners(target, positions @ rotation.T, kinds, 4 * tolerance)
+    if chosen is None:
+        return None
+    u, _, vt = np.linalg.svd(target[chosen].T @ positions)  # W. Kabsch, Acta Cryst. A 32, 922 (1976)
+    best = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return best if partners(target, positions @ best.T, kinds, tolerance) is not None else None
