@@ -7,21 +7,20 @@ all candidates can be tried: pairs of the same kinds and distances as one pair t
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 _SAME_TURN = 2.95
 """Trace of R^T R': rotations within about 13 degrees are one."""
 
 
-def is_linear(positions: NDArray) -> bool:
+def is_linear(positions: np.ndarray) -> bool:
     """Whether atoms are in line; [N, 3] about their centre."""
     singular = np.linalg.svd(positions, compute_uv=False)
     return bool(len(singular) < 2 or singular[1] < 1e-3 * singular[0])
 
 
 def rotations_onto(
-    positions: NDArray, target: NDArray, kinds: NDArray, tolerance: float, enough: int = 10**6
-) -> list[NDArray]:
+    positions: np.ndarray, target: np.ndarray, kinds: np.ndarray, tolerance: float, enough: int = 10**6
+) -> list[np.ndarray]:
     """The rotations [3, 3] that put each atom on one of its kind in `target`, each on another.
 
     Args:
@@ -41,7 +40,7 @@ def rotations_onto(
     fits = fits & ((kinds == kinds[second]) & (abs(lengths - radii[second]) <= tolerance))[None]
     fits &= abs(apart - wanted) <= 2 * tolerance
     np.fill_diagonal(fits, False)
-    found: list[NDArray] = []
+    found: list[np.ndarray] = []
     for a, b in np.argwhere(fits):
         guess = _frame(target[a], target[b]) @ frame.T
         rotation = _refined(guess, positions, target, kinds, tolerance)
@@ -52,7 +51,7 @@ def rotations_onto(
     return found
 
 
-def partners(target: NDArray, moved: NDArray, kinds: NDArray, tolerance: float) -> NDArray | None:
+def partners(target: np.ndarray, moved: np.ndarray, kinds: np.ndarray, tolerance: float) -> np.ndarray | None:
     """On which atom of its kind in `target` each atom of `moved` lies, no two on the same; None if one lies
     on none."""
     distances = np.linalg.norm(moved[:, None] - target[None], axis=2)
@@ -62,7 +61,9 @@ def partners(target: NDArray, moved: NDArray, kinds: NDArray, tolerance: float) 
     return nearest if near.all() and len(set(nearest.tolist())) == len(kinds) else None
 
 
-def _reference(positions: NDArray, radii: NDArray, kinds: NDArray, tolerance: float) -> tuple[int, int]:
+def _reference(
+    positions: np.ndarray, radii: np.ndarray, kinds: np.ndarray, tolerance: float
+) -> tuple[int, int]:
     """Two atoms, not in line with the centre, of which there are few like them."""
     same = (kinds[:, None] == kinds[None]) & (abs(radii[:, None] - radii[None]) <= tolerance)
     alike = same.sum(axis=1)
@@ -76,7 +77,7 @@ def _reference(positions: NDArray, radii: NDArray, kinds: NDArray, tolerance: fl
     return int(first), int(second)
 
 
-def _frame(first: NDArray, second: NDArray) -> NDArray:
+def _frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """A right-handed frame [3, 3], columns, of two vectors."""
     x = first / np.linalg.norm(first)
     z = np.cross(first, second)
@@ -85,8 +86,8 @@ def _frame(first: NDArray, second: NDArray) -> NDArray:
 
 
 def _refined(
-    rotation: NDArray, positions: NDArray, target: NDArray, kinds: NDArray, tolerance: float
-) -> NDArray | None:
+    rotation: np.ndarray, positions: np.ndarray, target: np.ndarray, kinds: np.ndarray, tolerance: float
+) -> np.ndarray | None:
     """The rotation nearest to a guess that turns the molecule into `target`, or None.
 
     Two atoms off their places by the tolerance turn the far end of a molecule by more: all atoms decide.
