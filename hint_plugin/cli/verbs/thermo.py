@@ -160,7 +160,7 @@ def _show_ensemble(about: dict[str, Any]) -> None:
         for row in about["conformers"]
     ]
     temperature = about["temperature"]
-    title = f"{about['name']}: conformers at {temperature:g} K and {about['pressure']:g} Pa, energies in meV"
+    title = f"{about['name']}: meV at {temperature:g} K and {about['pressure']:g} Pa"
     show(("conformer", "found", "g", "sigma", "E", "H", "G", "%"), rows, title=title)
     typer.echo(
         f"{about['name']}: G {about['gibbs_energy']:.4f} eV, H {about['enthalpy']:.4f} eV, "

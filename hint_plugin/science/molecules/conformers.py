@@ -183,11 +183,11 @@ def make_conformers(
         except ValueError as error:
             reason = str(error).splitlines()[0] if str(error) else "no reason given"
             raise DataError(
-                f"{atoms.symbols}: RDKit finds no bonds that fit its geometry and charge {charge:+d} ({reason}). "
-                f"{instead}, or state the charge (--charge, or charge=... in the comment line)"
+                f"{atoms.symbols}: RDKit finds no bonds that fit its geometry and the charge {charge:+d} "
+                f"({reason}). {instead}, or state the charge (--charge, or charge=... in the comment line)"
             ) from None
         options = geometry.ETKDGv3()
-        options.randomSeed = seed  # its own pruning takes hydroxyl groups that have turned for the same
+        options.randomSeed = seed + 1  # of 0 it makes the same geometry each time
         numbers = list(geometry.EmbedMultipleConfs(molecule, count, options))
     if not numbers:
         raise DataError(f"{atoms.symbols}: RDKit makes no geometry of it. {instead}")

@@ -123,8 +123,8 @@ def _check_one_molecule(group: Group) -> None:
     for name, atoms in group.frames[1:]:
         if words := difference(group.reference, atoms):
             raise DataError(
-                f"{name} is not the same molecule as {first}: {words}. With --ensemble all frames of a file are "
-                "conformers of one molecule; give other molecules files of their own"
+                f"{name} is not the same molecule as {first}: {words}. With --ensemble all frames of a "
+                "file are conformers of one molecule; give other molecules files of their own"
             )
 
 
@@ -211,11 +211,10 @@ def _ensemble(
     kinds.sort(key=lambda kind: rows[kind[0]]["gibbs_energy"])
     first = [kind[0] for kind in kinds]
     weights = [degeneracy(structures[k], chiral) for k in first]
-    total = mixture(
-        *([rows[k][key] for k in first] for key in ("gibbs_energy", "enthalpy", "heat_capacity")),
-        weights,
-        temperature,
-    ).as_dict()
+    gibbs, enthalpies, capacities = (
+        [rows[k][key] for k in first] for key in ("gibbs_energy", "enthalpy", "heat_capacity")
+    )
+    total = mixture(gibbs, enthalpies, capacities, weights, temperature).as_dict()
     populations = total.pop("populations")
     lowest = {key: min(rows[k][key] for k in first) for key in ("energy", "enthalpy", "gibbs_energy")}
     table = [
@@ -255,13 +254,14 @@ _OF_A_CONFORMER = ("energy", "zero_point_energy", "enthalpy", "entropy", "gibbs_
 def _remarks(about: Mapping[str, Any]) -> list[str]:
     """Clauses that belong to the numbers of an ensemble."""
     found, made, failed = [], about["made"], about["failed"]
+    many = "conformers" if about["distinct"] > 1 else "conformer"
     if made:
         found.append(
-            f"{made['kept']} of {made['tried']} geometries by RDKit (seed {made['seed']}) are far enough apart, "
-            "beside the one that was given"
+            f"{made['kept']} of {made['tried']} geometries by RDKit (seed {made['seed']}) are far enough "
+            "apart, beside the one that was given"
         )
     found.append(
-        f"{about['given']} structures, {about['minima']} minima, {about['distinct']} conformers; conformers "
+        f"{about['given']} structures, {about['minima']} minima, {about['distinct']} {many}; conformers "
         "that nobody found are not in it"
     )
     if failed:

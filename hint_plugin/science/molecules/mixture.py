@@ -75,6 +75,6 @@ def mixture(
         gibbs_energy=total,
         enthalpy=mean,
         entropy=(mean - total) / temperature,
-        conformational_entropy=float(-units.kB * (p[seen] @ np.log(p[seen] / weights[seen]))),
+        conformational_entropy=max(0.0, float(-units.kB * (p[seen] @ np.log(p[seen] / weights[seen])))),
         heat_capacity=float(p @ c + p @ (h - mean) ** 2 / (kt * temperature)),
     )

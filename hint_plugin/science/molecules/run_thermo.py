@@ -139,6 +139,8 @@ def thermo(
     """
     asked, place = asked_for(locals()), a_folder(as_path(output))
     wanted = conformers_of(ensemble, conformers, seed, prune)
+    if wanted is None or wanted.count is None:
+        _refuse_made_options(seed, prune)
     if wanted is None:
         for name in ("ensemble", "conformers", "seed", "prune"):
             asked.pop(name)  # a run from before that was stopped goes on
@@ -177,13 +179,20 @@ def _check_options(
         "--symmetry-number": (symmetry_number is not None, "each conformer has its own"),
         "--hindered": (hindered is not None, "an ensemble is one of a gas"),
     }
-    for name, (given, why) in refused.items():
-        if given:
+    for name, (is_given, why) in refused.items():
+        if is_given:
             raise OptionsError(f"{name} does not go with --ensemble and --conformers: {why}")
     if conformers is not None and potential is None:
         raise OptionsError(
             "--conformers makes geometries that have to be optimised: give --model FILE or --engine NAME"
         )
+
+
+def _refuse_made_options(seed: int, prune: float) -> None:
+    """Raises OptionsError: options of RDKit's geometries, where none are made."""
+    for name, value, default in (("--seed", seed, 0), ("--prune", prune, PRUNE)):
+        if value != default:
+            raise OptionsError(f"{name} {value:g} is of the geometries that --conformers N makes; give both")
 
 
 def _labelled(ensemble: Ensemble) -> list[Any]:
