@@ -1,4 +1,4 @@
-"""The exact Hessian of a molecule from 3N - 6 products H v: what rigid motions do to it is known.
+"""The exact Hessian of a molecule from few products H v: what rigid motions and symmetry do to it is known.
 
 An energy that no translation and no rotation changes fixes the products with them (the gradient g turns
 with the molecule, g(Qx) = Q g(x); differentiated with respect to Q):
@@ -17,34 +17,52 @@ with the molecule, g(Qx) = Q g(x); differentiated with respect to Q):
 so that only the block R^T H R comes from g, and R^T H B, which is computed, has to be G^T B: an energy that a
 rotation does change is found out, without one product more, and its rigid motions are computed like the rest.
 A molecule has r = 6, a linear one 5, an atom 3; a periodic system 3, since its lattice does not turn.
+
+Of a symmetric molecule, H B comes from the few products of `symmetry_products`. One more, with a random
+direction, has to be what H B says: an energy that does not have the symmetry of the molecule is found out,
+with a `SymmetryWarning`, and the 3N - 6 products are computed.
 """
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from hint_plugin.core.operator import HessianOperator
+from hint_plugin.core.point_group import PointGroup, point_group
+from hint_plugin.core.symmetry_products import probes_of, products_on
+from hint_plugin.errors import SymmetryWarning
 
 BROKEN = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Of the largest product: what R^T H B may differ from G^T B. Rounding leaves 1e-13 and 1e-6; constants of
 a model that were made in float32 and run in float64 leave 1e-8."""
+SYMMETRIC = {torch.float64: 2e-8, torch.float32: 1e-6}
+"""A: within this an operation has to put atoms on each other. Coordinates of eight decimals are, and change
+the Hessian by a few 1e-8 of it; those of a float32 model are rounded to 1e-6 anyway."""
+_STEEP = 20.0
+"""1/A: by how much of itself, at most, H changes with a displacement (of a Morse bond 3 a = 6)."""
 _THIN = 0.05
 """Of the largest: rotations that move a molecule by less are computed. Of a nearly linear one the turn
 about the axis would multiply the rounding of g."""
 
 
-def invariant_hessian(operator: HessianOperator, forces: Tensor, *, periodic: bool = False) -> Tensor:
+def invariant_hessian(
+    operator: HessianOperator, forces: Tensor, *, periodic: bool = False, kinds: np.ndarray | None = None
+) -> Tensor:
     """The Hessian [3N, 3N], eV/A^2, symmetric, of an energy that does not change with translations and
     rotations.
 
     The numbers of `HessianOperator.dense`, to rounding; 3N - 6 products in place of 3N (water 3 and not 9),
-    or 3N where rotations turn out to change the energy.
+    or 3N where rotations turn out to change the energy. Of a symmetric molecule fewer: benzene 3, methane 2.
 
     Args:
         operator: v -> H v at the operator's positions.
         forces: F [N, 3] there, eV/A.
         periodic: translations only.
+        kinds: [N], the elements: the point group of a molecule is used; None: it is not.
 
     Raises:
         ValueError: forces of another shape than the positions.
@@ -57,7 +75,11 @@ def invariant_hessian(operator: HessianOperator, forces: Tensor, *, periodic: bo
     positions, gradient = operator.positions.detach().double(), -forces.detach().double()
     rigid, known = _rigid_products(positions, gradient, periodic)
     rest = torch.linalg.qr(rigid, mode="complete")[0][:, rigid.shape[1] :]
-    products = _products(operator, rest)
+    products = None
+    if kinds is not None and not periodic:
+        products = _by_symmetry(operator, rest, np.asarray(kinds))
+    if products is None:
+        products = _products(operator, rest)
     coupling = rigid.T @ products
     limit = BROKEN[operator.positions.dtype] * float(products.abs().max()) if products.numel() else 0.0
     if products.numel() and not float((coupling - known.T @ rest).abs().max()) <= limit:
@@ -65,6 +87,38 @@ def invariant_hessian(operator: HessianOperator, forces: Tensor, *, periodic: bo
     mixed = rigid @ coupling @ rest.T
     matrix = rest @ (rest.T @ products) @ rest.T + mixed + mixed.T + rigid @ (rigid.T @ known) @ rigid.T
     return (0.5 * (matrix + matrix.T)).to(operator.positions.dtype)
+
+
+def _by_symmetry(operator: HessianOperator, rest: Tensor, kinds: np.ndarray) -> Tensor | None:
+    """H B of B = `rest` from the products that the point group leaves; None where that saves nothing, or
+    where the energy does not have this symmetry."""
+    dtype, space = operator.positions.dtype, rest.cpu().numpy()
+    x = operator.positions.detach().double().cpu().numpy()
+    group = point_group(x, kinds, SYMMETRIC[dtype])
+    probes = None if group is None else probes_of(group, space)
+    if group is None or probes is None or probes.shape[1] + 1 >= space.shape[1]:
+        return None
+    asked = np.column_stack([probes, space @ np.random.default_rng(0).choice([-1.0, 1.0], space.shape[1])])
+    seen = _products(operator, torch.as_tensor(asked, device=rest.device)).cpu().numpy()
+    found = products_on(group, probes, seen[:, :-1], space)
+    if _differs(group, seen, found @ (space.T @ asked[:, -1]), BROKEN[dtype]):
+        return None
+    return torch.as_tensor(found, device=rest.device)
+
+
+def _differs(group: PointGroup, seen: np.ndarray, expected: np.ndarray, limit: float) -> bool:
+    """Whether the last product is not what the symmetry says, which is told."""
+    relative = float(np.abs(seen[:, -1] - expected).max() / max(float(np.abs(seen).max()), 1e-300))
+    if relative <= limit + _STEEP * group.asymmetry:
+        return False
+    warnings.warn(
+        f"the energy does not have the symmetry of the molecule: by its {len(group.matrices)} operations a "
+        f"product H v is off by {relative:.1e} of its size. The Hessian is computed without them; look for "
+        "what in the potential depends on the direction (a field, a grid, axes)",
+        SymmetryWarning,
+        stacklevel=4,
+    )
+    return True
 
 
 def _products(operator: HessianOperator, directions: Tensor) -> Tensor:

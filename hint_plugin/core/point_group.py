@@ -6,8 +6,12 @@ all candidates can be tried: pairs of the same kinds and distances as one pair t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+_THIN = 0.03
+"""Of the length: what is less wide, and not in line, has its turns about the axis badly determined."""
 _SAME_TURN = 2.95
 """Trace of R^T R': rotations within about 13 degrees are one."""
 
@@ -98,3 +102,92 @@ def _refined(
     u, _, vt = np.linalg.svd(target[chosen].T @ positions)  # W. Kabsch, Acta Cryst. A 32, 922 (1976)
     best = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
     return best if partners(target, positions @ best.T, kinds, tolerance) is not None else None
+
+
+@dataclass(frozen=True)
+class PointGroup:
+    """The rotations and reflections of a molecule about its centre.
+
+    Attributes:
+        matrices: R [G, 3, 3], orthogonal.
+        images: p [G, N]: the operation puts atom i on the place of atom p[i].
+        asymmetry: A, the farthest that an operation puts an atom off that place.
+    """
+
+    matrices: np.ndarray
+    images: np.ndarray
+    asymmetry: float
+
+    def turned(self, number: int, vectors: np.ndarray) -> np.ndarray:
+        """D v of vectors v [N, 3, K]: those of atom i, turned, are those of atom p[i]."""
+        found = np.empty_like(vectors)
+        found[self.images[number]] = np.einsum("ab,ibk->iak", self.matrices[number], vectors)
+        return found
+
+    def summed(self, matrix: np.ndarray) -> np.ndarray:
+        """sum_g D M D^T of M [3N, 3N]."""
+        n = self.images.shape[1]
+        found = np.zeros((3 * n, 3 * n))
+        for turn, image in zip(self.matrices, self.images, strict=True):
+            left = (turn @ matrix.reshape(n, 3, 3 * n)).reshape(-1, 3)
+            where = (3 * image[:, None] + np.arange(3)).ravel()
+            found[np.ix_(where, where)] += (left @ turn.T).reshape(3 * n, 3 * n)
+        return found
+
+
+def point_group(positions: np.ndarray, kinds: np.ndarray, tolerance: float) -> PointGroup | None:
+    """The point group of a molecule; None where it has no symmetry, or none that is certain.
+
+    Of atoms in line, whose group is infinite, that of threefold turns about the axis: D3d or C3v has the same
+    modes of three kinds, along the axis and a pair across.
+
+    Args:
+        positions: [N, 3], A.
+        kinds: [N]; atoms of one kind may change places.
+        tolerance: A, the farthest that an operation may put an atom off its partner.
+    """
+    if len(positions) < 2:
+        return None
+    x = positions - positions.mean(axis=0)
+    sizes = np.linalg.svd(x, compute_uv=False)
+    if len(sizes) < 2 or sizes[1] < _THIN * sizes[0]:
+        matrices = _of_a_line(x, kinds, tolerance)
+    else:
+        matrices = [
+            *rotations_onto(x, x, kinds, tolerance),
+            *(-turn for turn in rotations_onto(x, -x, kinds, tolerance)),
+        ]
+    if len(matrices) < 2:
+        return None
+    images = [partners(x, x @ turn.T, kinds, tolerance) for turn in matrices]
+    found = np.array(matrices)
+    if any(image is None for image in images) or not _is_group(found):
+        return None
+    off = [
+        np.linalg.norm(x[image] - x @ turn.T, axis=1).max() for turn, image in zip(found, images, strict=True)
+    ]
+    return PointGroup(found, np.array(images), float(max(off)))
+
+
+def _of_a_line(x: np.ndarray, kinds: np.ndarray, tolerance: float) -> list[np.ndarray]:
+    """D3d or C3v about the axis; nothing of atoms that are only nearly in line."""
+    axis = x[np.linalg.norm(x, axis=1).argmax()]
+    axis = axis / np.linalg.norm(axis)
+    if np.linalg.norm(x - np.outer(x @ axis, axis), axis=1).max() > tolerance:
+        return []
+    across = np.linalg.svd(axis[None])[2][1]
+    third = np.cross(axis, across)
+    frame, found = np.stack([axis, across, third], axis=1), []
+    for k in range(3):
+        c, s = np.cos(2 * np.pi * k / 3), np.sin(2 * np.pi * k / 3)
+        for sign in (1, -1):
+            found.append(frame @ np.array([[1, 0, 0], [0, c, -s * sign], [0, s, c * sign]]) @ frame.T)
+    if partners(x, -x, kinds, tolerance) is not None:
+        found += [-turn for turn in found]
+    return found
+
+
+def _is_group(matrices: np.ndarray) -> bool:
+    """Whether products of operations are operations."""
+    products = np.einsum("iab,jbc->ijac", matrices, matrices).reshape(-1, 9)
+    return bool((products @ matrices.reshape(-1, 9).T).max(axis=1).min() > 3 - 1e-4)

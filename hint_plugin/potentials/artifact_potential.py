@@ -157,8 +157,8 @@ class ArtifactPotential(BasePotential):
     def hessian(self, atoms: Atoms, *, symmetrise: bool = True) -> np.ndarray:
         """Exact Hessian [3N, 3N], eV/A^2, row-major (atom, axis), with one graph.
 
-        3N - 6 products of a molecule, what rigid motions do being known (`core.invariance`); 3N where it is
-        not symmetrised, and of more than 100 atoms, where that would save nothing.
+        3N - 6 products of a molecule, what rigid motions do being known, and far fewer of a symmetric one
+        (`core.invariance`); 3N where it is not symmetrised, and of more than 100 atoms.
         """
         if not len(atoms):
             return np.zeros((0, 0))
@@ -167,7 +167,9 @@ class ArtifactPotential(BasePotential):
             forces = self._forces(graph, gradient)
             operator = HessianOperator.from_forces(forces, positions)
             if symmetrise and len(atoms) <= _INVARIANCE_SAVES:
-                matrix = invariant_hessian(operator, forces, periodic=bool(atoms.pbc.any()))
+                matrix = invariant_hessian(
+                    operator, forces, periodic=bool(atoms.pbc.any()), kinds=atoms.numbers
+                )
             else:
                 matrix = operator.dense(symmetrise=symmetrise)
             return matrix.cpu().double().numpy()
