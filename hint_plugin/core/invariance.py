@@ -26,16 +26,20 @@ with a `SymmetryWarning`, and the 3N - 6 products are computed.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hint_plugin.core.hvp import hessians_from_forces
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.core.point_group import PointGroup, point_group
 from hint_plugin.core.symmetry_products import probes_of, products_on
 from hint_plugin.errors import SymmetryWarning
 
+INVARIANCE_SAVES = 100
+"""Atoms: of more, six products in 3N are nothing."""
 BROKEN = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Of the largest product: what R^T H B may differ from G^T B. Rounding leaves 1e-13 and 1e-6; constants of
 a model that were made in float32 and run in float64 leave 1e-8."""
@@ -87,6 +91,27 @@ def invariant_hessian(
     mixed = rigid @ coupling @ rest.T
     matrix = rest @ (rest.T @ products) @ rest.T + mixed + mixed.T + rigid @ (rigid.T @ known) @ rigid.T
     return (0.5 * (matrix + matrix.T)).to(operator.positions.dtype)
+
+
+def invariant_hessians(
+    forces: Tensor,
+    positions: Tensor,
+    ptr: Tensor,
+    kinds: Sequence[np.ndarray],
+    periodic: Sequence[bool],
+) -> list[Tensor]:
+    """The Hessians of the structures of a batch, as `hessians_from_forces`; of one alone by
+    `invariant_hessian`. Structures of a batch share their products, which rigid motions of one do not.
+
+    Args:
+        forces: with a graph to the leaf `positions`, both [sum N, 3].
+        ptr: where each structure starts, and the end.
+        kinds, periodic: of each structure, see `invariant_hessian`.
+    """
+    if len(kinds) == 1 and len(kinds[0]) <= INVARIANCE_SAVES:
+        operator = HessianOperator.from_forces(forces, positions)
+        return [invariant_hessian(operator, forces, periodic=periodic[0], kinds=kinds[0])]
+    return hessians_from_forces(forces, positions, ptr)
 
 
 def _by_symmetry(operator: HessianOperator, rest: Tensor, kinds: np.ndarray) -> Tensor | None:

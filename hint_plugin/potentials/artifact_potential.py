@@ -19,8 +19,7 @@ from hint_plugin.allocator import keep_freed_memory
 from hint_plugin.artifact.domain import TrainingDomainWarning
 from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.core.devices import DTYPES
-from hint_plugin.core.hvp import hessians_from_forces
-from hint_plugin.core.invariance import invariant_hessian
+from hint_plugin.core.invariance import INVARIANCE_SAVES, invariant_hessian, invariant_hessians
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.core.out_of_memory import memory_told
@@ -35,8 +34,6 @@ from hint_plugin.pretrained import or_path
 
 ATOMS_AT_ONCE = 2000
 """Structures are joined into one call of the model up to this many atoms."""
-_INVARIANCE_SAVES = 100
-"""Atoms: of more, six products in 3N are nothing."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,9 @@ class ArtifactPotential(BasePotential):
                 graph, energies, gradient, positions = self._differentiable(block)
                 forces = self._forces(graph, gradient)
                 with self._memory_told(block, "the Hessians of "):
-                    hessians = hessians_from_forces(forces, positions, torch.as_tensor(graph.ptr))
+                    ptr, kinds = torch.as_tensor(graph.ptr), [atoms.numbers for atoms in block]
+                    periodic = [bool(atoms.pbc.any()) for atoms in block]
+                    hessians = invariant_hessians(forces, positions, ptr, kinds, periodic)
                 evaluations = self._evaluations(graph, energies.detach(), gradient.detach())
             else:
                 evaluations = self.evaluate(block)
@@ -166,10 +165,9 @@ class ArtifactPotential(BasePotential):
             graph, _, gradient, positions = self._differentiable([atoms])
             forces = self._forces(graph, gradient)
             operator = HessianOperator.from_forces(forces, positions)
-            if symmetrise and len(atoms) <= _INVARIANCE_SAVES:
-                matrix = invariant_hessian(
-                    operator, forces, periodic=bool(atoms.pbc.any()), kinds=atoms.numbers
-                )
+            if symmetrise and len(atoms) <= INVARIANCE_SAVES:
+                periodic = bool(atoms.pbc.any())
+                matrix = invariant_hessian(operator, forces, periodic=periodic, kinds=atoms.numbers)
             else:
                 matrix = operator.dense(symmetrise=symmetrise)
             return matrix.cpu().double().numpy()
