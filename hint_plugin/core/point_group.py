@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_ROUNDS, _ROUNDING = 8, 1e-13
+"""A: rotations that are fitted to a distorted molecule are those of the mean only nearly."""
 _THIN = 0.03
 """Of the length: what is less wide, and not in line, has its turns about the axis badly determined."""
 _SAME_TURN = 2.95
@@ -167,6 +169,27 @@ def point_group(positions: np.ndarray, kinds: np.ndarray, tolerance: float) -> P
         np.linalg.norm(x[image] - x @ turn.T, axis=1).max() for turn, image in zip(found, images, strict=True)
     ]
     return PointGroup(found, np.array(images), float(max(off)))
+
+
+def symmetrised(positions: np.ndarray, kinds: np.ndarray, tolerance: float) -> np.ndarray | None:
+    """The nearest positions [N, 3], A, whose operations put atoms on each other to rounding: the mean of all
+    that the operations make of them. None where no operation is within the tolerance.
+
+    Args:
+        positions, kinds, tolerance: see `point_group`.
+    """
+    centre = positions.mean(axis=0)
+    x = positions - centre
+    for _ in range(_ROUNDS):
+        group = point_group(x, kinds, tolerance)
+        if group is None:
+            return None
+        if group.asymmetry < _ROUNDING:
+            break
+        x = np.mean(
+            [x[image] @ turn for turn, image in zip(group.matrices, group.images, strict=True)], axis=0
+        )
+    return np.asarray(x + centre)
 
 
 def _of_a_line(x: np.ndarray, kinds: np.ndarray, tolerance: float) -> list[np.ndarray]:

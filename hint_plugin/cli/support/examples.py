@@ -48,7 +48,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "hessian": ("hint hessian minima.xyz -o with_hessians.xyz --model model.hint.pt",),
     "vibrations": ("hint vibrations minima.xyz --optimize --engine gfn2-xtb -o vibrations",),
-    "thermo": ("hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",),
+    "thermo": (
+        "hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",
+        "hint thermo butane.xyz --conformers 20 --engine gfn2-xtb -o butane",
+    ),
     "compare-thermo": ("hint compare-thermo points.xyz --model model.hint.pt --reference gfn2-xtb",),
     "reaction": ("hint reaction reactant.xyz product.xyz --model model.hint.pt -o reaction",),
     "rates": (
