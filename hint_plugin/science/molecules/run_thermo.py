@@ -162,7 +162,8 @@ def thermo(
     with each_molecule(
         "thermo", asked, molecules, work, place, spread, found, source.potential, source.model, report, frames
     ) as display:
-        found.ensembles.extend(ensembles_of(groups, found, temperature))
+        if groups:
+            found.ensembles.extend(ensembles_of(groups, found, temperature))
         about = without_ensemble(groups, found.ensembles)
         say_at_the_end(found, display, how_many_are_not(found.results, "Gibbs energies"), about)
         if place is not None:
