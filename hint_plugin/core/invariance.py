@@ -115,35 +115,53 @@ def invariant_hessians(
 
 
 def _by_symmetry(operator: HessianOperator, rest: Tensor, kinds: np.ndarray) -> Tensor | None:
-    """H B of B = `rest` from the products that the point group leaves; None where that saves nothing, or
-    where the energy does not have this symmetry."""
-    dtype, space = operator.positions.dtype, rest.cpu().numpy()
+    """H B of B = `rest` from the products that the point group leaves, or its rotations alone; None where
+    that saves nothing, or where the energy does not have this symmetry."""
     x = operator.positions.detach().double().cpu().numpy()
-    group = point_group(x, kinds, SYMMETRIC[dtype])
-    probes = None if group is None else probes_of(group, space)
-    if group is None or probes is None or probes.shape[1] + 1 >= space.shape[1]:
+    group = point_group(x, kinds, SYMMETRIC[operator.positions.dtype])
+    if group is None:
         return None
-    asked = np.column_stack([probes, space @ np.random.default_rng(0).choice([-1.0, 1.0], space.shape[1])])
-    seen = _products(operator, torch.as_tensor(asked, device=rest.device)).cpu().numpy()
+    wrong = ""
+    for tried in (group, group.proper):
+        if len(tried.matrices) < 2 or (wrong and len(tried.matrices) == len(group.matrices)):
+            break
+        found, error = _by_group(operator, rest.cpu().numpy(), tried)
+        if found is None:
+            break
+        if error <= BROKEN[operator.positions.dtype] + _STEEP * tried.asymmetry:
+            if wrong:
+                _tell(f"{wrong}. Only its {len(tried.matrices)} rotations are used: mirror images differ")
+            return torch.as_tensor(found, device=rest.device)
+        wrong = wrong or (
+            f"the energy does not have the symmetry of the molecule: by its {len(tried.matrices)} operations "
+            f"a product H v is off by {error:.1e} of its size"
+        )
+    if wrong:
+        _tell(
+            f"{wrong}. The Hessian is computed without them; look for what in the potential depends on the "
+            "direction (a field, a grid, axes)"
+        )
+    return None
+
+
+def _tell(text: str) -> None:
+    warnings.warn(text, SymmetryWarning, stacklevel=4)
+
+
+def _by_group(
+    operator: HessianOperator, space: np.ndarray, group: PointGroup
+) -> tuple[np.ndarray | None, float]:
+    """H B of B = `space`, and by how much of its size a product with a random direction differs from it;
+    (None, 0) where that takes as many products as B has columns."""
+    probes = probes_of(group, space)
+    if probes is None or probes.shape[1] + 1 >= space.shape[1]:
+        return None, 0.0
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], space.shape[1])
+    asked = torch.as_tensor(np.column_stack([probes, space @ signs]), device=operator.positions.device)
+    seen = _products(operator, asked).cpu().numpy()
     found = products_on(group, probes, seen[:, :-1], space)
-    if _differs(group, seen, found @ (space.T @ asked[:, -1]), BROKEN[dtype]):
-        return None
-    return torch.as_tensor(found, device=rest.device)
-
-
-def _differs(group: PointGroup, seen: np.ndarray, expected: np.ndarray, limit: float) -> bool:
-    """Whether the last product is not what the symmetry says, which is told."""
-    relative = float(np.abs(seen[:, -1] - expected).max() / max(float(np.abs(seen).max()), 1e-300))
-    if relative <= limit + _STEEP * group.asymmetry:
-        return False
-    warnings.warn(
-        f"the energy does not have the symmetry of the molecule: by its {len(group.matrices)} operations a "
-        f"product H v is off by {relative:.1e} of its size. The Hessian is computed without them; look for "
-        "what in the potential depends on the direction (a field, a grid, axes)",
-        SymmetryWarning,
-        stacklevel=4,
-    )
-    return True
+    size = max(float(np.abs(seen).max()), 1e-300)
+    return found, float(np.abs(seen[:, -1] - found @ signs).max()) / size
 
 
 def _products(operator: HessianOperator, directions: Tensor) -> Tensor:

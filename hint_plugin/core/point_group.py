@@ -120,6 +120,12 @@ class PointGroup:
     images: np.ndarray
     asymmetry: float
 
+    @property
+    def proper(self) -> PointGroup:
+        """Its rotations, without what mirrors."""
+        chosen = np.linalg.det(self.matrices) > 0
+        return PointGroup(self.matrices[chosen], self.images[chosen], self.asymmetry)
+
     def turned(self, number: int, vectors: np.ndarray) -> np.ndarray:
         """D v of vectors v [N, 3, K]: those of atom i, turned, are those of atom p[i]."""
         found = np.empty_like(vectors)
