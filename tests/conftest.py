@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -9,6 +10,48 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
+
+#: What commands import, those of both environments; the server takes what there is.
+COMMANDS_IMPORT = (
+    "ase.io",
+    "ase.build",
+    "ase.calculators.calculator",
+    "scipy.optimize",
+    "scipy.spatial",
+    "h5py",
+    "torch",
+    "tblite.interface",
+    "mace.cli.run_train",
+    "mace.cli.eval_configs",
+    "nequip.scripts.train",
+    "nequip.scripts.package",
+    "ipi.engine.simulation",
+    "hint_plugin.cli.app",
+    "hint_plugin.labelling.runner",
+    "hint_plugin.potentials.engines.tblite",
+    "matplotlib.pyplot",
+)
+_server = contextlib.ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One server of commands for this run and its workers; it imports nothing before somebody asks."""
+    if warm.ADDRESS not in os.environ:
+        os.environ[warm.ADDRESS] = _server.enter_context(warm.served(COMMANDS_IMPORT))
+        _server.callback(os.environ.pop, warm.ADDRESS)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The server ends with the run."""
+    _server.close()
+
+
+@pytest.fixture(autouse=True)
+def _pool_of_forks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of `hint_plugin.parallel.pool` have nothing to import, but for tests marked `spawn`."""
+    if request.node.get_closest_marker("spawn") is None:
+        warm.forks_in_the_pool(monkeypatch.setattr)
 
 
 @pytest.fixture(autouse=True)

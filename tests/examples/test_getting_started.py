@@ -6,10 +6,10 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from hint_plugin.data import read_frames, read_label
 
@@ -33,7 +33,7 @@ def commands() -> list[str]:
 
 @pytest.mark.slow
 def test_the_page_from_its_first_command_to_its_last(tmp_path):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{warm.bin_folder()}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
     for old in SHORTER:
         assert old in TEXT

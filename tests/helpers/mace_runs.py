@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 from ase import Atoms
 from ase.io import write
 
@@ -180,17 +181,24 @@ def command(name: str) -> str:
 
 
 def run_command(
-    name: str, folder: Path, options: dict[str, Any], *, hint: bool = True, check: bool = True
+    name: str,
+    folder: Path,
+    options: dict[str, Any],
+    *,
+    hint: bool = True,
+    check: bool = True,
+    own: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """An installed command as a user runs it; ``hint=False`` keeps HINT out of ``import torch``."""
+    """An installed command: a fork of the warm server, or, if `own`, a process as a user starts it.
+
+    ``hint=False`` keeps HINT out of ``import torch``, which needs a process of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [command(name), *arguments(options)],
-        cwd=folder,
-        env=_environment(hint),
-        capture_output=True,
-        text=True,
-    )
+    line, environment = [command(name), *arguments(options)], _environment(hint)
+    if own or not hint:
+        done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+    else:
+        done = warm.run(line, cwd=folder, env=environment)
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import warm
 import yaml
 from ase import Atoms
 from ase.io import read
@@ -267,19 +268,21 @@ def command(name: str) -> str:
 
 
 def run_command(
-    folder: Path, *arguments: str, check: bool = True, timeout: float = 300, **environment: str
+    folder: Path, *arguments: str, check: bool = True, own: bool = False, timeout: float = 300, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """A program in a folder, on one thread, with HINT as it is here; it fails the test if it fails."""
+    """A program in a folder, on one thread, with HINT as it is here; it fails the test if it fails.
+
+    A command of NequIP is a fork of the warm server, unless it is to be a process of its `own`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
-    done = subprocess.run(
-        arguments,
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **more}
+    if Path(arguments[0]).name in warm.COMMANDS and not own:
+        done = warm.run(arguments, cwd=folder, env=environment)
+    else:
+        done = subprocess.run(
+            arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout
+        )
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done

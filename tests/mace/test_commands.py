@@ -32,7 +32,7 @@ LONG = pytest.mark.long
 def test_literal_command(tmp_path, mode):
     """What a user types, in a shell, with stock mace-torch."""
     options = {**SMALL, **HINT, "loss": f"hint_{mode}", "max_num_epochs": 2, "num_interactions": 2}
-    run_command("mace_run_train", tmp_path, options)
+    run_command("mace_run_train", tmp_path, options, own=True)
     run = Run(tmp_path, "small", 1)
     assert f"HintLoss(\n  mode={mode}, " in run.log
     assert "Epoch 1: head: Default, RMSE_H=" in run.log
