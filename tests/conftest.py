@@ -27,10 +27,12 @@ COMMANDS_IMPORT = (
     "nequip.scripts.train",
     "nequip.scripts.package",
     "ipi.engine.simulation",
-    "hint_plugin.cli.app",
-    "hint_plugin.labelling.runner",
-    "hint_plugin.potentials.engines.tblite",
-    "matplotlib.pyplot",
+    *("hint_plugin.cli.app", "hint_plugin.cli.verbs.", "hint_plugin.cli.support."),
+    *("hint_plugin.data.", "hint_plugin.data.sets.", "hint_plugin.data.stores.", "hint_plugin.data.labels."),
+    *("hint_plugin.data.formats.", "hint_plugin.labelling.", "hint_plugin.sampling.", "hint_plugin.export."),
+    *("hint_plugin.potentials.", "hint_plugin.potentials.engines.", "hint_plugin.artifact.", "ipi_driver."),
+    *("hint_plugin.science.", "hint_plugin.science.molecules.", "hint_plugin.parallel.", "hint_plugin.core."),
+    *("matplotlib.pyplot", "rich.console", "rich.table", "rich.text", "pydantic"),
 )
 _server = contextlib.ExitStack()
 

@@ -13,6 +13,7 @@ import importlib.metadata
 import io
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -48,11 +49,14 @@ def serve(number: int, modules: Sequence[str]) -> None:
 
 
 def _warm_up(modules: Sequence[str]) -> None:
-    """Import what there is of `modules`."""
+    """Import what there is of `modules`; of a package (its name ends with a dot) all modules."""
     sys.path.remove(str(Path(__file__).resolve().parent))
     for name in modules:
         with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+            package = importlib.import_module(name.rstrip("."))
+            for info in pkgutil.iter_modules(package.__path__, name) if name.endswith(".") else ():
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(info.name)
     warm.forks_in_the_pool()
     gc.collect()
     gc.freeze()  # pages that are only read stay shared with the children
