@@ -26,7 +26,7 @@ COMMANDS_IMPORT = (
     "mace.cli.eval_configs",
     "nequip.scripts.train",
     "nequip.scripts.package",
-    "ipi.engine.simulation",
+    *("ipi.engine.simulation", "rdkit.Chem", "lightning.pytorch", "hydra"),
     *("hint_plugin.cli.app", "hint_plugin.cli.verbs.", "hint_plugin.cli.support."),
     *("hint_plugin.data.", "hint_plugin.data.sets.", "hint_plugin.data.stores.", "hint_plugin.data.labels."),
     *("hint_plugin.data.formats.", "hint_plugin.labelling.", "hint_plugin.sampling.", "hint_plugin.export."),

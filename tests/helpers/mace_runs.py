@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -235,10 +236,27 @@ def torchrun(
 
 
 def train_two(folder: Path, **options: Any) -> tuple[Run, list[dict[str, Any]]]:
-    """A training with a HINT loss in two processes (`mace_gloo_worker`): the run, what each process saw."""
+    """A training with a HINT loss in two processes (`mace_gloo_worker`): the run, what each process saw.
+
+    They are forks of the warm server, and find each other by the variables that torchrun sets.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     merged = {**SMALL, **HINT, **options}
-    status, output = torchrun(folder, [str(Path(__file__).with_name("mace_gloo_worker.py"))], merged)
-    assert status == 0, output[-3000:]
+    line = [sys.executable, Path(__file__).with_name("mace_gloo_worker.py")]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    running = [
+        warm.start(
+            [*line, *arguments({**merged, **DISTRIBUTED})],
+            cwd=folder,
+            env={**_environment(True), **place, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"},
+        )
+        for rank in ("0", "1")
+    ]
+    for process in running:
+        said = process.communicate(timeout=300)
+        assert process.returncode == 0, "".join(said)[-3000:]
     seen = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     return Run(folder, str(merged["name"]), int(merged["seed"])), seen
 

@@ -137,6 +137,8 @@ def _call(words: list[str]) -> None:
     sys.modules["__main__"] = main
     if name in warm.COMMANDS:
         sys.argv = [str(warm.BIN / name), *words[1:]]
+        if name == "nequip-train":
+            sys.executable = str(warm.bin_folder() / "python")  # by which Lightning starts other processes
         for entry in importlib.metadata.entry_points(group="console_scripts", name=name):
             entry.load()()
             return
