@@ -19,7 +19,6 @@ import select
 import signal
 import socket
 import sys
-import traceback
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,7 +122,7 @@ def _exit_status(words: list[str]) -> int:
             print(code, file=sys.stderr)
             code = 1
     except BaseException as error:
-        traceback.print_exc()
+        sys.excepthook(type(error), error, error.__traceback__)
         code = 130 if isinstance(error, KeyboardInterrupt) else 1
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
