@@ -41,7 +41,7 @@ CLIENT = Path(__file__).resolve().with_name("warm_client.py")
 #: Installed commands that the server runs.
 COMMANDS = (
     *("hint", "mace_run_train", "mace_eval_configs", "mace_prepare_data"),
-    *("nequip-train", "nequip-package", "i-pi", "i-pi-driver-py"),
+    *("nequip-train", "nequip-package", "nequip-compile", "i-pi", "i-pi-driver-py"),
 )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 
 from hint_plugin.cli import app
 from hint_plugin.errors import MissingDependencyError
@@ -117,7 +118,7 @@ def stock_runs(tmp_path_factory) -> tuple[Run, Run, str]:
     for hint in (True, False):
         folder = tmp_path_factory.mktemp("stock")
         options = {**SMALL, "loss": "weighted", "ema": True}
-        done = run_command("mace_run_train", folder, options, hint=hint, own=True)
+        done = run_command("mace_run_train", folder, options, hint=hint)
         runs.append(Run(folder, "small", 1))
     return runs[0], runs[1], done.stderr
 
@@ -280,6 +281,8 @@ def hint(*options: str, folder: Path, autoload: str = "1", path: str | None = No
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": autoload}
     environment["PATH"] = path or f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     line = [command("hint"), *options]
+    if autoload == "1":
+        return warm.run(line, cwd=folder, env=environment)
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
 
 
