@@ -42,7 +42,8 @@ from nequip.integrations.ase import NequIPCalculator
 frames, *paths = sys.argv[1:]
 results = []
 for path in paths:
-    load = NequIPCalculator.from_compiled_model if path.endswith(".pt2") else NequIPCalculator._from_saved_model
+    compiled = path.endswith(".pt2")
+    load = NequIPCalculator.from_compiled_model if compiled else NequIPCalculator._from_saved_model
     calculator = load(path)
     results.append([])
     for atoms in read(frames, ":3"):
@@ -55,7 +56,7 @@ print("\\n" + json.dumps(results))
 
 
 def by_a_stranger(folder: Path, frames: Path, *models: Path) -> list[list[tuple[float, np.ndarray]]]:
-    """Energies and forces of three structures by NequIP's calculator, for each model, where there is no HINT."""
+    """Energies and forces of three structures by NequIP's calculator, for each model: there is no HINT."""
     script = folder / "stranger.py"
     script.write_text(STRANGER)
     words = [sys.executable, *map(str, (script, frames, *models))]
