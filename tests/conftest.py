@@ -89,7 +89,7 @@ class Models:
                 checkpoint = self.folder / path.name.removesuffix(".hint.pt")
                 checkpoint.mkdir(exist_ok=True)
                 if more == ["compiled"]:
-                    # A third of the compiler's time; the AlphaNet of float32, for the long tests, has both layers.
+                    # A third of the compiler's time; AlphaNet of float32, of the long tests, has both layers.
                     size = {"correlation": 2, "max_ell": 1, "layers": 1 if dtype == "float64" else 2}
                     export(make_checkpoint(kind, dtype, checkpoint, **size), path, aoti=True)
                 else:
