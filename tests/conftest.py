@@ -38,10 +38,18 @@ _server = contextlib.ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One server of commands for this run and its workers; it imports nothing before somebody asks."""
-    if warm.ADDRESS not in os.environ:
+    """One server of commands for this run and its workers; without workers, for the first who asks."""
+
+    def begin() -> None:
         os.environ[warm.ADDRESS] = _server.enter_context(warm.served(COMMANDS_IMPORT))
         _server.callback(os.environ.pop, warm.ADDRESS)
+
+    if warm.ADDRESS in os.environ:
+        return
+    if getattr(config.option, "numprocesses", None):
+        begin()
+    else:
+        warm.begin = begin
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -45,6 +45,16 @@ COMMANDS = (
 )
 
 
+#: Starts the server where none runs; nothing to do without it.
+begin: Callable[[], None] | None = None
+
+
+def _address() -> str | None:
+    if ADDRESS not in os.environ and begin is not None:
+        begin()
+    return os.environ.get(ADDRESS)
+
+
 class Started:
     """A command that runs: what is used of `subprocess.Popen`."""
 
@@ -108,7 +118,8 @@ def start(
     """
     line = [str(word) for word in words]
     environment = dict(os.environ) if env is None else env
-    if own or ADDRESS not in environment:
+    address = None if own else _address()
+    if address is None:
         program = str(BIN / line[0]) if line[0] in COMMANDS else line[0]
         out, err = (subprocess.PIPE, subprocess.PIPE) if log is None else (log, subprocess.STDOUT)
         return subprocess.Popen(
@@ -124,7 +135,7 @@ def start(
     files = () if log is not None else (tempfile.TemporaryFile(), tempfile.TemporaryFile())  # noqa: SIM115
     with open(os.devnull, "rb") as nothing:
         numbers = [nothing.fileno(), *(file.fileno() for file in files or (log, log))]
-        link = ask(environment[ADDRESS], line, str(cwd or Path.cwd()), environment, numbers)
+        link = ask(address, line, str(cwd or Path.cwd()), environment | {ADDRESS: address}, numbers)
         return Started(line, link, files)
 
 
@@ -139,7 +150,7 @@ def run(
 
 def bin_folder() -> Path:
     """A folder to put before the others in PATH: commands and `python` by the server, all else as it is."""
-    address = os.environ.get(ADDRESS)
+    address = _address()
     return BIN if address is None else Path(address).with_name("bin")
 
 
