@@ -235,28 +235,33 @@ def torchrun(
     return running.returncode, output
 
 
-def train_two(folder: Path, **options: Any) -> tuple[Run, list[dict[str, Any]]]:
-    """A training with a HINT loss in two processes (`mace_gloo_worker`): the run, what each process saw.
+def two_processes(folder: Path, program: list[object], options: dict[str, Any]) -> list[tuple[int, str]]:
+    """A program in two forks of the warm server, which have the variables that torchrun sets.
 
-    They are forks of the warm server, and find each other by the variables that torchrun sets.
+    Of each the exit status and all output.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    merged = {**SMALL, **HINT, **options}
-    line = [sys.executable, Path(__file__).with_name("mace_gloo_worker.py")]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     running = [
         warm.start(
-            [*line, *arguments({**merged, **DISTRIBUTED})],
+            [*program, *arguments({**options, **DISTRIBUTED})],
             cwd=folder,
             env={**_environment(True), **place, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"},
         )
         for rank in ("0", "1")
     ]
-    for process in running:
-        said = process.communicate(timeout=300)
-        assert process.returncode == 0, "".join(said)[-3000:]
+    said = ["".join(process.communicate(timeout=300)) for process in running]
+    return [(int(process.returncode or 0), text) for process, text in zip(running, said, strict=True)]
+
+
+def train_two(folder: Path, **options: Any) -> tuple[Run, list[dict[str, Any]]]:
+    """A training with a HINT loss in two processes (`mace_gloo_worker`): the run, what each process saw."""
+    merged = {**SMALL, **HINT, **options}
+    program = [sys.executable, Path(__file__).with_name("mace_gloo_worker.py")]
+    for status, output in two_processes(folder, program, merged):
+        assert status == 0, output[-3000:]
     seen = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     return Run(folder, str(merged["name"]), int(merged["seed"])), seen
 
