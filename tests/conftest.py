@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[warm.ADDRESS] = _server.enter_context(warm.served(COMMANDS_IMPORT))
         _server.callback(os.environ.pop, warm.ADDRESS)
 
-    if warm.ADDRESS in os.environ:
+    if warm.ADDRESS in os.environ or not warm.possible():
         return
     if getattr(config.option, "numprocesses", None):
         begin()

@@ -45,7 +45,7 @@ COMMANDS = (
 )
 
 
-#: Starts the server where none runs; nothing to do without it.
+#: Starts the server where none runs; None: commands are started as usual.
 begin: Callable[[], None] | None = None
 
 
@@ -152,6 +152,15 @@ def bin_folder() -> Path:
     """A folder to put before the others in PATH: commands and `python` by the server, all else as it is."""
     address = _address()
     return BIN if address is None else Path(address).with_name("bin")
+
+
+def possible() -> bool:
+    """Whether this system tells of the end of a process by a file (Linux from 5.3 on)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 @contextlib.contextmanager
