@@ -234,6 +234,7 @@ def figure(rows: list[dict], path: Path) -> None:
 
     panels, axes = plt.subplots(1, len(TESTS), figsize=(11, 4.2), sharey=True, layout="constrained")
     labels = {
+        "energy_mae": "energies",
         "forces_mae": "forces",
         "hessian_mae": "Hessian",
         "eigenvalues_mae": "eigenvalues",
