@@ -61,8 +61,9 @@ def check_labels(out: Path, suffix: str) -> None:
 
 
 SETTINGS = {
-    "EPOCHS": "1",
-    "TUNING_EPOCHS": "1",
+    "EPOCHS": "4",
+    "TUNING_EPOCHS": "4",
+    "EVERY": "1",
     "DFT": "4",
     "HESSIANS": "0.5",
     "BATCH": "2",
@@ -98,7 +99,7 @@ def no_training(tmp_path, monkeypatch) -> None:
     """Programs that only leave what the next step looks for, in place of trainings, evaluations, exports."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    name = r"""while [ "$1" != --name ]; do shift; done; touch "$2.model" """
+    name = r"""while [ "$1" != --name ]; do shift; done; touch "$2_stagetwo.model" """
     (folder / "mace_run_train").write_text(f"#!/bin/sh\nset -eu\n{name}\n")
     real = f'exec "{warm.bin_folder()}/hint" "$@"'
     (folder / "hint").write_text(f"#!/bin/sh\ncase $1 in evaluate|export) ;; *) {real} ;; esac\n")
