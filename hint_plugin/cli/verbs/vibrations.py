@@ -154,17 +154,17 @@ def _show_anharmonic(found: dict[str, Any]) -> None:
                 f"{one['type']} resonance: {i} + {j} with {k}, gap {one['gap']:.1f}, "
                 f"coupling {one['coupling']:.1f} cm^-1"
             )
-    second = sum("states" in one for one in found["resonances"])
-    if second:
-        typer.echo(f"{second} pairs of levels couple in second order (Darling-Dennison)")
+    if second := sum("states" in one for one in found["resonances"]):
+        told = "one pair of levels couples" if second == 1 else f"{second} pairs of levels couple"
+        typer.echo(f"{told} in second order (Darling-Dennison)")
     cost, parts = found["cost"], found["zero_point_energy_parts_cm"]
     typer.echo(
         f"anharmonic zero-point energy {found['zero_point_energy']:.4f} eV, with "
         + ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
         + " cm^-1"
     )
-    products = f", {cost['products']} products H v" if cost["products"] else ""
-    typer.echo(f"cost: {cost['hessians']} Hessians beside the minimum{products}")
+    products = f" ({cost['products']} products H v)" if cost["products"] else ""
+    typer.echo(f"cost: {cost['hessians']} Hessians beside the minimum{products} and {cost['forces']} forces")
 
 
 def _in_words(row: dict[str, Any]) -> str:
@@ -172,5 +172,7 @@ def _in_words(row: dict[str, Any]) -> str:
 
     kind = row["kind"] if row["kind"] == NOT_STATIONARY else f"a {row['kind']}"
     kind += "" if row.get("stationary", True) is not None else ", if it is stationary"
-    remarks = "".join(f"; {text}" for text in remarks_of(row))
-    return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV{remarks}"
+    said = [*remarks_of(row), *row.get("anharmonic", {}).get("remarks", [])]
+    remarks = "".join(f"; {text}" for text in said)
+    what = "harmonic zero-point energy" if "anharmonic" in row else "zero-point energy"
+    return f"{kind}; {what} {row['zero_point_energy']:.4f} eV{remarks}"

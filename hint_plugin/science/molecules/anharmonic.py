@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hint_plugin.core.spectra import EV_PER_WAVENUMBER
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.parallel.journal import Journal
+from hint_plugin.potentials.artifact_potential import ArtifactPotential
 from hint_plugin.science.molecules.curvature import Curvature
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.remarks import internal_force
@@ -33,6 +34,7 @@ from hint_plugin.science.molecules.vpt2 import (
 )
 from hint_plugin.science.molecules.vpt2.force_field import Displaced, MeasuredField, to_dimensionless
 from hint_plugin.science.molecules.vpt2.levels import states_of
+from hint_plugin.science.molecules.vpt2.resonances import degenerate_sets
 
 STEP = 0.1
 """Of the dimensionless coordinate: 0.01 A along an O-H stretch. Fundamentals of water differ by less than 0.1
@@ -47,8 +49,6 @@ _NEWTON_STEPS = 4
 SOFT, SHIFTED = 100.0, 0.15
 """cm^-1 below which a mode has a large amplitude; part of the harmonic frequency by which VPT2 should not move
 a fundamental."""
-_SAME = 0.5
-"""cm^-1, of degenerate modes: what noise of differences leaves."""
 _WORTH_SAYING = 1.0
 """cm^-1: errors of the geometry above this are said."""
 SUFFIX = ".anharmonic.partial.jsonl"
@@ -195,10 +195,9 @@ class AnharmonicResult:
         return found
 
     def _two_degenerate(self) -> bool:
-        """Whether there are two pairs of degenerate modes."""
-        omega = np.sort(self.levels.field.frequencies)
-        groups = np.split(omega, np.flatnonzero(np.diff(omega) > _SAME) + 1)
-        return sum(len(group) > 1 for group in groups) > 1
+        """Whether there are two sets of degenerate modes."""
+        groups = degenerate_sets(self.levels.field.frequencies)
+        return bool((np.bincount(groups) > 1).sum() > 1)
 
 
 def minimum_of(atoms: Atoms, source: Any, relax: bool, kept: Records, say: Callable[[str], None]) -> Curvature:
@@ -317,8 +316,7 @@ def anharmonic_vibrations(
     levels = perturbed_levels(measured.field, second_order=second_order)
     errors, zero_point_error = _errors(levels, measured.other)
     count = 2 * len(modes.frequencies)
-    exact = getattr(getattr(atoms.calc, "potential", None), "exact", False)
-    products = count * len(modes.frequencies) if exact and len(atoms) <= 100 else None
+    products = count * len(modes.frequencies) if _has_products(atoms.calc) else None
     shift = np.abs(np.einsum("iik,k->i", measured.field.cubic, _distances(modes, forces)))
     return AnharmonicResult(
         levels,
@@ -391,6 +389,14 @@ def _pace(begun: float, computed: int, left: int) -> str:
     each = (time.monotonic() - begun) / computed
     minutes, seconds = divmod(round(each * left), 60)
     return f", {each:.2g} s each, {minutes}:{seconds:02d} left"
+
+
+def _has_products(calculator: Any) -> bool:
+    """Whether its Hessians are made of products H v: those of a model are, and of no other engine."""
+    engine, potential = getattr(calculator, "engine", None), getattr(calculator, "potential", None)
+    if engine is not None:
+        return bool(engine.name == "model")
+    return isinstance(potential, ArtifactPotential)
 
 
 def _errors(levels: Anharmonic, other: AnharmonicField) -> tuple[NDArray, float]:

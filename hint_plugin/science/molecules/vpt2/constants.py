@@ -33,6 +33,10 @@ from hint_plugin.science.molecules.vpt2.force_field import AnharmonicField
 from hint_plugin.science.molecules.vpt2.resonances import FermiResonance
 
 
+_NOTHING = 1e-9
+"""cm^-1, of a cubic constant that is zero: it has no resonance, however near the levels are."""
+
+
 @dataclass(frozen=True)
 class AnharmonicConstants:
     """x_ij and the zero-point energy, in cm^-1.
@@ -99,6 +103,7 @@ def _cubic_part(field: AnharmonicField, out: NDArray) -> NDArray:
     i, j, k = omega[:, None, None], omega[None, :, None], omega[None, None, :]
     modes = np.arange(len(omega))
     iik = phi[modes, modes, :]  # [i, k]
+    out = out | (np.abs(phi) < _NOTHING)
     near = np.where(out, 0.0, 1 / np.where(out, 1.0, i + j - k))  # [i, j, k]: 1 / (i + j - k)
     mixed = 1 / (i + j + k) + near.transpose(2, 1, 0) + near.transpose(0, 2, 1) - near
     x = -0.25 * (iik / omega) @ iik.T - 0.125 * (phi**2 * mixed).sum(axis=2)

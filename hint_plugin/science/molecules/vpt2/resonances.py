@@ -8,6 +8,9 @@ With D the gap of the harmonic levels, second order gives W^2/D, and the next te
 do, W^4/D^3, is the error (J. M. L. Martin, T. J. Lee, P. R. Taylor, J.-P. Francois, J. Chem. Phys. 103, 2589
 (1995)): above 1 cm^-1 it is a resonance, if D is below 200 cm^-1 (Barone 2005). A larger D with that error
 means a coupling of hundreds of cm^-1, which no block of two levels describes.
+
+Degenerate modes may be turned into one another, which changes their constants: where one of them is in a
+resonance, so are the others.
 """
 
 from __future__ import annotations
@@ -17,14 +20,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hint_plugin.science.molecules.vpt2.force_field import AnharmonicField
 
 GAP, ERROR = 200.0, 1.0
 """cm^-1: the largest gap, and the smallest error of second order, of a resonance."""
+SAME = 0.5
+"""cm^-1, of degenerate modes: what noise of differences leaves."""
 _NEAR = 0.05
 """cm^-1: what is so near in energy is a resonance however small its coupling is; a difference of numbers with
 noise is no denominator."""
+_UNCOUPLED = 0.01
+"""cm^-1: couplings that symmetry forbids are as small."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +80,25 @@ def fermi_resonances(field: AnharmonicField, gap: float = GAP, error: float = ER
         gap: cm^-1; levels farther apart are in no resonance.
         error: cm^-1, of second order, at which one begins.
     """
-    omega, found = field.frequencies, []
-    for k in range(len(omega)):
-        for i in range(len(omega)):
-            for j in range(i + 1):
-                if k in (i, j):
-                    continue
-                one = _between(field, j, i, k)
-                distance = abs(one.gap)
-                if distance <= gap and (one.error >= error or distance < _NEAR):
-                    found.append(one)
+    size, groups = len(field.frequencies), degenerate_sets(field.frequencies)
+    candidates = [
+        _between(field, j, i, k)
+        for k in range(size)
+        for i in range(size)
+        for j in range(i + 1)
+        if k not in (i, j)
+    ]
+    candidates = [one for one in candidates if abs(one.gap) <= gap and abs(one.coupling) > _UNCOUPLED]
+    sets = {one: (*sorted((groups[one.i], groups[one.j])), groups[one.k]) for one in candidates}
+    resonant = {sets[one] for one in candidates if one.error >= error or abs(one.gap) < _NEAR}
+    return [one for one in candidates if sets[one] in resonant]
+
+
+def degenerate_sets(frequencies: NDArray) -> NDArray:
+    """[M] the number of the set of degenerate modes that a mode is in; most sets have one."""
+    order = np.argsort(frequencies, kind="stable")
+    found = np.empty(len(frequencies), dtype=int)
+    found[order] = np.concatenate([[0], np.cumsum(np.diff(frequencies[order]) > SAME)])
     return found
 
 
@@ -93,6 +110,6 @@ def given_resonances(field: AnharmonicField, given: Sequence[tuple[int, int, int
 def _between(field: AnharmonicField, i: int, j: int, k: int) -> FermiResonance:
     omega = field.frequencies
     gap = float(omega[k] - omega[i] - omega[j])
-    coupling = float(field.cubic[i, j, k]) / (4.0 if i == j else 2 * np.sqrt(2.0))
-    error = coupling**4 / max(abs(gap), 1e-9) ** 3
+    coupling = float(field.cubic[i, j, k] / (4.0 if i == j else 2 * np.sqrt(2.0)))
+    error = coupling**4 / max(abs(gap), 1e-3) ** 3
     return FermiResonance(i, j, k, gap, coupling, error)
