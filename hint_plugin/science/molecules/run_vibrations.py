@@ -187,6 +187,9 @@ def _look_at_kept(folder: Path, quartic: Quartic, restart: bool) -> None:
                 pass
 
 
+_AGAIN = ". Give the same command again to go on"
+
+
 @contextmanager
 def _told_of_hessians(folder: Path | None) -> Iterator[None]:
     """A run that is stopped says which Hessians are kept."""
@@ -196,10 +199,9 @@ def _told_of_hessians(folder: Path | None) -> Iterator[None]:
         left = [] if folder is None else sorted(folder.glob(f"*{SUFFIX}"))
         if not left:
             raise
-        told = ", ".join(path.name for path in left)
-        raise InterruptedRunError(
-            f"{error}. Hessians for --anharmonic are kept in {told}: the same command goes on with them"
-        ) from None
+        told = ", ".join(str(path) for path in left)
+        before = str(error).removesuffix(", and nothing is kept").removesuffix(_AGAIN)
+        raise InterruptedRunError(f"{before}; Hessians for --anharmonic are kept in {told}{_AGAIN}") from None
 
 
 @dataclass(frozen=True)
