@@ -50,7 +50,7 @@ def test_the_command(tmp_path, monkeypatch, capfd):
     write_frames(tmp_path / "in.xyz", [triangle()])
     code, text = hint(capfd, "vibrations", "in.xyz", "--no-ir", "--anharmonic", *AS_OPTIONS)
     assert code == 0, text
-    for told in ("anharmonic", "overtones and combinations", "zero-point energy", "cost: 6 Hessians"):
+    for told in ("anharmonic", "overtones and combinations", "zero-point energy", "cost: 6 Hessians of displaced geometries"):
         assert told in text
     (row,) = json.loads(Path("vibrations/vibrations.json").read_text())["results"]
     found = row["anharmonic"]
@@ -71,7 +71,9 @@ def test_a_run_that_is_stopped_goes_on(tmp_path):
     straight = vibrations(triangle(), springs(), anharmonic=True).results[0]
     assert Stopping.made == 7
     place = tmp_path / "out"
-    with pytest.raises(InterruptedRunError, match=r"none of 1 molecules was done; Hessians .* are kept in") as stop:
+    with pytest.raises(
+        InterruptedRunError, match=r"none of 1 molecules was done; Hessians .* are kept in"
+    ) as stop:
         vibrations(triangle(), springs(at=4), place, anharmonic=True)
     assert "nothing is kept" not in str(stop.value) and Stopping.made == 4
     (kept,) = place.glob("*.anharmonic.partial.jsonl")

@@ -15,6 +15,7 @@ from ase.units import Bohr, Hartree
 from hint_plugin.core.spectra import EV_PER_WAVENUMBER
 from hint_plugin.errors import EngineError, OptionsError
 from hint_plugin.science.molecules.anharmonic import anharmonic_vibrations
+from hint_plugin.science.molecules.anharmonic_result import AnharmonicResult
 from hint_plugin.science.molecules.vpt2 import (
     AnharmonicField,
     anharmonic_constants,
@@ -204,7 +205,8 @@ def test_deperturbed_constants_are_the_diagonal_of_the_effective_hamiltonian(thr
         assert found == pytest.approx(levels.constants.energy(state), abs=1e-9)
     a, b = (2, 0, 0), (0, 1, 0)
     assert hamiltonian.first_order(a, b) == pytest.approx(field.cubic[0, 0, 1] / 4)
-    assert hamiltonian.first_order(a, b) == pytest.approx(matrices.cubic[matrices.index(a), matrices.index(b)])
+    element = matrices.cubic[matrices.index(a), matrices.index(b)]
+    assert hamiltonian.first_order(a, b) == pytest.approx(element)
     plain = EffectiveHamiltonian(field)
     n, m = matrices.index((2, 0, 0)), matrices.index((0, 2, 0))
     gaps = [matrices.energies[at] - matrices.energies for at in (n, m)]
@@ -354,8 +356,6 @@ def test_soft_modes_and_a_force_that_is_left_are_said():
     assert "the force that is left moves frequencies by up to" in told
     field = some_field([60.0, 1100.0, 3000.0], size=0.1)
     levels = perturbed_levels(field)
-    from hint_plugin.science.molecules.anharmonic import AnharmonicResult
-
     result = AnharmonicResult(levels, None, np.zeros(3), 0, 0, 0, 0, 0.1, {})  # type: ignore[arg-type]
     assert "not to be trusted for mode 1 (60 ->" in " ".join(result.remarks)
 

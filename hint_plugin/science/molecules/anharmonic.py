@@ -1,17 +1,16 @@
 """Anharmonic vibrations of one molecule: exact Hessians along its modes, kept one by one, and VPT2 of them.
 
-A mode k is displaced by +d and -d of its dimensionless coordinate: 2M Hessians of a molecule with M modes, each
-of M products H v where the potential has them, and forces at twice the displacement. Each Hessian is kept as
-soon as it is there, with the minimum before them, so that a run that is stopped goes on after the last one.
+A mode k is displaced by +d and -d of its dimensionless coordinate: 2M Hessians of a molecule with M modes,
+each of M products H v where the potential has them, and forces at twice the displacement. Each Hessian is
+kept as soon as it is there, with the minimum before them, so that a run that is stopped goes on after the
+last one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 
 from hint_plugin.core.spectra import EV_PER_WAVENUMBER
 from hint_plugin.errors import EngineError, OptionsError
-from hint_plugin.parallel.journal import Journal
 from hint_plugin.potentials.artifact_potential import ArtifactPotential
+from hint_plugin.science.molecules.anharmonic_records import Records
+from hint_plugin.science.molecules.anharmonic_result import AnharmonicResult
 from hint_plugin.science.molecules.curvature import Curvature
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.remarks import internal_force
@@ -34,76 +34,17 @@ from hint_plugin.science.molecules.vpt2 import (
 )
 from hint_plugin.science.molecules.vpt2.force_field import Displaced, MeasuredField, to_dimensionless
 from hint_plugin.science.molecules.vpt2.levels import states_of
-from hint_plugin.science.molecules.vpt2.resonances import degenerate_sets
 
 STEP = 0.1
-"""Of the dimensionless coordinate: 0.01 A along an O-H stretch. Fundamentals of water differ by less than 0.1
-cm^-1 between 0.02 and 0.2 on GFN2-xTB, and between 0.1 and 0.2 by less than 0.2 on a model in float32, whose
-noise rules below."""
+"""Of the dimensionless coordinate: 0.01 A along an O-H stretch. Fundamentals of water differ by 0.3 cm^-1
+between 0.02 and 0.2 on GFN2-xTB, and by 0.2 between 0.1 and 0.2 on a model in float32, whose noise rules
+below."""
 STEPS = (0.001, 0.5)
 """The smallest step and the largest."""
 FARTHEST = 0.05
 """Of the dimensionless coordinate: farther from the minimum than this, a geometry is none."""
 _AT_REST = 1e-5
 _NEWTON_STEPS = 4
-SOFT, SHIFTED = 100.0, 0.15
-"""cm^-1 below which a mode has a large amplitude; part of the harmonic frequency by which VPT2 should not move
-a fundamental."""
-_WORTH_SAYING = 1.0
-"""cm^-1: errors of the geometry above this are said."""
-SUFFIX = ".anharmonic.partial.jsonl"
-
-
-@dataclass
-class Records:
-    """What is done of one molecule; in a file if there is one."""
-
-    journal: Journal | None = None
-
-    def __post_init__(self) -> None:
-        self._here: dict[int, Mapping[str, Any]] = {}
-
-    def get(self, number: int) -> Mapping[str, Any] | None:
-        """The record; None of what is not done."""
-        if self.journal is None:
-            return self._here.get(number)
-        return self.journal[number] if number in self.journal else None
-
-    def add(self, number: int, record: Mapping[str, Any]) -> None:
-        """Keep it."""
-        if self.journal is None:
-            self._here[number] = record
-        else:
-            self.journal.add(number, record)
-
-
-@contextmanager
-def records(path: Path | None, run: Mapping[str, Any], keep: bool = False) -> Iterator[Records]:
-    """The records of one molecule while the block lasts; their file stays where the block is stopped.
-
-    Args:
-        path: of the file; None: nothing is kept.
-        run: all that the records depend on; a file of another run is refused.
-        keep: the file stays, whatever it has.
-
-    Raises:
-        OptionsError: the file is of another run.
-    """
-    if path is None:
-        yield Records()
-        return
-    journal = Journal(path, {"run": dict(run)}, writer="hint vibrations --anharmonic")
-    try:
-        yield Records(journal)
-        if not keep:
-            journal.remove()
-    except Exception:  # it would come again; what stops a run is none
-        journal.remove()
-        raise
-    finally:
-        if not len(journal):
-            journal.remove()
-        journal.close()
 
 
 def check_step(step: float) -> None:
@@ -115,93 +56,10 @@ def check_step(step: float) -> None:
         )
 
 
-@dataclass(frozen=True)
-class AnharmonicResult:
-    """VPT2 of one molecule.
-
-    Attributes:
-        levels: what it gives.
-        modes: the harmonic modes at the minimum.
-        errors: of the fundamentals [M], cm^-1: by the differences, see `vpt2.force_field`.
-        zero_point_error: the same of the zero-point energy, cm^-1.
-        cubic_spread, quartic_spread: largest differences of a constant between the two, cm^-1.
-        geometry_error: cm^-1, the most by which the force that is left moves a harmonic frequency.
-        step: d.
-        cost: Hessians, and products where the potential has them.
-    """
-
-    levels: Anharmonic
-    modes: NormalModes
-    errors: NDArray
-    zero_point_error: float
-    cubic_spread: float
-    quartic_spread: float
-    geometry_error: float
-    step: float
-    cost: dict[str, int | None]
-
-    @property
-    def remarks(self) -> list[str]:
-        """Why numbers are not to be trusted, and what is not in them: clauses."""
-        return [text for text in (self._geometry(), self._large(), *self._not_treated()) if text]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return self.levels.as_dict() | {
-            "errors": self.errors.tolist(),
-            "zero_point_energy_error": self.zero_point_error * EV_PER_WAVENUMBER,
-            "step": self.step,
-            "cubic_spread": self.cubic_spread,
-            "quartic_spread": self.quartic_spread,
-            "geometry_error": self.geometry_error,
-            "cost": self.cost,
-            "remarks": self.remarks,
-        }
-
-    def _geometry(self) -> str:
-        if self.geometry_error < _WORTH_SAYING:
-            return ""
-        return (
-            f"the force that is left moves frequencies by up to {self.geometry_error:.1f} cm^-1; --optimize "
-            "takes it away"
-        )
-
-    def _large(self) -> str:
-        """Modes that a quartic force field about the minimum does not describe."""
-        omega, nu = self.levels.field.frequencies, self.levels.fundamentals
-        wrong = np.flatnonzero((omega < SOFT) | (np.abs(nu - omega) > SHIFTED * omega))
-        if not len(wrong):
-            return ""
-        told = ", ".join(f"{k + 1} ({omega[k]:.0f} -> {nu[k]:.0f})" for k in wrong)
-        what = "mode" if len(wrong) == 1 else "modes"
-        return (
-            f"VPT2 is not to be trusted for {what} {told}: below {SOFT:g} cm^-1, or moved by more than "
-            f"{100 * SHIFTED:g} %, as torsions and other motions of large amplitude are; what couples to them "
-            "suffers, too"
-        )
-
-    def _not_treated(self) -> list[str]:
-        found = []
-        if self.levels.unresolved:
-            found.append(
-                f"{len(self.levels.unresolved)} overtones and combinations are deperturbed and no more: too many "
-                "states resonate with them"
-            )
-        if any(block.missing for block in self.levels.blocks) or self._two_degenerate():
-            found.append(
-                "some couplings take quartic constants of four different modes, which are not computed: "
-                "combinations of two degenerate modes are not split"
-            )
-        return found
-
-    def _two_degenerate(self) -> bool:
-        """Whether there are two sets of degenerate modes."""
-        groups = degenerate_sets(self.levels.field.frequencies)
-        return bool((np.bincount(groups) > 1).sum() > 1)
-
-
-def minimum_of(atoms: Atoms, source: Any, relax: bool, kept: Records, say: Callable[[str], None]) -> Curvature:
-    """The geometry with its Hessian: record 0, or what `source` computes, at its minimum if it has relaxed it.
+def minimum_of(
+    atoms: Atoms, source: Any, relax: bool, kept: Records, say: Callable[[str], None]
+) -> Curvature:
+    """The geometry with its Hessian: record 0, or what `source` computes, at the very minimum with `relax`.
 
     Raises what the source raises.
     """
@@ -329,30 +187,6 @@ def anharmonic_vibrations(
         step,
         {"hessians": count, "products": products, "forces": 2 * count},
     )
-
-
-def constants_as_dict(levels: Anharmonic, atoms: Atoms) -> dict[str, Any]:
-    """For JSON: the force field in full; modes are numbered from 1, constants below 0.001 cm^-1 left out."""
-    field = levels.field
-    cubic = [
-        [i + 1, j + 1, k + 1, float(field.cubic[i, j, k])]
-        for i, j, k in np.argwhere(np.abs(field.cubic) > 1e-3).tolist()
-        if i <= j <= k
-    ]
-    quartic = {
-        tuple(sorted((i, j, k, k))): float(field.quartic[k, i, j])
-        for k, i, j in np.argwhere(np.abs(field.quartic) > 1e-3).tolist()
-    }
-    return {
-        "symbols": atoms.get_chemical_symbols(),
-        "positions": atoms.positions.tolist(),
-        "masses": atoms.get_masses().tolist(),
-        "harmonic": field.frequencies.tolist(),
-        "cubic": cubic,
-        "quartic": [[*(mode + 1 for mode in modes), value] for modes, value in sorted(quartic.items())],
-        "rotational_constants": field.rotational.tolist(),
-        "zeta": field.zeta.tolist(),
-    }
 
 
 def _measured(

@@ -24,13 +24,12 @@ from hint_plugin.potentials.on_demand import OnDemand
 from hint_plugin.science.molecules import mode_files
 from hint_plugin.science.molecules.anharmonic import (
     STEP,
-    SUFFIX,
     anharmonic_vibrations,
     check_step,
-    constants_as_dict,
     minimum_of,
-    records,
 )
+from hint_plugin.science.molecules.anharmonic_records import SUFFIX, records
+from hint_plugin.science.molecules.anharmonic_result import constants_as_dict
 from hint_plugin.science.molecules.curvature import Curvature, source_of_hessians
 from hint_plugin.science.molecules.dynamics import DensityOfStates, vibrational_density
 from hint_plugin.science.molecules.infrared import dipole_derivatives, has_dipole, infrared_intensities
@@ -167,7 +166,7 @@ def _quartic(source: Any, molecules: Any, saddle: bool, step: float, asked: dict
         raise OptionsError("--anharmonic is of minima, and --saddle goes to none; give one of the two")
     if source.potential is None:
         raise OptionsError(
-            "--anharmonic computes Hessians beside the minimum: it needs --model FILE or --engine NAME"
+            "--anharmonic computes Hessians of displaced geometries: it needs --model FILE or --engine NAME"
         )
     origin = run_provenance(files_of(molecules), source.model, source.calculator)
     if in_memory := [one for one in molecules if isinstance(one, Atoms)]:
@@ -301,9 +300,7 @@ def _draw(output: Path, atoms: Any, row: dict[str, Any], kept: dict[str, Any], w
         plot_density(output / f"{row['name']}.md.png", lines, density, width)
     if found := row.get("anharmonic"):
         places, heights = np.array(found["lines"]["positions"]), np.array(found["lines"]["intensities"])
-        plot_anharmonic(
-            output / f"{row['name']}.anharmonic.png", lines, intensities, places, heights, width
-        )
+        plot_anharmonic(output / f"{row['name']}.anharmonic.png", lines, intensities, places, heights, width)
 
 
 def _dynamics(modes: Any, md: float, temperature: float, say: Any) -> Any:

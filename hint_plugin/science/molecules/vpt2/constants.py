@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 from hint_plugin.science.molecules.vpt2.force_field import AnharmonicField
 from hint_plugin.science.molecules.vpt2.resonances import FermiResonance
 
-
 _NOTHING = 1e-9
 """cm^-1, of a cubic constant that is zero: it has no resonance, however near the levels are."""
 

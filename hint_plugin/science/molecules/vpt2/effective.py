@@ -1,7 +1,7 @@
 """Matrix elements of the effective Hamiltonian between states of harmonic oscillators.
 
-A state is a tuple of M quanta. With V3 and V4 the cubic and the quartic part of the potential, and R the cubic
-terms that change the quanta as a resonance does,
+A state is a tuple of M quanta. With V3 and V4 the cubic and the quartic part of the potential, and R the
+cubic terms that change the quanta as a resonance does,
 
     <a| H1 |b> = <a| R |b>
     <a| H2 |b> = <a| V4 + sum_a B_a pi_a^2 |b> + sum_m <a|V3|m> <m|V3|b> c_ab(m)
@@ -183,5 +183,3 @@ def _quartic_terms(field: AnharmonicField) -> list[tuple[tuple[tuple[int, int], 
 def _term(modes: tuple[int, ...], constant: float) -> tuple[tuple[tuple[int, int], ...], float]:
     powers = tuple((mode, modes.count(mode)) for mode in sorted(set(modes)))
     return powers, constant / float(np.prod([factorial(power) for _, power in powers]))
-
-

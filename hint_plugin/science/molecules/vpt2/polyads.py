@@ -2,8 +2,8 @@
 
 A block has all states that resonances lead to from one another. On its diagonal are deperturbed levels, and
 beside it Fermi couplings of first order and all couplings of second order (Darling-Dennison, B. T. Darling,
-D. M. Dennison, Phys. Rev. 57, 128 (1940), among them). Which states couple in second order is found by what it
-would change: (K^2 + (D/2)^2)^(1/2) - D/2 for two levels with a gap D and a coupling K.
+D. M. Dennison, Phys. Rev. 57, 128 (1940), among them). Which states couple in second order is found by what
+it would change: (K^2 + (D/2)^2)^(1/2) - D/2 for two levels with a gap D and a coupling K.
 """
 
 from __future__ import annotations
@@ -128,9 +128,7 @@ def _block(
     return sorted(block, reverse=True)
 
 
-def _solved(
-    hamiltonian: EffectiveHamiltonian, constants: AnharmonicConstants, block: list[State]
-) -> Polyad:
+def _solved(hamiltonian: EffectiveHamiltonian, constants: AnharmonicConstants, block: list[State]) -> Polyad:
     size, missing = len(block), False
     deperturbed = np.array([constants.energy(state) for state in block])
     matrix = np.diag(deperturbed)

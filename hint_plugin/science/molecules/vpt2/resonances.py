@@ -104,7 +104,7 @@ def degenerate_sets(frequencies: NDArray) -> NDArray:
 
 def given_resonances(field: AnharmonicField, given: Sequence[tuple[int, int, int]]) -> list[FermiResonance]:
     """Those that a caller names, as (i, j, k), whatever the test says of them."""
-    return [_between(field, *sorted((i, j)), k) for i, j, k in given]
+    return [_between(field, min(i, j), max(i, j), k) for i, j, k in given]
 
 
 def _between(field: AnharmonicField, i: int, j: int, k: int) -> FermiResonance:
