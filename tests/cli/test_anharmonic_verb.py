@@ -50,7 +50,12 @@ def test_the_command(tmp_path, monkeypatch, capfd):
     write_frames(tmp_path / "in.xyz", [triangle()])
     code, text = hint(capfd, "vibrations", "in.xyz", "--no-ir", "--anharmonic", *AS_OPTIONS)
     assert code == 0, text
-    for told in ("anharmonic", "overtones and combinations", "zero-point energy", "cost: 6 Hessians of displaced geometries"):
+    for told in (
+        "anharmonic",
+        "overtones and combinations",
+        "zero-point energy",
+        "cost: 6 Hessians of displaced geometries",
+    ):
         assert told in text
     (row,) = json.loads(Path("vibrations/vibrations.json").read_text())["results"]
     found = row["anharmonic"]

@@ -164,7 +164,9 @@ def _show_anharmonic(found: dict[str, Any]) -> None:
         + " cm^-1"
     )
     products = f" ({cost['products']} products H v)" if cost["products"] else ""
-    typer.echo(f"cost: {cost['hessians']} Hessians of displaced geometries{products} and {cost['forces']} forces")
+    typer.echo(
+        f"cost: {cost['hessians']} Hessians of displaced geometries{products} and {cost['forces']} forces"
+    )
 
 
 def _in_words(row: dict[str, Any]) -> str:

@@ -88,10 +88,15 @@ def fermi_resonances(field: AnharmonicField, gap: float = GAP, error: float = ER
         for j in range(i + 1)
         if k not in (i, j)
     ]
-    candidates = [one for one in candidates if abs(one.gap) <= gap and abs(one.coupling) > _UNCOUPLED]
+    candidates = [one for one in candidates if abs(one.gap) <= gap and _matters(one)]
     sets = {one: (*sorted((groups[one.i], groups[one.j])), groups[one.k]) for one in candidates}
     resonant = {sets[one] for one in candidates if one.error >= error or abs(one.gap) < _NEAR}
     return [one for one in candidates if sets[one] in resonant]
+
+
+def _matters(one: FermiResonance) -> bool:
+    """Whether there is a coupling, or a denominator that is none."""
+    return abs(one.coupling) > _UNCOUPLED or abs(one.gap) < _NEAR
 
 
 def degenerate_sets(frequencies: NDArray) -> NDArray:
