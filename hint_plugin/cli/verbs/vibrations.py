@@ -47,15 +47,10 @@ def vibrations(
         float, typer.Option("--temperature", "-T", min=0, help="Temperature of the dynamics in K.")
     ] = 300.0,
     anharmonic: Annotated[
-        bool,
-        typer.Option(
-            "--anharmonic",
-            help="Compute anharmonic frequencies by VPT2, from 2 Hessians more for each mode.",
-        ),
+        bool, typer.Option("--anharmonic", help="Compute anharmonic levels by VPT2, too.")
     ] = False,
     anharmonic_step: Annotated[
-        float,
-        typer.Option(help="Displacement for --anharmonic, in units of the dimensionless normal coordinate."),
+        float, typer.Option(help="Displacement for --anharmonic; dimensionless.")
     ] = 0.1,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -67,10 +62,9 @@ def vibrations(
 ) -> None:
     """Compute vibrations of molecules: 3N - 6 modes (linear: 3N - 5) without translations and rotations.
 
-    The command writes vibrations.json and, for each molecule, NAME.molden, NAME.modes.xyz (movies of the
-    modes) and NAME.png; with --md also NAME.md.png, and with --anharmonic also NAME.anharmonic.png and
-    NAME.anharmonic.json, the force field. Without --model and --engine, energies, forces and
-    Hessians come from the files. The same command continues a run that was stopped.
+    The command writes vibrations.json and, for each molecule, NAME.molden, NAME.modes.xyz (movies) and
+    pictures. Without --model and --engine, energies, forces and Hessians come from the files. The same
+    command continues a run that was stopped.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
