@@ -288,7 +288,8 @@ def show_dynamics(folder: Path) -> None:
     console.print(
         f"{found['picoseconds']:g} ps of acetaldehyde at {found['temperature_K']:.0f} K by pair_style hint "
         f"in {found['cpu_seconds']:.0f} CPU seconds: the total energy drifts by "
-        f"{found['drift_meV_per_atom_per_ps']:+.2f} meV/atom/ps, never more than {found['largest_change_meV_per_atom']:.2f} meV/atom from its start",
+        f"{found['drift_meV_per_atom_per_ps']:+.2f} meV/atom/ps, never more than "
+        f"{found['largest_change_meV_per_atom']:.2f} meV/atom from its start",
         soft_wrap=True,
     )
     console.print(f"written: {place / 'nve.xyz'}, {place / 'nve.json'}", soft_wrap=True)
