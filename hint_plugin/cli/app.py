@@ -183,6 +183,16 @@ VERBS = {
         "Thermal expansion, C_p and Gibbs energies of crystals.",
         _CRYSTALS,
     ),
+    "cubic": Verb(
+        "hint_plugin.cli.verbs.cubic:cubic",
+        "Compute cubic force constants of a crystal.",
+        _CRYSTALS,
+    ),
+    "conductivity": Verb(
+        "hint_plugin.cli.verbs.conductivity:conductivity",
+        "Lattice thermal conductivity of a crystal.",
+        _CRYSTALS,
+    ),
     "double-well": Verb(
         "hint_plugin.cli.verbs.double_well:double_well",
         "Compute energies along a mode or a displacement of a crystal.",

@@ -62,6 +62,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hint qha crystal.cif --model model.hint.pt -T 800 -o qha",
         "hint qha diamond.cif beta-tin.cif --model model.hint.pt --pressure 5 -o qha",
     ),
+    "cubic": ("hint cubic crystal.cif --supercell 3 3 3 --model model.hint.pt -o cubic",),
+    "conductivity": (
+        "hint conductivity crystal.cif --supercell 3 3 3 --model model.hint.pt -o kappa",
+        "hint conductivity cubic --mesh 40 --mesh 60 --solution direct --isotopes -o kappa",
+    ),
     "double-well": ("hint double-well crystal.cif --mode 0,0,0,4 --model model.hint.pt -o well",),
     "anharmonic": ("hint anharmonic crystal.cif --pseudo upf --ecutwfc 80 --q-grid 2 2 2 -o dft",),
     "sscha": ("hint sscha crystal.cif --supercell 4 4 4 -T 0 --model model.hint.pt -o sscha",),
