@@ -151,8 +151,8 @@ def _show(found: Any) -> None:
     show((*columns, *(name for name, _ in parts)), rows, left=0, title=title)
     frequency, path = found.half()
     typer.echo(
-        f"at {found.temperature:g} K half of it is carried below {frequency:.0f} cm^-1, and by mean free paths "
-        f"below {path:.3g} micrometres"
+        f"at {found.temperature:g} K half of it is carried below {frequency:.0f} cm^-1, "
+        f"and by mean free paths below {path:.3g} micrometres"
     )
     if found.convergence is not None:
         typer.echo(f"the last two meshes differ by {100 * found.convergence:.1f} %")

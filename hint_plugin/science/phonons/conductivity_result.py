@@ -75,14 +75,15 @@ class Conductivity:
             found.append("one mesh alone: how far kappa is from that of a dense mesh is not known")
         elif not self.complete:
             found.append(
-                f"not converged: from mesh {_words(self.meshes[-2])} to {_words(self.finest)} kappa changes by "
-                f"{100 * change:.1f} % (more than {100 * self.tolerance:g} %). Give finer meshes (--mesh)"
+                f"not converged: from mesh {_words(self.meshes[-2])} to {_words(self.finest)} kappa changes "
+                f"by {100 * change:.1f} % (more than {100 * self.tolerance:g} %). Give finer meshes (--mesh)"
             )
         if self.finest.coherences is not None:
             part = _mean(self.finest.coherences) / _mean(self.finest.total)
             if part.max() > LARGE_COHERENCES:
                 found.append(
-                    f"coherences carry {100 * part.max():.0f} % of the heat: phonons are hardly particles here"
+                    f"coherences carry {100 * part.max():.0f} % of the heat: "
+                    "phonons are hardly particles here"
                 )
         return found
 

@@ -75,12 +75,17 @@ def cubic_basis(phonon: Phonopy, cutoff: float | None = None) -> Any:
         spacegroup_operations={key: operations[key] for key in ("rotations", "translations")},
         cutoff=None if cutoff is None else {3: float(cutoff)},
     )
-    with quiet():
-        found.compute_basis_set(orders=[3])
-    if not parameters(found):
+    try:
+        with quiet():
+            found.compute_basis_set(orders=[3])
+        some = parameters(found) > 0
+    except AssertionError:  # of symfc: nothing is left
+        some = False
+    if not some:
+        within = "" if cutoff is None else f" within {cutoff:g} A"
         raise DataError(
-            f"{phonon.supercell.symbols[0]}...: the symmetry leaves no cubic force constants"
-            + ("" if cutoff is None else f" within {cutoff:g} A; take a larger cutoff")
+            f"in a supercell of {len(phonon.supercell)} atoms the symmetry leaves no cubic force "
+            f"constants{within}; wanted a larger --supercell{'' if cutoff is None else ' or --cutoff'}"
         )
     return found
 

@@ -88,6 +88,15 @@ NAMES = ("phono3py_disp.yaml", "phono3py_params.yaml", "phono3py.yaml")
 """In which phono3py's own program keeps a crystal."""
 
 
+FORCES = ("fc3.hdf5", "fc2.hdf5", "FORCES_FC3", "FORCES_FC2")
+
+
+def force_constant_files(folder: Path) -> list[Path]:
+    """What `read_phono3py` reads in a folder."""
+    crystal = [folder / name for name in NAMES if (folder / name).is_file()][:1]
+    return crystal + [folder / name for name in FORCES if (folder / name).is_file()]
+
+
 def read_phono3py(folder: Path, born: str | Path | None = None) -> Any:
     """A `Phono3py` with force constants, of `write_phono3py` or of phono3py's own files: a YAML, fc2.hdf5 and
     fc3.hdf5, or forces in FORCES_FC3 (and FORCES_FC2) or in the YAML.
@@ -99,22 +108,21 @@ def read_phono3py(folder: Path, born: str | Path | None = None) -> Any:
     Raises:
         DataError: files are missing or of another crystal.
     """
-    phono3py = need_phono3py()
+    phono3py, folder = need_phono3py(), folder.absolute()
     from phono3py.interface.phono3py_yaml import Phono3pyYaml
 
-    there = {name: folder / name for name in ("fc3.hdf5", "fc2.hdf5", "FORCES_FC3", "FORCES_FC2")}
-    there = {name: path for name, path in there.items() if path.is_file()}
-    file = next((folder.absolute() / name for name in NAMES if (folder / name).is_file()), None)
+    there = {path.name: path for path in force_constant_files(folder)}
+    file = next((folder / name for name in NAMES if (folder / name).is_file()), None)
     if file is None:
         raise DataError(f"{folder}: none of {', '.join(NAMES)} in it; wanted the folder of a hint cubic")
     with quiet(), _elsewhere():
         try:
             found = phono3py.load(
                 file,
-                fc3_filename=_absolute(there.get("fc3.hdf5")),
-                fc2_filename=_absolute(there.get("fc2.hdf5")),
-                forces_fc3_filename=_absolute(there.get("FORCES_FC3")),
-                forces_fc2_filename=_absolute(there.get("FORCES_FC2")),
+                fc3_filename=there.get("fc3.hdf5"),
+                fc2_filename=there.get("fc2.hdf5"),
+                forces_fc3_filename=there.get("FORCES_FC3"),
+                forces_fc2_filename=there.get("FORCES_FC2"),
                 is_nac=False,
                 log_level=0,
             )
@@ -145,10 +153,6 @@ def _elsewhere() -> Iterator[None]:
             yield
         finally:
             os.chdir(here)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
 
 
 def phonopy_of(crystal: Any) -> Phonopy:
@@ -265,7 +269,7 @@ def _order(primitive: Any, supercell: Any, repeats: tuple[int, int, int]) -> lis
     for atom, place in enumerate(supercell.positions):
         home = int(primitive.s2p_map[atom])
         cell = np.rint((place - supercell.positions[home]) @ inverse).astype(int) % repeats
-        wanted[number[home], *(int(n) for n in cell[::-1])] = atom
+        wanted[(number[home], *(int(n) for n in cell[::-1]))] = atom
     return [wanted[key] for key in np.ndindex(len(number), n3, n2, n1)]
 
 

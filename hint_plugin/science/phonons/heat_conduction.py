@@ -4,11 +4,11 @@ In the relaxation-time approximation, phonons of lifetime tau = 1/(4 pi gamma) c
 
     kappa = 1/(N V) sum over q, s of C_qs v_qs v_qs tau_qs,
 
-gamma being the half width of the line in frequency, from the scattering of three phonons and, if wanted, from
-that of isotopes. The direct solution of the linearised Boltzmann equation drops the approximation (L. Chaput,
-Phys. Rev. Lett. 110, 265506 (2013)). Wigner's term adds what two branches carry together (M. Simoncelli, N.
-Marzari, F. Mauri, Nat. Phys. 15, 809 (2019)). phono3py: A. Togo, L. Chaput, I. Tanaka, Phys. Rev. B 91, 094306
-(2015).
+gamma being the half width of the line in frequency, from the scattering of three phonons and, if wanted,
+from that of isotopes. The direct solution of the linearised Boltzmann equation drops the approximation
+(L. Chaput, Phys. Rev. Lett. 110, 265506 (2013)). Wigner's term adds what two branches carry together
+(M. Simoncelli, N. Marzari, F. Mauri, Nat. Phys. 15, 809 (2019)). phono3py does both (A. Togo, L. Chaput,
+I. Tanaka, Phys. Rev. B 91, 094306 (2015)).
 
 How far a model's kappa is from a reference's, mode by mode, is measured as in Matbench Discovery by
 

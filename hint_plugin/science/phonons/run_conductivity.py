@@ -28,7 +28,12 @@ from hint_plugin.science.given_potential import potential_run_provenance
 from hint_plugin.science.phonons.carried_properties import space_group
 from hint_plugin.science.phonons.conductivity_result import Conductivity, sequence_of
 from hint_plugin.science.phonons.crystals import Supercell
-from hint_plugin.science.phonons.cubic_files import need_phono3py, phonopy_of, read_phono3py
+from hint_plugin.science.phonons.cubic_files import (
+    force_constant_files,
+    need_phono3py,
+    phonopy_of,
+    read_phono3py,
+)
 from hint_plugin.science.phonons.differences import IMAGINARY
 from hint_plugin.science.phonons.heat_conduction import (
     Conduction,
@@ -98,18 +103,19 @@ def conductivity(
         report: called with (done, failed, total); see `parallel.Reported`.
 
     Raises:
-        OptionsError: options that cannot be. DataError: no crystal, imaginary modes, files of another crystal.
-        EngineError: see `cubic`. MissingDependencyError: no phono3py. InterruptedRunError: stopped.
+        OptionsError: options that cannot be. DataError: no crystal, imaginary modes, or files of another
+        crystal. EngineError: see `cubic`. MissingDependencyError: no phono3py. InterruptedRunError: stopped.
     """
     asked = asked_for(locals())
-    asked = {name: x for name, x in asked.items() if name not in ("structure", "device", "born", "reference")}
+    content = ("structure", "device", "born", "reference")  # counts by `identity`, or not at all
+    asked = {name: x for name, x in asked.items() if name not in content}
     place, display = a_folder(as_path(output)), Reported(report)
     need_phono3py()
     lengths, temperatures = _checked(mesh, temperature, tolerance, solution, boundary)
     theirs = None if reference is None else read_modes(Path(reference))
     folder = None if isinstance(structure, Atoms) or not Path(structure).is_dir() else Path(structure)
     calculator = _calculator(folder, potential, device)
-    inputs = () if folder is not None else (structure,)
+    inputs: Sequence[Any] = (structure,) if folder is None else force_constant_files(folder)
     origin = potential_run_provenance(calculator, (*inputs, born, _a_file(reference)))
     if isinstance(structure, Atoms):
         origin["data"].append(of_structures([structure]))
@@ -251,8 +257,9 @@ def _refuse_imaginary(crystal: Any, mesh: tuple[int, int, int]) -> None:
     softest = softest_mode(phonopy_of(crystal), mesh)
     if softest.frequency < IMAGINARY:
         raise DataError(
-            f"imaginary modes: {softest.in_words()}. Such a crystal has no phonons that carry heat. Look at it "
-            "with hint phonons; relax it (--relax cell), take a larger --phonon-supercell, or see hint sscha"
+            f"imaginary modes: {softest.in_words()}. Such a crystal has no phonons that carry heat. Look at "
+            "it with hint phonons; relax it (--relax cell), take a larger --phonon-supercell, or see "
+            "hint sscha"
         )
 
 
