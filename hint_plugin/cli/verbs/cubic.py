@@ -30,11 +30,11 @@ class Method(str, Enum):
 
 PhononSupercell = Annotated[
     tuple[str, str, str] | None,
-    typer.Option(metavar="N N N", help="Of the harmonic force constants; by default --supercell."),
+    typer.Option(metavar="N N N", help="Supercell of the harmonic force constants; by default --supercell."),
 ]
 PairCutoff = Annotated[
     float | None,
-    typer.Option(help="A; cubic force constants are zero where two of the three atoms are farther apart."),
+    typer.Option(help="Longest distance of two of the three atoms of a cubic force constant, in A."),
 ]
 Relax = Annotated[
     Relaxation,
@@ -44,7 +44,7 @@ HowThird = Annotated[
     Method,
     typer.Option(
         metavar="NAME",
-        help="exact: a third differentiation; products: differences of Hv; forces; or best, what there is.",
+        help="exact: a third differentiation; products: differences of Hv; forces; best: the first possible.",
     ),
 ]
 Born = Annotated[Path | None, typer.Option(help="BORN file of phonopy; it splits modes at Gamma.")]

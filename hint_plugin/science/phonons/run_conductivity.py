@@ -245,7 +245,7 @@ def _numbers(
 def _mesh(crystal: Any, length: float) -> tuple[int, int, int]:
     """Equal where the crystal's axes are: phono3py keeps the symmetry only then."""
     reciprocal = np.linalg.norm(np.linalg.inv(crystal.primitive.cell), axis=0)
-    first, second, third = (max(1, int(np.rint(length * x))) for x in reciprocal)
+    first, second, third = (max(1, int(np.rint(np.round(length * x, 6)))) for x in reciprocal)
     return first, second, third
 
 
