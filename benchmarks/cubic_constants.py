@@ -5,9 +5,10 @@
 Copper is computed on EMT, the others on an AlphaNet with random weights, which is enough to compare two ways
 of differentiating it. The supercells are 2 x 2 x 2 conventional cells. phono3py displaces one and two atoms
 by each distance and solves for the force constants with its own solver (its defaults, and all displacements
-in both directions). The differences are root mean squares over all elements, relative to those of HINT's best
-method. The last column is the CPU time of the potential; finding the basis of the symmetry takes the same
-time for all of HINT's methods and is in its own column.
+in both directions); or it displaces all atoms at random, in as many supercells as HINT's second differences
+take forces, and fits with symfc. The differences are root mean squares over all elements, relative to those
+of HINT's best method. The last column is the CPU time of the potential; finding the basis of the symmetry is
+in the title.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def potential_of(name: str, folder: Path) -> Any:
     return HintCalculator(folder / f"{name}.hint.pt")
 
 
-def hints(name: str, calculator: Any) -> tuple[NDArrays, list[dict[str, Any]]]:
+def hints(name: str, calculator: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Force constants by each method that the potential has, the best one first."""
     cell = new_phonopy(CRYSTALS[name], 2)
     large = to_ase(cell.supercell, CRYSTALS[name])
@@ -101,11 +102,8 @@ def hints(name: str, calculator: Any) -> tuple[NDArrays, list[dict[str, Any]]]:
             count = {"exact": f"{len(vectors)} Hv and thirds", "products": f"{2 * len(vectors)} Hv"}
             cost = count.get(method, f"{2 * len(vectors) + 1} forces")
             rows.append({"how": label, "cost": cost, "seconds": seconds, "symmetry_seconds": symmetry})
-    rows[0]["parameters"] = parameters(basis)
+    rows[0] |= {"parameters": parameters(basis), "vectors": len(vectors)}
     return found, rows
-
-
-NDArrays = dict[str, Any]
 
 
 def phono3pys(name: str, calculator: Any, distance: float, both: bool) -> tuple[Any, dict[str, Any]]:
@@ -116,11 +114,7 @@ def phono3pys(name: str, calculator: Any, distance: float, both: bool) -> tuple[
     )
     found.generate_displacements(distance=distance, is_plusminus=True if both else "auto")
     clock = time.process_time()
-    forces = []
-    for one in found.supercells_with_displacements:
-        atoms = Atoms(one.symbols, cell=one.cell, scaled_positions=one.scaled_positions, pbc=True)
-        atoms.calc = calculator
-        forces.append(np.array(atoms.get_forces()))
+    forces = [_forces(one, calculator) for one in found.supercells_with_displacements]
     seconds = time.process_time() - clock
     found.forces = np.array(forces)
     found.produce_fc3(symmetrize_fc3r=True, is_compact_fc=True)
@@ -130,6 +124,27 @@ def phono3pys(name: str, calculator: Any, distance: float, both: bool) -> tuple[
         "seconds": seconds,
     }
     return found.fc3, row
+
+
+def random_fit(name: str, calculator: Any, distance: float, count: int) -> tuple[Any, dict[str, Any]]:
+    """Force constants by phono3py's random displacements and symfc, harmonic and cubic ones together."""
+    cell = new_phonopy(CRYSTALS[name], 2)
+    found = need_phono3py().Phono3py(
+        cell.unitcell, supercell_matrix=cell.supercell_matrix, primitive_matrix=cell.primitive_matrix
+    )
+    found.generate_displacements(distance=distance, number_of_snapshots=count, random_seed=1)
+    clock = time.process_time()
+    found.forces = np.array([_forces(one, calculator) for one in found.supercells_with_displacements])
+    seconds = time.process_time() - clock
+    found.produce_fc3(fc_calculator="symfc", is_compact_fc=True)
+    row = {"how": f"symfc, random, {distance:g} A", "cost": f"{count} forces", "seconds": seconds}
+    return found.fc3, row
+
+
+def _forces(cell: Any, calculator: Any) -> Any:
+    atoms = Atoms(cell.symbols, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True)
+    atoms.calc = calculator
+    return np.array(atoms.get_forces())
 
 
 def main() -> None:
@@ -153,6 +168,10 @@ def main() -> None:
                 for distance in options.distances:
                     constants, row = phono3pys(name, calculator, distance, both)
                     rows.append(row | {"difference": _apart(constants, best)})
+            for distance in options.distances:
+                count = int(rows[0]["vectors"])
+                constants, row = random_fit(name, calculator, distance, 2 * count + 1)
+                rows.append(row | {"difference": _apart(constants, best)})
         everything[name] = rows
         title = (
             f"{name}: {rows[0]['parameters']} parameters; {rows[0]['symmetry_seconds']:.0f} s for the basis"

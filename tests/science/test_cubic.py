@@ -206,7 +206,14 @@ def test_shengbte_has_the_same_third_derivatives(found):
     wanted = np.einsum("jkabc,j,k->abc", result.constants[0], phase, phase.conj())
     assert file == pytest.approx(wanted, abs=1e-9)
     second = (folder / "shengbte" / "FORCE_CONSTANTS_2ND").read_text().split()
-    assert second[:4] == ["27", "27", "1", "1"]
+    assert second[:2] == ["27", "27"]
+    rows = np.array(second[2:], dtype=float).reshape(27, 27, 11)
+    supercell, inverse = crystal.phonon_supercell, np.linalg.inv(crystal.primitive.cell)
+    for atom, place in enumerate(supercell.positions):  # the cell of the first vector runs fastest
+        cell = np.rint((place - supercell.positions[0]) @ inverse).astype(int) % 3
+        row = rows[0, cell @ [1, 3, 9]]
+        assert row[:2] == pytest.approx([1, 1 + cell @ [1, 3, 9]])
+        assert row[2:].reshape(3, 3) == pytest.approx(crystal.fc2[0, atom], abs=1e-12)
     control = (folder / "shengbte" / "CONTROL").read_text()
     assert "scell(:)=3 3 3" in control and 'elements="Ar"' in control
 

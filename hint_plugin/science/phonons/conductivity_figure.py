@@ -65,4 +65,4 @@ def plot_conductivity(path: Path, meshes: Sequence[Conduction], temperature: flo
 def _labelled(axes: Any, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=8)
     axes.set_ylabel(y, fontsize=8)
-    axes.tick_params(labelsize=7)
+    axes.tick_params(which="both", labelsize=7)

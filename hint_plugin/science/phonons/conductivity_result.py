@@ -94,8 +94,8 @@ class Conductivity:
             self.finest.by_frequency(self.temperature, 2000),
             self.finest.by_mean_free_path(self.temperature, 2000),
         ):
-            reached = np.flatnonzero(kappa >= 0.5 * kappa[-1]) if len(kappa) else []
-            found.append(float(x[reached[0]]) if len(reached) else float("nan"))
+            half = np.flatnonzero(kappa >= 0.5 * kappa[-1])[:1] if len(kappa) else np.zeros(0, dtype=int)
+            found.append(float(x[half[0]]) if len(half) else float("nan"))
         return found[0], found[1]
 
     def as_dict(self) -> dict[str, Any]:

@@ -269,7 +269,8 @@ def _order(primitive: Any, supercell: Any, repeats: tuple[int, int, int]) -> lis
     for atom, place in enumerate(supercell.positions):
         home = int(primitive.s2p_map[atom])
         cell = np.rint((place - supercell.positions[home]) @ inverse).astype(int) % repeats
-        wanted[(number[home], *(int(n) for n in cell[::-1]))] = atom
+        n1_th, n2_th, n3_th = (int(n) for n in cell)
+        wanted[number[home], n3_th, n2_th, n1_th] = atom
     return [wanted[key] for key in np.ndindex(len(number), n3, n2, n1)]
 
 

@@ -18,7 +18,7 @@ from ase import Atoms
 
 from hint_plugin.data.outputs import a_folder, as_path
 from hint_plugin.data.provenance import identity, of_structures
-from hint_plugin.data.structures.unit_cell import name_of, quiet, to_ase
+from hint_plugin.data.structures.unit_cell import given_crystal, name_of, quiet, to_ase
 from hint_plugin.errors import DataError, OptionsError
 from hint_plugin.parallel import Reported, journal_for_now, journal_of, keep
 from hint_plugin.parallel.batch import asked_for
@@ -115,6 +115,9 @@ def conductivity(
     theirs = None if reference is None else read_modes(Path(reference))
     folder = None if isinstance(structure, Atoms) or not Path(structure).is_dir() else Path(structure)
     calculator = _calculator(folder, potential, device)
+    read = None if folder is None else read_phono3py(folder, born)
+    if folder is None:
+        given_crystal(structure)  # or there is nothing to make a folder for
     inputs: Sequence[Any] = (structure,) if folder is None else force_constant_files(folder)
     origin = potential_run_provenance(calculator, (*inputs, born, _a_file(reference)))
     if isinstance(structure, Atoms):
@@ -130,8 +133,9 @@ def conductivity(
         kept = stack.enter_context(
             keep(journal, run, lambda so_far: _stopped(so_far, journal), restart=restart)
         )
-        if folder is not None:
-            forces = Forces(read_phono3py(folder, born), (), name_of(folder))
+        if read is not None:
+            formula = to_ase(read.unitcell).symbols.formula.reduce()[0]
+            forces = Forces(read, (), str(formula))
         elif place is not None and _FORCE_CONSTANTS in kept:
             forces = Forces(read_phono3py(place), tuple(kept[_FORCE_CONSTANTS]["notes"]), _name(structure))
         else:
