@@ -108,13 +108,14 @@ def read_phono3py(folder: Path, born: str | Path | None = None) -> Any:
     Raises:
         DataError: files are missing or of another crystal.
     """
-    phono3py, folder = need_phono3py(), folder.absolute()
-    from phono3py.interface.phono3py_yaml import Phono3pyYaml
-
+    folder = folder.absolute()
     there = {path.name: path for path in force_constant_files(folder)}
     file = next((folder / name for name in NAMES if (folder / name).is_file()), None)
     if file is None:
         raise DataError(f"{folder}: none of {', '.join(NAMES)} in it; wanted the folder of a hint cubic")
+    phono3py = need_phono3py()
+    from phono3py.interface.phono3py_yaml import Phono3pyYaml
+
     with quiet(), _elsewhere():
         try:
             found = phono3py.load(

@@ -110,14 +110,14 @@ def conductivity(
     content = ("structure", "device", "born", "reference")  # counts by `identity`, or not at all
     asked = {name: x for name, x in asked.items() if name not in content}
     place, display = a_folder(as_path(output)), Reported(report)
-    need_phono3py()
     lengths, temperatures = _checked(mesh, temperature, tolerance, solution, boundary)
     theirs = None if reference is None else read_modes(Path(reference))
     folder = None if isinstance(structure, Atoms) or not Path(structure).is_dir() else Path(structure)
-    calculator = _calculator(folder, potential, device)
-    read = None if folder is None else read_phono3py(folder, born)
     if folder is None:
         given_crystal(structure)  # or there is nothing to make a folder for
+    calculator = _calculator(folder, potential, device)
+    read = None if folder is None else read_phono3py(folder, born)
+    need_phono3py()
     inputs: Sequence[Any] = (structure,) if folder is None else force_constant_files(folder)
     origin = potential_run_provenance(calculator, (*inputs, born, _a_file(reference)))
     if isinstance(structure, Atoms):

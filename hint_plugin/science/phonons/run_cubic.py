@@ -101,7 +101,6 @@ def cubic(
     asked = asked_for(locals())
     asked = {name: value for name, value in asked.items() if name not in ("structure", "device", "born")}
     place = a_folder(as_path(output))
-    need_phono3py()
     _check(relax, method, step)
     if place is None and parsl is not None:
         raise OptionsError("parsl without output: workers on a cluster need the run's folder. Give an output")
@@ -110,6 +109,7 @@ def cubic(
     wide = repeats if phonon_supercell is None else supercell_matrix(phonon_supercell)
     what, display = OnDemand.of(potential, device), Reported(report)
     calculator = what.calculator()
+    need_phono3py()
     origin = potential_run_provenance(calculator, (structure, born))
     if isinstance(structure, Atoms):
         origin["data"].append(of_structures([structure]))
