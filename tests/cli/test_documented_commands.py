@@ -52,6 +52,7 @@ LONG = {
     "sscha": 56,
     "tc": 52,
     "thermo": 53,
+    "vibrations": 53,
 }
 """Lines of `--help` at 100 columns, where 48 are not enough."""
 
