@@ -69,17 +69,17 @@ def test_sums_over_modes():
 
 
 def test_errors_of_modes():
-    """SRE 2/3 of twice as much in each mode, and of modes exchanged SRE 0 and SRME of what was exchanged."""
+    """SRD 2/3 of twice as much in each mode, and of modes exchanged SRD 0 and SRME of what was exchanged."""
     reference = made()
     as_read = type("Reference", (), {**reference.__dict__, "total": reference.total})()
     (_, same) = compare_modes(reference, as_read)
-    assert same["sre"] == same["srme"] == 0 and same["kappa"] == pytest.approx(reference.total[1, 0])
+    assert same["srd"] == same["srme"] == 0 and same["kappa"] == pytest.approx(reference.total[1, 0])
     (_, twice) = compare_modes(made(2.0), as_read)
-    assert twice["sre"] == twice["srme"] == pytest.approx(2 / 3)
+    assert twice["srd"] == twice["srme"] == pytest.approx(2 / 3)
     exchanged = replace(reference, modes=reference.modes[:, :, ::-1])
     (_, other) = compare_modes(exchanged, as_read)
     mine, theirs = exchanged.modes[1, :, :, 0], reference.modes[1, :, :, 0]
-    assert other["sre"] == pytest.approx(0) and other["srme"] == pytest.approx(
+    assert other["srd"] == pytest.approx(0) and other["srme"] == pytest.approx(
         2 * abs(mine - theirs).sum() / (mine.sum() + theirs.sum())
     )
     with pytest.raises(DataError, match="wanted the same crystal and mesh"):

@@ -159,7 +159,7 @@ def _show(found: Any) -> None:
     for row in found.errors:
         typer.echo(
             f"against the reference at {row['temperature']:g} K: {row['kappa']:.3f} and "
-            f"{row['reference']:.3f} W/m/K, SRE {row['sre']:.3f}, SRME {row['srme']:.3f}"
+            f"{row['reference']:.3f} W/m/K, SRD {row['srd']:.3f}, SRME {row['srme']:.3f}"
         )
     for note in found.notes:
         typer.echo(note)

@@ -30,7 +30,7 @@ class Conductivity:
         tolerance: how far the last two meshes may be apart, relative.
         about: what went in and how it was computed, for JSON.
         force_notes: of the force constants.
-        errors: SRE and SRME against a reference, at each temperature; empty without one.
+        errors: SRD and SRME against a reference, at each temperature; empty without one.
         compared: on which mesh that was.
     """
 

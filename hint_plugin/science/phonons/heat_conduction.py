@@ -15,7 +15,7 @@ How far a model's kappa is from a reference's, mode by mode, is measured as in M
     SRME = 2 sum over q, s of |k_qs - k'_qs| / (kappa + kappa'),
 
 k_qs being what a mode and its coherences with others add to kappa (B. Pota, P. Ahlawat, G. Csanyi, M.
-Simoncelli, arXiv:2408.00755). It is 0 for the same phonons and at most 2; SRE = 2 (kappa - kappa') / (kappa +
+Simoncelli, arXiv:2408.00755). It is 0 for the same phonons and at most 2; SRD = 2 (kappa - kappa') / (kappa +
 kappa') lets the errors of modes cancel. All are averages over the three directions.
 """
 
@@ -266,7 +266,7 @@ def _wigners(handle: Any) -> NDArray:
 
 
 def compare_modes(found: Conduction, reference: ModeReference) -> list[dict[str, float]]:
-    """SRE and SRME at each temperature that both have.
+    """SRD and SRME at each temperature that both have.
 
     Raises:
         DataError: other meshes, q points or branches, or no temperature in common.
@@ -292,7 +292,7 @@ def compare_modes(found: Conduction, reference: ModeReference) -> list[dict[str,
                 "temperature": float(temperature),
                 "kappa": float(mine.sum()),
                 "reference": float(theirs.sum()),
-                "sre": 2 * float(mine.sum() - theirs.sum()) / both,
+                "srd": 2 * float(mine.sum() - theirs.sum()) / both,
                 "srme": 2 * float(np.abs(mine - theirs).sum()) / both,
             }
         )
