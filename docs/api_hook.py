@@ -67,8 +67,7 @@ def _source(name: str) -> str:
 
 def page(name: str, modules: list[str]) -> str:
     """Markdown of one page."""
-    entries = "\n\n".join(f"::: {module}" for module in modules)
-    return f"# {_short(name)}\n\n{summary(name)}.\n\n{entries}\n"
+    return "\n\n".join([f"# {_short(name)}", *(f"::: {module}" for module in modules)]) + "\n"
 
 
 def table() -> str:
@@ -80,7 +79,8 @@ def table() -> str:
 def on_config(config: Any, **_: object) -> Any:
     """Called by MkDocs once: the navigation gets the pages."""
     listed = [{_short(name): _source(name)} for name in pages()]
-    config.nav = [{"API": [{"Overview": INDEX}, *listed]} if one == {"API": INDEX} else one for one in config.nav]
+    (reference,) = (one["Reference"] for one in config.nav if "Reference" in one)
+    reference[reference.index({"API": INDEX})] = {"API": [{"Overview": INDEX}, *listed]}
     return config
 
 

@@ -1,7 +1,7 @@
 """MkDocs hook: fills in the citation from CITATION.cff, and the link to the issues.
 
-`<!-- bibtex -->` becomes an entry for BibTeX. `<!-- issues -->` becomes a link if the site is built for a forge
-(`HINT_REPOSITORY` of mkdocs.yml).
+`<!-- bibtex -->` becomes an entry for BibTeX. `<!-- issues -->` becomes a link if the site is built for a
+forge (`HINT_REPOSITORY` of mkdocs.yml).
 """
 
 import re

@@ -1,20 +1,72 @@
 """MkDocs hook: the copy button of a block of code copies its commands, without outputs, prompts and remarks.
 
-A block without any command is copied as it is, if it is a file or a piece of a program. Errors and tables that
-a program prints get no button.
+A block without any command is copied as it is, if it is a file or a piece of a program. Errors and tables
+that a program prints get no button.
 """
 
 import html
 import re
 from collections.abc import Iterator
 
-PROGRAMS = frozenset(
-    """
-    hint mace_run_train nequip-train nequip-package nequip-compile pip python python3 make git cd export source
-    echo cat mkdir cp mv rm ls tar unzip sbatch srun torchrun mpirun lmp i-pi orca ase phonopy xtb pre-commit
-    apt-get sudo module tmux tail head curl wget docker conda mkdocs pytest ruff q2r.x matdyn.x pw.x ph.x twine
-    """.split()
-)
+PROGRAMS = {
+    *(
+        "hint",
+        "mace_run_train",
+        "nequip-train",
+        "nequip-package",
+        "nequip-compile",
+        "lmp",
+        "i-pi",
+        "orca",
+        "ase",
+    ),
+    *(
+        "phonopy",
+        "xtb",
+        "q2r.x",
+        "matdyn.x",
+        "pw.x",
+        "ph.x",
+        "pip",
+        "python",
+        "python3",
+        "pytest",
+        "ruff",
+        "mkdocs",
+    ),
+    *(
+        "make",
+        "git",
+        "cd",
+        "export",
+        "source",
+        "echo",
+        "cat",
+        "mkdir",
+        "cp",
+        "mv",
+        "rm",
+        "ls",
+        "tar",
+        "unzip",
+        "tail",
+    ),
+    *(
+        "head",
+        "curl",
+        "wget",
+        "sbatch",
+        "srun",
+        "torchrun",
+        "mpirun",
+        "module",
+        "tmux",
+        "docker",
+        "conda",
+        "sudo",
+    ),
+    *("apt-get", "pre-commit", "twine", "sh", "run.sh", "i-pi-driver-py", "pysis", "nvidia-smi"),
+}
 """First words by which a line is known as a command."""
 
 _BLOCK = re.compile(r'<div class="([^"]*\bhighlight\b[^"]*)">(<pre>.*?</pre>)</div>', re.S)
@@ -80,7 +132,7 @@ def copied(text: str, language: str = "") -> str:
 
 
 def mark(page: str) -> str:
-    """HTML in which each block of code says what its button copies (`data-copy`), or has no button (`no-copy`)."""
+    """HTML in which a block of code says what its button copies (`data-copy`), or has none (`no-copy`)."""
 
     def one(match: re.Match[str]) -> str:
         kinds, block = match[1], match[2]

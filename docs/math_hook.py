@@ -8,14 +8,29 @@ import html
 import re
 
 _TEX = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
-_BAR = re.compile(r"<mo>(&#x0007C;|&#x02016;)</mo>")
+_REPAIRS = (
+    # A bar is no relation: without this, browsers put space around it.
+    (
+        r'<mo(?: stretchy="false")?>(&#x0007C;|&#x02016;)</mo>',
+        r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>',
+    ),
+    # tr and mean are functions, and browsers put space on both sides of operators.
+    (r"<mo>(tr|Tr|mean)</mo>(?!<mo[^>]*>(?:&#x00028;|\())", r'<mi>\1</mi><mspace width="0.17em" />'),
+    (r"<mo>(tr|Tr|mean)</mo>", r"<mi>\1</mi>"),
+    # Names of widths are gone from MathML Core.
+    ("thinmathspace", "0.17em"),
+)
 
 
 def mathml(tex: str, display: str = "inline") -> str:
     """The formula as a `<math>` element that carries its TeX for those who copy it."""
     from latex2mathml.converter import convert
 
-    found = _BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', convert(tex, display=display))
+    found = convert(tex, display=display)
+    for pattern, instead in _REPAIRS:
+        found = re.sub(pattern, instead, found)
+    if unknown := re.search(r"\\\w+", found):
+        raise ValueError(f"{unknown[0]} is not known")
     return found.replace("<math ", f'<math alttext="{html.escape(tex)}" ', 1)
 
 

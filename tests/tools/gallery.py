@@ -22,8 +22,9 @@ BY_HAND = "drawn by hand"
 HEAD = """\
 # Gallery
 
-This page shows every figure of these pages, with the page that explains it and the command that made it. `python tests/tools/gallery.py
---write` writes it from the pages and from `docs/gallery.json`. [Reproducibility](reproducibility.md) says what each command needs.
+This page shows all figures, each with the page that explains it and the command that made it.
+`python tests/tools/gallery.py --write` writes it from the other pages and from `docs/gallery.json`.
+[Reproducibility](reproducibility.md) says what each command needs.
 """
 _SHOWN = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -39,7 +40,7 @@ class Figure:
 
 
 def shown(root: Path) -> dict[str, tuple[Path, str]]:
-    """Page and words of each figure of `docs/img` that a page shows; a page of `docs` goes before the README."""
+    """Page and words of each figure of `docs/img`. A page of `docs` goes before the README."""
     folder = (root / "docs" / "img").resolve()
     found: dict[str, tuple[Path, str]] = {}
     for path in [*sorted((root / "docs").rglob("*.md")), root / "README.md"]:
@@ -53,7 +54,11 @@ def shown(root: Path) -> dict[str, tuple[Path, str]]:
 
 
 def figures(root: Path = ROOT) -> list[Figure]:
-    """All figures, sorted by page. A figure without a page or a command, or a command without a figure, is an error."""
+    """All figures, sorted by page.
+
+    Raises:
+        SystemExit: A figure has no page or no command, or a command has no figure.
+    """
     commands = json.loads((root / "docs" / "gallery.json").read_text())
     files = {path.name for path in (root / "docs" / "img").iterdir()}
     pages = shown(root)
