@@ -203,3 +203,12 @@ def test_citation_is_that_of_the_file():
     for url, said in ((None, ""), ("https://forge.example/hint/", "(https://forge.example/hint/issues)")):
         page = cite.on_page_markdown("<!-- issues -->", config=type("Config", (), {"repo_url": url}))
         assert said in page and "<!--" not in page
+
+
+def test_nobody_is_sent_to_an_index_of_packages():
+    """HINT is on none: pages and messages name the command that works in a clone."""
+    sources = [
+        path for top in ("hint_plugin", "lammps_pair", "ipi_driver") for path in (ROOT / top).rglob("*.py")
+    ]
+    for path in (*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sources):
+        assert not re.search(r"install [^\n]*hint-mlip", path.read_text()), path.relative_to(ROOT)
