@@ -110,6 +110,12 @@ VERBS = {
     "model": Verb(
         "hint_plugin.cli.verbs.model:app", "List the trained models that come with HINT.", _MODELS, group=True
     ),
+    "configs": Verb(
+        "hint_plugin.cli.verbs.configs:app",
+        "Copy the configurations and examples that come with HINT.",
+        _DATA,
+        group=True,
+    ),
     "inspect": Verb(
         "hint_plugin.cli.verbs.inspect:inspect", "Show what an exported file contains, and check it.", _MODELS
     ),

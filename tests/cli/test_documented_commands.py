@@ -35,6 +35,7 @@ OF_OTHER_PROGRAMS = set(
         *("--config", "--distributed", "--launcher"),  # MACE, too
         *("--hess", "--acc"),  # xtb
         *("--dependency", "--job-name"),  # sbatch
+        *("--gpus", "--build-arg"),  # docker
     ]
 )
 SCRIPTS = [

@@ -227,7 +227,7 @@ def test_numbers_out_of_range(words, folder, capfd):
 def test_without_the_optimiser(line, folder, capfd, monkeypatch):
     monkeypatch.setattr("hint_plugin.optional.find_spec", lambda module: None)
     said = refused(line, capfd, folder)
-    assert "optimising needs sella: pip install 'hint-mlip[reactions]'" in said
+    assert "optimising needs sella: pip install '.[reactions]'" in said
 
 
 @pytest.mark.parametrize("debug", [False, True])
