@@ -21,8 +21,8 @@ from hint_plugin.cli import app
 from hint_plugin.errors import OptionsError
 from hint_plugin.potentials import open_potential
 
-pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
-pytest.importorskip("seekpath", reason="needs seekpath: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("phonopy", reason="needs phonopy: pip install '.[phonons]'")
+pytest.importorskip("seekpath", reason="needs seekpath: pip install '.[phonons]'")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
 EMT_ENGINE = ["--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT"]
@@ -170,7 +170,7 @@ def test_qha(tmp_path, capsys):
 
 
 def test_cubic_and_conductivity(tmp_path, capsys):
-    pytest.importorskip("phono3py", reason="needs phono3py: pip install 'hint-mlip[conductivity]'")
+    pytest.importorskip("phono3py", reason="needs phono3py: pip install '.[conductivity]'")
     from hint_plugin.science.phonons.run_conductivity import conductivity
     from hint_plugin.science.phonons.run_cubic import cubic
 
@@ -274,7 +274,7 @@ def test_tc(tmp_path, capsys):
 
 
 def test_anharmonic(tmp_path, capsys):
-    pytest.importorskip("spglib", reason="needs spglib: pip install 'hint-mlip[phonons]'")
+    pytest.importorskip("spglib", reason="needs spglib: pip install '.[phonons]'")
     from hint_plugin.dft.run import anharmonic
 
     (tmp_path / "upf").mkdir()

@@ -28,7 +28,7 @@ from hint_plugin.dft.upf import check_elements, choose_cutoffs, read_upf_header
 from hint_plugin.errors import DataError, EngineError, MissingDependencyError, OptionsError
 from hint_plugin.sampling import DisplaceSettings, displaced_copies
 
-pytest.importorskip("spglib", reason="needs spglib: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("spglib", reason="needs spglib: pip install '.[phonons]'")
 ROOT = Path(__file__).parents[2]
 PDH = ROOT / "examples" / "pdh"
 STUDY = ROOT.parent / "shared" / "data" / "pdh_qe"

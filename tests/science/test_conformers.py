@@ -266,7 +266,7 @@ def test_what_fails_is_named_and_never_in_the_ensemble():
 
 def test_made_conformers():
     """The same for the same seed; of this molecule; no two alike; all three of butane's wells are there."""
-    pytest.importorskip("rdkit", reason="needs RDKit: pip install 'hint-mlip[conformers]'")
+    pytest.importorskip("rdkit", reason="needs RDKit: pip install '.[conformers]'")
     start = butane(180)
     start.info["charge"] = 0
     found, again = (make_conformers(start, 12, seed=0) for _ in range(2))
@@ -289,8 +289,8 @@ def test_made_conformers():
 def test_butane_by_gfn2(tmp_path, capfd):
     """anti, gauche, its mirror image and a copy: the populations are those of the formula by hand, with the
     numbers of each conformer alone; the same as xtb says of the difference."""
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     write_frames(tmp_path / "butane.xyz", [butane(180), butane(65), butane(-63)])
     output = tmp_path / "out"
     code, text = hint(
@@ -322,14 +322,14 @@ def test_butane_by_gfn2(tmp_path, capfd):
     assert [one["name"] for one in rows] == ["butane-0", gauche["name"]] and rows[0]["molecule"] == "butane"
     frames = read_frames(output / "butane.conformers.xyz")
     assert [frame.info["degeneracy"] for frame in frames] == [1, 2]
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     assert (output / "butane.png").stat().st_size > 5000
 
 
 def test_ethanol_by_a_model(tmp_path):
     """Conformers that RDKit makes, with the model that comes with HINT; the same again from the seed."""
-    pytest.importorskip("rdkit", reason="needs RDKit: pip install 'hint-mlip[conformers]'")
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("rdkit", reason="needs RDKit: pip install '.[conformers]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     found = thermo(ethanol(180), "alphanet-gfn2", tmp_path / "out", conformers=3, seed=1, prune=0.3)
     (one,) = found.ensembles
     assert not found.failures and one.about["given"] == 1 + one.about["made"]["kept"]

@@ -15,8 +15,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from pair_artifact import write_pair
 
-pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
-pytest.importorskip("phono3py", reason="needs phono3py: pip install 'hint-mlip[conductivity]'")
+pytest.importorskip("phonopy", reason="needs phonopy: pip install '.[phonons]'")
+pytest.importorskip("phono3py", reason="needs phono3py: pip install '.[conductivity]'")
 
 import phono3py
 
