@@ -1,7 +1,7 @@
 """What docs/jobs needs beside the commands: two small models, and files as ORCA and Gaussian write them.
 
-    python examples/jobs/make.py molecules     molecules.model: MACE, trained on GFN2-xTB energies and forces
-    python examples/jobs/make.py crystals      crystals.model: MACE, distilled from CHGNet (pip install chgnet)
+    python examples/jobs/make.py molecules     molecules.model.gz: MACE, trained on GFN2-xTB energies and forces
+    python examples/jobs/make.py crystals      crystals.model.gz: MACE, distilled from CHGNet (pip install chgnet)
     python examples/jobs/make.py hessians      hessians/: GFN2-xTB, in the files of ORCA and of Gaussian
 
 The models stand in for MACE-OFF and MACE-MP where those cannot be downloaded: they are of the same class and are
@@ -10,6 +10,8 @@ used by the same commands. The files in this folder were made by these commands;
 
 from __future__ import annotations
 
+import gzip
+import io
 import shlex
 import subprocess
 import sys
@@ -57,8 +59,10 @@ def _named(names: list[str]) -> list[tuple[str, Atoms]]:
 
 
 def save(trained: Path, to: Path) -> None:
-    """In single precision, which is half as large."""
-    torch.save(torch.load(trained, weights_only=False).float(), to)
+    """In single precision and compressed: most of a MACE model are coefficients that are zero."""
+    written = io.BytesIO()
+    torch.save(torch.load(trained, weights_only=False).float(), written)
+    to.write_bytes(gzip.compress(written.getvalue(), mtime=0))
 
 
 def molecules(folder: Path) -> None:
@@ -72,10 +76,10 @@ def molecules(folder: Path) -> None:
     run("hint label 0.03.xyz 0.1.xyz -o train.xyz --engine gfn2-xtb --hessian none", folder)
     run(
         f"mace_run_train --name molecules --train_file train.xyz --max_L 1 --E0s average {MACE} --hint_kernels fast "
-        "--batch_size 8 --max_num_epochs 80 --lr_scheduler_gamma 0.96",
+        "--batch_size 8 --max_num_epochs 55 --lr_scheduler_gamma 0.96",
         folder,
     )
-    save(folder / "molecules.model", HERE / "molecules.model")
+    save(folder / "molecules.model", HERE / "molecules.model.gz")
 
 
 def crystals(folder: Path) -> None:
@@ -100,10 +104,10 @@ def crystals(folder: Path) -> None:
     )
     run(
         f"mace_run_train --name crystals --train_file train.xyz --max_L 0 --E0s average {MACE} --hint_kernels fast "
-        "--batch_size 5 --max_num_epochs 60 --lr_scheduler_gamma 0.95",
+        "--batch_size 5 --max_num_epochs 40 --lr_scheduler_gamma 0.95",
         folder,
     )
-    save(folder / "crystals.model", HERE / "crystals.model")
+    save(folder / "crystals.model", HERE / "crystals.model.gz")
 
 
 def hessians(folder: Path) -> None:
