@@ -1,11 +1,11 @@
 """What docs/jobs needs beside the commands: two small models, and files as ORCA and Gaussian write them.
 
-    python examples/jobs/make.py molecules     molecules.model.gz: MACE, trained on GFN2-xTB energies and forces
-    python examples/jobs/make.py crystals      crystals.model.gz: MACE, distilled from CHGNet (pip install chgnet)
-    python examples/jobs/make.py hessians      hessians/: GFN2-xTB, in the files of ORCA and of Gaussian
+    python examples/jobs/make.py molecules   molecules.model.gz: MACE, trained on GFN2-xTB energies and forces
+    python examples/jobs/make.py crystals    crystals.model.gz: MACE, distilled from CHGNet (chgnet)
+    python examples/jobs/make.py hessians    hessians/: GFN2-xTB, in the files of ORCA and of Gaussian
 
-The models stand in for MACE-OFF and MACE-MP where those cannot be downloaded: they are of the same class and are
-used by the same commands. The files in this folder were made by these commands; they are not made again by tests.
+The models stand in for MACE-OFF and MACE-MP where those cannot be downloaded: they are of the same class and
+are used by the same commands. The files in this folder were made by these commands; no test makes them again.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ from hint_plugin.potentials.hint_calculator import EngineCalculator
 from hint_plugin.potentials.registry import make_engine
 
 HERE = Path(__file__).parent
-LEARNT = "H2O CH4 NH3 H2CO HCN C2H2 C2H4 CH3OH H3CNH2 HCOOH C2H6 CH3CN H2CCO CH2OCH2 OCHCHO H2O2".split()
-HELD_OUT = "CH3CHO CH3OCH3 CH3CH2OH C3H4_C3v".split()
-MOLECULES = [*LEARNT, *HELD_OUT, *"C3H6_Cs CH3CH2NH2 HCOOCH3 CH3CONH2".split()]
+LEARNT = [
+    *("H2O", "CH4", "NH3", "H2CO", "HCN", "C2H2", "C2H4", "CH3OH", "H3CNH2", "HCOOH", "C2H6", "CH3CN"),
+    *("H2CCO", "CH2OCH2", "OCHCHO", "H2O2"),
+]
+HELD_OUT = ["CH3CHO", "CH3OCH3", "CH3CH2OH", "C3H4_C3v"]
+MOLECULES = [*LEARNT, *HELD_OUT, "C3H6_Cs", "CH3CH2NH2", "HCOOCH3", "CH3CONH2"]
 """ASE's names, of molecules of G2."""
 METHOD = "GFN2-xTB"
 ROCK_SALT = {"NaCl": 5.70, "KCl": 6.38, "MgO": 4.25}
@@ -75,8 +78,8 @@ def molecules(folder: Path) -> None:
         )
     run("hint label 0.03.xyz 0.1.xyz -o train.xyz --engine gfn2-xtb --hessian none", folder)
     run(
-        f"mace_run_train --name molecules --train_file train.xyz --max_L 1 --E0s average {MACE} --hint_kernels fast "
-        "--batch_size 8 --max_num_epochs 55 --lr_scheduler_gamma 0.96",
+        f"mace_run_train --name molecules --train_file train.xyz --max_L 1 --E0s average {MACE} "
+        "--hint_kernels fast --batch_size 8 --max_num_epochs 55 --lr_scheduler_gamma 0.96",
         folder,
     )
     save(folder / "molecules.model", HERE / "molecules.model.gz")
@@ -103,8 +106,8 @@ def crystals(folder: Path) -> None:
         folder,
     )
     run(
-        f"mace_run_train --name crystals --train_file train.xyz --max_L 0 --E0s average {MACE} --hint_kernels fast "
-        "--batch_size 5 --max_num_epochs 40 --lr_scheduler_gamma 0.95",
+        f"mace_run_train --name crystals --train_file train.xyz --max_L 0 --E0s average {MACE} "
+        "--hint_kernels fast --batch_size 5 --max_num_epochs 40 --lr_scheduler_gamma 0.95",
         folder,
     )
     save(folder / "crystals.model", HERE / "crystals.model.gz")
@@ -145,7 +148,7 @@ def engrad(atoms: Atoms, energy: float, forces: np.ndarray) -> str:
 
 
 def fchk(name: str, atoms: Atoms, energy: float, forces: np.ndarray, hessian: np.ndarray) -> str:
-    """The part of Gaussian's formatted checkpoint that holds geometry, energy, gradient and force constants."""
+    """Of Gaussian's formatted checkpoint: geometry, energy, gradient and force constants."""
     rows = np.tril_indices(3 * len(atoms))
     text = f"{name}\n{'Freq':10}{METHOD}\n"
     for label, value in (("Number of atoms", len(atoms)), ("Charge", 0), ("Multiplicity", 1)):

@@ -2,9 +2,9 @@
 
     python examples/jobs/notebooks.py      writes examples/jobs/NAME.ipynb for each page of PAGES
 
-A block of commands (lines that begin with $) becomes a cell that bash runs; what the page shows of its output is
-left out, since the notebook prints its own. A figure below `<!-- figure: FILE -->` becomes a cell that shows the
-file of the reader's own run. Everything else is text.
+A block of commands (lines that begin with $) becomes a cell that bash runs; what the page shows of its output
+is left out, since the notebook prints its own. A figure below `<!-- figure: FILE -->` becomes a cell that
+shows the file of the reader's own run. Everything else is text.
 """
 
 from __future__ import annotations

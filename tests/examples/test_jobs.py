@@ -1,11 +1,11 @@
-"""docs/jobs: each page from its first command to its last, with less of everything; and the notebooks made of them."""
+"""docs/jobs: each page from its first command to its last, with less of it; the notebooks made of them."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,12 +163,10 @@ def test_notebooks_run(name, shorter, tmp_path, notebooks):
     nbformat.validate(read)
     for cell in read.cells:
         if cell.cell_type == "code":
-            joined = cell.source.replace("\\\n", " ")
-            lines = [" ".join(line.split()) if line.startswith("mace_run_train") else line for line in joined.splitlines()]
-            cell.source = shortened("\n".join(lines), shorter)
+            cell.source = shortened(re.sub(r"\\\n\s*", " ", cell.source), shorter)
             if any(word in cell.source for word in ("compare-thermo", "hint vibrations")):
-                cell.source = cell.source.replace("bash -e", "bash") + "\ntrue"  # hardly trained: exit status 3
+                cell.source = cell.source.replace("bash -e", "bash") + "\ntrue"  # hardly trained: status 3
     client = NotebookClient(read, timeout=600, resources={"metadata": {"path": str(place)}})
     client.execute()
-    shown = [out for cell in read.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
-    assert shown and sys.executable
+    outputs = [out for cell in read.cells for out in cell.get("outputs", [])]
+    assert any("image/png" in out.get("data", {}) for out in outputs)

@@ -1,8 +1,8 @@
 """The commands of a page, in their order, as a reader types them: less of each, and in this process.
 
-A page shows a command as an indented line that begins with ``$``. `hint` and `mace_run_train` run in the process
-of the tests, which saves their imports; everything else goes to bash. What a test does less of stands in a table
-of replacements, so that a line of the page that no longer exists is noticed.
+A page shows a command as an indented line that begins with ``$``. `hint` and `mace_run_train` run in the
+process of the tests, which saves their imports; everything else goes to bash. What a test does less of is in a
+table of replacements, so that a line of the page that no longer exists is noticed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mace_runs import run_in_process
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +45,8 @@ def run_page(page: Path, folder: Path, shorter: Mapping[str, str], accepted: Map
         page: with the commands.
         folder: empty.
         shorter: {part of a line: what the test runs instead}. Each must be on the page.
-        accepted: {part of a line: an exit status besides 0 that is right there}, such as 3 of a model that has
-            hardly been trained.
+        accepted: {part of a line: an exit status besides 0 that is right there}, such as 3 of a model that
+            has hardly been trained.
     """
     lines = commands(page)
     unknown = [part for part in (*shorter, *accepted) if not any(part in line for line in lines)]
