@@ -2,7 +2,7 @@
 
     python examples/jobs/make.py molecules   molecules.model.gz: MACE, trained on GFN2-xTB energies and forces
     python examples/jobs/make.py crystals    crystals.model.gz: MACE, distilled from CHGNet (chgnet)
-    python examples/jobs/make.py hessians    hessians/: GFN2-xTB, in the files of ORCA and of Gaussian
+    python examples/jobs/make.py hessians    hessians/: GFN1-xTB, in the files of ORCA and of Gaussian
 
 The models stand in for MACE-OFF and MACE-MP where those cannot be downloaded: they are of the same class and
 are used by the same commands. The files in this folder were made by these commands; no test makes them again.
@@ -38,7 +38,7 @@ LEARNT = [
 HELD_OUT = ["CH3CHO", "CH3OCH3", "CH3CH2OH", "C3H4_C3v"]
 MOLECULES = [*LEARNT, *HELD_OUT, "C3H6_Cs", "CH3CH2NH2", "HCOOCH3", "CH3CONH2"]
 """ASE's names, of molecules of G2."""
-METHOD = "GFN2-xTB"
+METHOD = "GFN1-xTB"
 ROCK_SALT = {"NaCl": 5.70, "KCl": 6.38, "MgO": 4.25}
 """Lattice constants in A, near those of PBE."""
 MACE = (

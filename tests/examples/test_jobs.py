@@ -21,15 +21,15 @@ EXAMPLES = ROOT / "examples" / "jobs"
 VIBRATIONS = {
     "hessians/*.hess": "hessians/[HN]*.hess",
     "hessians/*.fchk": "hessians/C3*.fchk",
-    "--max_num_epochs 80": "--max_num_epochs 1 --hint_check no --plot False",
+    "--max_num_epochs 40": "--max_num_epochs 1 --hint_check no --plot False",
     "compare-thermo test.xyz": "compare-thermo test.xyz --fmax 0.1",
 }
 PHONONS = {
     "--supercell 2 2 2": "--supercell 1 1 1 --points 2 --mesh 10",
     "--copies 8": "--copies 1",
     "--copies 2": "--copies 1",
-    "--batch_size 19 --valid_batch_size 19 --max_num_epochs 100": "--batch_size 5 --max_num_epochs 1 "
-    "--hint_check no --hint_validation_probes 1 --plot False",
+    "--batch_size 19 --valid_batch_size 19 --max_num_epochs 40 --eval_interval 5": "--batch_size 5 "
+    "--max_num_epochs 1 --hint_check no --hint_validation_probes 1 --plot False",
 }
 REACTIONS = {
     "cp -r ../examples/jobs/reactions .": "mkdir reactions && cp -r ../examples/jobs/reactions/hcn reactions",

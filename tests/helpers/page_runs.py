@@ -1,8 +1,8 @@
 """The commands of a page, in their order, as a reader types them: less of each, and in this process.
 
 A page shows a command as an indented line that begins with ``$``. `hint` and `mace_run_train` run in the
-process of the tests, which saves their imports; everything else goes to bash. What a test does less of is in a
-table of replacements, so that a line of the page that no longer exists is noticed.
+process of the tests, which saves their imports; everything else goes to bash. What a test does less of is in
+a table of replacements, so that a line of the page that no longer exists is noticed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import pytest
 from mace_runs import run_in_process
 
 ROOT = Path(__file__).parents[2]
-HERE = "../examples"
-"""What pages call the folder of the examples: their commands run in a folder of the clone."""
+HERE = ("configs", "examples", "tests")
+"""Folders of the clone, which pages call ../NAME: their commands run in a folder of the clone."""
 
 
 def commands(page: Path) -> list[str]:
@@ -35,7 +35,7 @@ def shortened(line: str, shorter: Mapping[str, str]) -> str:
     """The line as a test runs it: on the files of this clone, and with less work."""
     for old, new in shorter.items():
         line = line.replace(old, new)
-    return line.replace("../tests", str(ROOT / "tests")).replace(HERE, str(ROOT / "examples"))
+    return re.sub(rf"\.\./({'|'.join(HERE)})/", rf"{ROOT}/\1/", line)
 
 
 def run_page(page: Path, folder: Path, shorter: Mapping[str, str], accepted: Mapping[str, int]) -> None:
