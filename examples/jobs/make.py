@@ -62,10 +62,7 @@ def _named(names: list[str]) -> list[tuple[str, Atoms]]:
 
 
 def save(trained: Path, to: Path) -> None:
-    """Rounded to single precision and compressed, which makes it a tenth as large.
-
-    The file itself is in double precision: MACE's `--E0s estimated` fails for one in single precision.
-    """
+    """Rounded to single precision and compressed, which makes it a tenth as large."""
     written = io.BytesIO()
     torch.save(torch.load(trained, weights_only=False).float().double(), written)
     to.write_bytes(gzip.compress(written.getvalue(), mtime=0))

@@ -21,7 +21,7 @@ EXAMPLES = ROOT / "examples" / "jobs"
 VIBRATIONS = {
     "hessians/*.hess": "hessians/[HN]*.hess",
     "hessians/*.fchk": "hessians/C3*.fchk",
-    "--max_num_epochs 30": "--max_num_epochs 1 --hint_check no --plot False",
+    "--max_num_epochs 20": "--max_num_epochs 1 --hint_check no --plot False",
     "compare-thermo test.xyz": "compare-thermo test.xyz --fmax 0.1",
 }
 PHONONS = {
