@@ -197,7 +197,9 @@ def _with_electrons(atoms: Atoms) -> Atoms:
 def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Module:
     """Unpickles a MACE energy model; errors and the warning as in `MacePredictor`."""
     # MACE prints on import that it lacks accelerators; standard output belongs to the caller
-    absent = f"{path} looks like a model of MACE, which is not installed: pip install 'hint-mlip[mace]'"
+    absent = (
+        f"{path} looks like a model of MACE, which is not installed: pip install '.[mace]' in HINT's folder"
+    )
     with (
         wanted("mace", message=absent),
         warnings.catch_warnings(),

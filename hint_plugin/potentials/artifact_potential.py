@@ -19,7 +19,7 @@ from hint_plugin.allocator import keep_freed_memory
 from hint_plugin.artifact.domain import TrainingDomainWarning
 from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.core.devices import DTYPES
-from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.hvp import cubic_products, hessians_from_forces
 from hint_plugin.core.invariance import invariant_hessian
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
@@ -191,6 +191,19 @@ class ArtifactPotential(BasePotential):
         def products(v: np.ndarray) -> np.ndarray:
             with self._memory_told([atoms], "H v of "):
                 return operator.mv(torch.as_tensor(v, device=self.device)).cpu().double().numpy()
+
+        return products
+
+    def third_at(self, atoms: Atoms) -> Callable[[np.ndarray], np.ndarray]:
+        """v [K, N, 3] -> D^3E[v, v] = d(v . H v)/dx, exact, with one graph of the forces for all of them."""
+        with self._memory_told([atoms], "third derivatives of "):
+            graph, _, gradient, positions = self._differentiable([atoms])
+            forces = self._forces(graph, gradient)
+
+        def products(v: np.ndarray) -> np.ndarray:
+            probes = torch.as_tensor(as_probes(atoms, v), device=self.device)
+            with self._memory_told([atoms], "third derivatives of "), self._as_written():
+                return cubic_products(forces, positions, probes).cpu().double().numpy()
 
         return products
 

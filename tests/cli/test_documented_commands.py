@@ -35,6 +35,7 @@ OF_OTHER_PROGRAMS = set(
         *("--config", "--distributed", "--launcher"),  # MACE, too
         *("--hess", "--acc"),  # xtb
         *("--dependency", "--job-name", "--cpus-per-task", "--ntasks-per-node"),  # sbatch
+        *("--gpus", "--build-arg"),  # docker
     ]
 )
 SCRIPTS = [
@@ -44,6 +45,8 @@ SCRIPTS = [
 ]
 LONG = {
     "anharmonic": 80,
+    "conductivity": 82,
+    "cubic": 50,
     "optimize": 50,
     "phonons": 50,
     "qha": 62,
