@@ -50,7 +50,7 @@ def _commands(lines: list[str]) -> Iterator[str]:
     at = 0
     while at < len(lines):
         line = lines[at].removeprefix("$ ") if prompts else lines[at]
-        if (prompts and not lines[at].startswith("$ ")) or not _is_command(line):
+        if not (lines[at].startswith("$ ") if prompts else _is_command(line)):
             at += 1
             continue
         end = _whole(lines, at)

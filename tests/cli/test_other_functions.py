@@ -292,7 +292,7 @@ def isomers(places):
     """reactant.xyz and product.xyz in both folders, and set/hcn with the same."""
     pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
     pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
-    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
+    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: '.[reactions]'")
     for folder in ("command", "function"):
         for to in (places / folder, places / folder / "set" / "hcn"):
             to.mkdir(parents=True, exist_ok=True)
@@ -340,7 +340,7 @@ def test_reaction_of_atoms(isomers, monkeypatch):
 def test_neb(places, monkeypatch, capfd):
     """Of two distances of two atoms; and of ends that are one geometry, in memory."""
     pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
-    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
+    pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: '.[reactions]'")
     for folder in ("command", "function"):
         for name, r in (("r.xyz", 1.02), ("p.xyz", 1.98)):
             write_frames(places / folder / name, [Atoms("Ar2", [(0, 0, 0), (0, 0, r)])])

@@ -326,7 +326,7 @@ MOLECULES = {
 @pytest.mark.parametrize("verb", MOLECULES)
 def test_verbs_refuse_a_charge_beside_a_model(verb, tmp_path, capfd):
     for package in ("sella", "geodesic_interpolate"):
-        pytest.importorskip(package, reason="needs 'hint-mlip[reactions]'")
+        pytest.importorskip(package, reason="needs '.[reactions]'")
     ends = [molecule("H2O"), molecule("H2O")]
     ends[1].positions[0, 2] += 0.1
     write_frames(tmp_path / "m.xyz", ends if verb == "reactions" else ends[:1])
@@ -342,7 +342,7 @@ def test_verbs_refuse_a_charge_beside_a_model(verb, tmp_path, capfd):
 @pytest.mark.parametrize("verb", [verb for verb in MOLECULES if verb != "compare-thermo"])
 def test_verbs_refuse_ions_beside_a_model(verb, tmp_path, capfd):
     for package in ("sella", "geodesic_interpolate"):
-        pytest.importorskip(package, reason="needs 'hint-mlip[reactions]'")
+        pytest.importorskip(package, reason="needs '.[reactions]'")
     ends = [molecule("H2O"), molecule("H2O")]
     ends[1].positions[0, 2] += 0.1
     for atoms in ends:
@@ -373,7 +373,7 @@ def test_label_and_evaluate_refuse_ions(tmp_path, capfd):
 
 
 def test_the_ends_of_a_reaction_have_the_same_electrons(tmp_path, capfd):
-    pytest.importorskip("geodesic_interpolate", reason="needs 'hint-mlip[reactions]'")
+    pytest.importorskip("geodesic_interpolate", reason="needs '.[reactions]'")
     for name, charge in (("r.xyz", 1), ("p.xyz", 0)):
         atoms = molecule("H2O")
         atoms.info["charge"] = charge

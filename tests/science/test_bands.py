@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from scipy.optimize import minimize_scalar
 
-pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
+pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: '.[reactions]'")
 pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from reaction_runs import KCAL, hcn, hint

@@ -40,11 +40,12 @@ class Figure:
 
 
 def shown(root: Path) -> dict[str, tuple[Path, str]]:
-    """Page and words of each figure of `docs/img`. A page of `docs` goes before the README."""
+    """Page and words of each figure of `docs/img`. Other pages go before the home page and README."""
     folder = (root / "docs" / "img").resolve()
     found: dict[str, tuple[Path, str]] = {}
-    for path in [*sorted((root / "docs").rglob("*.md")), root / "README.md"]:
-        if path.name == PAGE:
+    home, pages = root / "docs" / "index.md", sorted((root / "docs").rglob("*.md"))
+    for path in [*(page for page in pages if page != home), home, root / "README.md"]:
+        if path.name == PAGE or not path.is_file():
             continue
         for words, target in _SHOWN.findall(path.read_text()):
             image = (path.parent / target).resolve()
