@@ -39,6 +39,7 @@ from hint_plugin.science.reactions import ReactionSettings, find_reaction
 from hint_plugin.science.reactions.many_reactions import identity_of
 from hint_plugin.science.reactions.reaction_files import KCAL
 from hint_plugin.science.reactions.sets import Pair, read_set
+from hint_plugin.science.reactions.tried_guesses import NOT_FOLLOWED
 
 WAYS = {
     "sella": ReactionSettings(),
@@ -103,9 +104,13 @@ def searched(pair: Pair, way: str, counted: Counted, kept: Kept) -> Row:
     counted.reset()
     before, wall, cpu = kept.cpu_seconds(), time.perf_counter(), sum(os.times()[:2])
     started_in_between = 0.0
+    marks: dict[str, tuple[int, float]] = {}  # gradients and CPU time where the other guesses begin and end
 
     def say(text: str) -> None:
         nonlocal started_in_between, before
+        begins = "begin" if text.startswith("path:") else "end" if text.startswith("IRC") else ""
+        if begins and begins not in marks:
+            marks[begins] = counted.gradients, sum(os.times()[:2])
         if text == "growing string" and before == 0.0:  # pysisyphus was started for this reaction
             started_in_between = before = kept.cpu_seconds()
 
@@ -122,6 +127,9 @@ def searched(pair: Pair, way: str, counted: Counted, kept: Kept) -> Row:
         "gradients": counted.gradients,
         "hessians": counted.hessians,
     }
+    if len(marks) == 2:
+        (first, start), (last, stop) = marks["begin"], marks["end"]
+        result |= {"gradients_of_more_guesses": last - first, "cpu_seconds_of_more_guesses": stop - start}
     if pair.saddle is not None and found.saddle is not None:
         result["rmsd_to_known_saddle"] = rmsd(pair.saddle, found.saddle.atoms, permute=True)
     return result
@@ -208,8 +216,32 @@ def words(way: str, first: str, numbers: Row) -> str:
         f"{numbers['median_gradients']:.0f}; known saddle {numbers['known_saddles']} of "
         f"{numbers['known_compared']}\n"
         f"{'':<10} against {first}, {numbers['compared']} that both solve: CPU times "
-        f"{numbers['median_ratio']:.2f}, gradients times {numbers['median_ratio_of_gradients']:.2f} (medians); "
+        f"{numbers['median_ratio']:.2f}, gradients {numbers['median_ratio_of_gradients']:.2f} (medians); "
         f"barrier lower {numbers['lower']}, same {numbers['same']}, higher {numbers['higher']}"
+    )
+
+
+def of_more_guesses(results: list[Row]) -> str:
+    """What the guesses beside the first gave: lower saddles, and their part of the gradients; "" of none."""
+    tried = [(result, result["guesses"]) for result in results if len(result.get("guesses", [])) > 1]
+    if not tried:
+        return ""
+    intended = [(result, guesses) for result, guesses in tried if result["verdict"] == "intended"]
+    rescued = lower = 0
+    for result, guesses in intended:
+        first, kept = guesses[0]["saddle"], result["barriers"]["forward"]
+        followed = guesses[0]["verdict"] not in ("", "intended", NOT_FOLLOWED)
+        rescued += first is None or followed
+        lower += not (first is None or followed) and KCAL * (first - kept) > SAME_BARRIER
+    part = median(
+        result["gradients_of_more_guesses"] / result["gradients"]
+        for result, _ in tried
+        if "gradients_of_more_guesses" in result
+    )
+    return (
+        f"more guesses: of {len(tried)} reactions, {len(intended)} intended; a lower saddle than the first "
+        f"guess's in {lower}, a saddle that connects where the first guess's does not in {rescued}; "
+        f"{100 * part:.0f} % of the gradients (median)"
     )
 
 
@@ -217,7 +249,9 @@ def text(ways: list[str], table: Table) -> str:
     """The whole table, and two lines for each way."""
     rows = [row(name, results, ways) for name, results in table.items()]
     numbers = summary(ways, table)
-    return "\n".join([heads(ways), *rows, "", *(words(way, ways[0], numbers[way]) for way in ways)])
+    more = [of_more_guesses([results[way] for results in table.values() if way in results]) for way in ways]
+    told = [words(way, ways[0], numbers[way]) for way in ways]
+    return "\n".join([heads(ways), *rows, "", *told, *filter(None, more)])
 
 
 def main() -> None:

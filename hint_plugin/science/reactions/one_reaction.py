@@ -29,7 +29,13 @@ from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp
 from hint_plugin.science.reactions.matching import match, same_atoms, with_electrons
 from hint_plugin.science.reactions.methods import Method, method_of
 from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Say
-from hint_plugin.science.reactions.tried_guesses import NOT_FOLLOWED, Tried, lowest_first, try_guess
+from hint_plugin.science.reactions.tried_guesses import (
+    NOT_FOLLOWED,
+    Tried,
+    lowest_first,
+    reason,
+    try_guess,
+)
 
 #: Whether the ends are the reactant and the product -> our word, ReactBench's.
 _VERDICTS = {
@@ -207,10 +213,10 @@ def find_reaction(
             with method(calculator, settings, say) as search:
                 _search(found, search)
                 _follow(found, search, calculator, settings, say)
-    except (HintError, TimeUp) as error:
+    except TimeUp as error:
         found.fail(str(error))
-    except BROKEN_NUMBERS as error:
-        found.fail(f"{type(error).__name__}: {error}")
+    except (HintError, *BROKEN_NUMBERS) as error:
+        found.fail(reason(error))
     return found
 
 
@@ -276,13 +282,14 @@ def _follow(found: Reaction, method: Method, calculator: Any, settings: Reaction
     """
     assert found.reactant is not None and found.product is not None
     order = lowest_first(found.tried, max(found.reactant.energy, found.product.energy))
-    best = -1
+    best, before = -1, replace(found)
     for number, one in enumerate(order):
-        attempt = replace(found, saddle=one.saddle)
+        path = {"guess_path": one.guess.images, "guess_energies": one.guess.energies}
+        attempt = replace(before, saddle=one.saddle, **path)
         try:
             connect(attempt, method, calculator, settings, say)
         except (HintError, *BROKEN_NUMBERS) as error:
-            attempt.fail(str(error) or type(error).__name__)
+            attempt.fail(reason(error))
         one.verdict = attempt.verdict + (f": {attempt.failure}" if attempt.failure else "")
         if (rank := _RANKS.index(attempt.verdict)) > best:
             best = rank

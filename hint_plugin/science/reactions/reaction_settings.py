@@ -22,7 +22,8 @@ class ReactionSettings:
         images: of the first path.
         guesses: how many initial paths are tried (sella): 1 is the geodesic alone, with the second its images
             are also relaxed as an elastic band, and further ones begin elsewhere (`initial_paths`).
-        tops: how many images of the geodesic are tried as guesses, highest first, until one leads to a saddle.
+        tops: how many images of the geodesic are tried as starts, highest first, until one leads to a
+            saddle.
         irc_steps: on each side, at most.
         temperature: K, of the Gibbs energies; pressure 1 atm.
         method: a name in `hint_plugin.science.reactions.methods.METHODS`.

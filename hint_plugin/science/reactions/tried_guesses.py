@@ -24,28 +24,27 @@ _SAME_ENERGY, _SAME_FREQUENCY = 0.002, 5.0  # eV, cm^-1
 
 @dataclass
 class Tried:
-    """One guess.
+    """One guess, and what became of it.
 
-    `top`: of its path, eV. `evaluated`: geometries computed for the path. `steps` of the saddle search.
     `failure`: why there is no saddle. `same_as`: number of an earlier guess with the same saddle, from 1;
     `saddle` is None where the search was not made for that reason.
     `verdict`: of the path down from the saddle, or why none was followed.
     """
 
-    name: str
-    top: float | None
-    evaluated: int
+    guess: Guess
     saddle: Stationary | None = None
     failure: str = ""
     same_as: int | None = None
     verdict: str = ""
 
     def as_dict(self, zero: float) -> dict[str, Any]:
-        """For JSON; energies above `zero`, eV."""
+        """For JSON: `top` of the path and `saddle` in eV above `zero`, `evaluated` geometries of the path,
+        `steps` of the saddle search."""
+        energies = self.guess.energies
         return {
-            "path": self.name,
-            "top": None if self.top is None else self.top - zero,
-            "evaluated": self.evaluated,
+            "path": self.guess.name,
+            "top": max(energies) - zero if energies else None,
+            "evaluated": self.guess.evaluated,
             "saddle": None if self.saddle is None else self.saddle.energy - zero,
             "steps": None if self.saddle is None else self.saddle.steps,
             "failure": self.failure,
@@ -59,7 +58,7 @@ def try_guess(method: Method, guess: Guess, before: Sequence[Tried]) -> Tried:
 
     No search is made from a relaxed path whose top is as good as at a saddle that is known.
     """
-    tried = Tried(guess.name, max(guess.energies, default=None), guess.evaluated)
+    tried = Tried(guess)
     if guess.relaxed and guess.tops:
         for number, other in enumerate(before, start=1):
             if other.saddle is not None and rmsd(guess.tops[0], other.saddle.atoms, permute=True) < NEAR:
@@ -68,7 +67,7 @@ def try_guess(method: Method, guess: Guess, before: Sequence[Tried]) -> Tried:
     try:
         tried.saddle = method.saddle(guess)
     except (HintError, *BROKEN_NUMBERS) as error:
-        tried.failure = str(error) or type(error).__name__
+        tried.failure = reason(error)
         return tried
     for number, other in enumerate(before, start=1):
         if other.saddle is not None and same_saddle(tried.saddle, other.saddle):
@@ -76,6 +75,11 @@ def try_guess(method: Method, guess: Guess, before: Sequence[Tried]) -> Tried:
             tried.verdict = f"the saddle of guess {number}"
             break
     return tried
+
+
+def reason(error: Exception) -> str:
+    """What an error says; of those that are not HINT's also their kind."""
+    return str(error) if isinstance(error, HintError) else f"{type(error).__name__}: {error}"
 
 
 def same_saddle(first: Stationary, second: Stationary) -> bool:

@@ -70,7 +70,11 @@ class Sella:
             return
         yield self._band("band on the geodesic", first.images, 0)
         self._say("other paths")
-        others = other_paths(reactant, product, first.images, 2 * (wanted - 1))
+        try:
+            others = other_paths(reactant, product, first.images, 2 * (wanted - 1))
+        except (HintError, *BROKEN_NUMBERS) as error:
+            yield Guess([], [], [], "other paths", failure=str(error))
+            return
         heights = self._heights([other.images for other in others])
         for k in np.argsort(heights, kind="stable")[: wanted - 1]:
             yield self._band(f"band, {others[k].name}", others[k].images, len(others[k].images))
