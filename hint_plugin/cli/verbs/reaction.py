@@ -101,7 +101,8 @@ def _of_guesses(tried: list[dict[str, Any]]) -> list[str]:
     if len(tried) < 2:
         return []
     different = sum(one["saddle"] is not None and one["same_as"] is None for one in tried)
-    lines = [f"guesses: {len(tried)} tried, {different} different saddles"]
+    saddles = "one saddle" if different == 1 else f"{different} different saddles"
+    lines = [f"guesses: {len(tried)} tried, {saddles}"]
     for number, one in enumerate(tried, start=1):
         found = [] if one["saddle"] is None else [f"saddle at {KCAL * one['saddle']:+.2f} kcal/mol"]
         told = "; ".join([*found, one["failure"] or one["verdict"]])
