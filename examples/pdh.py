@@ -230,7 +230,7 @@ def results(folder: Path, tc: Path, names: Sequence[str], runs: Sequence[Sscha])
             "errors": phonons["errors"],
             "lowest": phonons["lowest"],
             "well": well["model"],
-            "seconds": read(f"{name}/done.json")["seconds"],
+            "cpu_seconds": read(f"{name}/done.json")["cpu_seconds"],
         }
     for isotope in ISOTOPES:
         for of in runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -9,6 +10,58 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
+
+#: What commands import, those of both environments; the server takes what there is.
+COMMANDS_IMPORT = (
+    "ase.io",
+    "ase.build",
+    "ase.calculators.calculator",
+    "scipy.optimize",
+    "scipy.spatial",
+    "h5py",
+    "torch",
+    "tblite.interface",
+    "mace.cli.run_train",
+    "mace.cli.eval_configs",
+    "nequip.scripts.train",
+    "nequip.scripts.package",
+    *("ipi.engine.simulation", "rdkit.Chem", "lightning.pytorch", "hydra"),
+    *("hint_plugin.cli.app", "hint_plugin.cli.verbs.", "hint_plugin.cli.support."),
+    *("hint_plugin.data.", "hint_plugin.data.sets.", "hint_plugin.data.stores.", "hint_plugin.data.labels."),
+    *("hint_plugin.data.formats.", "hint_plugin.labelling.", "hint_plugin.sampling.", "hint_plugin.export."),
+    *("hint_plugin.potentials.", "hint_plugin.potentials.engines.", "hint_plugin.artifact.", "ipi_driver."),
+    *("hint_plugin.science.", "hint_plugin.science.molecules.", "hint_plugin.parallel.", "hint_plugin.core."),
+    *("matplotlib.pyplot", "rich.console", "rich.table", "rich.text", "pydantic"),
+)
+_server = contextlib.ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One server of commands for this run and its workers; without workers, for the first who asks."""
+
+    def begin() -> None:
+        os.environ[warm.ADDRESS] = _server.enter_context(warm.served(COMMANDS_IMPORT))
+        _server.callback(os.environ.pop, warm.ADDRESS)
+
+    if warm.ADDRESS in os.environ or not warm.possible():
+        return
+    if getattr(config.option, "numprocesses", None):
+        begin()
+    else:
+        warm.begin = begin
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The server ends with the run."""
+    _server.close()
+
+
+@pytest.fixture(autouse=True)
+def _pool_of_forks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of `hint_plugin.parallel.pool` have nothing to import, but for tests marked `spawn`."""
+    if request.node.get_closest_marker("spawn") is None:
+        warm.forks_in_the_pool(monkeypatch.setattr)
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +96,12 @@ class Models:
             if not path.is_file():
                 checkpoint = self.folder / path.name.removesuffix(".hint.pt")
                 checkpoint.mkdir(exist_ok=True)
-                compiled = more == ["compiled"]
-                orders = (2, 1) if compiled else (3, 2)  # a third of the compiler's time
-                export(make_checkpoint(kind, dtype, checkpoint, *orders), path, aoti=compiled)
+                if more == ["compiled"]:
+                    # A third of the compiler's time; AlphaNet of float32, of the long tests, has both layers.
+                    size = {"correlation": 2, "max_ell": 1, "layers": 1 if dtype == "float64" else 2}
+                    export(make_checkpoint(kind, dtype, checkpoint, **size), path, aoti=True)
+                else:
+                    export(make_checkpoint(kind, dtype, checkpoint), path)
         return compiled_path(path) if more else path
 
 

@@ -14,6 +14,7 @@ set -eu
 : "${SIZE:=small}"              # of AlphaNet
 : "${EPOCHS:=100}"              # of pre-training
 : "${TUNING_EPOCHS:=60}"        # of fine-tuning
+: "${EVERY:=5}"                 # epochs from one validation to the next
 : "${BATCH:=6}"
 : "${DFT:=40}"                  # frames with energies and forces of the expensive method
 : "${HESSIANS:=0.25}"           # fraction of them that get a Hessian as well
@@ -46,8 +47,9 @@ atomic_energies() { # atomic_energies NAME: sets $zeros, for a training on NAME-
 parsl=${CLUSTER:+--parsl $CLUSTER}
 label="--jobs $JOBS --overwrite $parsl" # GEOMETRIES may have labels of other methods
 train="--model AlphaNet --r_max 5.0 --batch_size $BATCH --scheduler ExponentialLR --ema --ema_decay 0.99
-    --loss hint_hutchinson --energy_weight 4 --forces_weight 100 --default_dtype float32 --device $DEVICE --seed $SEED
-    --eval_interval 5 --plot False --restart_latest"
+    --loss hint_hutchinson --hint_weight auto --energy_weight 4 --forces_weight 100 --default_dtype float32
+    --device $DEVICE --seed $SEED --eval_interval $EVERY --plot False --restart_latest"
+# MACE's stage two, the last quarter of the epochs, brings energies into place: its models are used.
 
 # 1. Parts that share no formula.
 step parts hint dataset split "$geometries" -o parts --to $format --by formula --fractions 0.8 0.1 0.1 --seed "$SEED"
@@ -57,8 +59,9 @@ for part in train valid test; do
     step "gfn2-$part.$x" hint label "parts/$part.$x" -o "gfn2-$part.$x" --engine gfn2-xtb $label
 done
 atomic_energies gfn2
-step pretrained.model mace_run_train --name pretrained --alphanet_size "$SIZE" $train $zeros \
-    --train_file gfn2-train.$x --valid_file gfn2-valid.$x --max_num_epochs "$EPOCHS" --lr 0.005 --lr_scheduler_gamma 0.97
+step pretrained_stagetwo.model mace_run_train --name pretrained --alphanet_size "$SIZE" $train $zeros \
+    --train_file gfn2-train.$x --valid_file gfn2-valid.$x --max_num_epochs "$EPOCHS" --lr 0.005 --lr_scheduler_gamma 0.97 \
+    --stage_two --stage_two_lr 0.001
 
 # 3. The frames that are worth the expensive method, and their labels.
 step plan.json hint sample wld parts/train.$x -o plan.json -n "$DFT" --hessians "$HESSIANS" --seed "$SEED" --figure map.png
@@ -70,8 +73,9 @@ done
 
 # 4. Fine-tuning, and what it is good for on molecules that no part of the training has seen.
 atomic_energies dft
-step tuned.model mace_run_train --name tuned --foundation_model pretrained.model $train $zeros \
-    --train_file dft-train.$x --valid_file dft-valid.$x --max_num_epochs "$TUNING_EPOCHS" --lr 0.001 --lr_scheduler_gamma 0.96
-step evaluation/pretrained hint evaluate pretrained.model gfn2-test.$x -o evaluation/pretrained
-step evaluation/tuned hint evaluate tuned.model dft-test.$x -o evaluation/tuned
-step tuned.hint.pt hint export tuned.model -o tuned.hint.pt
+step tuned_stagetwo.model mace_run_train --name tuned --foundation_model pretrained_stagetwo.model $train $zeros \
+    --train_file dft-train.$x --valid_file dft-valid.$x --max_num_epochs "$TUNING_EPOCHS" --lr 0.001 --lr_scheduler_gamma 0.96 \
+    --stage_two --stage_two_lr 0.0002
+step evaluation/pretrained hint evaluate pretrained_stagetwo.model gfn2-test.$x -o evaluation/pretrained
+step evaluation/tuned hint evaluate tuned_stagetwo.model dft-test.$x -o evaluation/tuned
+step tuned.hint.pt hint export tuned_stagetwo.model -o tuned.hint.pt

@@ -27,6 +27,7 @@ set -euo pipefail
 : "${BATCH:=8}"                              # structures per process and step: a step has 4 times as many on 4 GPUs
 : "${EPOCHS:=200}"                           # the ramp of the Hessian weight is as long: do not change it in a restart
 : "${LR:=0.01}"                              # CHANGE: for all processes together
+: "${WEIGHT:=--hint_weight auto --stage_two}" # stage two brings energies into place: use $OUT/${NAME}_stagetwo.model
 : "${DEVICE:=cuda}"
 : "${SEED:=1}"
 
@@ -42,7 +43,7 @@ atomic_energies=(--E0s average)
 training=(
     --name "$NAME" --train_file "$(realpath "$TRAIN")" --valid_file "$(realpath "$VALID")" "${atomic_energies[@]}"
     --model MACE --num_channels 64 --max_L 1 --r_max 5.0
-    --loss hint_hutchinson --hint_weight_start 10 --hint_weight_end 80 --forces_weight 100
+    --loss hint_hutchinson $WEIGHT --forces_weight 100
     --batch_size "$BATCH" --valid_batch_size "$BATCH" --max_num_epochs "$EPOCHS" --lr "$LR"
     --scheduler ExponentialLR --lr_scheduler_gamma 0.98 --ema --default_dtype float64 --device "$DEVICE" --seed "$SEED"
     --plot False --restart_latest --distributed

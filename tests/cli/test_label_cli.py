@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 from ase.build import molecule
 
 pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
@@ -16,8 +16,7 @@ from hint_plugin.data import read_frames, read_label, write_frames
 
 
 def hint(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "hint_plugin.cli.app", "label", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return warm.run(["hint", "label", *arguments], cwd=folder)
 
 
 @pytest.fixture

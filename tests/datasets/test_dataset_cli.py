@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from frame_sets import frames_of
 
 from hint_plugin.data import FrameStore, iter_frames, read_frames, read_label, write_frames
 
 
 def hint(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "hint_plugin.cli.app", "dataset", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return warm.run(["hint", "dataset", *arguments], cwd=folder)
 
 
 def summary(result: subprocess.CompletedProcess, code: int = 0) -> dict:

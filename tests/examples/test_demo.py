@@ -14,7 +14,7 @@ ALL = ["ef", "hutchinson", "fifth", "column", "ef4", "alphanet"]
 
 
 def run(folder: Path, *options: str) -> str:
-    return run_example("demo.py", "-o", folder, "--epochs", "1", "--fraction", "0.1", "--jobs", "2", *options)
+    return run_example("demo.py", "-o", folder, "--epochs", "4", "--fraction", "0.1", "--jobs", "2", *options)
 
 
 def check(folder: Path, names: list[str], *options: str) -> None:
@@ -55,7 +55,7 @@ def test_sizes_stand_below_the_errors(monkeypatch, tmp_path):
     assert demo.numbers(errors, "mae") == "250 / 250 / 0.250 / 0.250 / 0.250 / 0"
     assert demo.numbers(sizes, "size") == "500 / 500 / 0.500 / 0.500 / 0.500 / 0"
     assert demo.numbers({"forces_mae": 0.25}, "mae") == "- / - / 0.250 / - / - / -"
-    rows = [{"training": "one", "seconds": 1.0, **dict.fromkeys(demo.TESTS, errors | sizes)}]
+    rows = [{"training": "one", "cpu_seconds": 1.0, **dict.fromkeys(demo.TESTS, errors | sizes)}]
     demo.show(rows, tmp_path)
     assert (
         (tmp_path / "results.md").read_text().splitlines()[-1].startswith("| size of the labels | 500 / 500")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import warm
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -45,9 +46,7 @@ def never():
 def run(folder: Path, name: str, *words: str) -> subprocess.CompletedProcess[str]:
     """The script, as a user starts it."""
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--part", name, "-o", str(folder)]
-    return subprocess.run(
-        [*command, "--device", "cpu", "--size", "tiny", *words], capture_output=True, text=True, cwd=ROOT
-    )
+    return warm.run([*command, "--device", "cpu", "--size", "tiny", *words], cwd=ROOT)
 
 
 def test_a_row_is_kept_and_said_and_one_of_another_size_is_not_taken(part, tmp_path, capsys):

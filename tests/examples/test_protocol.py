@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from ase.build import bulk, molecule
 
 from hint_plugin.data import HessianLabel, read_frames, read_label, write_frames, write_label
@@ -23,7 +23,7 @@ FORMATS = Path(__file__).parents[1] / "data" / "formats"
 
 def run(name: str, *arguments: str, folder: Path, **settings: str) -> str:
     first = os.environ.get("FIRST_PATH", "")
-    path = os.pathsep.join([first, str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([first, str(warm.bin_folder()), os.environ["PATH"]])
     done = subprocess.run(
         ["sh", str(SCRIPTS / name), *arguments],
         cwd=folder,
@@ -61,8 +61,9 @@ def check_labels(out: Path, suffix: str) -> None:
 
 
 SETTINGS = {
-    "EPOCHS": "1",
-    "TUNING_EPOCHS": "1",
+    "EPOCHS": "4",
+    "TUNING_EPOCHS": "4",
+    "EVERY": "1",
     "DFT": "4",
     "HESSIANS": "0.5",
     "BATCH": "2",
@@ -98,9 +99,9 @@ def no_training(tmp_path, monkeypatch) -> None:
     """Programs that only leave what the next step looks for, in place of trainings, evaluations, exports."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    name = r"""while [ "$1" != --name ]; do shift; done; touch "$2.model" """
+    name = r"""while [ "$1" != --name ]; do shift; done; touch "$2_stagetwo.model" """
     (folder / "mace_run_train").write_text(f"#!/bin/sh\nset -eu\n{name}\n")
-    real = f'exec "{sys.executable}" -m hint_plugin.cli.app "$@"'
+    real = f'exec "{warm.bin_folder()}/hint" "$@"'
     (folder / "hint").write_text(f"#!/bin/sh\ncase $1 in evaluate|export) ;; *) {real} ;; esac\n")
     for program in folder.iterdir():
         program.chmod(0o755)

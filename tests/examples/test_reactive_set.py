@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from ase import Atoms
 from ase.build import molecule
 
@@ -138,14 +138,14 @@ def test_killed_it_goes_on_to_the_same_set(tiny, tmp_path):
     """The command itself, by SIGKILL to all its processes while it labels."""
     command = [sys.executable, str(BENCHMARKS / "reactive_set.py"), "-o", str(tmp_path), "--size", "tiny"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    process = warm.start(command, env=environment)
     while process.poll() is None and not list(tmp_path.glob("work/*/pairs-labelled.h5.partial.jsonl")):
         time.sleep(0.02)
     assert process.poll() is None, "it ended before it labelled"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "manifest.json").exists()
-    done = subprocess.run([*command, "--jobs", "2"], env=environment, capture_output=True, text=True)
+    done = warm.run([*command, "--jobs", "2"], env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert digests(tmp_path) == digests(tiny)
 

@@ -23,7 +23,10 @@ from hint_plugin.potentials.hint_calculator import HintCalculator
 
 #: eV/A, to the artifact of the same checkpoint.
 FORCES = {"float64": 1e-12, "float32": 5e-5}
-NAMES = ["alphanet float64", pytest.param("mace float32", marks=pytest.mark.long)]
+NAMES = [
+    "alphanet float64",
+    *(pytest.param(f"{kind} float32", marks=pytest.mark.long) for kind in ("alphanet", "mace")),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,19 +21,21 @@ NUMBERS = [1, 6, 8, 14, 29]
 E0S = [-13.6, -1030.0, -2042.0, -7860.0, -45000.0]
 
 
-def small_alphanet(dtype: torch.dtype) -> AlphaNet:
-    """Two layers of eight channels, as trained from nothing."""
+def small_alphanet(dtype: torch.dtype, layers: int = 2) -> AlphaNet:
+    """Layers of eight channels, as trained from nothing."""
     torch.manual_seed(0)
     config = AlphaNetConfig(
-        channels=8, node_width=1, layers=2, frame_channels=4, edge_channels=8, cutoff=4.0, bessel=4
+        channels=8, node_width=1, layers=layers, frame_channels=4, edge_channels=8, cutoff=4.0, bessel=4
     )
     return AlphaNet(NUMBERS, config, average_neighbours=8.0, atomic_energies=E0S, scale=2.0).to(dtype)
 
 
-def make_checkpoint(kind: str, dtype: str, folder: Path, correlation: int = 3, max_ell: int = 2) -> Path:
-    """A saved model that `hint export` reads; `correlation` and `max_ell` are MACE's."""
+def make_checkpoint(
+    kind: str, dtype: str, folder: Path, *, correlation: int = 3, max_ell: int = 2, layers: int = 2
+) -> Path:
+    """A saved model that `hint export` reads; `correlation` and `max_ell` are MACE's, `layers` AlphaNet's."""
     path = folder / f"{kind}_{dtype}.model"
-    model: Any = small_alphanet(DTYPES[dtype])
+    model: Any = small_alphanet(DTYPES[dtype], layers)
     if kind == "mace":
         model = small_mace(
             NUMBERS,

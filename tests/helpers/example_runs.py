@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+
+import warm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run_example(script: str, *options: str | Path) -> str:
     """What it prints; it must end well."""
-    command = [sys.executable, str(EXAMPLES / script), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = warm.run([warm.bin_folder() / "python", EXAMPLES / script, *options])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket as sockets
 import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
 
-BIN = Path(sys.executable).parent
+import warm
+
+Process = warm.Started | subprocess.Popen[str]
 PATIENCE = 300.0
 """Seconds until a process that says nothing is taken to hang, on a machine with other work."""
 
@@ -81,19 +82,12 @@ def unique() -> str:
     return f"hint-{uuid.uuid4().hex[:12]}"
 
 
-def launch(folder: Path, *command: object) -> subprocess.Popen[str]:
-    """A process of this environment, its output in ``<name>.log``."""
+def launch(folder: Path, *command: object) -> Process:
+    """A command of this environment, its output in ``<name>.log``."""
     name = str(command[0])
     log = open(folder / f"{name}.log", "a")  # noqa: SIM115  (the process keeps it)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [str(BIN / name), *map(str, command[1:])],
-        cwd=folder,
-        env=env,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return warm.start([name, *command[1:]], cwd=folder, env=env, log=log)
 
 
 def wait_for_path(path: Path, seconds: float = PATIENCE) -> None:

@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import warm
 from ase import Atoms
 from ase.build import molecule
 
 from hint_plugin.data import read_frames, write_frames
 
+Process = warm.Started | subprocess.Popen[str]
 NAMES = ["H2O", "CH4", "N2", "NH3", "OH"]
 
 
@@ -37,27 +39,23 @@ def numbers(path: Path) -> list[int]:
     return [atoms.info["number"] for atoms in read_frames(path)]
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen:
+def start(folder: Path, *options: str, own: bool = False) -> Process:
     """`hint label in.xyz -o out.xyz`, in a session of its own."""
-    return start_hint(folder, "label", "in.xyz", "-o", "out.xyz", *options)
+    return start_hint(folder, "label", "in.xyz", "-o", "out.xyz", *options, own=own)
 
 
-def start_hint(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen:
-    """`hint ARGUMENTS` in a session of its own: all that it starts stays in it."""
+def start_hint(folder: Path, *arguments: object, own: bool = False, **environment: str) -> Process:
+    """`hint ARGUMENTS` in a session of its own: all that it starts stays in it.
+
+    It is a fork of the warm server, and its workers are forks; or, if `own`, processes as a user starts them.
+    """
     code = (
         # a shell's background job ignores SIGINT, and so would all its children
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from hint_plugin.cli.app import main; main(sys.argv[1:])"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    line = [sys.executable, "-c", code, *arguments] if own else ["hint", *arguments]
+    return warm.start(line, cwd=folder, env=os.environ | environment, own=own)
 
 
 def wait_for_results(journal: Path, at_least: int) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 from ase import Atoms
 from ase.io import write
 
@@ -180,17 +182,24 @@ def command(name: str) -> str:
 
 
 def run_command(
-    name: str, folder: Path, options: dict[str, Any], *, hint: bool = True, check: bool = True
+    name: str,
+    folder: Path,
+    options: dict[str, Any],
+    *,
+    hint: bool = True,
+    check: bool = True,
+    own: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """An installed command as a user runs it; ``hint=False`` keeps HINT out of ``import torch``."""
+    """An installed command: a fork of the warm server, or, if `own`, a process as a user starts it.
+
+    ``hint=False`` keeps HINT out of ``import torch``, which needs a process of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [command(name), *arguments(options)],
-        cwd=folder,
-        env=_environment(hint),
-        capture_output=True,
-        text=True,
-    )
+    line, environment = [command(name), *arguments(options)], _environment(hint)
+    if own or not hint:
+        done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+    else:
+        done = warm.run(line, cwd=folder, env=environment)
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
@@ -226,11 +235,33 @@ def torchrun(
     return running.returncode, output
 
 
+def two_processes(folder: Path, program: list[object], options: dict[str, Any]) -> list[tuple[int, str]]:
+    """A program in two forks of the warm server, which have the variables that torchrun sets.
+
+    Of each the exit status and all output.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    running = [
+        warm.start(
+            [*program, *arguments({**options, **DISTRIBUTED})],
+            cwd=folder,
+            env={**_environment(True), **place, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"},
+        )
+        for rank in ("0", "1")
+    ]
+    said = ["".join(process.communicate(timeout=300)) for process in running]
+    return [(int(process.returncode or 0), text) for process, text in zip(running, said, strict=True)]
+
+
 def train_two(folder: Path, **options: Any) -> tuple[Run, list[dict[str, Any]]]:
     """A training with a HINT loss in two processes (`mace_gloo_worker`): the run, what each process saw."""
     merged = {**SMALL, **HINT, **options}
-    status, output = torchrun(folder, [str(Path(__file__).with_name("mace_gloo_worker.py"))], merged)
-    assert status == 0, output[-3000:]
+    program = [sys.executable, Path(__file__).with_name("mace_gloo_worker.py")]
+    for status, output in two_processes(folder, program, merged):
+        assert status == 0, output[-3000:]
     seen = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     return Run(folder, str(merged["name"]), int(merged["seed"])), seen
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import warm
 import yaml
 from ase import Atoms
 from ase.io import read
@@ -198,6 +199,14 @@ SMALL: dict[str, Any] = {
 }
 
 
+#: The curriculum with a given weight, which tests can foretell step by step, in place of that of the file.
+RAMP: dict[str, Any] = {
+    "_target_": "hint_plugin.nequip.HessianCurriculum",
+    "coeffs": {"per_atom_energy_mse": 10.0, "forces_mse": 100.0, "hessian": 80.0},
+    "start": 10.0,
+}
+
+
 @dataclass
 class Run:
     """What a training has left in its folder."""
@@ -232,8 +241,12 @@ class Run:
 
 
 def config(options: dict[str, Any], base: str = "hessian.yaml") -> dict[str, Any]:
-    """A configuration file with other values, by dotted names; None takes an entry out."""
+    """A configuration file with `RAMP` and other values, by dotted names; None takes an entry out."""
     found: dict[str, Any] = yaml.safe_load((CONFIGS / base).read_text())
+    entries = found["trainer"]["callbacks"]
+    for number, entry in enumerate(entries):
+        if entry["_target_"] == RAMP["_target_"]:
+            entries[number] = copy.deepcopy(RAMP)
     for name, value in options.items():
         *path, last = name.split(".")
         place = found
@@ -267,19 +280,21 @@ def command(name: str) -> str:
 
 
 def run_command(
-    folder: Path, *arguments: str, check: bool = True, timeout: float = 300, **environment: str
+    folder: Path, *arguments: str, check: bool = True, own: bool = False, timeout: float = 300, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """A program in a folder, on one thread, with HINT as it is here; it fails the test if it fails."""
+    """A program in a folder, on one thread, with HINT as it is here; it fails the test if it fails.
+
+    A command of NequIP is a fork of the warm server, unless it is to be a process of its `own`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
-    done = subprocess.run(
-        arguments,
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **more}
+    if Path(arguments[0]).name in warm.COMMANDS and not own:
+        done = warm.run(arguments, cwd=folder, env=environment)
+    else:
+        done = subprocess.run(
+            arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout
+        )
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 pytest.importorskip("ipi", reason="needs i-PI: pip install 'hint-mlip[ipi]'")
 
@@ -52,13 +52,7 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 def test_only_a_thread_of_ipi_ends_the_process(folder, thread, fault, code, said):
-    done = subprocess.run(
-        [sys.executable, "-c", IN_A_THREAD, thread, fault],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = warm.run([sys.executable, "-c", IN_A_THREAD, thread, fault], cwd=folder)
     assert done.returncode == code and said in done.stdout + done.stderr
     assert ("i-PI ends here" in done.stderr) == bool(code)
 

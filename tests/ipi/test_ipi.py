@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from artifacts import structures
 from ase import Atoms
 from ase.build import bulk
@@ -20,6 +20,7 @@ from ase.io import read
 from ipi.utils.units import Elements, unit_to_internal
 from ipi_runs import (
     PATIENCE,
+    Process,
     direct,
     free_port,
     launch,
@@ -79,7 +80,7 @@ def test_forces_in_ipi_are_those_of_the_artifact(models, tmp_path, kind, name):
     (tmp_path / "start.xyz").write_text(start_text(atoms))
     atoms.write(tmp_path / "template.xyz", format="extxyz")
     (tmp_path / "input.xml").write_text(simulation(direct(str(models[kind]), batch=2), beads=2))
-    result = subprocess.run([sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True)
+    result = warm.run([sys.executable, "-c", ASK], cwd=tmp_path)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     found = np.load(tmp_path / "found.npz")
     potential = Potential(models[kind])
@@ -106,7 +107,7 @@ def output(folder: Path) -> np.ndarray:
     return np.loadtxt(folder / "run.out", ndmin=2)
 
 
-def finish(process: subprocess.Popen[str], seconds: float = PATIENCE) -> int:
+def finish(process: Process, seconds: float = PATIENCE) -> int:
     try:
         return process.wait(timeout=seconds)
     finally:
@@ -173,9 +174,7 @@ def wait_for_steps(place: Path, steps: int, seconds: float = PATIENCE) -> None:
     raise AssertionError(f"i-PI makes no steps: {(place / 'i-pi.log').read_text()[-2000:]}")
 
 
-def begin(
-    place: Path, xml: str, client: tuple[object, ...], steps: int
-) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+def begin(place: Path, xml: str, client: tuple[object, ...], steps: int) -> tuple[Process, Process]:
     """i-PI and a client, after so many steps."""
     (place / "input.xml").write_text(xml)
     server, worker = launch(place, "i-pi", "input.xml"), launch(place, *client)
@@ -570,10 +569,7 @@ class TestDriver:
             HintDriver("silver.xyz", files["model"])
 
     def test_a_client_says_why_it_ends(self, files, place):
-        result = subprocess.run(
-            [str(Path(sys.executable).parent / "hint"), "ipi", "run", "--model", files["model"]],
-            cwd=place, capture_output=True, text=True,
-        )  # fmt: skip
+        result = warm.run(["hint", "ipi", "run", "--model", files["model"]], cwd=place)
         assert (result.returncode, result.stderr.strip()) == (
             2,
             "error: hint ipi run needs --model and --template",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from ase import Atoms
 from ase.build import molecule
 
@@ -23,8 +23,7 @@ from hint_plugin.potentials.structure_checks import select_atoms
 
 
 def hint(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "hint_plugin.cli.app", "label", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return warm.run(["hint", "label", *arguments], cwd=folder)
 
 
 def methanol(seed: int = 0) -> Atoms:

@@ -113,7 +113,7 @@ def test_killed_at_any_moment(tmp_path):
 
 def test_sigterm_leaves_nothing_running(tmp_path):
     make_input(tmp_path / "in.xyz", 200)
-    process = start(tmp_path, "--jobs", "2")
+    process = start(tmp_path, "--jobs", "2", own=True)
     wait_for_results(tmp_path / "out.xyz.partial.jsonl", 3)
     assert len(of_run(process.pid)) >= 3
     process.terminate()
@@ -238,6 +238,7 @@ def test_inputs_that_cannot_be_read(tmp_path):
             run_labelling([tmp_path / "empty.xyz"], tmp_path / "out.xyz", wrong)
 
 
+@pytest.mark.spawn
 def test_dead_workers_are_failures_and_the_rest_goes_on(capfd):
     payloads = [0, "die", 1, "raise", "exit", 2, 3]
     results = dict(run_tasks(enumerate(payloads), setup_fragile, 2))
@@ -251,6 +252,7 @@ def test_dead_workers_are_failures_and_the_rest_goes_on(capfd):
     assert "noise" not in capfd.readouterr().out
 
 
+@pytest.mark.spawn
 def test_workers_that_cannot_start():
     with pytest.raises(EngineError, match="before their first frame.*exit code 9"):
         list(run_tasks(enumerate([1, 2]), setup_dead, 2))

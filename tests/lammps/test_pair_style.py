@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -14,11 +15,13 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from lammps_runs import (
     SINGLE_POINT,
+    Lammps,
     energies,
     header,
     read_single_point,
     run_lmp,
     single_point,
+    single_points,
     write_data,
 )
 
@@ -28,49 +31,55 @@ FORCES = {"float64": 1e-9, "float32": 5e-5}
 UNIT = 3e-7  # relative: LAMMPS's constants of pressure are rounded
 
 
+@pytest.fixture(scope="module")
+def points(models, tmp_path_factory):
+    """``points(model, names, ranks, options)``: single points of structures by name, in one run of `lmp`."""
+
+    @functools.cache
+    def found(model: str, names: tuple[str, ...], ranks: int = 1, options: str = "") -> dict[str, Lammps]:
+        frames = {name: atoms for name, atoms in structures().items() if name in names}
+        folder = tmp_path_factory.mktemp("points")
+        return single_points(folder, frames, models[model], ranks=ranks, options=options)
+
+    return found
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", ["alphanet", "mace"])
 @pytest.mark.parametrize("name", list(structures()))
-def test_one_process(models, tmp_path, name, kind, dtype):
-    atoms = structures()[name]
-    path = models[f"{kind} {dtype}"]
-    (wanted,) = Potential(path).evaluate([atoms])
-    found = single_point(tmp_path, atoms, path)
-    check(found, wanted, dtype)
+def test_one_process(models, points, name, kind, dtype):
+    (wanted,) = Potential(models[f"{kind} {dtype}"]).evaluate([structures()[name]])
+    check(points(f"{kind} {dtype}", tuple(structures()))[name], wanted, dtype)
 
 
-@pytest.mark.parametrize(
-    ("name", "ranks", "kind", "options"),
-    [
-        ("triclinic", 2, "alphanet", ""),
-        ("triclinic", 4, "mace", ""),
-        ("slab", 4, "alphanet", ""),
-        ("ethanol", 2, "mace", ""),
-        ("box smaller than the cutoff", 2, "mace", ""),
-        ("box smaller than the cutoff", 4, "alphanet", ""),
-        ("box smaller than the cutoff", 1, "mace", "mode ghost"),
-        ("isolated atoms", 4, "alphanet", ""),  # one process has no atom
-        ("one atom", 2, "mace", ""),
-    ],
+BOX = "box smaller than the cutoff"
+RUNS = (
+    ("alphanet", 2, "", ("triclinic",)),
+    ("alphanet", 4, "", ("slab", BOX, "isolated atoms")),  # one process has no isolated atom
+    ("mace", 4, "", ("triclinic",)),
+    ("mace", 2, "", ("ethanol", BOX, "one atom")),
+    ("mace", 1, "mode ghost", (BOX,)),
 )
-def test_many_processes(models, tmp_path, name, ranks, kind, options):
-    atoms = structures()[name]
-    path = models[f"{kind} float64"]
-    (wanted,) = Potential(path).evaluate([atoms])
-    found = single_point(tmp_path, atoms, path, ranks=ranks, options=options)
-    check(found, wanted, "float64")
+
+
+@pytest.mark.parametrize(("run", "name"), [(run, name) for run in RUNS for name in run[3]])
+def test_many_processes(models, points, run, name):
+    kind, ranks, options, names = run
+    (wanted,) = Potential(models[f"{kind} float64"]).evaluate([structures()[name]])
+    check(points(f"{kind} float64", names, ranks, options)[name], wanted, "float64")
+
+
+COMPILED = ("ethanol", "slab", "isolated atoms", "one atom")
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("name", ["ethanol", "slab", "isolated atoms", "one atom"])
+@pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize(
     "model", ["alphanet float64 compiled", pytest.param("mace float32 compiled", marks=pytest.mark.long)]
 )
-def test_compiled_models(models, tmp_path, model, name, ranks):
-    atoms = structures()[name]
-    path = models[model]
-    (wanted,) = Potential(path.with_suffix(".pt")).evaluate([atoms])
-    found = single_point(tmp_path, atoms, path, ranks=ranks)
+def test_compiled_models(models, points, model, name, ranks):
+    (wanted,) = Potential(models[model].with_suffix(".pt")).evaluate([structures()[name]])
+    found = points(model, COMPILED, ranks)[name]
     assert ", compiled), cutoff 4 A" in found.log
     check(found, wanted, model.split()[1])
 

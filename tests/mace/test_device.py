@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import warm
 from ase.io import read, write
 
 from mace_runs import DATA, HINT, MOLECULES, SMALL, Run, arguments, train_hint
@@ -25,9 +25,7 @@ def pretended(folder: Path, *, planted: str = "", **options: Any) -> tuple[int, 
     folder.mkdir(parents=True, exist_ok=True)
     words = arguments({**SMALL, **HINT, "pin_memory": "False", **options})
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HINT_PLANTED": planted}
-    done = subprocess.run(
-        [sys.executable, str(WORKER), *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    done = warm.run([sys.executable, WORKER, *words], cwd=folder, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -81,8 +79,7 @@ def test_a_tensor_left_on_the_cpu_ends_the_training(half_labelled, tmp_path):
 def test_potentials_calculators_and_features():
     """Of a checkpoint; TorchScript's interpreter cannot hold pretended tensors."""
     model = DATA / "golden" / "mace.model"
-    worker = [sys.executable, str(WORKER.with_name("potential_pretended_worker.py")), str(model)]
-    done = subprocess.run(worker, capture_output=True, text=True)
+    done = warm.run([sys.executable, WORKER.with_name("potential_pretended_worker.py"), model])
     assert done.returncode == 0, done.stderr[-3000:]
     for name, (difference, size) in json.loads(done.stdout.splitlines()[-1]).items():
         assert size > 0.01 and difference < 1e-5 * size, name

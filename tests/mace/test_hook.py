@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 
 from hint_plugin.cli import app
 from hint_plugin.errors import MissingDependencyError
@@ -103,7 +104,7 @@ def test_mace_prepare_data_as_a_command_stores_labels(tmp_path):
 
     options = {"train_file": MOLECULES, "valid_fraction": 0.25, "E0s": "average"}
     more = {"r_max": 3.0, "h5_prefix": "z/", "hint_labels": True, "seed": 1, "num_process": 1}
-    run_command("mace_prepare_data", tmp_path, {**options, **more})
+    run_command("mace_prepare_data", tmp_path, {**options, **more}, own=True)
     with h5py.File(tmp_path / "z" / "train" / "train_0.h5") as file:
         names: list[str] = []
         file.visit(names.append)
@@ -116,7 +117,8 @@ def stock_runs(tmp_path_factory) -> tuple[Run, Run, str]:
     runs = []
     for hint in (True, False):
         folder = tmp_path_factory.mktemp("stock")
-        done = run_command("mace_run_train", folder, {**SMALL, "loss": "weighted", "ema": True}, hint=hint)
+        options = {**SMALL, "loss": "weighted", "ema": True}
+        done = run_command("mace_run_train", folder, options, hint=hint)
         runs.append(Run(folder, "small", 1))
     return runs[0], runs[1], done.stderr
 
@@ -279,6 +281,8 @@ def hint(*options: str, folder: Path, autoload: str = "1", path: str | None = No
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": autoload}
     environment["PATH"] = path or f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     line = [command("hint"), *options]
+    if autoload == "1":
+        return warm.run(line, cwd=folder, env=environment)
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
 
 

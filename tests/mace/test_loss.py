@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import warm
 from mace import data, modules, tools
 from mace.tools import torch_geometric
 
@@ -562,10 +562,7 @@ def run_two(folder, worker, cases, out):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen([sys.executable, str(script), str(rank), str(port)], env=environment)
-        for rank in (0, 1)
-    ]
+    running = [warm.start([sys.executable, script, rank, port], env=environment) for rank in (0, 1)]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
 
 

@@ -51,7 +51,7 @@ def test_torchrun_on_two_nodes_dies_and_srun_on_one_continues(job):
     }
     settings = {
         **{"NAME": "small", "TRAIN": "train.xyz", "VALID": "valid.xyz", "STATISTICS": "none", "OUT": "mace"},
-        **{"BATCH": 6, "EPOCHS": 3, "DEVICE": "cpu", "LR": 0.02},
+        **{"BATCH": 6, "EPOCHS": 3, "DEVICE": "cpu", "LR": 0.02, "WEIGHT": "--hint_weight given"},
     }
     out = job / "mace"
 

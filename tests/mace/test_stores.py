@@ -39,11 +39,17 @@ def files(tmp_path_factory):
 
 def test_the_same_training(files, tmp_path):
     """Frames, labels and their order are those of the extxyz file."""
-    common = {"valid_fraction": None, "E0s": None, "num_workers": 2, "r_max": R_MAX}
+    common = {"valid_fraction": None, "E0s": None, "r_max": R_MAX}
     common["statistics_file"] = files / "statistics.json"
     weights = [
-        train_hint(tmp_path / name, train_file=files / name, valid_file=files / valid, **common).weights()
-        for name, valid in (("train.xyz", "valid.xyz"), ("train.h5", "valid.h5"), ("shards", "valid.h5"))
+        train_hint(
+            tmp_path / name, train_file=files / name, valid_file=files / valid, num_workers=workers, **common
+        ).weights()
+        for name, valid, workers in (
+            ("train.xyz", "valid.xyz", 0),
+            ("train.h5", "valid.h5", 2),
+            ("shards", "valid.h5", 2),
+        )
     ]
     for stored in weights[1:]:
         assert stored.keys() == weights[0].keys()

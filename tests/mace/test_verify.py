@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import subprocess
 import sys
 
 import mace  # noqa: F401  (before e3nn, which it teaches how to load its constants)
 import numpy as np
 import pytest
 import torch
+import warm
 from ase import Atoms
 from ase.build import molecule
 from mace import data, tools
@@ -160,12 +160,7 @@ def test_an_error_of_the_first_process_ends_all():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     running = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(rank), str(port)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        warm.start([sys.executable, "-c", WORKER, rank, port], env={**os.environ, "OMP_NUM_THREADS": "1"})
         for rank in (0, 1)
     ]
     said = [process.communicate(timeout=120)[0] for process in running]

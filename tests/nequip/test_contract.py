@@ -43,6 +43,14 @@ def edge_model(model: nn.Module, hops: int) -> EdgeModel:
 class EdgeContract(ModelContract):
     """What is special to NequIP's models: they are scripted by e3nn, and of one dtype for good."""
 
+    @pytest.fixture
+    def potential(self, make: Callable[[int], ModelUnderTest]) -> ModelUnderTest:
+        """One model for all tests, which leave it as it was: what TorchScript specialises is kept."""
+        kept = vars(type(self)).get("kept")
+        if kept is None:
+            kept = type(self).kept = make(0)
+        return kept
+
     def test_float32(self, model: Callable[..., nn.Module]) -> None:
         """A model of float32 with the same parameters; NequIP sums energies in float64."""
         single, double = model(0, model_dtype="float32"), model(0)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 pytest.importorskip("nequip", reason="NequIP has an environment of its own: make test")
 
@@ -17,9 +18,7 @@ WORKER = Path(__file__).parents[1] / "helpers" / "nequip_pretended_worker.py"
 
 def worker(*words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, str(WORKER), *words], env=environment, capture_output=True, text=True
-    )
+    return warm.run([sys.executable, WORKER, *words], env=environment)
 
 
 @pytest.mark.parametrize(

@@ -39,28 +39,30 @@ importlib.metadata.entry_points = entry_points
 from ase.io import read
 from nequip.integrations.ase import NequIPCalculator
 
-path, frames = sys.argv[1:]
-load = NequIPCalculator.from_compiled_model if path.endswith(".pt2") else NequIPCalculator._from_saved_model
-calculator = load(path)
+frames, *paths = sys.argv[1:]
 results = []
-for atoms in read(frames, ":3"):
-    bare = atoms.__class__(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    bare.calc = calculator
-    results.append([bare.get_potential_energy(), bare.get_forces().tolist()])
+for path in paths:
+    compiled = path.endswith(".pt2")
+    load = NequIPCalculator.from_compiled_model if compiled else NequIPCalculator._from_saved_model
+    calculator = load(path)
+    results.append([])
+    for atoms in read(frames, ":3"):
+        bare = atoms.__class__(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        bare.calc = calculator
+        results[-1].append([bare.get_potential_energy(), bare.get_forces().tolist()])
 assert not [name for name in sys.modules if name.partition(".")[0] == "hint_plugin"]
 print("\\n" + json.dumps(results))
 """
 
 
-def by_a_stranger(folder: Path, model: Path, frames: Path) -> list[tuple[float, np.ndarray]]:
-    """Energies and forces of three structures by NequIP's calculator, where there is no HINT."""
+def by_a_stranger(folder: Path, frames: Path, *models: Path) -> list[list[tuple[float, np.ndarray]]]:
+    """Energies and forces of three structures by NequIP's calculator, for each model: there is no HINT."""
     script = folder / "stranger.py"
     script.write_text(STRANGER)
-    done = run_command(
-        folder, sys.executable, str(script), str(model), str(frames), TORCH_DEVICE_BACKEND_AUTOLOAD="0"
-    )
+    words = [sys.executable, *map(str, (script, frames, *models))]
+    done = run_command(folder, *words, TORCH_DEVICE_BACKEND_AUTOLOAD="0")
     found = json.loads(done.stdout.splitlines()[-1])
-    return [(float(energy), np.array(forces)) for energy, forces in found]
+    return [[(float(energy), np.array(forces)) for energy, forces in one] for one in found]
 
 
 def assert_as_predicted(found: list[tuple[float, np.ndarray]], checkpoint: Path, frames: list[Atoms]) -> None:
@@ -76,18 +78,17 @@ def contents(package: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["NequIP", "AlphaNet"])
-def test_package_runs_without_hint(tmp_path, trained, packaged, kind):
+def test_packages_run_without_hint(tmp_path, trained, packaged):
     """Of NequIP's model nothing is HINT's; of AlphaNet the model is, and goes along."""
-    names = [name for name in contents(packaged[kind]) if "hint" in name.lower()]
-    if kind == "NequIP":
-        assert not names
-    else:
-        models = ("config", "frames", "layers", "model", "radial")
-        wanted = [f"hint_plugin/models/alphanet/{name}.py" for name in models]
-        assert sorted(names) == ["hint_plugin/errors.py", *wanted, "hint_plugin/nequip/alphanet.py"]
-    found = by_a_stranger(tmp_path, packaged[kind], MOLECULES)
-    assert_as_predicted(found, trained[kind].checkpoint, frames_of(MOLECULES, ":3"))
+    kinds = ("NequIP", "AlphaNet")
+    plain, ours = ([n for n in contents(packaged[kind]) if "hint" in n.lower()] for kind in kinds)
+    assert not plain
+    models = ("config", "frames", "layers", "model", "radial")
+    wanted = [f"hint_plugin/models/alphanet/{name}.py" for name in models]
+    assert sorted(ours) == ["hint_plugin/errors.py", *wanted, "hint_plugin/nequip/alphanet.py"]
+    found = by_a_stranger(tmp_path, MOLECULES, *(packaged[kind] for kind in kinds))
+    for kind, one in zip(kinds, found, strict=True):
+        assert_as_predicted(one, trained[kind].checkpoint, frames_of(MOLECULES, ":3"))
 
 
 @pytest.mark.slow
@@ -106,5 +107,5 @@ def test_compiled_model_runs_without_hint(tmp_path):
     from ase.io import write
 
     write(tmp_path / "boxed.xyz", boxed)
-    found = by_a_stranger(tmp_path, compiled, tmp_path / "boxed.xyz")
+    (found,) = by_a_stranger(tmp_path, tmp_path / "boxed.xyz", compiled)
     assert_as_predicted(found, checkpoint, boxed)
