@@ -57,7 +57,8 @@ def other_paths(reactant: Atoms, product: Atoms, straight: list[Atoms], count: i
     if count < 1 or not free_coordinates(reactant).all:
         return []
     ends = sorted(other_ends(product), key=lambda end: rmsd(reactant, end[1]))
-    found, known = [], [product]
+    found: list[InitialPath] = []
+    known = [product]
     for name, end in ends:
         if len(found) < -(-count // 2) and all(rmsd(one, end) > _SAME_GEOMETRY for one in known):
             known.append(end)

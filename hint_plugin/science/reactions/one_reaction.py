@@ -284,8 +284,9 @@ def _follow(found: Reaction, method: Method, calculator: Any, settings: Reaction
     order = lowest_first(found.tried, max(found.reactant.energy, found.product.energy))
     best, before = -1, replace(found)
     for number, one in enumerate(order):
-        path = {"guess_path": one.guess.images, "guess_energies": one.guess.energies}
-        attempt = replace(before, saddle=one.saddle, **path)
+        attempt = replace(
+            before, saddle=one.saddle, guess_path=one.guess.images, guess_energies=one.guess.energies
+        )
         try:
             connect(attempt, method, calculator, settings, say)
         except (HintError, *BROKEN_NUMBERS) as error:
