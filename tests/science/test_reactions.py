@@ -184,7 +184,7 @@ def test_command(tmp_path, capfd):
     ends, out = (tmp_path / "hcn.xyz", tmp_path / "hnc.xyz"), tmp_path / "out"
     code, text = hint(capfd, "reaction", *ends, "-o", out, "--engine", "gfn2-xtb")
     assert code == 0 and "verdict: intended" in text and "forward +73.2" in text
-    assert "guesses: 3 tried, one saddle" in text
+    assert "guesses: 2 tried, one saddle" in text
     result = json.loads((out / "reaction.json").read_text())
     assert result["verdict"] == "intended"
     irc = [atoms.get_potential_energy() for atoms in read_frames(out / "irc.xyz")]

@@ -41,7 +41,7 @@ def reaction(
         typer.Option(
             min=1, help="Number of initial paths to try; the lowest saddle that connects is kept (sella)."
         ),
-    ] = 3,
+    ] = 2,
     temperature: Temperature = 298.15,
     device: Device = "cpu",
     charge: Charge = 0,

@@ -49,7 +49,7 @@ def reactions(
         typer.Option(
             min=1, help="Number of initial paths to try; the lowest saddle that connects is kept (sella)."
         ),
-    ] = 3,
+    ] = 2,
     against: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Compare with these results of another model.")
     ] = None,
