@@ -14,8 +14,8 @@ a reaction say a multiplicity below 1, charge and multiplicity are taken for swa
 The same command continues a run that was stopped, and adds ways that are not there yet. CPU time is that of
 this process and of pysisyphus; other work on the machine does not count. pysisyphus is started once for all
 reactions, and its start is in no row. A Hessian counts as the gradients that its differences take: 6 for
-each atom but one, and one more. A barrier counts as lower or higher where it differs by more than 0.5 kcal/mol
-from that of the first way.
+each atom but one, and one more. A barrier counts as lower or higher where it differs by more than 0.5
+kcal/mol from that of the first way.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ COMMON = (
     "--scheduler ExponentialLR --energy_weight 10 --forces_weight 100 --ema --ema_decay 0.99 "
     "--default_dtype float32 --device cpu --error_table PerAtomMAE --plot False --seed 1"
 )
-#: Of MACE: the last quarter of the epochs has a hundred times the weight of energies. Without it, energies end
-#: with errors as large as they are, with Hessians and without.
+#: Of MACE: the last quarter of the epochs has a hundred times the weight of energies. Without it, energies
+#: end with errors as large as they are, with Hessians and without.
 STAGE_TWO = "--stage_two"
 #: The weight of the Hessian term follows the gradients: nothing to choose, however many frames have a label.
 AUTO = "--hint_weight auto"
@@ -287,8 +287,9 @@ def show_dynamics(folder: Path) -> None:
     found = json.loads((place / "nve.json").read_text())
     console.print(
         f"{found['picoseconds']:g} ps of acetaldehyde at {found['temperature_K']:.0f} K by pair_style hint "
-        f"in {found['cpu_seconds']:.0f} CPU seconds: the total energy drifts by {found['drift_meV_per_atom_per_ps']:+.2f} "
-        f"meV/atom/ps, never more than {found['largest_change_meV_per_atom']:.2f} meV/atom from its start",
+        f"in {found['cpu_seconds']:.0f} CPU seconds: the total energy drifts by "
+        f"{found['drift_meV_per_atom_per_ps']:+.2f} meV/atom/ps, never more than "
+        f"{found['largest_change_meV_per_atom']:.2f} meV/atom from its start",
         soft_wrap=True,
     )
     console.print(f"written: {place / 'nve.xyz'}, {place / 'nve.json'}", soft_wrap=True)

@@ -42,7 +42,16 @@ SCRIPTS = [
     for folder in ("benchmarks", "examples", "tests/tools")
     for path in ROOT.glob(f"{folder}/*.py")
 ]
-LONG = {"anharmonic": 80, "optimize": 50, "phonons": 50, "qha": 62, "sscha": 56, "tc": 52, "thermo": 53}
+LONG = {
+    "anharmonic": 80,
+    "optimize": 50,
+    "phonons": 50,
+    "qha": 62,
+    "sscha": 56,
+    "tc": 52,
+    "thermo": 53,
+    "vibrations": 53,
+}
 """Lines of `--help` at 100 columns, where 48 are not enough."""
 
 

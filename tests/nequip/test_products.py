@@ -12,9 +12,23 @@ import pytest
 pytest.importorskip("nequip", reason="NequIP has an environment of its own: make test")
 
 import numpy as np
+import torch
 from ase import Atoms
-from nequip_runs import MOLECULES, command, frames_of, model_config, run_command, train
+from nequip.scripts._workflow_utils import set_workflow_state
+from nequip_runs import (
+    BUILDERS,
+    MOLECULES,
+    build,
+    build_hessian,
+    command,
+    frames_of,
+    make_batch,
+    model_config,
+    run_command,
+    train,
+)
 
+from hint_plugin.nequip.fields import PRODUCTS
 from hint_plugin.nequip.predictor import NequipPredictor
 
 #: A process as on a machine without HINT: `import hint_plugin` fails, and NequIP has no such extension.
@@ -91,7 +105,29 @@ def test_packages_run_without_hint(tmp_path, trained, packaged):
         assert_as_predicted(one, trained[kind].checkpoint, frames_of(MOLECULES, ":3"))
 
 
+def where(part: torch.nn.Module) -> str:
+    """Its class; NequIP makes some anew for each model."""
+    return f"{type(part).__module__}.{type(part).__name__}"
+
+
+@pytest.mark.parametrize("state", ["package", "compile"])
+@pytest.mark.parametrize("kind", list(BUILDERS))
+def test_what_is_made_into_a_product_is_the_plain_model(kind, state, molecules):
+    """By NequIP's commands: `nequip-package` is run below, `nequip-compile` by the long tests."""
+    set_workflow_state(state)
+    try:
+        found = build_hessian(kind)
+    finally:
+        set_workflow_state(None)
+    models = (found, build(kind), build_hessian(kind))
+    names, plain, taught = ([where(part) for part in model.modules()] for model in models)
+    assert names == plain != taught
+    batch = make_batch(molecules[:3], step=0)
+    assert PRODUCTS in build_hessian(kind)(dict(batch)) and PRODUCTS not in found(dict(batch))
+
+
 @pytest.mark.slow
+@pytest.mark.long  # the compiler's time; the test before shows that the plain model goes into it
 def test_compiled_model_runs_without_hint(tmp_path):
     """Trained on molecules without cells, of which NequIP alone cannot make an example with a stress."""
     small = {"num_layers": 1, "l_max": 0, "num_features": 2, "num_bessels": 2}  # the compiler takes its time

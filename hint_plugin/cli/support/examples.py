@@ -47,7 +47,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hint optimize guess.xyz -o ts.xyz --saddle --engine gfn2-xtb",
     ),
     "hessian": ("hint hessian minima.xyz -o with_hessians.xyz --model model.hint.pt",),
-    "vibrations": ("hint vibrations minima.xyz --optimize --engine gfn2-xtb -o vibrations",),
+    "vibrations": (
+        "hint vibrations minima.xyz --optimize --engine gfn2-xtb -o vibrations",
+        "hint vibrations minima.xyz --optimize --model model.hint.pt --anharmonic -o anharmonic",
+    ),
     "thermo": ("hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",),
     "compare-thermo": ("hint compare-thermo points.xyz --model model.hint.pt --reference gfn2-xtb",),
     "reaction": ("hint reaction reactant.xyz product.xyz --model model.hint.pt -o reaction",),

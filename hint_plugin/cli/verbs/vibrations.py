@@ -46,6 +46,12 @@ def vibrations(
     temperature: Annotated[
         float, typer.Option("--temperature", "-T", min=0, help="Temperature of the dynamics in K.")
     ] = 300.0,
+    anharmonic: Annotated[
+        bool, typer.Option("--anharmonic", help="Compute anharmonic levels by VPT2, too.")
+    ] = False,
+    anharmonic_step: Annotated[
+        float, typer.Option(help="Displacement for --anharmonic; dimensionless.")
+    ] = 0.1,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -56,9 +62,9 @@ def vibrations(
 ) -> None:
     """Compute vibrations of molecules: 3N - 6 modes (linear: 3N - 5) without translations and rotations.
 
-    The command writes vibrations.json and, for each molecule, NAME.molden, NAME.modes.xyz (movies of the
-    modes) and NAME.png; with --md also NAME.md.png. Without --model and --engine, energies, forces and
-    Hessians come from the files. The same command continues a run that was stopped.
+    The command writes vibrations.json and, for each molecule, NAME.molden, NAME.modes.xyz (movies) and
+    pictures. Without --model and --engine, energies, forces and Hessians come from the files. The same
+    command continues a run that was stopped.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
@@ -78,6 +84,8 @@ def vibrations(
             width=width,
             md=md,
             temperature=temperature,
+            anharmonic=anharmonic,
+            anharmonic_step=anharmonic_step,
             device=device,
             charge=charge,
             spin=spin,
@@ -96,16 +104,63 @@ def vibrations(
 def _show(row: dict[str, Any]) -> None:
     from hint_plugin.cli.support.tables import show
 
-    strengths = row.get("infrared_intensities")
-    columns = ["mode", "cm^-1", "mass, amu", "mdyn/A", *(["infrared, km/mol"] if strengths else [])]
+    strengths, found = row.get("infrared_intensities"), row.get("anharmonic")
+    columns = ["mode", "cm^-1", *(["anharmonic", "error"] if found else []), "mass, amu", "mdyn/A"]
+    columns += ["infrared, km/mol"] if strengths else []
+    rows = []
     per_mode = zip(row["frequencies"], row["reduced_masses"], row["force_constants"], strict=True)
-    rows = [
-        (str(k + 1), f"{nu:.1f}", f"{mass:.3f}", f"{constant:.3f}")
-        + ((f"{strengths[k]:.1f}",) if strengths else ())
-        for k, (nu, mass, constant) in enumerate(per_mode)
-    ]
+    for k, (nu, mass, constant) in enumerate(per_mode):
+        line = [str(k + 1), f"{nu:.1f}"]
+        line += [f"{found['frequencies'][k]:.1f}", f"{found['errors'][k]:.1f}"] if found else []
+        line += [f"{mass:.3f}", f"{constant:.3f}"] + ([f"{strengths[k]:.1f}"] if strengths else [])
+        rows.append(line)
     show(columns, rows, left=0, title=f"{row['name']} ({row['formula']})")
+    if found:
+        _show_anharmonic(found)
     typer.echo(_in_words(row))
+
+
+FEW_MODES = 6
+"""Up to so many, overtones and combinations are printed, too."""
+
+
+def _show_anharmonic(found: dict[str, Any]) -> None:
+    from hint_plugin.cli.support.tables import show
+
+    levels = found["overtones_and_combinations"]
+    if len(found["frequencies"]) <= FEW_MODES:
+        rows = [
+            (
+                " + ".join(str(mode) for mode in level["modes"]),
+                f"{level['harmonic']:.1f}",
+                f"{level['frequency']:.1f}",
+                f"{level['weight']:.2f}",
+            )
+            for level in levels
+        ]
+        show(["modes", "harmonic", "anharmonic", "weight"], rows, title="overtones and combinations, cm^-1")
+    else:
+        typer.echo(f"{len(levels)} overtones and combinations are in vibrations.json")
+    for one in found["resonances"]:
+        if "modes" in one:
+            i, j, k = one["modes"]
+            typer.echo(
+                f"{one['type']} resonance: {i} + {j} with {k}, gap {one['gap']:.1f}, "
+                f"coupling {one['coupling']:.1f} cm^-1"
+            )
+    if second := sum("states" in one for one in found["resonances"]):
+        told = "one pair of levels couples" if second == 1 else f"{second} pairs of levels couple"
+        typer.echo(f"{told} in second order (Darling-Dennison)")
+    cost, parts = found["cost"], found["zero_point_energy_parts_cm"]
+    typer.echo(
+        f"anharmonic zero-point energy {found['zero_point_energy']:.4f} eV, with "
+        + ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
+        + " cm^-1"
+    )
+    products = f" ({cost['products']} products H v)" if cost["products"] else ""
+    typer.echo(
+        f"cost: {cost['hessians']} Hessians of displaced geometries{products} and {cost['forces']} forces"
+    )
 
 
 def _in_words(row: dict[str, Any]) -> str:
@@ -113,5 +168,7 @@ def _in_words(row: dict[str, Any]) -> str:
 
     kind = row["kind"] if row["kind"] == NOT_STATIONARY else f"a {row['kind']}"
     kind += "" if row.get("stationary", True) is not None else ", if it is stationary"
-    remarks = "".join(f"; {text}" for text in remarks_of(row))
-    return f"{kind}; zero-point energy {row['zero_point_energy']:.4f} eV{remarks}"
+    said = [*remarks_of(row), *row.get("anharmonic", {}).get("remarks", [])]
+    remarks = "".join(f"; {text}" for text in said)
+    what = "harmonic zero-point energy" if "anharmonic" in row else "zero-point energy"
+    return f"{kind}; {what} {row['zero_point_energy']:.4f} eV{remarks}"

@@ -1,4 +1,4 @@
-"""Molecules: stationary points, vibrations, thermochemistry.
+"""Molecules: stationary points, vibrations, also anharmonic ones, thermochemistry.
 
 Everything takes an ASE calculator with `get_hessian(atoms) -> [3N, 3N]` (eV/A^2): an exported model, a
 checkpoint, GFN2-xTB, DFT. None of it knows which.
@@ -9,6 +9,8 @@ from hint_plugin.science.molecules.adsorbate_thermochemistry import (
     Hindered,
     adsorbate_thermochemistry,
 )
+from hint_plugin.science.molecules.anharmonic import anharmonic_vibrations
+from hint_plugin.science.molecules.anharmonic_result import AnharmonicResult
 from hint_plugin.science.molecules.infrared import dipole_derivatives, infrared_intensities
 from hint_plugin.science.molecules.modes import NormalModes, normal_modes
 from hint_plugin.science.molecules.optimization import Stationary, optimize
@@ -17,11 +19,13 @@ from hint_plugin.science.molecules.thermochemistry import Thermochemistry, therm
 
 __all__ = [
     "AdsorbateThermochemistry",
+    "AnharmonicResult",
     "Hindered",
     "NormalModes",
     "Stationary",
     "Thermochemistry",
     "adsorbate_thermochemistry",
+    "anharmonic_vibrations",
     "dipole_derivatives",
     "infrared_intensities",
     "normal_modes",

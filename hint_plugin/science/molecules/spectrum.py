@@ -97,3 +97,45 @@ def plot_density(
     axes.legend(frameon=False, fontsize=8)
     save_png(figure, path)
     return True
+
+
+@picture
+def plot_anharmonic(
+    path: Path,
+    modes: NormalModes | Lines,
+    intensities: NDArray | None,
+    positions: NDArray,
+    heights: NDArray,
+    width: float = WIDTH,
+) -> bool:
+    """The anharmonic lines above the axis, the harmonic ones below it.
+
+    Returns False, and writes nothing, without matplotlib.
+
+    Args:
+        path: of the picture.
+        modes: with the harmonic frequencies, all real.
+        intensities: of these, km/mol; None: all lines have the same height.
+        positions, heights: of the anharmonic lines, cm^-1 and as `intensities`.
+        width: cm^-1.
+    """
+    figure = new_figure(7.0, 3.6)
+    if figure is None:
+        return False
+    below = np.ones(len(modes.frequencies)) if intensities is None else intensities
+    grid = np.arange(0.0, 1.08 * max(modes.frequencies.max(), positions.max()) + 20 * width, 0.2 * width)
+    axes, peak = figure.add_subplot(), 2 / (np.pi * width)
+    for places, areas, sign, colour, name in (
+        (positions, heights, 1.0, "#1f5fa8", "anharmonic (GVPT2)"),
+        (modes.frequencies, below, -1.0, "#c44e22", "harmonic"),
+    ):
+        axes.plot(grid, sign * broadened(places, areas, grid, width), color=colour, lw=1.1, label=name)
+        axes.vlines(places, 0, sign * areas * peak, color=colour, lw=0.9, alpha=0.8)
+    axes.axhline(0.0, color="0.3", lw=0.6)
+    axes.set_xlim(grid[-1], 0)
+    axes.set_xlabel("wavenumber / cm$^{-1}$")
+    axes.set_ylabel("lines per cm$^{-1}$" if intensities is None else "intensity / km mol$^{-1}$ cm")
+    axes.set_title(modes.atoms.get_chemical_formula(), fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    save_png(figure, path)
+    return True
