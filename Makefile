@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 TORCH ?= torch==2.13.0
 DEMO_EXTRAS := mace,label,plot,lammps
-EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,reactbench,sscha,dev
+EXTRAS ?= $(DEMO_EXTRAS),ipi,dft,sample,formats,cluster,reactbench,sscha,conductivity,dev
 PDH_EXTRAS := mace,plot,sscha
 NEQUIP_DEMO_EXTRAS := nequip,label,plot
 NEQUIP_EXTRAS := nequip,allegro,label,plot,lammps,test

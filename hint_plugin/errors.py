@@ -52,5 +52,9 @@ class LabelWarning(UserWarning):
     """A label is legal but unusual, for instance |H| above 1e4 eV/A^2."""
 
 
+class SymmetryWarning(UserWarning):
+    """The energy of a symmetric structure does not have its symmetry."""
+
+
 class InterruptedRunError(HintError):
     """A run was stopped by the user; the message says how to go on from where it stopped."""

@@ -55,7 +55,9 @@ def load(module: str, extra: str, why: str) -> Any:
         MissingDependencyError: its package is not installed. All other errors pass as they are.
     """
     package = module.partition(".")[0]
-    with wanted(package, message=f"{why}: pip install 'hint-mlip[{extra}]' (No module named '{package}')"):
+    with wanted(
+        package, message=f"{why}: pip install '.[{extra}]' in HINT's folder (No module named '{package}')"
+    ):
         return importlib.import_module(module)
 
 

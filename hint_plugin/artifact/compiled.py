@@ -78,7 +78,16 @@ def write_compiled(
     return metadata
 
 
-def _compile(edges: torch.nn.Module, metadata: Metadata, path: Path) -> None:
+def exported(edges: torch.nn.Module, metadata: Metadata) -> Any:
+    """The edge contract as a `torch.export.ExportedProgram` for any numbers of atoms and edges above one.
+
+    The program holds the energies and their gradient, and `torch.export.save` writes it to a file. It is what
+    AOTInductor compiles, and the second form that an artifact may get (docs/architecture.md).
+
+    Args:
+        edges: the model by its edges, not scripted, see `EdgeContract`.
+        metadata: of the artifact.
+    """
     from torch.fx.experimental.proxy_tensor import make_fx
 
     # sizes that no dimension of the model has, for nothing to be taken for the number of atoms or edges
@@ -100,11 +109,13 @@ def _compile(edges: torch.nn.Module, metadata: Metadata, path: Path) -> None:
 
     traced = make_fx(call, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
     n, e = torch.export.Dim("atoms", min=2), torch.export.Dim("edges", min=2)
-    program = torch.export.export(
-        traced, example, dynamic_shapes=({0: e}, {1: e}, {0: n}, {0: n}), strict=False
-    )
+    shapes = ({0: e}, {1: e}, {0: n}, {0: n})
+    return torch.export.export(traced, example, dynamic_shapes=shapes, strict=False)
+
+
+def _compile(edges: torch.nn.Module, metadata: Metadata, path: Path) -> None:
     torch._inductor.aoti_compile_and_package(
-        program,
+        exported(edges, metadata),
         package_path=str(path),
         # threads as the caller has them, not as they are now
         inductor_configs={"aot_inductor.metadata": metadata.facts(), "cpp.dynamic_threads": True},

@@ -110,6 +110,12 @@ VERBS = {
     "model": Verb(
         "hint_plugin.cli.verbs.model:app", "List the trained models that come with HINT.", _MODELS, group=True
     ),
+    "configs": Verb(
+        "hint_plugin.cli.verbs.configs:app",
+        "Copy the configurations and examples that come with HINT.",
+        _DATA,
+        group=True,
+    ),
     "inspect": Verb(
         "hint_plugin.cli.verbs.inspect:inspect", "Show what an exported file contains, and check it.", _MODELS
     ),
@@ -181,6 +187,16 @@ VERBS = {
     "qha": Verb(
         "hint_plugin.cli.verbs.qha:qha",
         "Thermal expansion, C_p and Gibbs energies of crystals.",
+        _CRYSTALS,
+    ),
+    "cubic": Verb(
+        "hint_plugin.cli.verbs.cubic:cubic",
+        "Compute cubic force constants of a crystal.",
+        _CRYSTALS,
+    ),
+    "conductivity": Verb(
+        "hint_plugin.cli.verbs.conductivity:conductivity",
+        "Lattice thermal conductivity of a crystal.",
         _CRYSTALS,
     ),
     "double-well": Verb(

@@ -74,6 +74,26 @@ def hvp_from_forces(
     return torch.stack(products)
 
 
+def cubic_products(forces: Tensor, positions: Tensor, probes: Tensor) -> Tensor:
+    """D^3E[v, v] = d(v . H v)/dx for v of `probes`, one differentiation more than H v.
+
+    Arguments as those of `hvp_from_forces`, whose graph of the forces is kept; the energy has to be three
+    times differentiable.
+
+    Returns:
+        [K, n, 3], eV/A^3 times the square of the unit of v.
+    """
+    found = torch.zeros_like(probes.to(forces.dtype))
+    for k, v in enumerate(probes.to(forces.dtype)):
+        product = hvp_from_forces(forces, positions, v[None])[0]
+        if product.requires_grad:
+            (third,) = torch.autograd.grad(
+                (product * v).sum(), positions, retain_graph=True, allow_unused=True
+            )
+            found[k] = 0.0 if third is None else third
+    return found
+
+
 def many_hvps(forces: Tensor, positions: Tensor, probes: Tensor) -> Tensor:
     """H v without graphs, several probes to a backward pass: a fifth to a third faster for molecules.
 

@@ -19,7 +19,7 @@ def run_train(arguments: Sequence[str]) -> None:
         HintError: labels or options that cannot work.
     """
     hook.install()
-    absent = "hint mace-train needs MACE, which is not installed here: pip install 'hint-mlip[mace]'"
+    absent = "hint mace-train needs MACE, which is not installed here: pip install '.[mace]' in HINT's folder"
     with wanted("mace", message=absent):
         from mace.cli.run_train import main
     sys.argv = ["mace_run_train", *arguments]

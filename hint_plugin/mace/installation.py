@@ -78,7 +78,7 @@ def _version(package: str) -> Check:
     if found is None:
         optional = OPTIONAL.get(package)
         extra = "label" if package == "tblite" else "mace"
-        advice = f"pip install 'hint-mlip[{extra}]'" + (f" (for {optional})" if optional else "")
+        advice = f"pip install '.[{extra}]' in HINT's folder" + (f" (for {optional})" if optional else "")
         return Check(package, "not installed", None if optional else False, advice)
     if found.split("+")[0] == tested:
         return Check(package, found)

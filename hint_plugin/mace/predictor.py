@@ -17,7 +17,7 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
-from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.invariance import invariant_hessians
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.out_of_memory import memory_told
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
@@ -141,7 +141,7 @@ class MacePredictor:
             out = self.model(data, training=hessian, compute_stress=any(periodic))
             hessians: list[Tensor | None] = [None] * len(frames)
             if hessian:
-                hessians = list(_hessians(out["forces"], positions, ptr))
+                hessians = list(_hessians(frames, out["forces"], positions, ptr))
         energies = out["energy"].detach()
         forces = out["forces"].detach().split([len(atoms) for atoms in frames])
         return [
@@ -197,7 +197,9 @@ def _with_electrons(atoms: Atoms) -> Atoms:
 def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Module:
     """Unpickles a MACE energy model; errors and the warning as in `MacePredictor`."""
     # MACE prints on import that it lacks accelerators; standard output belongs to the caller
-    absent = f"{path} looks like a model of MACE, which is not installed: pip install 'hint-mlip[mace]'"
+    absent = (
+        f"{path} looks like a model of MACE, which is not installed: pip install '.[mace]' in HINT's folder"
+    )
     with (
         wanted("mace", message=absent),
         warnings.catch_warnings(),
@@ -230,9 +232,10 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> torch.nn.Modul
     raise DataError(f"{path} holds a {type(model).__name__}, not a MACE energy model{hint}")
 
 
-def _hessians(forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:
+def _hessians(frames: Sequence[Atoms], forces: Tensor, positions: Tensor, ptr: Tensor) -> list[Tensor]:
     if forces.requires_grad:
-        return hessians_from_forces(forces, positions, ptr)
+        kinds, periodic = [atoms.numbers for atoms in frames], [bool(atoms.pbc.any()) for atoms in frames]
+        return invariant_hessians(forces, positions, ptr, kinds, periodic)
     sizes = (3 * (ptr[1:] - ptr[:-1])).tolist()  # nothing but lone atoms: no edge, no graph, no curvature
     return [forces.new_zeros(n, n) for n in sizes]
 

@@ -17,7 +17,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 
 from hint_plugin.core.devices import DTYPES, default_dtype, usable_device
-from hint_plugin.core.hvp import hessians_from_forces
+from hint_plugin.core.invariance import invariant_hessians
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.out_of_memory import memory_told
 from hint_plugin.data.sets.bounded_batches import HESSIAN_BUDGET, batches
@@ -140,7 +140,11 @@ class NequipPredictor:
             ptr = torch.tensor([0, *sizes]).cumsum(0)
             hessians: list[Tensor | None] = [None] * len(frames)
             if hessian:
-                hessians = list(hessians_from_forces(out["forces"], positions, ptr))
+                kinds, partly = (
+                    [atoms.numbers for atoms in frames],
+                    [bool(atoms.pbc.any()) for atoms in frames],
+                )
+                hessians = list(invariant_hessians(out["forces"], positions, ptr, kinds, partly))
         forces = out["forces"].detach().split(sizes)
         return [
             Prediction(

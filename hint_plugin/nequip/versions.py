@@ -20,7 +20,9 @@ def check() -> None:
     try:
         found = version("nequip")
     except PackageNotFoundError:
-        raise MissingDependencyError("NequIP is not installed: pip install 'hint-mlip[nequip]'") from None
+        raise MissingDependencyError(
+            "NequIP is not installed: pip install '.[nequip]' in HINT's folder"
+        ) from None
     numbers = tuple(int(part) for part in found.split(".")[:2])
     if not FIRST <= numbers < BEYOND:
         wanted = f">={FIRST[0]}.{FIRST[1]},<{BEYOND[0]}.{BEYOND[1]}"

@@ -78,7 +78,9 @@ def read_parsl_file(path: str | Path, folder: str | Path) -> ParslRun:
     path, folder = Path(path), Path(folder).resolve()
     if not path.is_file():
         raise OptionsError(f"{path}: no such file. --parsl wants a YAML file or Parsl's own .py")
-    with wanted("parsl", "yaml", message="--parsl needs {package}: pip install 'hint-mlip[cluster]'"):
+    with wanted(
+        "parsl", "yaml", message="--parsl needs {package}: pip install '.[cluster]' in HINT's folder"
+    ):
         import parsl  # noqa: F401
         import yaml  # noqa: F401
     if path.suffix == ".py":

@@ -19,8 +19,8 @@ from hint_plugin.allocator import keep_freed_memory
 from hint_plugin.artifact.domain import TrainingDomainWarning
 from hint_plugin.artifact.scripted import load_artifact
 from hint_plugin.core.devices import DTYPES
-from hint_plugin.core.hvp import hessians_from_forces
-from hint_plugin.core.invariance import invariant_hessian
+from hint_plugin.core.hvp import cubic_products
+from hint_plugin.core.invariance import INVARIANCE_SAVES, invariant_hessian, invariant_hessians
 from hint_plugin.core.metrics import Prediction
 from hint_plugin.core.operator import HessianOperator
 from hint_plugin.core.out_of_memory import memory_told
@@ -35,8 +35,6 @@ from hint_plugin.pretrained import or_path
 
 ATOMS_AT_ONCE = 2000
 """Structures are joined into one call of the model up to this many atoms."""
-_INVARIANCE_SAVES = 100
-"""Atoms: of more, six products in 3N are nothing."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,9 @@ class ArtifactPotential(BasePotential):
                 graph, energies, gradient, positions = self._differentiable(block)
                 forces = self._forces(graph, gradient)
                 with self._memory_told(block, "the Hessians of "):
-                    hessians = hessians_from_forces(forces, positions, torch.as_tensor(graph.ptr))
+                    ptr, kinds = torch.as_tensor(graph.ptr), [atoms.numbers for atoms in block]
+                    periodic = [bool(atoms.pbc.any()) for atoms in block]
+                    hessians = invariant_hessians(forces, positions, ptr, kinds, periodic)
                 evaluations = self._evaluations(graph, energies.detach(), gradient.detach())
             else:
                 evaluations = self.evaluate(block)
@@ -157,8 +157,8 @@ class ArtifactPotential(BasePotential):
     def hessian(self, atoms: Atoms, *, symmetrise: bool = True) -> np.ndarray:
         """Exact Hessian [3N, 3N], eV/A^2, row-major (atom, axis), with one graph.
 
-        3N - 6 products of a molecule, what rigid motions do being known (`core.invariance`); 3N where it is
-        not symmetrised, and of more than 100 atoms, where that would save nothing.
+        3N - 6 products of a molecule, what rigid motions do being known, and far fewer of a symmetric one
+        (`core.invariance`); 3N where it is not symmetrised, and of more than 100 atoms.
         """
         if not len(atoms):
             return np.zeros((0, 0))
@@ -166,8 +166,9 @@ class ArtifactPotential(BasePotential):
             graph, _, gradient, positions = self._differentiable([atoms])
             forces = self._forces(graph, gradient)
             operator = HessianOperator.from_forces(forces, positions)
-            if symmetrise and len(atoms) <= _INVARIANCE_SAVES:
-                matrix = invariant_hessian(operator, forces, periodic=bool(atoms.pbc.any()))
+            if symmetrise and len(atoms) <= INVARIANCE_SAVES:
+                periodic = bool(atoms.pbc.any())
+                matrix = invariant_hessian(operator, forces, periodic=periodic, kinds=atoms.numbers)
             else:
                 matrix = operator.dense(symmetrise=symmetrise)
             return matrix.cpu().double().numpy()
@@ -191,6 +192,19 @@ class ArtifactPotential(BasePotential):
         def products(v: np.ndarray) -> np.ndarray:
             with self._memory_told([atoms], "H v of "):
                 return operator.mv(torch.as_tensor(v, device=self.device)).cpu().double().numpy()
+
+        return products
+
+    def third_at(self, atoms: Atoms) -> Callable[[np.ndarray], np.ndarray]:
+        """v [K, N, 3] -> D^3E[v, v] = d(v . H v)/dx, exact, with one graph of the forces for all of them."""
+        with self._memory_told([atoms], "third derivatives of "):
+            graph, _, gradient, positions = self._differentiable([atoms])
+            forces = self._forces(graph, gradient)
+
+        def products(v: np.ndarray) -> np.ndarray:
+            probes = torch.as_tensor(as_probes(atoms, v), device=self.device)
+            with self._memory_told([atoms], "third derivatives of "), self._as_written():
+                return cubic_products(forces, positions, probes).cpu().double().numpy()
 
         return products
 

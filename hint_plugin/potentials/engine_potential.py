@@ -78,6 +78,15 @@ class EnginePotential(BasePotential):
 
         return products
 
+    def has_products(self, atoms: Atoms) -> bool:
+        """Whether H v is exact, and not made of differences of forces. Raises EngineError."""
+        return self.engine.prepare(atoms.copy()).products(np.zeros((1, len(atoms), 3))) is not None
+
+    def third_at(self, atoms: Atoms) -> Callable[[NDArray], NDArray] | None:
+        """See `BasePotential.third_at`; of the engine `model`, where its model has it. Raises EngineError."""
+        found = getattr(self.engine.prepare(atoms.copy()), "third", None)
+        return None if found is None else found()
+
     def rows(self, atoms: Atoms, chosen: Sequence[int]) -> NDArray:
         """See `Potential.rows`; 6m forces where the engine has no exact products. The block of the chosen
         atoms is symmetrised. Raises EngineError."""

@@ -121,6 +121,11 @@ class BasePotential(ABC):
         matrix = np.asarray(self.hessian(atoms), dtype=float)
         return lambda v: (v.reshape(len(v), -1) @ matrix).reshape(v.shape)
 
+    def third_at(self, atoms: Atoms) -> Callable[[NDArray], NDArray] | None:
+        """v [K, N, 3] -> D^3E[v, v], eV/A^3 times the square of the unit of v, by a third differentiation;
+        None: this potential has none."""
+        return None
+
     def rows(self, atoms: Atoms, chosen: Sequence[int]) -> NDArray:
         """See `Potential.rows`; 3m products."""
         columns = (3 * np.asarray(chosen)[:, None] + np.arange(3)).ravel()

@@ -27,7 +27,7 @@ def check_picture(path: Path, others: list[Path]) -> None:
 
     Raises MissingDependencyError, too: matplotlib is not installed.
     """
-    check("--figure", "'hint-mlip[plot]'", "matplotlib")
+    check("--figure", "'.[plot]' in HINT's folder", "matplotlib")
     if path.suffix.lower() not in FORMATS:
         raise OptionsError(f"--figure {path}: wanted a name that ends in {', '.join(FORMATS)}")
     if not path.resolve().parent.is_dir():

@@ -12,7 +12,7 @@
             return molecule("H2O")
 
 A class inherits a suite, gives its fixtures, and pytest collects the tests. The suites need pytest
-(``pip install 'hint-mlip[test]'``).
+(``pip install '.[test]'`` in HINT's folder).
 """
 
 from hint_plugin.testing.edge_model import EdgeModel, EdgePotential

@@ -113,7 +113,7 @@ def test_what_is_refused(tmp_path):
 
 def test_optimising_goes_on_to_the_very_minimum():
     """The force of an optimisation that stops at 0.01 eV/A is taken away."""
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     bent = triangle()
     bent.positions[1] += (0.03, 0.02, 0.0)
     (row,) = vibrations(bent, springs(), optimize=True, anharmonic=True).results

@@ -21,8 +21,8 @@ from hint_plugin.cli import app
 from hint_plugin.errors import OptionsError
 from hint_plugin.potentials import open_potential
 
-pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
-pytest.importorskip("seekpath", reason="needs seekpath: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("phonopy", reason="needs phonopy: pip install '.[phonons]'")
+pytest.importorskip("seekpath", reason="needs seekpath: pip install '.[phonons]'")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:primitive_matrix defaulted")
 EMT_ENGINE = ["--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT"]
@@ -65,12 +65,14 @@ def functions() -> dict[str, Callable[..., Any]]:
     from hint_plugin.dft.run import anharmonic
     from hint_plugin.science.anharmonic.run import sscha
     from hint_plugin.science.phonons.run import double_well, phonons
+    from hint_plugin.science.phonons.run_conductivity import conductivity
+    from hint_plugin.science.phonons.run_cubic import cubic
     from hint_plugin.science.phonons.run_qha import qha
     from hint_plugin.science.superconductivity.run import tc
 
     return {
         "phonons": phonons, "qha": qha, "double-well": double_well, "sscha": sscha, "tc": tc,
-        "anharmonic": anharmonic,
+        "anharmonic": anharmonic, "cubic": cubic, "conductivity": conductivity,
     }  # fmt: skip
 
 
@@ -78,7 +80,10 @@ OF_THE_COMMAND = {"model", "engine", "engine_option", "json"}
 EMPTY = (None, (), [])
 
 
-@pytest.mark.parametrize("verb", ["phonons", "qha", "double-well", "sscha", "tc", "anharmonic"])
+FUNCTIONS = ("phonons", "qha", "cubic", "conductivity", "double-well", "sscha", "tc", "anharmonic")
+
+
+@pytest.mark.parametrize("verb", FUNCTIONS)
 def test_options_and_defaults(verb):
     mine = inspect.signature(functions()[verb]).parameters
     theirs = {
@@ -98,6 +103,7 @@ def test_options_and_defaults(verb):
         elif theirs[name].required:
             assert got is inspect.Parameter.empty, name
         else:
+            wanted = tuple(wanted) if isinstance(wanted, list) and wanted else wanted
             assert got == wanted or (got in EMPTY and wanted in EMPTY), name
 
 
@@ -161,6 +167,29 @@ def test_qha(tmp_path, capsys):
     assert capsys.readouterr().out == "" and told[-1] == (5, 0, 5)
     found.write(tmp_path / "three")
     assert_same_files(tmp_path / "two", tmp_path / "three", 7)
+
+
+def test_cubic_and_conductivity(tmp_path, capsys):
+    pytest.importorskip("phono3py", reason="needs phono3py: pip install '.[conductivity]'")
+    from hint_plugin.science.phonons.run_conductivity import conductivity
+    from hint_plugin.science.phonons.run_cubic import cubic
+
+    bulk("Cu", a=3.62).write(tmp_path / "cu.cif")
+    words = ["--supercell", 3, 3, 3, "--relax", "cell"]
+    assert command("cubic", tmp_path / "cu.cif", *EMT_ENGINE, *words, "-o", tmp_path / "one") == 0
+    capsys.readouterr()
+    cubic(str(tmp_path / "cu.cif"), emt(), tmp_path / "two", supercell=[3, 3, 3], relax="cell")
+    assert_same_files(tmp_path / "one", tmp_path / "two", 9)
+    words = ["--mesh", 6, "--mesh", 8, "-T", 300, "--tolerance", 0.001]
+    assert command("conductivity", tmp_path / "one", *words, "-o", tmp_path / "a") == 3
+    capsys.readouterr()
+    found = conductivity(
+        tmp_path / "one", None, tmp_path / "b", mesh=(6, 8), temperature=300, tolerance=0.001
+    )
+    assert_same_files(tmp_path / "a", tmp_path / "b", 5)
+    assert capsys.readouterr().out == "" and not found.complete and "not converged" in found.notes[-1]
+    found.write(tmp_path / "c")
+    assert_same_files(tmp_path / "b", tmp_path / "c", 5)
 
 
 def test_double_well(tmp_path, capsys):
@@ -245,7 +274,7 @@ def test_tc(tmp_path, capsys):
 
 
 def test_anharmonic(tmp_path, capsys):
-    pytest.importorskip("spglib", reason="needs spglib: pip install 'hint-mlip[phonons]'")
+    pytest.importorskip("spglib", reason="needs spglib: pip install '.[phonons]'")
     from hint_plugin.dft.run import anharmonic
 
     (tmp_path / "upf").mkdir()

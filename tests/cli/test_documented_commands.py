@@ -35,6 +35,7 @@ OF_OTHER_PROGRAMS = set(
         *("--config", "--distributed", "--launcher"),  # MACE, too
         *("--hess", "--acc"),  # xtb
         *("--dependency", "--job-name"),  # sbatch
+        *("--gpus", "--build-arg"),  # docker
     ]
 )
 SCRIPTS = [
@@ -44,12 +45,14 @@ SCRIPTS = [
 ]
 LONG = {
     "anharmonic": 80,
+    "conductivity": 82,
+    "cubic": 50,
     "optimize": 50,
     "phonons": 50,
     "qha": 62,
     "sscha": 56,
     "tc": 52,
-    "thermo": 53,
+    "thermo": 64,
     "vibrations": 53,
 }
 """Lines of `--help` at 100 columns, where 48 are not enough."""

@@ -41,6 +41,8 @@ INPUTS = {  # IN is the wrong file
     "reactions": f"reactions IN {GFN2} -o new",
     "phonons": f"phonons IN {GFN2} -o new",
     "qha": f"qha IN {GFN2} -o new",
+    "cubic": f"cubic IN {GFN2} -o new",
+    "conductivity": f"conductivity IN {GFN2} -o new",
     "double-well": f"double-well IN {GFN2} --displacement 0,z -o new",
     "anharmonic": "anharmonic IN --pseudo empty -o new",
     "sscha": f"sscha IN {GFN2} --supercell 1 1 1 -o new",
@@ -66,6 +68,8 @@ MODELS = {  # MODEL is no model
     "reactions": "reactions set -m MODEL -o new",
     "phonons": "phonons silicon.xyz -m MODEL -o new",
     "qha": "qha silicon.xyz -m MODEL -o new",
+    "cubic": "cubic silicon.xyz -m MODEL -o new",
+    "conductivity": "conductivity silicon.xyz -m MODEL -o new",
     "double-well": "double-well silicon.xyz -m MODEL --displacement 0,z -o new",
     "sscha": "sscha silicon.xyz -m MODEL --supercell 1 1 1 -o new",
 }
@@ -223,7 +227,7 @@ def test_numbers_out_of_range(words, folder, capfd):
 def test_without_the_optimiser(line, folder, capfd, monkeypatch):
     monkeypatch.setattr("hint_plugin.optional.find_spec", lambda module: None)
     said = refused(line, capfd, folder)
-    assert "optimising needs sella: pip install 'hint-mlip[reactions]'" in said
+    assert "optimising needs sella: pip install '.[reactions]'" in said
 
 
 @pytest.mark.parametrize("debug", [False, True])

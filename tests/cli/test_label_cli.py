@@ -10,7 +10,7 @@ import pytest
 import warm
 from ase.build import molecule
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
 from hint_plugin.data import read_frames, read_label, write_frames
 

@@ -13,7 +13,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
 
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from pair_artifact import write_pair
 from reaction_runs import hint

@@ -186,7 +186,7 @@ def test_sample(method, places, monkeypatch, capfd):
 
 
 def test_features_without_a_plan_are_not_kept(places, monkeypatch):
-    pytest.importorskip("dscribe", reason="needs dscribe: pip install 'hint-mlip[sampling]'")
+    pytest.importorskip("dscribe", reason="needs dscribe: pip install '.[sampling]'")
     monkeypatch.chdir(places / "function")
     soap = {"n": 2, "r_cut": 2.0, "n_max": 2, "l_max": 1}
     found = sampling.fps("in.xyz", **soap)
@@ -218,7 +218,7 @@ def test_dataset(verb, places, monkeypatch, capfd):
 
 
 def test_dataset_stats_with_plots(places, monkeypatch, capfd):
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     monkeypatch.chdir(places / "command")
     assert hint(capfd, "dataset", "stats", "in.xyz", "two.xyz", "--plots", "plots")[0] == 0
     monkeypatch.chdir(places / "function")
@@ -290,8 +290,8 @@ def test_label(places, monkeypatch, capfd):
 @pytest.fixture
 def isomers(places):
     """reactant.xyz and product.xyz in both folders, and set/hcn with the same."""
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
     for folder in ("command", "function"):
         for to in (places / folder, places / folder / "set" / "hcn"):
@@ -339,7 +339,7 @@ def test_reaction_of_atoms(isomers, monkeypatch):
 
 def test_neb(places, monkeypatch, capfd):
     """Of two distances of two atoms; and of ends that are one geometry, in memory."""
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
     for folder in ("command", "function"):
         for name, r in (("r.xyz", 1.02), ("p.xyz", 1.98)):

@@ -100,7 +100,7 @@ def frames(tmp_path, monkeypatch):
 )
 def test_files_of_frames_and_plans_have_it(frames, capfd, line, where):
     if "gfn2" in line or line.startswith("label"):
-        pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[xtb]'")
+        pytest.importorskip("tblite", reason="needs tblite: pip install '.[xtb]'")
     printed = json.loads(run(capfd, *line.split(), "--json"))
     about = json.loads((frames / where).read_text())["provenance"]
     assert about == printed["provenance"]

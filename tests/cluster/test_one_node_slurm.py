@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("parsl", reason="needs Parsl: pip install 'hint-mlip[cluster]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("parsl", reason="needs Parsl: pip install '.[cluster]'")
 
 SCRIPT = Path(__file__).with_name("one_node_slurm.sh")
 MISSING = 77

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-pytest.importorskip("mace", reason="needs MACE: pip install 'hint-mlip[mace]'")
+pytest.importorskip("mace", reason="needs MACE: pip install '.[mace]'")
 
 import torch
 from ase import Atoms

@@ -94,7 +94,7 @@ def test_split_merge_and_back(folder):
 
 
 def test_stats(folder):
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     result = hint(folder, "stats", "all.xyz", "--plots", "png")
     assert result.returncode == 0, result.stderr
     assert "60 frames, 3 formulas" in result.stdout and "30 full" in result.stdout
@@ -155,7 +155,7 @@ def test_formats_of_others_in_and_out(tmp_path):
 
 
 def test_statistics_for_mace(tmp_path):
-    pytest.importorskip("mace", reason="needs mace-torch: pip install 'hint-mlip[mace]'")
+    pytest.importorskip("mace", reason="needs mace-torch: pip install '.[mace]'")
     data = str(Path(__file__).parents[1] / "data" / "molecules.xyz")
     options = ["--mace-statistics", "statistics.json", "--r-max", "4", "--json"]
     found = summary(hint(tmp_path, "stats", data, *options))["mace_statistics"]

@@ -72,7 +72,7 @@ def test_statistics_of_odd_sets(tmp_path):
 
 
 def test_plots(tmp_path):
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     made = plot_statistics(gather(frames_of(12)), tmp_path / "plots")
     assert {p.stem for p in made} == {"atoms", "elements", "energies", "forces", "hessian", "hvp", "nearest"}
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in made)

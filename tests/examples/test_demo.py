@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from example_runs import run_example
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
 ALL = ["ef", "hutchinson", "fifth", "column", "ef4", "alphanet"]
 

@@ -14,7 +14,7 @@ import warm
 from hint_plugin.data import read_frames, read_label
 
 for module, extra in (("mace", "mace"), ("tblite", "label"), ("sella", "reactions")):
-    pytest.importorskip(module, reason=f"needs {module}: pip install 'hint-mlip[{extra}]'")
+    pytest.importorskip(module, reason=f"needs {module}: pip install '.[{extra}]'")
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "getting-started.md").read_text()

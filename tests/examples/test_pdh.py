@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from example_runs import EXAMPLES, run_example
 
-pytest.importorskip("sscha", reason="needs python-sscha: pip install 'hint-mlip[sscha]'")
+pytest.importorskip("sscha", reason="needs python-sscha: pip install '.[sscha]'")
 
 
 def run(folder: Path, *options: str) -> str:

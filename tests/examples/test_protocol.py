@@ -14,8 +14,8 @@ from ase.build import bulk, molecule
 
 from hint_plugin.data import HessianLabel, read_frames, read_label, write_frames, write_label
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("dscribe", reason="needs dscribe: pip install 'hint-mlip[sample]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("dscribe", reason="needs dscribe: pip install '.[sample]'")
 
 SCRIPTS = Path(__file__).parents[2] / "configs" / "protocol"
 FORMATS = Path(__file__).parents[1] / "data" / "formats"

@@ -34,7 +34,7 @@ def test_within_products(tmp_path, monkeypatch):
         potential.hessian(TRIANGLE)
     with pytest.raises(MemoryRanOutError, match="for H v of 3 atoms"):
         potential.hvp(TRIANGLE, TRIANGLE.positions)
-    monkeypatch.setattr("hint_plugin.potentials.artifact_potential.hessians_from_forces", much)
+    monkeypatch.setattr("hint_plugin.core.invariance.hessians_from_forces", much)
     with pytest.raises(MemoryRanOutError, match="for the Hessians of 6 atoms in 2 structures"):
         list(potential.predict([TRIANGLE, TRIANGLE], hessian=True))
 

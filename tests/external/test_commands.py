@@ -124,7 +124,7 @@ def test_pysisyphus_as_typed(folder: Path, capsys: pytest.CaptureFixture[str]) -
     """HCN -> HNC by gfn2-xtb, with the YAML of the page: gradients and Hessians come from HINT."""
     pysis = shutil.which("pysis", path=str(Path(sys.executable).parent))
     if pysis is None:
-        pytest.skip("needs pysisyphus: pip install 'hint-mlip[reactbench]'")
+        pytest.skip("needs pysisyphus: pip install '.[reactbench]'")
     (folder / "guess.xyz").write_text("3\nHCN\nC 0 0 0\nN 1.18 0 0\nH 0.45 1.15 0\n")
     text = re.search(r"```yaml\n(.*?)```", PAGE, re.S)
     assert text is not None

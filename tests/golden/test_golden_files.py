@@ -60,7 +60,7 @@ def test_stores() -> None:
 
 def test_a_journal_half_done_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of six frames are in it; the run finds them, and computes the other three."""
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
     from hint_plugin.data import read_frames
     from hint_plugin.labelling import LabelSettings, run_labelling
 

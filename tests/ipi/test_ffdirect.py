@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import warm
 
-pytest.importorskip("ipi", reason="needs i-PI: pip install 'hint-mlip[ipi]'")
+pytest.importorskip("ipi", reason="needs i-PI: pip install '.[ipi]'")
 
 from ase import Atoms
 from ase.build import bulk

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("ipi", reason="needs i-PI: pip install 'hint-mlip[ipi]'")
+pytest.importorskip("ipi", reason="needs i-PI: pip install '.[ipi]'")
 
 from ase import Atoms
 from ipi.utils.units import Elements

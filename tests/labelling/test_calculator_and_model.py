@@ -146,7 +146,7 @@ def test_emt_has_stress_and_a_translation_invariant_hessian(tmp_path):
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A MACE model and its artifact."""
-    pytest.importorskip("mace", reason="needs MACE: pip install 'hint-mlip[mace]'")
+    pytest.importorskip("mace", reason="needs MACE: pip install '.[mace]'")
     from artifacts import make_checkpoint
 
     from hint_plugin.export.checkpoint_to_artifact import export
@@ -253,7 +253,7 @@ def test_a_cell_is_what_the_structure_says(name, refused, words):
 
 
 def test_small_cells_at_the_gamma_point_are_told(tmp_path):
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
     frames = [bulk("Si"), bulk("Si"), molecule("H2O"), bulk("Si", cubic=True).repeat(2)]
     write_frames(tmp_path / "in.xyz", frames)
     plan = make_plan(Inputs.open([tmp_path / "in.xyz"]), LabelSettings(hessian="none"))

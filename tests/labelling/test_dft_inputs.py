@@ -28,7 +28,7 @@ from hint_plugin.dft.upf import check_elements, choose_cutoffs, read_upf_header
 from hint_plugin.errors import DataError, EngineError, MissingDependencyError, OptionsError
 from hint_plugin.sampling import DisplaceSettings, displaced_copies
 
-pytest.importorskip("spglib", reason="needs spglib: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("spglib", reason="needs spglib: pip install '.[phonons]'")
 ROOT = Path(__file__).parents[2]
 PDH = ROOT / "examples" / "pdh"
 STUDY = ROOT.parent / "shared" / "data" / "pdh_qe"
@@ -227,7 +227,7 @@ def test_primitive_cells():
 
 def test_without_spglib(monkeypatch):
     monkeypatch.setitem(sys.modules, "spglib", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'hint-mlip\[phonons\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '.\[phonons\]'"):
         primitive_cell(bulk("Al"))
 
 

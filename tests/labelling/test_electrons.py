@@ -69,8 +69,8 @@ def test_what_labels_were_computed_for_counts_where_nothing_is_stated():
 
 def test_outputs_state_the_electrons_of_the_options(tmp_path, capfd):
     """What comes next with labels of `--charge -1` does not take them for the neutral's."""
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     write_frames(tmp_path / "oh.xyz", [Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])])
     write_frames(tmp_path / "oo.xyz", [Atoms("O2", [[0, 0, 0], [0, 0, 1.2]])])
     for verb in ("label", "hessian", "optimize"):
@@ -216,7 +216,7 @@ def test_moments_are_those_of_a_program_that_takes_them():
 
 def test_labels_of_charged_atoms_are_refused_and_others_made(tmp_path, capfd):
     """They were those of the neutral, or of the singlet, without a word."""
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
     ion = with_arrays("OH", [-1, 0])
     write_frames(tmp_path / "in.xyz", [ion, molecule("O2"), with_arrays("H2O", [-0.8, 0.4, 0.4])])
     options = ["--engine", "gfn2-xtb", "--hessian", "none"]
@@ -260,7 +260,7 @@ def test_check_remarks_on_electrons(tmp_path):
 
 def test_keys_of_mace_reach_the_engine(tmp_path):
     """GFN2-xTB of OH- at 0.97 A, and what the xtb program says of it: -4.681612 hartree."""
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
     atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"total_charge": -1, "total_spin": 1})
     calculator = EngineCalculator(make_engine("gfn2-xtb"))
     atoms.calc = calculator
@@ -278,7 +278,7 @@ def test_supercells_of_ions_are_refused(tmp_path, capfd):
     options = ["--extract", tmp_path / "n.xyz", "--supercell", 2, 1, 1]
     code, said = hint(capfd, "sample", "displace", tmp_path / "cell.xyz", "-o", tmp_path / "p.json", *options)
     assert code == 2 and "has a charge or spin ('total_charge')" in said
-    pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
+    pytest.importorskip("phonopy", reason="needs phonopy: pip install '.[phonons]'")
     emt = ["--engine", "calculator", "-e", "calculator=ase.calculators.emt:EMT"]
     code, said = hint(capfd, "phonons", tmp_path / "cell.xyz", *emt, "-o", tmp_path / "p")
     assert code == 2 and "has a charge or spin ('total_charge')" in said

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
 from label_runs import make_input
 from physical_labels import pair_label
@@ -154,7 +154,7 @@ def test_wrong_analytic_hessians_of_before_are_not_kept():
     """Those of meta-GGAs were analytic, and are differences now."""
     about = {"engine": "pyscf", "grid_level": 4, "accuracy": 1e-10, "step": 2.5e-3}
     about |= {"engine_version": "pyscf 2.14.0", "derivatives": "analytic"}
-    pytest.importorskip("pyscf", reason="needs PySCF: pip install 'hint-mlip[dft]'")
+    pytest.importorskip("pyscf", reason="needs PySCF: pip install '.[dft]'")
     for xc, said in (("pbe", ""), ("r2scan", "derivatives: analytic there, nothing asked for")):
         settings = LabelSettings("pyscf", {"xc": xc, "basis": "sto-3g"})
         why = verdict(labelled(method=f"{xc}/sto-3g", **about), settings)[1]
@@ -229,8 +229,8 @@ def test_labels_that_other_versions_made_are_said(tmp_path):
 
 
 def test_parsl_refuses_before_it_starts(tmp_path):
-    pytest.importorskip("parsl", reason="needs Parsl: pip install 'hint-mlip[cluster]'")
-    pytest.importorskip("yaml", reason="needs PyYAML: pip install 'hint-mlip[cluster]'")
+    pytest.importorskip("parsl", reason="needs Parsl: pip install '.[cluster]'")
+    pytest.importorskip("yaml", reason="needs PyYAML: pip install '.[cluster]'")
     write_frames(tmp_path / "a.xyz", [labelled(method="GFN1-xTB")])
     (tmp_path / "cluster.yaml").write_text("provider: local\n")
     with pytest.raises(OptionsError, match="GFN1-xTB there"):
@@ -263,7 +263,7 @@ def test_a_model_is_known_by_its_hash_and_nothing_is_loaded():
 @pytest.mark.parametrize("verb", ["hessian", "optimize"])
 def test_other_verbs_leave_labels_of_their_own_geometry_and_method_alone(tmp_path, verb):
     """What `hint hessian` and `hint optimize` write is told as by `hint label`; labels of before are gone."""
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     write_frames(tmp_path / "a.xyz", [labelled("CO", method="wB97X", note="of before")])
     arguments = [verb, tmp_path / "a.xyz", "-o", tmp_path / "b.xyz", "--engine", "gfn2-xtb"]
     with pytest.raises(SystemExit) as stop:

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.units import Bohr, Hartree
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
 from hint_plugin.data import read_label, write_label
 from hint_plugin.errors import EngineError, MissingDependencyError, OptionsError

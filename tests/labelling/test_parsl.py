@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("parsl", reason="needs Parsl: pip install 'hint-mlip[cluster]'")
-pytest.importorskip("yaml", reason="needs PyYAML: pip install 'hint-mlip[cluster]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("parsl", reason="needs Parsl: pip install '.[cluster]'")
+pytest.importorskip("yaml", reason="needs PyYAML: pip install '.[cluster]'")
 if sys.platform == "win32":
     pytest.skip("Parsl needs POSIX", allow_module_level=True)
 

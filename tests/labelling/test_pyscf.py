@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-pytest.importorskip("pyscf", reason="needs PySCF: pip install 'hint-mlip[dft]'")
+pytest.importorskip("pyscf", reason="needs PySCF: pip install '.[dft]'")
 
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling import make_engine, make_labels

@@ -12,7 +12,7 @@ import warm
 from ase import Atoms
 from ase.build import molecule
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
 from hint_plugin.data import read_frames, read_label, write_frames
 from hint_plugin.data.sets.sampling_plan import Choice, SamplingPlan, Source

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
 from label_runs import make_input, numbers, of_run, same_labels, start, wait_for_results, wait_until_gone
 from worker_setups import setup_broken, setup_dead, setup_fragile

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.units import Hartree
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
 from hint_plugin.errors import EngineError
 from hint_plugin.labelling import make_engine, make_labels

@@ -319,7 +319,7 @@ def test_mace_train_without_mace(monkeypatch):
                 raise ModuleNotFoundError("No module named 'mace'", name="mace")
 
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    with pytest.raises(MissingDependencyError, match=r"pip install 'hint-mlip\[mace\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '.\[mace\]'"):
         run_train([])
 
 

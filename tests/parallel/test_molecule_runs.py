@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from label_runs import start_hint, wait_for_results, wait_until_gone
 from pair_artifact import write_pair

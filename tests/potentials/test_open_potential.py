@@ -38,10 +38,10 @@ def opened(kind: str) -> tuple[Potential, Atoms]:
     if kind == "artifact":
         return open_potential("alphanet-gfn2", dtype="float64"), water()
     if kind == "checkpoint":
-        pytest.importorskip("mace", reason="needs MACE: pip install 'hint-mlip[mace]'")
+        pytest.importorskip("mace", reason="needs MACE: pip install '.[mace]'")
         return open_potential(path_of("alphanet-gfn2", CHECKPOINT), dtype="float64"), water()
     if kind == "engine":
-        pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+        pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
         return open_potential("gfn2-xtb", charge=1), water()
     return open_potential(EMT()), crystal()
 
@@ -87,7 +87,7 @@ class TestCalculator(PotentialContract):
 class TestGFN2(EngineContract):
     @pytest.fixture
     def engine(self) -> Engine:
-        pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+        pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
         return make_engine("gfn2-xtb")
 
     @pytest.fixture
@@ -133,7 +133,7 @@ def test_one_calculator_for_all(kind: str) -> None:
 
 
 def test_an_engine_goes_on_from_the_point_before_and_starts_anew_for_another_system() -> None:
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
     from hint_plugin.potentials.engine_potential import EnginePotential
     from hint_plugin.potentials.registry import make_engine
 
@@ -174,7 +174,7 @@ def test_words_for_what_is_not_there() -> None:
 
 
 def test_a_checkpoint_is_opened_by_its_framework() -> None:
-    pytest.importorskip("mace", reason="needs MACE: pip install 'hint-mlip[mace]'")
+    pytest.importorskip("mace", reason="needs MACE: pip install '.[mace]'")
     potential = open_potential(path_of("alphanet-gfn2", CHECKPOINT))
     assert isinstance(potential, CheckpointPotential) and potential.framework.architecture == "AlphaNet"
 

@@ -137,5 +137,5 @@ def test_a_figure_needs_matplotlib_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(OptionsError, match="would replace m.json"):
         figure.check_picture(tmp_path / "m.png", numbers)
     monkeypatch.setattr(optional, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"--figure needs matplotlib: pip install 'hint-mlip"):
+    with pytest.raises(MissingDependencyError, match=r"--figure needs matplotlib: pip install '."):
         figure.check_picture(tmp_path / "m.png", [])

@@ -10,7 +10,7 @@ from ase import Atoms
 from scipy.optimize import minimize_scalar
 
 pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from reaction_runs import KCAL, hcn, hint
 from toy_potentials import Diatomic, spike, two_barriers
@@ -137,7 +137,7 @@ def test_a_top_that_does_not(tmp_path, capfd):
 @pytest.mark.slow
 def test_formaldehyde_to_cis_hydroxycarbene(tmp_path, capfd):
     """GFN2-xTB: the hydrogen goes over at 92 kcal/mol and leads to the trans form, 2 kcal/mol above cis."""
-    pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
+    pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
     ends = {
         "r.xyz": [(0, 0, 1.21), (0, 0.94, -0.55), (0, -0.94, -0.55)],
         "p.xyz": [(0, 0, 1.31), (0, 1.08, -0.3), (0, 0.9, 1.65)],

@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 
-pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("phonopy", reason="needs phonopy: pip install '.[phonons]'")
 
 import phonopy
 from phonopy.structure.atoms import PhonopyAtoms

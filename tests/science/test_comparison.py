@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from hint_plugin.labelling import EngineCalculator, make_engine
 from hint_plugin.science.molecules import Stationary, normal_modes, optimize

@@ -11,7 +11,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-pytest.importorskip("matplotlib.figure", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+pytest.importorskip("matplotlib.figure", reason="needs matplotlib: pip install '.[plot]'")
 
 from physical_labels import pair_label
 from reaction_runs import hint

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import write
 
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from reaction_runs import hint
 
@@ -67,7 +67,7 @@ def test_against_xtb(case, gfn2, tmp_path):
 
 def test_against_pyscfs_own_analysis(tmp_path, capfd):
     """Water, Hartree-Fock in STO-3G: the command, and PySCF from its own input to its own frequencies."""
-    pytest.importorskip("pyscf", reason="needs PySCF: pip install 'hint-mlip[dft]'")
+    pytest.importorskip("pyscf", reason="needs PySCF: pip install '.[dft]'")
     from pyscf import gto, scf
     from pyscf.hessian import thermo
 

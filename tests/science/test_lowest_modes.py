@@ -98,7 +98,7 @@ def test_modes_that_have_not_converged_verify_nothing():
 
 @pytest.fixture(scope="module")
 def model():
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     return PotentialSpec.of("alphanet-gfn2")
 
 

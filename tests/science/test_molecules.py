@@ -155,7 +155,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_against_pyscf(case):
     """The same Hessian through PySCF's thermo module, which is independent of ASE's."""
-    pytest.importorskip("pyscf", reason="needs PySCF: pip install 'hint-mlip[dft]'")
+    pytest.importorskip("pyscf", reason="needs PySCF: pip install '.[dft]'")
     from pyscf import gto
     from pyscf.hessian import thermo
 

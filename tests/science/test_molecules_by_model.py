@@ -12,8 +12,8 @@ import pytest
 from ase.build import molecule
 
 pytest.importorskip("mace", reason="the artifacts of these tests are made with MACE's modules")
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
 
 from reaction_runs import hcn, hint

@@ -13,8 +13,8 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.io import Trajectory
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from reaction_runs import hint
 
@@ -296,7 +296,7 @@ def test_the_commands_one_after_the_other(folder, capfd):
     assert np.trapezoid(density["density"], density["wavenumbers"]) == pytest.approx(3.0, abs=0.1)
     molden = (folder / "v" / "min-1.molden").read_text()
     assert molden.count("vibration") == 4 and "[INT]" in molden
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     assert (folder / "v" / "min-0.png").stat().st_size > 5000
 
 

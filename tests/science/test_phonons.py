@@ -18,8 +18,8 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.neighborlist import neighbor_list
 
-pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
-pytest.importorskip("seekpath", reason="needs seekpath: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("phonopy", reason="needs phonopy: pip install '.[phonons]'")
+pytest.importorskip("seekpath", reason="needs seekpath: pip install '.[phonons]'")
 
 import phonopy
 

@@ -20,7 +20,7 @@ from ase.calculators.emt import EMT
 from pair_artifact import write_pair
 from scipy.optimize import brentq
 
-pytest.importorskip("phonopy", reason="needs phonopy: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("phonopy", reason="needs phonopy: pip install '.[phonons]'")
 
 from hint_plugin.cli.app import main
 from hint_plugin.data import read_frames

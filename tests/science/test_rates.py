@@ -391,7 +391,7 @@ def test_arrhenius():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     return reaction_folder(tmp_path_factory.mktemp("leps") / "reaction")
 
 
@@ -461,7 +461,7 @@ def test_files(found, tmp_path):
     lines = (tmp_path / "out" / "rates.csv").read_text().splitlines()
     assert lines[0].startswith("channel,direction,temperature_K,unit,k,method") and len(lines) == 5
     assert (tmp_path / "out" / "isotope_effects.csv").read_text().count("\n") == 5
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     assert (tmp_path / "out" / "rates.png").stat().st_size > 5000
 
 

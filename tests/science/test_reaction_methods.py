@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.lj import LennardJones
 
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 
 from reaction_runs import KCAL, hcn, hint
 
@@ -38,7 +38,7 @@ def test_names():
 @pytest.mark.parametrize("method", [pytest.param("reactbench", marks=pytest.mark.long), "paper"])
 def test_pysisyphus_finds_the_same(method, gfn2, tmp_path, monkeypatch, capfd):
     """HCN -> HNC: 73.2 and 53.2 kcal/mol, 1426 cm^-1, as the default. Nothing is left behind."""
-    pytest.importorskip("pysisyphus", reason="needs pysisyphus: pip install 'hint-mlip[reactbench]'")
+    pytest.importorskip("pysisyphus", reason="needs pysisyphus: pip install '.[reactbench]'")
     scratch, here = tmp_path / "scratch", tmp_path / "here"
     scratch.mkdir()
     here.mkdir()
@@ -64,7 +64,7 @@ def test_pysisyphus_finds_the_same(method, gfn2, tmp_path, monkeypatch, capfd):
 @pytest.mark.slow
 def test_what_the_calculator_raises_ends_pysisyphus(gfn2, tmp_path, monkeypatch):
     """In the middle of the string: the failure has its stage, and the program and its folder are gone."""
-    pytest.importorskip("pysisyphus", reason="needs pysisyphus: pip install 'hint-mlip[reactbench]'")
+    pytest.importorskip("pysisyphus", reason="needs pysisyphus: pip install '.[reactbench]'")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     said: list[str] = []
 

@@ -9,8 +9,8 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
 
 from reaction_runs import hcn, hint
@@ -136,7 +136,7 @@ def test_known_saddles_and_the_page_of_a_set(tmp_path):
 
 @pytest.mark.parametrize("count", [11, 12, 960])
 def test_a_set_that_passes_everything_is_drawn(tmp_path, count):
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     assert plot_funnel(tmp_path / "funnel.png", funnel([result()] * count))
 
 

@@ -12,8 +12,8 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixAtoms
 from scipy.integrate import solve_ivp
 
-pytest.importorskip("tblite", reason="needs tblite: pip install 'hint-mlip[label]'")
-pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
+pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
 pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate: 'hint-mlip[reactions]'")
 
 from reaction_runs import KCAL, hcn, hint
@@ -190,7 +190,7 @@ def test_command(tmp_path, capfd):
     irc = [atoms.get_potential_energy() for atoms in read_frames(out / "irc.xyz")]
     top = int(np.argmax(irc))
     assert 5 < top < len(irc) - 5 and len(read_frames(out / "transition_state.xyz")) == 1
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     assert (out / "profile.png").stat().st_size > 5000
     # a hopeless search is told, with what was reached
     code, text = hint(capfd, "reaction", *ends, "-o", tmp_path / "b", "--engine", "gfn2-xtb", "--steps", "1")

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.spacegroup import crystal
 
-pytest.importorskip("spglib", reason="needs spglib: pip install 'hint-mlip[phonons]'")
+pytest.importorskip("spglib", reason="needs spglib: pip install '.[phonons]'")
 
 from hint_plugin.errors import DataError
 from hint_plugin.science.same_structure import check_same_crystal, compare_crystals, molecule_difference

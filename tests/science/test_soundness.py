@@ -211,7 +211,7 @@ def test_where_a_model_is_found(artifact):
 
 
 def test_a_search_that_ends_outside_is_no_minimum(artifact, tmp_path, capfd):
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     write_frames(tmp_path / "in.xyz", [NEAR])
     model = ("--model", artifact)
     code, text = hint(capfd, "optimize", tmp_path / "in.xyz", "-o", tmp_path / "out.xyz", *model)

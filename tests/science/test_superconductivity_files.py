@@ -327,7 +327,7 @@ def test_no_superconductor(tmp_path, capsys):
 
 
 def test_a_figure(tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'hint-mlip[plot]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[plot]'")
     (tmp_path / "ALPHA2F.OUT").write_text(FILES["elk"][1])
     run(capsys, tmp_path / "ALPHA2F.OUT", "-o", tmp_path / "o", "--temperatures", 4)
     assert (tmp_path / "o" / "tc.png").read_bytes()[:4] == b"\x89PNG"

@@ -81,7 +81,7 @@ def test_interpolated_lambda_as_matdyn_x_has_it():
 
 def test_files_in_units_of_another_lattice_constant(tmp_path):
     """CellConstructor's unit is the length of a primitive vector; q points are the same."""
-    pytest.importorskip("cellconstructor", reason="needs CellConstructor: pip install 'hint-mlip[sscha]'")
+    pytest.importorskip("cellconstructor", reason="needs CellConstructor: pip install '.[sscha]'")
     from hint_plugin.science.anharmonic import read_dynamical_matrices
     from hint_plugin.science.anharmonic.dynamical_matrix_files import write_dynamical_matrices
 

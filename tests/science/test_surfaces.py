@@ -355,7 +355,7 @@ def test_labels_of_the_rows_of_what_moves(resting, tmp_path):
 @pytest.mark.slow
 def test_stationary_points_on_a_surface(tmp_path):
     """Hydrogen on Cu(111): to the hollow; and from near the bridge to the saddle between two of them."""
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     start, top = surface(), surface(site="bridge")
     start.rattle(0.1, seed=1)
     there = start.copy()
@@ -389,7 +389,7 @@ def hop() -> tuple[Atoms, Atoms]:
 
 
 def test_what_reactions_on_a_surface_refuse():
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     from hint_plugin.science.reactions.run import reaction
 
     start, end = hop()
@@ -427,7 +427,7 @@ def test_paths_over_a_surface():
 def test_hydrogen_hops_on_copper(tmp_path):
     """By `reaction` and by `neb`: over the bridge, where symmetry gives the energy of the saddle; and the
     free energy of activation as ASE has it."""
-    pytest.importorskip("sella", reason="needs Sella: pip install 'hint-mlip[reactions]'")
+    pytest.importorskip("sella", reason="needs Sella: pip install '.[reactions]'")
     pytest.importorskip("geodesic_interpolate", reason="needs geodesic-interpolate")
     from hint_plugin.science.reactions.run import reaction
     from hint_plugin.science.reactions.run_neb import neb

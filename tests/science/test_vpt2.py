@@ -374,7 +374,7 @@ def test_lines_share_the_intensity_of_a_fundamental():
 @pytest.mark.long
 def test_hartree_fock_water_against_psi4():
     """RHF/6-31G(d) at the geometry of the tests of pyvpt2, which has the numbers of Psi4's Hessians."""
-    pytest.importorskip("pyscf", reason="needs PySCF: pip install 'hint-mlip[dft]'")
+    pytest.importorskip("pyscf", reason="needs PySCF: pip install '.[dft]'")
     from hint_plugin.labelling import EngineCalculator, make_engine
 
     r, angle = 0.94731025924472878064, np.radians(105.5028950965639)

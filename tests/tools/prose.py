@@ -4,8 +4,8 @@
     python tests/tools/prose.py docs/x.md   (only these pages)
 
 Each rule has a pattern, the phrase to write instead, a sentence that it reports and a sentence that it
-accepts. The check skips code, comments and the addresses of links. If a sentence is right although a rule
-reports it, put `<!-- prose: allow -->` in its line.
+accepts. The check skips code, formulas, comments and the addresses of links. If a sentence is right
+although a rule reports it, put `<!-- prose: allow -->` in its line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 ALLOW = "<!-- prose: allow -->"
 LONGEST = 45
 """Largest number of words in a sentence."""
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\w$])\$(?! )([^$\n]+?)(?<! )\$(?!\d)", re.S)
+"""A formula in a line of its own, or within a sentence."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,7 @@ def prose(text: str) -> str:
     )  # blocks that begin indented
     text = re.sub(r"<!--.*?-->|<[a-z/][^>]*>", blank, text, flags=re.S)
     text = re.sub(r"`[^`]+`", word, text)
+    text = FORMULA.sub(lambda match: blank(match) if match[1] else re.sub(r"[^\n]", "X", match[0]), text)
     return re.sub(r"(?<=\])\([^)\s]+\)", blank, text)
 
 

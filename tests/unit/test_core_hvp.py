@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hint_plugin.core import hvp
 from hint_plugin.core.hvp import (
     DIFFERENCE_STEP,
+    cubic_products,
     difference_scale,
     hessians_from_forces,
     hvp_by_difference,
@@ -340,6 +341,22 @@ def test_differences_of_several_structures_have_their_own_steps():
     v[0, 0, 0], v[0, 1, 0] = 1.0, 100.0
     found = hvp_by_difference(lambda y: -(y**3), x, v, step=0.1, ptr=ptr)[0, :, 0]
     assert found.tolist() == pytest.approx([0.1**2, 0.1**2 * 100])
+
+
+def test_third_derivatives():
+    """Against the difference of products; zero of a quadratic energy, whose H v does not depend on x."""
+    x = positions(4)
+    forces, leaf = forces_of(quartic, x)
+    v = positions(8, seed=5).reshape(2, 4, 3)
+    found = cubic_products(forces, leaf, v)
+    ahead, behind = (
+        torch.stack([hvp_from_energy(quartic, x + sign * 1e-4 * one, one[None])[0] for one in v])
+        for sign in (1, -1)
+    )
+    torch.testing.assert_close(found, (ahead - behind) / 2e-4, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(cubic_products(forces, leaf, 2 * v), 4 * found)
+    energy, _ = quadratic(4)
+    assert not cubic_products(*forces_of(energy, x), v).any()
 
 
 def test_no_structure_has_no_hessian():

@@ -38,29 +38,42 @@ def test_torch_finds_the_mace_hook():
 
 
 PACKAGES = ("hint_plugin", "lammps_pair", "ipi_driver")
+OF_USERS = ("configs", "examples")
+ABOUT = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt")
 
 
 @pytest.fixture
 def source(tmp_path):
-    """A copy to build from, with more in it than belongs into a distribution."""
+    """A copy to build from, with its links, and with more in it than belongs into a distribution."""
     if importlib.util.find_spec("setuptools") is None:
         pytest.skip("setuptools is not installed")
     folder = tmp_path / "source"
     folder.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in (*ABOUT, "MANIFEST.in"):
         shutil.copy(ROOT / name, folder)
-    for name in (*PACKAGES, "tests", "benchmarks", "examples"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.h5.gz"))
+    for name in (*PACKAGES, *OF_USERS, "tests", "benchmarks"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.h5.gz")
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     return folder
 
 
+def files_below(place):
+    return {path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+
+def files_of_users():
+    """What the pages use, by their paths in the repository."""
+    return {str(path.relative_to(ROOT)) for name in OF_USERS for path in files_below(ROOT / name)}
+
+
 def files_of_packages():
-    return {
-        str(path.relative_to(ROOT))
-        for name in PACKAGES
-        for path in (ROOT / name).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    """With the files behind the links of `hint_plugin/shipped`."""
+    behind = {f"hint_plugin/shipped/{name}" for name in files_of_users()}
+    return behind | own_files()
+
+
+def own_files():
+    return {str(path.relative_to(ROOT)) for name in PACKAGES for path in files_below(ROOT / name)}
 
 
 @pytest.mark.slow
@@ -86,5 +99,6 @@ def test_sdist_holds_what_a_build_needs_and_nothing_else(tmp_path, source):
     (archive,) = tmp_path.glob("hint_mlip-*.tar.gz")
     with tarfile.open(archive) as opened:
         names = {member.name.partition("/")[2] for member in opened if member.isfile()}
-    about = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "setup.cfg"}
-    assert names == about | files_of_packages() | {name for name in names if ".egg-info/" in name}
+    about = {*ABOUT, "MANIFEST.in", "PKG-INFO", "setup.cfg"}
+    wanted = about | files_of_packages() | files_of_users()
+    assert names == wanted | {name for name in names if ".egg-info/" in name}

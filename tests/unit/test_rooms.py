@@ -105,7 +105,7 @@ for old, new in MOVED.items():
 
 def test_the_program_in_parsls_launch_commands_keeps_its_path() -> None:
     """It hands over to Parsl's own program, which waits for its settings on standard input."""
-    pytest.importorskip("parsl", reason="needs parsl: pip install 'hint-mlip[cluster]'")
+    pytest.importorskip("parsl", reason="needs parsl: pip install '.[cluster]'")
     command = [sys.executable, "-m", "hint_plugin.labelling.parsl_interchange"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     assert "interchange.py" in done.stderr and "EOFError" in done.stderr

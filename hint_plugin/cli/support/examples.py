@@ -28,6 +28,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "model list": ("hint model list --json",),
     "model card": ("hint model card alphanet-gfn2",),
     "model path": ("hint model path alphanet-gfn2", "hint model path alphanet-gfn2 --checkpoint"),
+    "configs": ("hint configs list", "hint configs copy slurm"),
+    "configs list": ("hint configs list --json",),
+    "configs copy": ("hint configs copy slurm", "hint configs copy examples/molecules.xyz"),
     "inspect": ("hint inspect model.hint.pt",),
     "lammps": ("hint lammps build", "hint lammps status --json"),
     "ipi": ("hint ipi run --model model.hint.pt --template start.xyz --address hint",),
@@ -51,7 +54,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hint vibrations minima.xyz --optimize --engine gfn2-xtb -o vibrations",
         "hint vibrations minima.xyz --optimize --model model.hint.pt --anharmonic -o anharmonic",
     ),
-    "thermo": ("hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",),
+    "thermo": (
+        "hint thermo minima.xyz ts.xyz --model model.hint.pt -T 298.15 -o thermo",
+        "hint thermo butane.xyz --conformers 20 --engine gfn2-xtb -o butane",
+    ),
     "compare-thermo": ("hint compare-thermo points.xyz --model model.hint.pt --reference gfn2-xtb",),
     "reaction": ("hint reaction reactant.xyz product.xyz --model model.hint.pt -o reaction",),
     "rates": (
@@ -64,6 +70,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "qha": (
         "hint qha crystal.cif --model model.hint.pt -T 800 -o qha",
         "hint qha diamond.cif beta-tin.cif --model model.hint.pt --pressure 5 -o qha",
+    ),
+    "cubic": ("hint cubic crystal.cif --supercell 3 3 3 --model model.hint.pt -o cubic",),
+    "conductivity": (
+        "hint conductivity crystal.cif --supercell 3 3 3 --model model.hint.pt -o kappa",
+        "hint conductivity cubic --mesh 40 --mesh 60 --solution direct --isotopes -o kappa",
     ),
     "double-well": ("hint double-well crystal.cif --mode 0,0,0,4 --model model.hint.pt -o well",),
     "anharmonic": ("hint anharmonic crystal.cif --pseudo upf --ecutwfc 80 --q-grid 2 2 2 -o dft",),

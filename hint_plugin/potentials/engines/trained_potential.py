@@ -151,6 +151,11 @@ class PreparedModel:
             self._products = at(self._atoms) if at else partial(self._potential.hvp, self._atoms)
         return np.asarray(self._products(probes), dtype=float)
 
+    def third(self) -> Callable[[NDArray], NDArray] | None:
+        """v [K, N, 3] -> D^3E[v, v] where the potential differentiates a third time."""
+        at = getattr(self._potential, "third_at", None)
+        return None if at is None else at(self._atoms)
+
     def hessian_pattern(self) -> csr_matrix | None:
         """Which blocks of the Hessian can differ from zero, where the potential knows."""
         return self._potential.hessian_pattern(self._atoms)

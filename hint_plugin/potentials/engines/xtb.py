@@ -32,7 +32,7 @@ SOLVENTS = (
     *("dmf", "dmso", "ethanol", "ether", "ethylacetate", "furane", "hexadecane", "hexane", "methanol"),
     *("nitromethane", "octanol", "phenol", "thf", "toluene", "water", "woctanol"),
 )
-_PACKAGES = {"tblite": ("tblite", "'hint-mlip[label]'"), "xtb": ("xtb", "xtb")}
+_PACKAGES = {"tblite": ("tblite", "'.[label]' in HINT's folder"), "xtb": ("xtb", "xtb")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,8 @@ from hint_plugin.science.anharmonic.supercell_force_constants import ForceConsta
 _ON_GRID = 1e-3
 _HOW = (
     "this needs CellConstructor and python-sscha (No module named '{package}'): pip install "
-    "'hint-mlip[sscha]'; they are built from source, with gfortran and the libraries openblas and lapack: "
-    "apt-get install gfortran libopenblas-dev liblapack-dev pkg-config"
+    "'.[sscha]' in HINT's folder; they are built from source, with gfortran and the libraries openblas "
+    "and lapack: apt-get install gfortran libopenblas-dev liblapack-dev pkg-config"
 )
 
 

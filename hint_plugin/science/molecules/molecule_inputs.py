@@ -49,15 +49,23 @@ def named_frames(inputs: Sequence[Path | Atoms]) -> Iterator[tuple[str, Atoms]]:
     Raises:
         DataError: a file cannot be read, or has no frames.
     """
+    for _, frames in named_groups(inputs):
+        yield from frames
+
+
+def named_groups(inputs: Sequence[Path | Atoms]) -> Iterator[tuple[str, list[tuple[str, Atoms]]]]:
+    """(name, named frames) of each file; and of all ASE atoms together. See `named_frames`."""
     used: set[str] = set()
     for stem, frames in _named_sets(inputs):
+        named = []
         for number, atoms in enumerate(frames):
             name = stem or atoms.get_chemical_formula()
             name = name if len(frames) == 1 else f"{name}-{number}"
             while name in used:  # a file that is given twice, or x-0.xyz beside the frames of x.xyz
                 name += "_"
             used.add(name)
-            yield name, atoms
+            named.append((name, atoms))
+        yield stem or frames[0].get_chemical_formula(), named
 
 
 def no_molecule(atoms: Any, held: bool = False) -> tuple[str, str] | None:

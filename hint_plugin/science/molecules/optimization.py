@@ -262,7 +262,7 @@ def _check(atoms: Atoms, fmax: float, steps: int) -> None:
 
 def check_optimiser() -> None:
     """Before the work of many. Raises MissingDependencyError: Sella is not installed."""
-    check("optimising", "'hint-mlip[reactions]'", "sella")
+    check("optimising", "'.[reactions]' in HINT's folder", "sella")
 
 
 def _run(

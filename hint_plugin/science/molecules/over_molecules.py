@@ -48,6 +48,7 @@ def each_molecule(
     potential: OnDemand | None = None,
     model: Path | None = None,
     report: Any = None,
+    frames: list[tuple[str, Atoms]] | None = None,
 ) -> Iterator[Reported]:
     """Do the work on each molecule and put the results into `batch`, for the block to write; it gets who is
     told how far the run is.
@@ -67,6 +68,7 @@ def each_molecule(
         potential: whose engine the provenance tells.
         model: the file of a model, for the provenance.
         report: see `parallel.Reported`.
+        frames: named structures that were made of the inputs, in their place.
 
     Raises:
         DataError: a file cannot be read or has no frames, or none of the frames is a molecule.
@@ -76,7 +78,7 @@ def each_molecule(
     calculator = None if potential is None else potential.calculator()
     if output is None and spread.parsl is not None:
         raise OptionsError("parsl without output: workers on a cluster need the run's folder. Give an output")
-    frames, display = list(named_frames(inputs)), Reported(report)
+    frames, display = list(named_frames(inputs)) if frames is None else frames, Reported(report)
     held = verb in SURFACES
     _look_at(frames, display.warn, held)
     setup = _OfMolecules(setup, held)

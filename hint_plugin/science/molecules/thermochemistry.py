@@ -13,6 +13,7 @@ of a soft mode goes over into that of a rotor (S. Grimme, Chem. Eur. J. 18, 9955
 | H(T) = E + ZPE + int C_v dT + kT | `enthalpy` | eV |
 | S(T, p), its parts | `entropy`, `entropy_parts` | eV/K |
 | G = H - T S | `gibbs_energy` | eV |
+| C_p = dH/dT, of harmonic oscillators as H | `heat_capacity` | eV/K |
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Thermochemistry:
     inverted: list[float]
     treated_as_linear: bool = False
     stationary: bool | None = None
+    heat_capacity: float = 0.0
 
     @property
     def gibbs_correction(self) -> float:
@@ -134,6 +136,7 @@ def thermochemistry(
         inverted=inverted.tolist(),
         treated_as_linear=modes.bent,
         stationary=is_stationary(largest_force),
+        heat_capacity=gas.heat_capacity(temperature),
     )
 
 
@@ -189,6 +192,13 @@ class _Gas:
     def enthalpy(self, temperature: float) -> float:
         """H - E, eV."""
         return float(self._thermo.get_enthalpy(temperature, verbose=False))
+
+    def heat_capacity(self, temperature: float) -> float:
+        """C_p, eV/K: k (5/2 + 1 or 3/2 for rotations + sum x^2 / (4 sinh^2(x / 2))), x = h nu / kT."""
+        half = 0.5 * self.frequencies * units.invcm / (units.kB * temperature)
+        rotations = {"monatomic": 0.0, "linear": 1.0, "nonlinear": 1.5}[self.geometry]
+        half = np.minimum(half, 300.0)  # beyond, nothing is left
+        return float(units.kB * (2.5 + rotations + ((half / np.sinh(half)) ** 2).sum()))
 
     def entropies(self, temperature: float, pressure: float, cutoff: float | None) -> dict[str, float]:
         """Of each kind of motion, eV/K."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from hint_plugin.artifact.trained_on import trained_on
 from hint_plugin.data.structures.constraints import constraints_of
 from hint_plugin.data.structures.unit_cell import check_crystal, quiet
 from hint_plugin.errors import DataError, EngineError, OptionsError
@@ -136,3 +137,38 @@ def _pressure(atoms: Atoms) -> float | None:
         return float(-np.trace(atoms.get_stress(voigt=False)) / 3 / units.GPa)
     except (PropertyNotImplementedError, NotImplementedError):
         return None
+
+
+def relaxed_first(
+    atoms: Atoms, calculator: Any, cell: bool, fmax: float, about: dict[str, Any], say: Callable[[str], None]
+) -> Atoms:
+    """What `--relax` does before anything else: the crystal at rest.
+
+    Args:
+        cell: its shape, too.
+        about: what was done goes into it, as `relaxation`.
+        say: told in words what is being done.
+
+    Raises:
+        EngineError: it does not get there.
+    """
+    found = relax_crystal(
+        atoms,
+        calculator,
+        cell=cell,
+        fmax=fmax,
+        report=lambda step, energy, force: say(f"relaxing: step {step}, {energy:.4f} eV, {force:.4f} eV/A"),
+    )
+    untrained = trained_on(calculator).get("stress") is False
+    about["relaxation"] = {
+        "steps": found.steps,
+        "energy": found.energy,
+        "pressure": None if untrained else found.pressure,
+        "cell": found.atoms.cell.cellpar().tolist(),
+    }
+    if untrained and cell:
+        about["relaxation"]["note"] = (
+            "the cell followed the stress of a model that was not trained on stresses: its lattice "
+            "constants are no result"
+        )
+    return found.atoms.copy()

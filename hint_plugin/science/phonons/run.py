@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from hint_plugin.artifact.trained_on import trained_on
 from hint_plugin.data import read_frames
 from hint_plugin.data.outputs import a_folder
 from hint_plugin.data.structures.unit_cell import check_crystal, given_crystal, name_of, quiet, to_ase
@@ -25,7 +24,7 @@ from hint_plugin.science.given_potential import (
 from hint_plugin.science.phonons.bands import Bands, band_path, band_structure
 from hint_plugin.science.phonons.born import crystal_born, share_born, unread_born
 from hint_plugin.science.phonons.carried_properties import lowering, space_group
-from hint_plugin.science.phonons.cell_relaxation import relax_crystal
+from hint_plugin.science.phonons.cell_relaxation import relaxed_first
 from hint_plugin.science.phonons.crystals import Supercell, in_a_box, layer_axis, supercell_matrix
 from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
 from hint_plugin.science.phonons.double_well import (
@@ -120,7 +119,7 @@ def phonons(
     about["provenance"] = potential_run_provenance(calculator, (structure, reference, born), alone)
     with quiet():
         if relax != "no":
-            atoms = _relaxed(atoms, calculator, relax == "cell", fmax, about, say)
+            atoms = relaxed_first(atoms, calculator, relax == "cell", fmax, about, say)
             if folder is not None:
                 write_relaxed(folder, atoms)
         check_crystal(atoms, layers=True)
@@ -221,32 +220,6 @@ def _silent(text: str) -> None:
 def _stem(structure: Structure) -> str:
     """For the title of a figure."""
     return str(structure.symbols) if isinstance(structure, Atoms) else Path(structure).stem
-
-
-def _relaxed(
-    atoms: Atoms, calculator: Any, cell: bool, fmax: float, about: dict[str, Any], say: Report
-) -> Atoms:
-    """The crystal at rest; what was done goes into `about`. Raises EngineError: it does not get there."""
-    found = relax_crystal(
-        atoms,
-        calculator,
-        cell=cell,
-        fmax=fmax,
-        report=lambda step, energy, force: say(f"relaxing: step {step}, {energy:.4f} eV, {force:.4f} eV/A"),
-    )
-    untrained = trained_on(calculator).get("stress") is False
-    about["relaxation"] = {
-        "steps": found.steps,
-        "energy": found.energy,
-        "pressure": None if untrained else found.pressure,
-        "cell": found.atoms.cell.cellpar().tolist(),
-    }
-    if untrained and cell:
-        about["relaxation"]["note"] = (
-            "the cell followed the stress of a model that was not trained on stresses: its lattice "
-            "constants are no result"
-        )
-    return found.atoms.copy()
 
 
 def _force_constants(

@@ -53,8 +53,8 @@ class ReactBench:
     @classmethod
     def check(cls) -> None:
         """Raises MissingDependencyError without pysisyphus, or Sella for the ends."""
-        check("this method", "'hint-mlip[reactions]'", "sella")
-        check("this method", "'hint-mlip[reactbench]'", "pysisyphus")
+        check("this method", "'.[reactions]' in HINT's folder", "sella")
+        check("this method", "'.[reactbench]' in HINT's folder", "pysisyphus")
 
     def path(self, reactant: Atoms, product: Atoms) -> Guess:
         """A string that grows from both ends; its top lies between its images."""

@@ -47,7 +47,7 @@ class Sella:
     @classmethod
     def check(cls) -> None:
         """Raises MissingDependencyError without Sella or geodesic-interpolate."""
-        check("this method", "'hint-mlip[reactions]'", "sella", "geodesic_interpolate")
+        check("this method", "'.[reactions]' in HINT's folder", "sella", "geodesic_interpolate")
 
     def path(self, reactant: Atoms, product: Atoms) -> Guess:
         """Geodesic; the highest images inside it are tried, as neighbours may lie in another valley."""
