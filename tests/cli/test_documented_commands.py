@@ -34,7 +34,7 @@ OF_OTHER_PROGRAMS = set(
         ),  # MACE
         *("--config", "--distributed", "--launcher"),  # MACE, too
         *("--hess", "--acc"),  # xtb
-        *("--dependency", "--job-name"),  # sbatch
+        *("--dependency", "--job-name", "--cpus-per-task", "--ntasks-per-node"),  # sbatch
         *("--gpus", "--build-arg"),  # docker
     ]
 )

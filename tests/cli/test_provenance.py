@@ -13,9 +13,20 @@ from ase import Atoms
 from verb_sources import source_of
 
 from hint_plugin.cli import app
-from hint_plugin.cli.support.provenance import remember, run_provenance
+from hint_plugin.cli.support.provenance import SAID, remember, run_provenance, say_what_is_read
 from hint_plugin.data import HessianLabel, LabelKeys, SamplingPlan, write_frames, write_label
 from hint_plugin.data.file_io import file_sha256
+
+
+def test_many_names_of_several_files_are_counted(tmp_path, capsys):
+    paths = [tmp_path / f"{name}.hess" for name in "abcde"]
+    for path in paths:
+        path.touch()
+        path.with_suffix(".engrad").touch()
+    say_what_is_read(paths)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Read from 2 files: a.hess, a.engrad" and len(lines) == SAID + 1
+    assert lines[-1] == "... and so on for 2 more"
 
 
 def test_files_folders_and_sets_have_hashes(tmp_path):

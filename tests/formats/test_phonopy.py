@@ -76,6 +76,7 @@ def test_forces_of_displacements() -> None:
 def test_displaced_supercells_with_their_forces() -> None:
     perfect, *moved = read_frames(FILES / "NaCl", displaced=True)
     assert len(moved) == 2
+    assert {atoms.info["hint_engine"] for atoms in (perfect, *moved)} == {"phonopy"}  # one level
     first = moved[0].positions - perfect.positions
     assert np.abs(first).max() == pytest.approx(0.01, abs=1e-6)
     np.testing.assert_allclose(moved[0].arrays["REF_forces"][0], [-0.01806194, 0, 0], atol=1e-9)

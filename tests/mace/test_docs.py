@@ -9,7 +9,7 @@ import pytest
 from hint_plugin.mace.options import _ARGUMENTS, BASE_LOSSES, LOSSES, HintOptions
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("**/*.md"))]
 
 
 def trainings():

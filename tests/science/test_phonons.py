@@ -34,7 +34,7 @@ from hint_plugin.science.phonons.bands import band_path, frequencies_at, path_be
 from hint_plugin.science.phonons.born import born_of_a_start, crystal_born, share_born
 from hint_plugin.science.phonons.cell_relaxation import relax_crystal
 from hint_plugin.science.phonons.crystals import in_a_box, new_phonopy, phonopy_from_hessian, supercell_matrix
-from hint_plugin.science.phonons.differences import compare_bands
+from hint_plugin.science.phonons.differences import compare_bands, differences
 from hint_plugin.science.phonons.dos import density_of_states, thermodynamics
 from hint_plugin.science.phonons.double_well import (
     along_displacement,
@@ -214,6 +214,14 @@ def test_group_velocities(springs):
     slope = A * 4.0 * np.sin(q * A) / (MASS * omega)  # A sqrt(eV/A^2/amu)
     to_km_per_s = np.sqrt(units._e * 1e20 / units._amu) * 1e-13
     np.testing.assert_allclose(bands.group_velocities[0][:, 2, 0], slope * to_km_per_s, rtol=1e-4)
+
+
+def test_the_scale_says_how_soft_a_model_is() -> None:
+    wanted = np.array([[100.0, 200.0], [0.0, 400.0]])
+    assert differences(0.9 * wanted, wanted).scale == pytest.approx(0.9)
+    # the least squares of 90 = 100 s, 200 = 200 s
+    assert differences(np.array([[90.0, 200.0]]), wanted[:1]).scale == pytest.approx(49 / 50)
+    assert differences(wanted, 0 * wanted).scale == 0
 
 
 def test_a_model_agrees_with_phonopys_displacements(models):

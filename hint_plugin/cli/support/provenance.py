@@ -18,12 +18,20 @@ def run_provenance(*inputs: Any, **about: Any) -> dict[str, Any]:
     return provenance.run_provenance(*inputs, **about)
 
 
+SAID = 3
+
+
 def say_what_is_read(paths: Iterable[Path], only_this_file: bool = False, quiet: bool = False) -> None:
-    """Print which files a name stands for, where it stands for several; to stderr where `quiet`."""
+    """Print which files a name stands for, where it stands for several; to stderr where `quiet`.
+
+    A folder of results may have hundreds of such names: the first `SAID` of them show what is read.
+    """
     import typer
 
     from hint_plugin.data.formats import read_in_words
 
-    for path in paths:
-        if text := read_in_words(path, only_this_file):
-            typer.echo(text, err=quiet)
+    said = [text for path in paths if (text := read_in_words(path, only_this_file))]
+    for text in said[:SAID]:
+        typer.echo(text, err=quiet)
+    if (more := len(said) - SAID) > 0:
+        typer.echo(f"... and so on for {more} more", err=quiet)

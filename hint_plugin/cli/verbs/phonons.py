@@ -174,6 +174,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             )
             counts = f"{errors['imaginary']} of {errors['count']}, reference {errors['imaginary_reference']}"
             rows.append(("    imaginary", counts))
+            if name in ("bands", "table"):
+                rows.append(("    scale", f"{errors['scale']:.3f} times the reference"))
         elif isinstance(errors, float):
             rows.append((f"{name} of the reference", f"{100 * errors:.2f} %"))
         else:

@@ -139,7 +139,8 @@ def _displaced(path: Path, phonon: Any, units: Any) -> Iterator[Atoms]:
             atoms = _atoms(cell, units)
             energy = None if energies is None else energies[number]
             energy = None if energy is None else energy * units.energy_to_eV
-            labelled(atoms, "phonopy", energy=energy, forces=np.asarray(values) * units.force_to_eVperA)
+            forces = np.asarray(values) * units.force_to_eVperA
+            labelled(atoms, "phonopy", energy=energy, forces=forces, engine="phonopy")
         yield atoms
 
 

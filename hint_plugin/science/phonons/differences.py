@@ -15,7 +15,10 @@ from hint_plugin.science.phonons.bands import Bands
 @dataclass(frozen=True)
 class Differences:
     """Of frequencies, cm^-1: the largest, the mean absolute one, the root of the mean square, of how many;
-    how many modes are imaginary (below `IMAGINARY`) in the one and in the other."""
+    how many modes are imaginary (below `IMAGINARY`) in the one and in the other.
+
+    `scale` is the s of the least squares of w = s w_ref. Below 1 the model is softer than the reference, as
+    universal models often are; 0 where the reference has no frequency but 0."""
 
     largest: float
     mean: float
@@ -23,6 +26,7 @@ class Differences:
     count: int
     imaginary: int
     imaginary_reference: int
+    scale: float
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -44,7 +48,7 @@ def differences(frequencies: NDArray, reference: NDArray) -> Differences:
         raise DataError(f"frequencies of shape {found.shape} against {wanted.shape}; wanted the same crystal")
     if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         raise DataError("a frequency is NaN or infinite")
-    errors = found - wanted
+    errors, squares = found - wanted, float((wanted**2).sum())
     return Differences(
         largest=float(abs(errors).max()),
         mean=float(abs(errors).mean()),
@@ -52,6 +56,7 @@ def differences(frequencies: NDArray, reference: NDArray) -> Differences:
         count=int(errors.size),
         imaginary=int((found < IMAGINARY).sum()),
         imaginary_reference=int((wanted < IMAGINARY).sum()),
+        scale=float((found * wanted).sum() / squares) if squares else 0.0,
     )
 
 
