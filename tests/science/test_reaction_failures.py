@@ -75,7 +75,7 @@ CASES = {  # what is spoilt, and when -> verdict, stage, a word of the reason
 @pytest.mark.parametrize("case", CASES)
 def test_calculators_that_fail(case, gfn2, tmp_path):
     spoil, step, verdict, stage, words = CASES[case]
-    settings, calculator = ReactionSettings(steps=30), Broken(gfn2, spoil, step)
+    settings, calculator = ReactionSettings(steps=30, guesses=2), Broken(gfn2, spoil, step)
     found = find_reaction(*hcn(), calculator, settings, calculator.said)
     assert (found.verdict, found.stage) == (verdict, stage) and words in found.failure
     write_report(tmp_path, found, settings)
@@ -133,7 +133,7 @@ def test_inputs_that_cannot_be(reactant, message, gfn2):
 def test_an_end_that_does_not_converge_is_no_strict_success(gfn2):
     """Forces explode when the ends of the path are optimised: they are near, and not there."""
     calculator = Broken(gfn2, explodes, "end of the IRC")
-    found = find_reaction(*hcn(), calculator, ReactionSettings(steps=30), calculator.said)
+    found = find_reaction(*hcn(), calculator, ReactionSettings(steps=30, guesses=1), calculator.said)
     result = found.as_dict(ReactionSettings())
     assert found.stage == "done" and result["ends_converged"] == [False, False]
     assert result["verdicts"]["strict"] is False and result["verdicts"]["geometric"] is False
@@ -163,7 +163,7 @@ def test_open_shell_and_charged(name, gfn2):
     reactant, product, charge, spin, forward, reverse, mode = PAIRS[name]
     for atoms in (reactant, product):
         atoms.info |= {"charge": charge, "spin": spin}
-    found = find_reaction(reactant, product, gfn2, ReactionSettings())
+    found = find_reaction(reactant, product, gfn2, ReactionSettings(guesses=1))
     assert (found.verdict, found.verdicts["strict"]) == ("intended", True)
     assert found.barriers["forward"] == pytest.approx(forward, abs=0.005)
     assert found.barriers["reverse"] == pytest.approx(reverse, abs=0.005)
@@ -189,7 +189,7 @@ def test_the_page_is_one_file(tmp_path, capfd):
     for name, atoms in zip(("<b>.xyz", "c & d.xyz"), hcn(), strict=True):
         write_frames(tmp_path / name, [atoms])
     ends, out = (tmp_path / "<b>.xyz", tmp_path / "c & d.xyz"), tmp_path / "out"
-    code, text = hint(capfd, "reaction", *ends, "-o", out, "--engine", "gfn2-xtb")
+    code, text = hint(capfd, "reaction", *ends, "-o", out, "--engine", "gfn2-xtb", "--guesses", "1")
     assert code == 0, text
     page = (out / "report.html").read_text()
     found = Links(page)

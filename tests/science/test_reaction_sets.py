@@ -268,6 +268,7 @@ def test_a_set_is_done_once_and_failures_are_results(tmp_path, capfd):
         atoms.info |= {"charge": 0, "spin": 2}
     write_frames(tmp_path / "set.xyz", [*hcn(), hcn()[0], far, *charged])
     command = ["reactions", str(tmp_path / "set.xyz"), "-o", str(tmp_path / "out"), "--engine", "gfn2-xtb"]
+    command += ["--guesses", "1"]
     texts = []
     for extra in (["--jobs", "2"], ["--against", str(tmp_path / "out")]):
         code, text = hint(capfd, *command, *extra)

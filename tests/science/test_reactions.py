@@ -132,7 +132,7 @@ def test_the_update_fulfils_the_secant_equation():
 
 def test_hcn_to_hnc(gfn2):
     """73.2 and 53.2 kcal/mol on GFN2-xTB, imaginary mode 1426 cm^-1."""
-    settings, said = ReactionSettings(), []
+    settings, said = ReactionSettings(guesses=1), []
     found = find_reaction(*hcn(), gfn2, settings, said.append)
     assert (found.verdict, found.stage, found.failure) == ("intended", "done", "")
     assert found.barriers["forward"] * KCAL == pytest.approx(73.2, abs=0.1)
@@ -149,7 +149,7 @@ def test_hcn_to_hnc(gfn2):
 
 def test_the_path_does_not_depend_on_the_step(gfn2):
     """Steps of 0.1 and 0.05 A amu^1/2 from the same saddle pass the same points."""
-    found = find_reaction(*hcn(), gfn2, ReactionSettings(irc_steps=2))
+    found = find_reaction(*hcn(), gfn2, ReactionSettings(irc_steps=2, guesses=1))
     coarse = follow(found.saddle.atoms, found.saddle.hessian, 1, step=0.1, steps=8)
     fine = follow(found.saddle.atoms, found.saddle.hessian, 1, step=0.05, steps=16)
     assert coarse.lengths[-1] == pytest.approx(fine.lengths[-1], rel=1e-2)
@@ -184,6 +184,7 @@ def test_command(tmp_path, capfd):
     ends, out = (tmp_path / "hcn.xyz", tmp_path / "hnc.xyz"), tmp_path / "out"
     code, text = hint(capfd, "reaction", *ends, "-o", out, "--engine", "gfn2-xtb")
     assert code == 0 and "verdict: intended" in text and "forward +73.2" in text
+    assert "guesses: 2 tried, one saddle" in text
     result = json.loads((out / "reaction.json").read_text())
     assert result["verdict"] == "intended"
     irc = [atoms.get_potential_energy() for atoms in read_frames(out / "irc.xyz")]

@@ -37,8 +37,11 @@ def reaction(
     steps: Steps = 300,
     images: Annotated[int, typer.Option(min=5, help="Number of images of the first path (sella).")] = 17,
     guesses: Annotated[
-        int, typer.Option(min=1, help="Number of maxima of the first path that are tried (sella).")
-    ] = 3,
+        int,
+        typer.Option(
+            min=1, help="Number of initial paths to try; the lowest saddle that connects is kept (sella)."
+        ),
+    ] = 2,
     temperature: Temperature = 298.15,
     device: Device = "cpu",
     charge: Charge = 0,
@@ -48,7 +51,8 @@ def reaction(
     """Find the transition state between a reactant and a product.
 
     Both ends are optimised, and a geodesic path without energies gives a guess. Sella goes from there to a
-    saddle with exact Hessians. The intrinsic reaction coordinate is followed to both sides, and its ends are
+    saddle with exact Hessians. Other paths give other guesses (--guesses), and the lowest saddle that
+    connects the two is kept. The intrinsic reaction coordinate is followed to both sides, and its ends are
     optimised. The verdict compares their bonds with those of the optimised reactant and product.
 
     The command writes reaction.json, report.html, reactant.xyz, transition_state.xyz, product.xyz, irc.xyz
@@ -90,6 +94,22 @@ def reaction(
 _PARTS = {"ts": "transition state"}
 
 
+def _of_guesses(tried: list[dict[str, Any]]) -> list[str]:
+    """What each initial path gave, where there are several."""
+    from hint_plugin.science.reactions.reaction_files import KCAL
+
+    if len(tried) < 2:
+        return []
+    different = sum(one["saddle"] is not None and one["same_as"] is None for one in tried)
+    saddles = "one saddle" if different == 1 else f"{different} different saddles"
+    lines = [f"guesses: {len(tried)} tried, {saddles}"]
+    for number, one in enumerate(tried, start=1):
+        found = [] if one["saddle"] is None else [f"saddle at {KCAL * one['saddle']:+.2f} kcal/mol"]
+        told = "; ".join([*found, one["failure"] or one["verdict"]])
+        lines.append(f"  {number} {one['path']}: {told}")
+    return lines
+
+
 def _in_words(result: dict[str, Any]) -> str:
     from hint_plugin.science.reactions.reaction_files import KCAL
 
@@ -109,6 +129,7 @@ def _in_words(result: dict[str, Any]) -> str:
         lines.append(f"the {_PARTS.get(name, name)} cannot be trusted: {doubt}")
     if result.get("imaginary"):
         lines.append(f"imaginary mode: {result['imaginary'][0]:.0f} cm^-1")
+    lines += _of_guesses(result.get("guesses", []))
     for title, key in (("energy", "barriers"), ("Gibbs energy", "gibbs")):
         if result[key]:
             numbers = ", ".join(f"{name} {KCAL * value:+.2f}" for name, value in result[key].items())

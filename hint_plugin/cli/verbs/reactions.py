@@ -45,8 +45,11 @@ def reactions(
     fmax: Annotated[float, typer.Option(min=0, help="Optimise until no force exceeds this, in eV/A.")] = 0.01,
     steps: Annotated[int, typer.Option(min=1, help="Largest number of steps of an optimisation.")] = 300,
     guesses: Annotated[
-        int, typer.Option(min=1, help="Number of maxima of the first path that are tried.")
-    ] = 3,
+        int,
+        typer.Option(
+            min=1, help="Number of initial paths to try; the lowest saddle that connects is kept (sella)."
+        ),
+    ] = 2,
     against: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Compare with these results of another model.")
     ] = None,

@@ -105,6 +105,8 @@ def prepare(folder: Path, pairs: Sequence[Pair], about: dict[str, Any]) -> tuple
     path = folder / SETTINGS
     if path.is_file() and any(folder.glob(f"*/{RESULT}")):  # else nothing is done that could be mixed up
         before = {**_BEFORE, **json.loads(path.read_text(encoding="utf-8"))}
+        if "tops" in about and "tops" not in before:  # of one path then, and called guesses
+            before |= {"tops": before.get("guesses"), "guesses": 1}
         if COMPUTED_BY not in before:
             before |= {COMPUTED_BY: about[COMPUTED_BY]} if COMPUTED_BY in about else {}
         changed = sorted(key for key in {*before, *about} if before.get(key) != about.get(key))

@@ -1,13 +1,15 @@
 """From a reactant and a product to a transition state, what it connects, and barriers.
 
-ends optimised ─ path ─> guess ─ saddle search ─> transition state ─ IRC ─> ends optimised ─> verdict
+ends optimised ─ paths ─> guesses ─ saddle searches ─> lowest saddle ─ IRC ─> ends optimised ─> verdict
 
-Path, saddle search and IRC are those of a method (`methods`); the rest is the same for all.
+Paths, saddle search and IRC are those of a method (`methods`); the rest is the same for all. Where the lowest
+saddle does not connect the two molecules, the next one is followed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from ase import Atoms
@@ -27,6 +29,13 @@ from hint_plugin.science.reactions.limits import BROKEN_NUMBERS, TimeUp
 from hint_plugin.science.reactions.matching import match, same_atoms, with_electrons
 from hint_plugin.science.reactions.methods import Method, method_of
 from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Say
+from hint_plugin.science.reactions.tried_guesses import (
+    NOT_FOLLOWED,
+    Tried,
+    lowest_first,
+    reason,
+    try_guess,
+)
 
 #: Whether the ends are the reactant and the product -> our word, ReactBench's.
 _VERDICTS = {
@@ -35,6 +44,7 @@ _VERDICTS = {
     (True, False): ("product unintended", "P_Unintended"),
     (False, False): ("unintended", "Unintended"),
 }
+_RANKS = ("no path", "unintended", "product unintended", "reactant unintended", "intended")
 _SAME_GEOMETRY, _SAME_ENERGY = 0.15, 0.02  # A, eV
 SAME_MINIMUM = 0.05  # A
 
@@ -46,7 +56,7 @@ class Reaction:
     `verdict`: "intended" (the ends of the path have the bonds of reactant and product), "reactant
     unintended", "product unintended", "unintended", or "no transition state", "no path"; "collapsed" where
     both ends have the same bonds once they are optimised, and the inputs had not: this potential has no such
-    reaction. `failure` says why where a stage failed, and `stage` where.
+    reaction. `failure` says why where a stage failed, and `stage` where. `tried`: the guesses.
     """
 
     reactant: Stationary | None = None
@@ -62,6 +72,7 @@ class Reaction:
     failure: str = ""
     kept_graphs: tuple[bool, bool] = (True, True)
     inputs: tuple[Atoms, Atoms] | None = None
+    tried: list[Tried] = field(default_factory=list)
 
     def fail(self, reason: str) -> None:
         """Say that it ended in this stage."""
@@ -159,6 +170,8 @@ class Reaction:
             "temperature": settings.temperature,
             "method": settings.method,
         }
+        if self.tried and self.reactant is not None:
+            found["guesses"] = [one.as_dict(self.reactant.energy) for one in self.tried]
         if self.saddle is not None and self.saddle.modes is not None:
             found["imaginary"] = self.saddle.modes.imaginary.tolist()
         if self.ends is not None and self.reactant is not None and self.product is not None:
@@ -199,11 +212,11 @@ def find_reaction(
         if _relax(found, reactant, product, calculator, settings, say):
             with method(calculator, settings, say) as search:
                 _search(found, search)
-                connect(found, search, calculator, settings, say)
-    except (HintError, TimeUp) as error:
+                _follow(found, search, calculator, settings, say)
+    except TimeUp as error:
         found.fail(str(error))
-    except BROKEN_NUMBERS as error:
-        found.fail(f"{type(error).__name__}: {error}")
+    except (HintError, *BROKEN_NUMBERS) as error:
+        found.fail(reason(error))
     return found
 
 
@@ -251,10 +264,41 @@ def _search(found: Reaction, method: Method) -> None:
         raise EngineError(
             "the reactant and the product are the same minimum once they are optimised", "geometry"
         )
-    guess = method.path(found.reactant.atoms, found.product.atoms)
-    found.guess_path, found.guess_energies = guess.images, guess.energies
+    first = method.path(r, p)
+    found.guess_path, found.guess_energies = first.images, first.energies
     found.stage = "transition state"
-    found.saddle = method.saddle(guess)
+    for guess in chain([first], method.more_paths(r, p, first)):
+        found.tried.append(try_guess(method, guess, found.tried))
+        if found.saddle is None:
+            found.saddle = found.tried[-1].saddle
+    if found.saddle is None:
+        raise EngineError(found.tried[0].failure, "geometry")
+
+
+def _follow(found: Reaction, method: Method, calculator: Any, settings: ReactionSettings, say: Say) -> None:
+    """From the lowest saddle down; from the next ones as long as none connects the two molecules.
+
+    Where none does, what is kept is the saddle with most of the right ends.
+    """
+    assert found.reactant is not None and found.product is not None
+    order = lowest_first(found.tried, max(found.reactant.energy, found.product.energy))
+    best, before = -1, replace(found)
+    for number, one in enumerate(order):
+        attempt = replace(
+            before, saddle=one.saddle, guess_path=one.guess.images, guess_energies=one.guess.energies
+        )
+        try:
+            connect(attempt, method, calculator, settings, say)
+        except (HintError, *BROKEN_NUMBERS) as error:
+            attempt.fail(reason(error))
+        one.verdict = attempt.verdict + (f": {attempt.failure}" if attempt.failure else "")
+        if (rank := _RANKS.index(attempt.verdict)) > best:
+            best = rank
+            vars(found).update(vars(attempt))
+        if attempt.verdict == _RANKS[-1]:
+            for other in order[number + 1 :]:
+                other.verdict = NOT_FOLLOWED
+            return
 
 
 def connect(found: Reaction, method: Method, calculator: Any, settings: ReactionSettings, say: Say) -> None:

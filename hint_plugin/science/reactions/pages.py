@@ -87,6 +87,7 @@ def _reaction_parts(folder: Path, result: Mapping[str, Any]) -> list[str]:
         figure(folder / "profile.png", "energy along the reaction path"),
         _energies(result),
         _about(result),
+        _guesses(result),
         "<h2>Structures</h2>",
         *(_structure(folder / f"{name}.xyz") for name in STRUCTURES),
         _paths(folder),
@@ -100,6 +101,25 @@ def _energies(result: Mapping[str, Any]) -> str:
         for name, value in numbers.items():
             rows.append([words, name, KCAL * value, value])
     return "<h2>Barriers</h2>" + table(("of", "", "kcal/mol", "eV"), rows) if rows else ""
+
+
+def _guesses(result: Mapping[str, Any]) -> str:
+    """Where several initial paths were tried."""
+    tried = result.get("guesses", [])
+    if len(tried) < 2:
+        return ""
+    rows: list[list[Cell]] = [
+        [
+            f"{number} {one['path']}",
+            *(None if one[key] is None else KCAL * one[key] for key in ("top", "saddle")),
+            str(one["evaluated"]),
+            "" if one["steps"] is None else str(one["steps"]),
+            one["failure"] or one["verdict"],
+        ]
+        for number, one in enumerate(tried, start=1)
+    ]
+    heads = ("initial path", "top, kcal/mol", "saddle, kcal/mol", "geometries", "steps to the saddle", "")
+    return "<h2>Guesses</h2>" + table(heads, rows)
 
 
 def _about(result: Mapping[str, Any]) -> str:

@@ -29,8 +29,13 @@ def same_random_numbers(seed: int = 0) -> Iterator[None]:
         np.random.set_state(before)
 
 
-def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms]:
+def interpolate(
+    reactant: Atoms, product: Atoms, images: int = 17, through: Atoms | None = None
+) -> list[Atoms]:
     """A smooth path of `images` geometries, ends included and aligned; the same for the same ends.
+
+    `through` is a geometry that the path begins with in its middle, before it is made smooth; it is left out
+    where atoms are held.
 
     Where atoms are held, nothing is aligned: each atom goes to the nearest image of its place, and distances
     between atoms are interpolated (image dependent pair potential; S. Smidstrup, A. Pedersen, K. Stokbro,
@@ -49,7 +54,8 @@ def interpolate(reactant: Atoms, product: Atoms, images: int = 17) -> list[Atoms
         with warnings.catch_warnings(), same_random_numbers():
             warnings.simplefilter("ignore")
             symbols = reactant.get_chemical_symbols()
-            raw = package.redistribute(symbols, [reactant.positions, product.positions], images, tol=5e-3)
+            points = [atoms.positions for atoms in (reactant, through, product) if atoms is not None]
+            raw = package.redistribute(symbols, points, images, tol=5e-3)
             geodesic = package.Geodesic(symbols, raw, 1.7, threshold=3.0, friction=1e-3)
             geodesic.smooth(tol=2e-3, max_iter=15)
     finally:

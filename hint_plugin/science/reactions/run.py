@@ -11,7 +11,7 @@ Beside their own options, both take
   a model, a `PotentialSpec` (an engine with options), or an ASE calculator with `get_hessian`.
 - `method`: of the search, sella, or reactbench and paper, which are pysisyphus's.
 - `fmax`: eV/A, the largest force on an atom at a stationary point. `steps`: of an optimisation, at most.
-- `guesses`: how many tops of the first path are tried.
+- `guesses`: how many initial paths are tried (sella). The lowest saddle that connects both ends is kept.
 - `device`, `charge`, `spin`: where a model runs; charge and multiplicity of molecules that state none. A
   calculator has its own.
 """
@@ -33,7 +33,7 @@ from hint_plugin.potentials.on_demand import OnDemand, PotentialSpec, origin
 from hint_plugin.science.molecules.molecule_inputs import read_ends
 from hint_plugin.science.reactions.one_reaction import Reaction, find_reaction
 from hint_plugin.science.reactions.reaction_files import write_report
-from hint_plugin.science.reactions.reaction_settings import ReactionSettings
+from hint_plugin.science.reactions.reaction_settings import GUESSES, ReactionSettings
 from hint_plugin.science.reactions.run_many import ReactionsResult, reactions
 
 __all__ = ["PotentialSpec", "ReactionResult", "ReactionsResult", "reaction", "reactions"]
@@ -76,7 +76,7 @@ def reaction(
     fmax: float = 0.01,
     steps: int = 300,
     images: int = 17,
-    guesses: int = 3,
+    guesses: int = GUESSES,
     temperature: float = 298.15,
     device: str = "cpu",
     charge: int = 0,

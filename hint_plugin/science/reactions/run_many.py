@@ -28,7 +28,7 @@ from hint_plugin.science.reactions.methods import method_of
 from hint_plugin.science.reactions.model_comparison import compare
 from hint_plugin.science.reactions.one_reaction import Reaction
 from hint_plugin.science.reactions.reaction_files import write_report
-from hint_plugin.science.reactions.reaction_settings import ReactionSettings
+from hint_plugin.science.reactions.reaction_settings import GUESSES, ReactionSettings
 from hint_plugin.science.reactions.sets import Pair, read_set
 
 Report = Callable[[int, int, str, str], Any]
@@ -68,7 +68,7 @@ def reactions(
     timeout: float = 3600.0,
     fmax: float = 0.01,
     steps: int = 300,
-    guesses: int = 3,
+    guesses: int = GUESSES,
     against: str | Path | None = None,
     device: str = "cpu",
     charge: int = 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -15,11 +16,19 @@ from hint_plugin.science.reactions.reaction_settings import ReactionSettings, Sa
 
 @dataclass(frozen=True)
 class Guess:
-    """A path between two molecules: images, energies (eV), and where saddle searches begin, best first."""
+    """A path between two molecules: images, energies (eV), and where saddle searches begin, best first.
+
+    `name`: where the path comes from. `evaluated`: geometries whose energy was computed for it. `relaxed`:
+    whether the path was moved down, so that its top is near to a saddle. `failure`: why there are no tops.
+    """
 
     images: list[Atoms]
     energies: list[float]
     tops: list[Atoms]
+    name: str = "first path"
+    evaluated: int = 0
+    relaxed: bool = False
+    failure: str = ""
 
 
 class Method(Protocol):
@@ -38,6 +47,9 @@ class Method(Protocol):
 
     def path(self, reactant: Atoms, product: Atoms) -> Guess:
         """A path between two minima."""
+
+    def more_paths(self, reactant: Atoms, product: Atoms, first: Guess) -> Iterator[Guess]:
+        """Other paths between them, as the settings ask for; each is made when it is wanted."""
 
     def saddle(self, guess: Guess) -> Stationary:
         """A transition state: one imaginary mode."""

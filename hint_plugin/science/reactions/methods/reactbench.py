@@ -7,6 +7,7 @@ coordinates, trust radius 0.2, a Hessian at every step, fifty steps, Gaussian's 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path as FilePath
 from types import TracebackType
@@ -68,6 +69,10 @@ class ReactBench:
             raise EngineError("the highest point of the string is one of its ends", "geometry")
         at = partial(self._at, reactant)
         return Guess([at(image) for image in found["images"]], found["energies"], [at(found["top"])])
+
+    def more_paths(self, reactant: Atoms, product: Atoms, first: Guess) -> Iterator[Guess]:
+        """None: the string is all that this method knows."""
+        return iter(())
 
     def saddle(self, guess: Guess) -> Stationary:
         """From the top of the string."""
