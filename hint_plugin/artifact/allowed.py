@@ -46,6 +46,9 @@ _NAMES = """
     Tensor Optional List Dict Tuple Union NoneType Device Final number Scalar Any Module NamedTuple
     """
 _WORDS = frozenset(_NAMES.split())
+#: Nodes of the source within each other; exports have up to 18. Not left to Python, whose limit for its own
+#: stack other packages raise: torch's parser, which comes next, has none.
+_DEEPEST = 150
 _SPECIAL_METHODS = {"__len__", "__contains__", "__getitem__", "__call__"}
 _CLASS_LISTS = {"__parameters__", "__buffers__", "__annotations__", "__constants__"}
 
@@ -100,6 +103,7 @@ class _Source(ast.NodeVisitor):
         self.entry, self.path, self.own, self.members = entry, path, own, members
         self.local: set[str] = set()
         self.inside = False  # of a function
+        self.depth = 0
 
     def fail(self, node: ast.AST, reason: str) -> DataError:
         return _refused(self.path, f"line {getattr(node, 'lineno', '?')} of {self.entry} {reason}")
@@ -107,7 +111,11 @@ class _Source(ast.NodeVisitor):
     def visit(self, node: ast.AST) -> None:
         if type(node) not in _STATEMENTS:
             raise self.fail(node, f"has a statement of the kind {type(node).__name__}")
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self.fail(node, "is nested more deeply than any model")
         super().visit(node)
+        self.depth -= 1
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         bases = [ast.unparse(base) for base in node.bases]

@@ -175,7 +175,7 @@ def _products(operator: HessianOperator, directions: Tensor) -> Tensor:
 def _rigid_products(positions: Tensor, gradient: Tensor, periodic: bool) -> tuple[Tensor, Tensor]:
     """R [3N, r] and G = H R [3N, r]."""
     n = len(positions)
-    axes = torch.eye(3, dtype=positions.dtype, device=positions.device)
+    axes = torch.diag(positions.new_ones(3))
     translations = axes.repeat(n, 1) / n**0.5
     still = torch.zeros_like(translations)
     if periodic:

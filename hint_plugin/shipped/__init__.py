@@ -7,7 +7,6 @@ names there. An installed package holds the files themselves. The names that use
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hint_plugin.errors import OptionsError
+from hint_plugin.settings import did_you_mean
 
 FOLDER = Path(__file__).parent
 EXAMPLES, CONSTRAINTS = "examples", "constraints.txt"
@@ -84,10 +84,9 @@ def _sources(name: str) -> dict[str, Path]:
         if below:
             return {one.removeprefix(f"{inner}/"): place / one for one in below}
     files = [f"{top}/{one}" for top, inside in known.items() if top != CONSTRAINTS for one in inside]
-    near = difflib.get_close_matches(name, [*known, *files], 1)
-    meant = f" Did you mean {near[0]}?" if near else ""
     raise OptionsError(
-        f"nothing of the name {name} comes with HINT; there is: {', '.join(known)}.{meant} "
+        f"nothing of the name {name} comes with HINT; there is: {', '.join(known)}."
+        f"{did_you_mean(name, [*known, *files])} "
         "`hint configs list` prints all files"
     )
 

@@ -92,7 +92,7 @@ def test_a_second_copy_changes_nothing(hint):
 @pytest.mark.parametrize(
     "name, said",
     [
-        ("slrum", "Did you mean slurm?"),
+        ("slrum", "Did you mean 'slurm'?"),
         ("slurm/lable.sh", "slurm/label.sh"),
         ("../setup", "comes with HINT"),
         ("", "there is"),

@@ -88,6 +88,8 @@ OF_OTHERS = {  # why a verb is in none of the tables
     "model list": "reads no file of the user",
     "model card": "takes a name: tests/export/test_ready_models.py",
     "model path": "takes a name, too",
+    "configs list": "reads no file of the user",
+    "configs copy": "takes a name: tests/cli/test_configs.py",
     "mace-train": "its files are MACE's own affair",
 }
 FILES = ("missing.xyz", "no/missing.xyz", "empty.xyz", "notes.txt", "junk.xyz", "words.xyz", "empty")

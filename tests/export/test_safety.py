@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,8 @@ def test_planted_archives_are_refused_and_run_nothing(tmp_path, monkeypatch):
     """Each of them, and torch's loader is never reached."""
     canary, base = tmp_path / "canary", write_pair(tmp_path / "base.hint.pt")
     Potential(base)
-    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was loaded"))
     titles = []
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail(f"loaded after {titles}"))
     for title, path in planted(base, tmp_path, canary):
         for door in (HintCalculator, lambda path: read_checked(Path(path))):
             with pytest.raises(DataError, match="is refused, and nothing of it was run") as error:
@@ -48,6 +49,18 @@ def test_planted_archives_are_refused_and_run_nothing(tmp_path, monkeypatch):
         assert not canary.exists(), title
         titles.append(title)
     assert len(set(titles)) >= 20
+
+
+def test_depth_is_limited_whatever_python_allows(tmp_path):
+    """Other packages raise Python's limit, as networkx and symfc do when they are used."""
+    base, limit = write_pair(tmp_path / "base.hint.pt"), sys.getrecursionlimit()
+    (deep,) = (p for title, p in planted(base, tmp_path, tmp_path / "canary") if title == "depth without end")
+    sys.setrecursionlimit(200_000)
+    try:
+        with pytest.raises(DataError, match="nested more deeply than any model"):
+            read_checked(deep)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_operators_are_checked_once_more_as_torch_understood_them(tmp_path, monkeypatch):

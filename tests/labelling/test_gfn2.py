@@ -214,4 +214,4 @@ def test_without_tblite_the_extra_is_named():
         "from hint_plugin.labelling import make_engine\nmake_engine('gfn2-xtb')"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert MissingDependencyError.__name__ in result.stderr and "hint-mlip[label]" in result.stderr
+    assert MissingDependencyError.__name__ in result.stderr and "pip install '.[label]'" in result.stderr
