@@ -131,10 +131,13 @@ def _write(source: Path, target: Path) -> None:
     """A whole file or none, with the permissions of the source."""
     if target.is_dir() and not target.is_symlink():
         raise OptionsError(f"{target} is a folder; wanted a file there. Choose another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        shutil.copy(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copy(source, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OptionsError(f"{target} cannot be written ({error.strerror}). Name another folder") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,37 @@ def test_refused(forces, tmp_path):
         conductivity(tmp_path)
     with pytest.raises(DataError, match=r"imaginary modes: .*no phonons that carry heat"):
         conductivity(bulk("Cu", "bcc", a=2.87), EMT(), supercell=3, mesh=6.0)
+
+
+@pytest.mark.parametrize(
+    "change, own, words",
+    [
+        (lambda fc3: fc3 * 1.01, True, "fc3.hdf5 is not the file that hint cubic wrote"),
+        (lambda fc3: np.where(np.arange(fc3.size).reshape(fc3.shape) == 5, np.nan, fc3), False, "NaN"),
+        (lambda fc3: np.random.default_rng(0).normal(size=fc3.shape), False, "a translation of all atoms"),
+        (lambda fc3: 0.0 * fc3, False, "a translation of all atoms"),
+    ],
+)
+def test_constants_that_cannot_be(forces, tmp_path, change, own, words):
+    """Changed after `hint cubic` wrote them, or of a program that says nothing of them."""
+    folder = shutil.copytree(forces, tmp_path / "changed")
+    with h5py.File(folder / "fc3.hdf5", "r+") as handle:
+        handle["fc3"][...] = change(handle["fc3"][...])
+    if not own:
+        (folder / "cubic.json").unlink()
+    with pytest.raises(DataError, match=words):
+        conductivity(folder, mesh=6.0)
+
+
+def test_gamma_alone_is_no_mesh(forces):
+    with pytest.raises(OptionsError, match="is one q point here, Gamma"):
+        conductivity(forces, mesh=1.0)
+
+
+def test_nothing_that_conducts_is_said():
+    found = result_of(made(0.0))
+    assert any("kappa is 0 at 100, 300 K" in note for note in found.notes)
+    assert found.as_dict()["half_of_kappa"]["below_frequency"] is None
 
 
 def test_modes_are_written_in_phono3pys_units(tmp_path):

@@ -190,10 +190,34 @@ def test_frames_of_two_molecules_are_told(tmp_path):
     """Nothing is computed; the frame and the difference are named."""
     broken = butane(180)
     broken.positions[-1] += 2.0
-    for other, words in ((broken, "broken"), (molecule("CH4"), "and not"), (ethanol(180), "and not")):
+    ion, heavy = butane(60), butane(60)
+    ion.info |= {"charge": 1, "spin": 2}
+    heavy.set_masses([2.014 if k == len(heavy) - 1 else m for k, m in enumerate(heavy.get_masses())])
+    for other, words in (
+        *((broken, "broken"), (molecule("CH4"), "and not"), (ethanol(180), "and not")),
+        *((ion, r"it has charge \+1 and multiplicity 2, and not \+0 and 1"), (heavy, "other isotopes")),
+    ):
         write_frames(tmp_path / "mix.xyz", [butane(180), other])
         with pytest.raises(DataError, match=f"mix-1 is not the same molecule as mix-0: .*{words}"):
             thermo(tmp_path / "mix.xyz", "gfn2-xtb", ensemble=True)
+
+
+def test_isotopes_may_change_places_where_atoms_are_alike():
+    """HDO is HOD; CH3OD is not CH2DOH."""
+    water, methanol = molecule("H2O"), molecule("CH3OH")
+
+    def with_deuterium(atoms, k):
+        atoms = atoms.copy()
+        atoms.set_masses([2.014 if i == k else m for i, m in enumerate(atoms.get_masses())])
+        return atoms
+
+    assert difference(with_deuterium(water, 1), with_deuterium(water, 2)) == ""
+    hydroxyl = next(k for k in range(2, 6) if methanol.get_distance(1, k) < 1.1)
+    methyl = [k for k in range(2, 6) if k != hydroxyl]
+    assert difference(with_deuterium(methanol, methyl[0]), with_deuterium(methanol, methyl[1])) == ""
+    assert "other isotopes" in difference(
+        with_deuterium(methanol, methyl[0]), with_deuterium(methanol, hydroxyl)
+    )
 
 
 def test_options_that_do_not_go_together():

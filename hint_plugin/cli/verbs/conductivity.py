@@ -1,6 +1,7 @@
 """`hint conductivity STRUCTURE -o DIR`: lattice thermal conductivity of a crystal."""
 
 from enum import Enum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,10 +151,11 @@ def _show(found: Any) -> None:
     title = f"{found.name}: thermal conductivity, W/m/K; the last columns are parts of the finest mesh"
     show((*columns, *(name for name, _ in parts)), rows, left=0, title=title)
     frequency, path = found.half()
-    typer.echo(
-        f"at {found.temperature:g} K half of it is carried below {frequency:.0f} cm^-1, "
-        f"and by mean free paths below {path:.3g} micrometres"
-    )
+    if isfinite(frequency) and isfinite(path):
+        typer.echo(
+            f"at {found.temperature:g} K half of it is carried below {frequency:.0f} cm^-1, "
+            f"and by mean free paths below {path:.3g} micrometres"
+        )
     if found.convergence is not None:
         typer.echo(f"the last two meshes differ by {100 * found.convergence:.1f} %")
     for row in found.errors:

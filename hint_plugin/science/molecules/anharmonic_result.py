@@ -93,7 +93,12 @@ class AnharmonicResult:
                 f"{len(self.levels.unresolved)} overtones and combinations are deperturbed and no more: too "
                 "many states resonate with them"
             )
-        if self._two_degenerate():
+        if self._sets_of_degenerate():
+            found.append(
+                "levels with two quanta of degenerate modes can change by some cm^-1 when the molecule is "
+                "turned, as the axes of the modes decide which couplings count as resonances"
+            )
+        if self._sets_of_degenerate() > 1:
             found.append(
                 "combinations of two different degenerate modes are not split: that takes quartic constants "
                 "of four different modes, which are not computed"
@@ -105,10 +110,10 @@ class AnharmonicResult:
             )
         return found
 
-    def _two_degenerate(self) -> bool:
-        """Whether there are two sets of degenerate modes."""
+    def _sets_of_degenerate(self) -> int:
+        """How many sets of degenerate modes there are."""
         groups = degenerate_sets(self.levels.field.frequencies)
-        return bool((np.bincount(groups) > 1).sum() > 1)
+        return int((np.bincount(groups) > 1).sum())
 
 
 def constants_as_dict(levels: Anharmonic, atoms: Atoms) -> dict[str, Any]:

@@ -104,6 +104,15 @@ def _classes(kinds: NDArray, bonded: NDArray) -> NDArray:
     return found
 
 
+def _isotopes(atoms: Atoms, bonded: NDArray) -> list[int]:
+    """A number for each atom by element and mass, its own and those around it, farther; sorted."""
+    found = [hash((int(z), round(1000 * m))) for z, m in zip(atoms.numbers, atoms.get_masses(), strict=True)]
+    for _ in range(len(found)):
+        near = [sorted(found[k] for k in np.flatnonzero(row)) for row in bonded]
+        found = [hash((one, *others)) for one, others in zip(found, near, strict=True)]
+    return sorted(found)
+
+
 def difference(reference: Atoms, other: Atoms) -> str:
     """What makes `other` no conformer of `reference`, in words; "" for one: elements in the same order,
     bonds, configuration (or its mirror image). Double bonds are not looked at: E and Z are told apart by
@@ -111,6 +120,8 @@ def difference(reference: Atoms, other: Atoms) -> str:
     if words := molecule_difference(reference, other):
         return words
     bonded = bonds(reference)
+    if _isotopes(reference, bonded) != _isotopes(other, bonded):
+        return "it has other isotopes (masses), or has them at other places"
     mine, theirs = configuration(reference, bonded), configuration(other, bonded)
     if theirs.centres in (mine.centres, mine.mirrored.centres):
         return ""
@@ -186,6 +197,8 @@ def make_conformers(
                 f"{atoms.symbols}: RDKit finds no bonds that fit its geometry and the charge {charge:+d} "
                 f"({reason}). {instead}, or state the charge (--charge, or charge=... in the comment line)"
             ) from None
+        if (pieces := len(chem.GetMolFrags(molecule))) > 1:
+            raise DataError(f"{atoms.symbols}: {pieces} molecules, which RDKit would put anywhere. {instead}")
         options = geometry.ETKDGv3()
         options.randomSeed = seed + 1  # of 0 it makes the same geometry each time
         numbers = list(geometry.EmbedMultipleConfs(molecule, count, options))

@@ -97,7 +97,7 @@ def groups_of(
     if asked.count is None:
         groups = [Group(name, frames) for name, frames in named_groups(inputs)]
         for group in groups:
-            _check_one_molecule(group)
+            _check_one_molecule(group, charge, spin)
         return groups
     found = []
     for name, atoms in named_frames(inputs):
@@ -116,12 +116,20 @@ def _check_free(name: str, atoms: Atoms) -> None:
         raise DataError(f"{name}: atoms are held; wanted a free molecule: an ensemble is one of a gas")
 
 
-def _check_one_molecule(group: Group) -> None:
+def _check_one_molecule(group: Group, charge: int, spin: int | None) -> None:
     for name, atoms in group.frames:
         _check_free(name, atoms)
     first = group.frames[0][0]
+    electrons = charge_and_multiplicity(group.reference, charge, spin)
     for name, atoms in group.frames[1:]:
-        if words := difference(group.reference, atoms):
+        words = difference(group.reference, atoms)
+        mine = charge_and_multiplicity(atoms, charge, spin)
+        if not words and mine != electrons:
+            words = (
+                f"it has charge {mine[0]:+d} and multiplicity {mine[1]}, and not {electrons[0]:+d} and "
+                f"{electrons[1]}"
+            )
+        if words:
             raise DataError(
                 f"{name} is not the same molecule as {first}: {words}. With --ensemble all frames of a "
                 "file are conformers of one molecule; give other molecules files of their own"

@@ -150,6 +150,8 @@ def thermo(
     options = None if hindered is None else as_hindered(hindered)
     asked.pop("hindered")
     asked |= {} if options is None else {"hindered": asdict(options)}
+    if temperature <= 0 or pressure <= 0:
+        raise OptionsError(f"{temperature:g} K and {pressure:g} Pa; wanted numbers above 0")
     molecules = given(inputs)
     groups = [] if wanted is None else groups_of(molecules, wanted, charge, spin)
     frames = None if wanted is None else [frame for group in groups for frame in group.frames]

@@ -70,6 +70,12 @@ class Conductivity:
     def notes(self) -> list[str]:
         """What a reader of the numbers has to know."""
         found = [*self.force_notes]
+        nothing = self.finest.temperatures[_mean(self.finest.total) <= 0]
+        if len(nothing):
+            found.append(
+                f"kappa is 0 at {', '.join(f'{t:g}' for t in nothing)} K: no mode of this mesh is excited "
+                "there, or none is scattered. Give higher temperatures or finer meshes"
+            )
         change = self.convergence
         if change is None:
             found.append("one mesh alone: how far kappa is from that of a dense mesh is not known")
@@ -94,7 +100,8 @@ class Conductivity:
             self.finest.by_frequency(self.temperature, 2000),
             self.finest.by_mean_free_path(self.temperature, 2000),
         ):
-            half = np.flatnonzero(kappa >= 0.5 * kappa[-1])[:1] if len(kappa) else np.zeros(0, dtype=int)
+            some = len(kappa) > 0 and kappa[-1] > 0
+            half = np.flatnonzero(kappa >= 0.5 * kappa[-1])[:1] if some else np.zeros(0, dtype=int)
             found.append(float(x[half[0]]) if len(half) else float("nan"))
         return found[0], found[1]
 
@@ -111,8 +118,8 @@ class Conductivity:
             "converged": None if self.convergence is None else self.complete,
             "half_of_kappa": {
                 "temperature": self.temperature,
-                "below_frequency": frequency,
-                "below_mean_free_path": path,
+                "below_frequency": None if np.isnan(frequency) else frequency,
+                "below_mean_free_path": None if np.isnan(path) else path,
             },
             **({} if not self.errors else {"errors": [dict(row) for row in self.errors]}),
             "compared_on": None if self.compared is None else list(self.compared),

@@ -9,6 +9,7 @@ permutations.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hint_plugin.data.file_io import replacing
+from hint_plugin.data.file_io import file_sha256, replacing
 from hint_plugin.data.structures.unit_cell import quiet
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
@@ -134,6 +135,7 @@ def read_phono3py(folder: Path, born: str | Path | None = None) -> Any:
     if found.fc2 is None or found.fc3 is None:
         missing = "fc3.hdf5" if found.fc3 is None else "fc2.hdf5"
         raise DataError(f"{folder}: no {missing}, and no forces to make it of")
+    _check_constants(found, folder)
     if born is not None:
         from phonopy.file_IO import parse_BORN
 
@@ -142,6 +144,47 @@ def read_phono3py(folder: Path, born: str | Path | None = None) -> Any:
     elif yaml.nac_params is not None:
         found.nac_params = yaml.nac_params
     return found
+
+
+LARGEST_DRIFT = 0.2  #: of a sum over atoms that has to vanish, relative to the largest constant
+
+
+def _check_constants(crystal: Any, folder: Path) -> None:
+    """Are they numbers, do they belong together, do translations change nothing? Raises DataError.
+
+    sum over k of Phi_ijk = 0, as a translation of all atoms changes no force. Constants of other programs are
+    often not symmetrised, and break it by some per cent.
+    """
+    kept = _kept_hashes(folder)
+    for name in ("fc2.hdf5", "fc3.hdf5"):
+        if name in kept and (folder / name).is_file() and file_sha256(folder / name) != kept[name]:
+            raise DataError(
+                f"{folder / name} is not the file that hint cubic wrote there (cubic.json has its hash). Run "
+                "hint cubic again, or take cubic.json away if you mean these constants"
+            )
+    for order, constants in ((2, crystal.fc2), (3, crystal.fc3)):
+        values = np.asarray(constants)
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"{folder}: fc{order} has {np.count_nonzero(~np.isfinite(values))} numbers that are NaN or "
+                "infinite. Compute the force constants again"
+            )
+        largest = float(np.abs(values).max())
+        drift = float(np.abs(values.sum(axis=order - 1)).max())
+        if largest == 0 or drift > LARGEST_DRIFT * largest:
+            raise DataError(
+                f"{folder}: a translation of all atoms changes forces: the constants of order {order} add up "
+                f"to {drift:.3g}, and the largest of them is {largest:.3g} eV/A^{order}. These are no force "
+                "constants of this crystal; compute them again"
+            )
+
+
+def _kept_hashes(folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads((folder / "cubic.json").read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hint_plugin.data.file_io import files_of, remove_earlier, write_csv, write_json
+from hint_plugin.data.file_io import file_sha256, files_of, remove_earlier, write_csv, write_json
 from hint_plugin.science.phonons.cubic_constants import CubicChecks
 from hint_plugin.science.phonons.cubic_files import write_phono3py, write_shengbte
 from hint_plugin.science.phonons.force_constants import FORCE_TOLERANCE
@@ -58,10 +58,11 @@ class CubicResult:
         if outside := self.about.get("outside_training"):
             found.append(f"the crystal is outside of what the model was trained on: {outside}")
         if self.checks.foretold > FORETOLD_WELL:
-            why = "the cutoff is short" if self.about["cutoff"] else "the differences are not accurate"
+            why = "the cutoff is short, " if self.about["cutoff"] else ""
             found.append(
                 f"a third derivative that the fit has not seen is foretold with an error of "
-                f"{100 * self.checks.foretold:.1f} %: {why}, or the crystal is not at rest"
+                f"{100 * self.checks.foretold:.1f} %: {why}--step is too large or too small for the "
+                "differences, or the crystal is not at rest"
             )
         return found + self._shengbte
 
@@ -107,4 +108,5 @@ class CubicResult:
         why = write_shengbte(self.crystal, folder / "shengbte")
         self._shengbte[:] = [why] if why else []
         write_csv(folder / "reach.csv", self.reach())
-        write_json(folder / "cubic.json", self.as_dict())
+        hashes = {name: file_sha256(folder / name) for name in ("fc2.hdf5", "fc3.hdf5")}
+        write_json(folder / "cubic.json", {**self.as_dict(), "sha256": hashes})

@@ -147,6 +147,11 @@ def conductivity(
             forces = Forces(found.crystal, tuple(found.notes), _name(structure))
             kept.add(_FORCE_CONSTANTS, {"notes": list(found.notes)})
         numbers = _numbers(forces.crystal, lengths, theirs)
+        if max(numbers[-1]) == 1:
+            raise OptionsError(
+                f"--mesh {lengths[-1]:g} A is one q point here, Gamma, where no wave carries heat; "
+                "wanted a larger number, as 30"
+            )
         _refuse_imaginary(forces.crystal, numbers[-1])
         options = {
             "direct": solution == "direct", "isotopes": isotopes, "wigner": wigner, "boundary": boundary
