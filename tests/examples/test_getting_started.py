@@ -21,7 +21,7 @@ TEXT = (ROOT / "docs" / "getting-started.md").read_text()
 SHORTER = {
     "--copies 2 ": "--copies 1 ",
     "--copies 12 ": "--copies 2 ",
-    "--max_num_epochs 60": "--max_num_epochs 4",
+    "--max_num_epochs 120": "--max_num_epochs 4",
 }
 """What the test does less of; the rest is run as it stands."""
 
