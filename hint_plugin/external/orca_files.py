@@ -73,7 +73,8 @@ def _read_xyz(path: Path) -> tuple[list[str], list[float]]:
         elements = [atom[0] for atom in atoms]
         positions = [float(word) for atom in atoms for word in atom[1:4]]
     except (IndexError, ValueError) as error:
-        raise DataError(f"{path} is no .xyz ({error}); wanted atoms, a comment, then symbol x y z") from error
+        why = "it ends too early" if isinstance(error, IndexError) else str(error)
+        raise DataError(f"{path} is no .xyz ({why}); wanted atoms, a comment, then symbol x y z") from error
     if count < 1 or len(positions) != 3 * count:
         raise DataError(f"{path} has {len(atoms)} atoms, and its first line says {count}. Is it cut short?")
     return elements, positions

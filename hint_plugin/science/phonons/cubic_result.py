@@ -55,6 +55,12 @@ class CubicResult:
             found.append(note)
         if (force := self.about["largest_force"]) > FORCE_TOLERANCE:
             found.append(f"not at rest: {force:.3f} eV/A on an atom; --relax goes on")
+        half = 0.5 * float((1 / np.linalg.norm(np.linalg.inv(self.crystal.supercell.cell), axis=0)).min())
+        if self.about["cutoff"] and self.about["cutoff"] > half + 1e-3:
+            found.append(
+                f"the cutoff of {self.about['cutoff']:g} A is more than half of the supercell's width "
+                f"({half:.2f} A): constants of atoms farther apart are those of their images, too"
+            )
         if outside := self.about.get("outside_training"):
             found.append(f"the crystal is outside of what the model was trained on: {outside}")
         if self.checks.foretold > FORETOLD_WELL:
