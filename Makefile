@@ -113,7 +113,7 @@ demo-nequip: ## The same with NequIP: train with and without Hessians, compare
 	else $(MAKE) --no-print-directory env VENV=.venv-nequip EXTRAS=$(NEQUIP_DEMO_EXTRAS) APT_PACKAGES="g++ make"; fi
 	@$(ONE_THREAD) .venv-nequip/bin/python examples/demo_nequip.py
 
-test: lint test-mace test-nequip ## All checks, and the tests that a change must pass (half an hour on two cores)
+test: lint test-mace test-nequip ## All checks, and the tests that a change must pass (twenty minutes on two cores)
 
 test-all: ## The same, with the tests that are marked long
 	@$(MAKE) --no-print-directory test TESTS="long or not long"

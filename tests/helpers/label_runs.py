@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -56,6 +57,20 @@ def start_hint(folder: Path, *arguments: object, own: bool = False, **environmen
     )
     line = [sys.executable, "-c", code, *arguments] if own else ["hint", *arguments]
     return warm.start(line, cwd=folder, env=os.environ | environment, own=own)
+
+
+def kill(process: Process, journal: Path) -> None:
+    """SIGKILL; returns when nobody holds the journal any more, as workers that are forks do until they die."""
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 60
+    with open(journal, "rb") as handle:
+        while time.monotonic() < deadline:
+            try:
+                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.01)
+    raise TimeoutError(f"{journal} is held by somebody")
 
 
 def wait_for_results(journal: Path, at_least: int) -> None:

@@ -15,7 +15,16 @@ from ase.build import molecule
 
 pytest.importorskip("tblite", reason="needs tblite: pip install '.[label]'")
 
-from label_runs import make_input, numbers, of_run, same_labels, start, wait_for_results, wait_until_gone
+from label_runs import (
+    kill,
+    make_input,
+    numbers,
+    of_run,
+    same_labels,
+    start,
+    wait_for_results,
+    wait_until_gone,
+)
 from worker_setups import setup_broken, setup_dead, setup_fragile
 
 from hint_plugin.data import read_frames, read_label, write_frames
@@ -100,8 +109,7 @@ def test_killed_at_any_moment(tmp_path):
         process = start(tmp_path, "--jobs", "2")
         wait_for_results(journal, done + rng.randint(0, 6))
         time.sleep(rng.random() * 0.3)
-        process.kill()
-        process.communicate()
+        kill(process, journal)
         assert not (tmp_path / "out.xyz").exists()
         done = journal.read_bytes().count(b"\n") - 1
     process = start(tmp_path, "--jobs", "2")
@@ -139,8 +147,7 @@ def test_another_run_does_not_resume(tmp_path):
     wait_for_results(journal, 3)
     with pytest.raises(OptionsError, match="another hint label"):
         run_labelling([tmp_path / "in.xyz"], out)
-    process.kill()
-    process.communicate()
+    kill(process, journal)
     before = journal.read_bytes()
     with pytest.raises(OptionsError, match=r"charge: 0 then, 1 now.*--restart"):
         run_labelling([tmp_path / "in.xyz"], out, LabelSettings(charge=1))
