@@ -60,7 +60,7 @@ def start_hint(folder: Path, *arguments: object, own: bool = False, **environmen
 
 
 def kill(process: Process, journal: Path) -> None:
-    """SIGKILL; returns when nobody holds the journal any more, as workers that are forks do until they die."""
+    """SIGKILL; returns when nobody holds the journal any more: workers that are forks do until they die."""
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 60
