@@ -528,6 +528,9 @@ def test_the_error_of_the_model():
 
     said = model_error(pretrained.path_of("alphanet-gfn2"), "AlphaNet", 3, 300.0)
     assert said["known"] and said["level"] == "GFN2-xTB" and "meV per atom" in said["said"]
+    assert said["outside_training"] and "has seen molecules of 4 to 12 atoms, and this" in said["said"]
+    inside = model_error(pretrained.path_of("alphanet-gfn2"), "AlphaNet", 7, 300.0)
+    assert not inside["outside_training"] and inside["said"].startswith("the card of")
     assert "is not known here" in model_error(None, "GFN2-xTB", 3, 300.0)["said"]
     other = model_error(Path(__file__).parents[1] / "data" / "pair.hint.pt", "pair", 3, 300.0)
     assert not other["known"] and "has no card" in other["said"] and "verification" in other

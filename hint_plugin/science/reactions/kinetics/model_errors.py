@@ -27,8 +27,8 @@ def model_error(model: Path | None, method: str, atoms: int, temperature: float)
         temperature: K, at which the effect on k is told.
 
     Returns:
-        `known`: whether there is a card; `card`, `level` and `errors` if so; `verification` of an artifact;
-        `said`.
+        `known`: whether there is a card; `card`, `level`, `errors` and `outside_training` (by the number of
+        atoms) if so; `verification` of an artifact; `said`.
     """
     if model is None:
         said = f"the error of {method} for this barrier is not known here. {_rule(temperature)}"
@@ -54,6 +54,13 @@ def model_error(model: Path | None, method: str, atoms: int, temperature: float)
         f"{each * atoms:.2f} eV in the barrier would be a factor of {factor:.2g} in k at {temperature:g} K. "
         f"The error of {card['level']} itself comes on top and is not known here"
     )
+    fewest, most = card.get("training", {}).get("atoms") or (1, np.inf)
+    found["outside_training"] = not fewest <= atoms <= most
+    if found["outside_training"]:
+        found["said"] = (
+            f"the model has seen molecules of {fewest} to {most} atoms, and this reaction has {atoms}: its "
+            f"errors can be many times those of the card. {found['said']}"
+        )
     return found
 
 
