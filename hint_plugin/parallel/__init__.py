@@ -12,6 +12,7 @@ from hint_plugin.parallel.over_structures import (
     StructureWork,
     go_over,
     journal_for_now,
+    journal_in,
 )
 from hint_plugin.parallel.spread import Spread
 
@@ -24,6 +25,7 @@ __all__ = [
     "StructureWork",
     "go_over",
     "journal_for_now",
+    "journal_in",
     "journal_of",
     "keep",
 ]

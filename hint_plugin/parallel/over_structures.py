@@ -94,6 +94,17 @@ def journal_for_now() -> Iterator[Path]:
 
 
 @contextmanager
+def journal_in(folder: Path | None, verb: str) -> Iterator[Path]:
+    """The journal of a run in its folder, which is made; without a folder, a `journal_for_now`."""
+    if folder is None:
+        with journal_for_now() as journal:
+            yield journal
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield journal_of(folder, verb)
+
+
+@contextmanager
 def go_over(
     structures: Sequence[tuple[str, Atoms]],
     setup: Callable[[], StructureWork],

@@ -17,7 +17,17 @@ from hint_plugin.cli.support.potential_options import (
     potential_of,
 )
 from hint_plugin.cli.support.run_options import Jobs, Parsl, Restart
-from hint_plugin.cli.verbs.cubic import Born, HowThird, Method, PairCutoff, PhononSupercell, Relax
+from hint_plugin.cli.verbs.cubic import (
+    Born,
+    HowThird,
+    LargestForce,
+    Method,
+    PairCutoff,
+    PhononSupercell,
+    Precision,
+    Relax,
+    Step,
+)
 from hint_plugin.cli.verbs.phonons import Relaxation, Supercell, supercell_of
 
 TEMPERATURES = [100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0]
@@ -65,13 +75,11 @@ def conductivity(
     phonon_supercell: PhononSupercell = None,
     cutoff: PairCutoff = None,
     relax: Relax = Relaxation.no,
-    fmax: Annotated[float, typer.Option(min=0, help="Largest force after --relax, in eV/A.")] = 1e-3,
+    fmax: LargestForce = 1e-3,
     method: HowThird = Method.best,
-    step: Annotated[
-        float | None, typer.Option(help="A, of differences: 0.001 (products) or 0.01 (forces) by default.")
-    ] = None,
+    step: Step = None,
     born: Born = None,
-    precision: Annotated[float, typer.Option(help="Tolerance of the symmetry, in A.")] = 1e-5,
+    precision: Precision = 1e-5,
     device: Device = "cpu",
     jobs: Jobs = 1,
     parsl: Parsl = None,

@@ -47,6 +47,11 @@ HowThird = Annotated[
         help="exact: a third differentiation; products: differences of Hv; forces; best: the first possible.",
     ),
 ]
+LargestForce = Annotated[float, typer.Option(min=0, help="Largest force after --relax, in eV/A.")]
+Step = Annotated[
+    float | None, typer.Option(help="A, of differences: 0.001 (products) or 0.01 (forces) by default.")
+]
+Precision = Annotated[float, typer.Option(help="Tolerance of the symmetry, in A.")]
 Born = Annotated[Path | None, typer.Option(help="BORN file of phonopy; it splits modes at Gamma.")]
 
 
@@ -60,13 +65,11 @@ def cubic(
     phonon_supercell: PhononSupercell = None,
     cutoff: PairCutoff = None,
     relax: Relax = Relaxation.no,
-    fmax: Annotated[float, typer.Option(min=0, help="Largest force after --relax, in eV/A.")] = 1e-3,
+    fmax: LargestForce = 1e-3,
     method: HowThird = Method.best,
-    step: Annotated[
-        float | None, typer.Option(help="A, of differences: 0.001 (products) or 0.01 (forces) by default.")
-    ] = None,
+    step: Step = None,
     born: Born = None,
-    precision: Annotated[float, typer.Option(help="Tolerance of the symmetry, in A.")] = 1e-5,
+    precision: Precision = 1e-5,
     device: Device = "cpu",
     jobs: Jobs = 1,
     parsl: Parsl = None,

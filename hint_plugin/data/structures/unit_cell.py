@@ -178,3 +178,8 @@ def given_crystal(structure: Atoms | str | Path, layers: bool = False) -> Atoms:
 def name_of(structure: Atoms | str | Path) -> str:
     """Of a file its path, of atoms their formula."""
     return str(structure.symbols) if isinstance(structure, Atoms) else str(structure)
+
+
+def short_name_of(structure: Atoms | str | Path) -> str:
+    """Of a file its name without folder and suffix, of atoms their formula."""
+    return str(structure.symbols) if isinstance(structure, Atoms) else Path(structure).stem

@@ -22,7 +22,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.core.point_group import is_linear, partners, rotations_onto
-from hint_plugin.data.structures.bonds import bonds
+from hint_plugin.data.structures.bonds import bonds, environments
 from hint_plugin.data.structures.electrons import ELECTRON_INFO
 from hint_plugin.errors import DataError
 from hint_plugin.optional import load
@@ -74,7 +74,7 @@ def configuration(atoms: Atoms, bonded: NDArray | None = None) -> Configuration:
             to be the same.
     """
     bonded = bonds(atoms) if bonded is None else bonded
-    kinds = _classes(kinds_of(atoms), bonded)
+    kinds = _environments(atoms, bonded)
     found: Counter[tuple[int, int]] = Counter()
     for centre, row in enumerate(bonded):
         near = np.flatnonzero(row)
@@ -89,28 +89,10 @@ def configuration(atoms: Atoms, bonded: NDArray | None = None) -> Configuration:
     return Configuration(found)
 
 
-def _classes(kinds: NDArray, bonded: NDArray) -> NDArray:
-    """[N]: atoms that the graph of the bonds tells apart, by their neighbours, and those of these, ..."""
-    found = np.asarray(kinds)
-    for _ in range(len(kinds)):
-        around = [
-            (int(found[k]), *sorted(found[np.flatnonzero(bonded[k])].tolist())) for k in range(len(found))
-        ]
-        names = {name: number for number, name in enumerate(sorted(set(around)))}
-        finer = np.array([names[name] for name in around])
-        if len(names) == len(set(found.tolist())):
-            return finer
-        found = finer
-    return found
-
-
-def _isotopes(atoms: Atoms, bonded: NDArray) -> list[int]:
-    """A number for each atom by element and mass, its own and those around it, farther; sorted."""
-    found = [hash((int(z), round(1000 * m))) for z, m in zip(atoms.numbers, atoms.get_masses(), strict=True)]
-    for _ in range(len(found)):
-        near = [sorted(found[k] for k in np.flatnonzero(row)) for row in bonded]
-        found = [hash((one, *others)) for one, others in zip(found, near, strict=True)]
-    return sorted(found)
+def _environments(atoms: Atoms, bonded: NDArray) -> NDArray:
+    """[N]: what the graph of the bonds tells apart, by element and mass."""
+    pairs = zip(atoms.numbers.tolist(), atoms.get_masses().tolist(), strict=True)
+    return environments([hash((z, round(1000 * mass))) for z, mass in pairs], bonded)
 
 
 def difference(reference: Atoms, other: Atoms) -> str:
@@ -120,7 +102,7 @@ def difference(reference: Atoms, other: Atoms) -> str:
     if words := molecule_difference(reference, other):
         return words
     bonded = bonds(reference)
-    if _isotopes(reference, bonded) != _isotopes(other, bonded):
+    if sorted(_environments(reference, bonded)) != sorted(_environments(other, bonded)):
         return "it has other isotopes (masses), or has them at other places"
     mine, theirs = configuration(reference, bonded), configuration(other, bonded)
     if theirs.centres in (mine.centres, mine.mirrored.centres):

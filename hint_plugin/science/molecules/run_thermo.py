@@ -34,7 +34,7 @@ from hint_plugin.science.molecules.molecule_inputs import Inputs, given
 from hint_plugin.science.molecules.over_molecules import each_molecule, say_at_the_end
 from hint_plugin.science.molecules.population_figure import plot_populations
 from hint_plugin.science.molecules.remarks import how_many_are_not, remarks_of
-from hint_plugin.science.molecules.thermochemistry import Thermochemistry, thermochemistry
+from hint_plugin.science.molecules.thermochemistry import Thermochemistry, check_conditions, thermochemistry
 from hint_plugin.settings import parse_options, parse_pairs
 
 COLUMNS = (
@@ -150,8 +150,7 @@ def thermo(
     options = None if hindered is None else as_hindered(hindered)
     asked.pop("hindered")
     asked |= {} if options is None else {"hindered": asdict(options)}
-    if temperature <= 0 or pressure <= 0:
-        raise OptionsError(f"{temperature:g} K and {pressure:g} Pa; wanted numbers above 0")
+    check_conditions(temperature, pressure)
     molecules = given(inputs)
     groups = [] if wanted is None else groups_of(molecules, wanted, charge, spin)
     frames = None if wanted is None else [frame for group in groups for frame in group.frames]

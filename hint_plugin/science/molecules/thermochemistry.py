@@ -140,9 +140,14 @@ def thermochemistry(
     )
 
 
-def _check(temperature: float, pressure: float, symmetry_number: int | None, multiplicity: int) -> None:
+def check_conditions(temperature: float, pressure: float) -> None:
+    """Raises OptionsError: K and Pa that are not above 0."""
     if temperature <= 0 or pressure <= 0:
         raise OptionsError(f"{temperature} K and {pressure} Pa; wanted numbers above 0")
+
+
+def _check(temperature: float, pressure: float, symmetry_number: int | None, multiplicity: int) -> None:
+    check_conditions(temperature, pressure)
     if multiplicity < 1 or (symmetry_number is not None and symmetry_number < 1):
         raise OptionsError(
             f"multiplicity {multiplicity}, symmetry number {symmetry_number}; wanted at least 1"

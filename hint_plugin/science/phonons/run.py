@@ -12,7 +12,14 @@ from ase import Atoms
 
 from hint_plugin.data import read_frames
 from hint_plugin.data.outputs import a_folder
-from hint_plugin.data.structures.unit_cell import check_crystal, given_crystal, name_of, quiet, to_ase
+from hint_plugin.data.structures.unit_cell import (
+    check_crystal,
+    given_crystal,
+    name_of,
+    quiet,
+    short_name_of,
+    to_ase,
+)
 from hint_plugin.errors import OptionsError
 from hint_plugin.potentials.extrapolation import in_one_sentence, outside_training, told_by_the_run
 from hint_plugin.potentials.on_demand import PotentialSpec
@@ -131,7 +138,7 @@ def phonons(
         bands = band_structure(phonon, band_path(phonon, points, layer_axis(atoms)), group_velocities=True)
         say("sums over the Brillouin zone")
         result = PhononResult(
-            name=_stem(structure),
+            name=short_name_of(structure),
             phonon=phonon,
             bands=bands,
             density=density_of_states(phonon, mesh),
@@ -204,7 +211,7 @@ def double_well(
     named = [name for name in (reference, displacement) if isinstance(name, str | Path)]
     files = [structure, *(name for name in named if Path(name).is_file())]
     about = potential_run_provenance(calculator, files)
-    result = DoubleWellResult(_stem(structure), line, found, about, outside=outside)
+    result = DoubleWellResult(short_name_of(structure), line, found, about, outside=outside)
     if reference is not None:
         theirs = _reference_profile(line, reference, reference_option, amplitude, points, say)
         result = replace(result, reference=theirs, errors=compare_profiles(found, theirs))
@@ -215,11 +222,6 @@ def double_well(
 
 def _silent(text: str) -> None:
     """Tells nobody."""
-
-
-def _stem(structure: Structure) -> str:
-    """For the title of a figure."""
-    return str(structure.symbols) if isinstance(structure, Atoms) else Path(structure).stem
 
 
 def _force_constants(

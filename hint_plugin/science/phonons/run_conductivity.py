@@ -18,9 +18,9 @@ from ase import Atoms
 
 from hint_plugin.data.outputs import a_folder, as_path
 from hint_plugin.data.provenance import identity, of_structures
-from hint_plugin.data.structures.unit_cell import given_crystal, name_of, quiet, to_ase
+from hint_plugin.data.structures.unit_cell import given_crystal, name_of, quiet, short_name_of, to_ase
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.parallel import Reported, journal_for_now, journal_of, keep
+from hint_plugin.parallel import Reported, journal_in, keep
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.parallel.journal import Journal
 from hint_plugin.potentials.on_demand import OnDemand
@@ -125,11 +125,7 @@ def conductivity(
     told = {} if potential is None else OnDemand.of(potential, device).asked()
     run = {"verb": "conductivity", **asked, **told, **identity(origin), "folder": str(folder or "")}
     with ExitStack() as stack:
-        if place is None:
-            journal = stack.enter_context(journal_for_now())
-        else:
-            place.mkdir(parents=True, exist_ok=True)
-            journal = journal_of(place, "conductivity")
+        journal = stack.enter_context(journal_in(place, "conductivity"))
         kept = stack.enter_context(
             keep(journal, run, lambda so_far: _stopped(so_far, journal), restart=restart)
         )
@@ -137,14 +133,16 @@ def conductivity(
             formula = to_ase(read.unitcell).symbols.formula.reduce()[0]
             forces = Forces(read, (), str(formula))
         elif place is not None and _FORCE_CONSTANTS in kept:
-            forces = Forces(read_phono3py(place), tuple(kept[_FORCE_CONSTANTS]["notes"]), _name(structure))
+            forces = Forces(
+                read_phono3py(place), tuple(kept[_FORCE_CONSTANTS]["notes"]), short_name_of(structure)
+            )
         else:
             found = cubic(
                 structure, potential, place, supercell=supercell, phonon_supercell=phonon_supercell,
                 cutoff=cutoff, relax=relax, fmax=fmax, method=method, step=step, born=born,
                 precision=precision, device=device, jobs=jobs, parsl=parsl, restart=restart, report=report,
             )  # fmt: skip
-            forces = Forces(found.crystal, tuple(found.notes), _name(structure))
+            forces = Forces(found.crystal, tuple(found.notes), short_name_of(structure))
             kept.add(_FORCE_CONSTANTS, {"notes": list(found.notes)})
         numbers = _numbers(forces.crystal, lengths, theirs)
         if max(numbers[-1]) == 1:
@@ -235,10 +233,6 @@ def _a_file(reference: str | Path | None) -> Path | None:
         return None
     path = Path(reference)
     return path / "modes.hdf5" if path.is_dir() else path
-
-
-def _name(structure: Structure) -> str:
-    return str(structure.symbols) if isinstance(structure, Atoms) else Path(structure).stem
 
 
 def _numbers(

@@ -16,9 +16,16 @@ from ase import Atoms
 
 from hint_plugin.data.outputs import a_folder, as_path
 from hint_plugin.data.provenance import identity, of_structures
-from hint_plugin.data.structures.unit_cell import check_crystal, given_crystal, name_of, quiet, to_ase
+from hint_plugin.data.structures.unit_cell import (
+    check_crystal,
+    given_crystal,
+    name_of,
+    quiet,
+    short_name_of,
+    to_ase,
+)
 from hint_plugin.errors import EngineError, OptionsError
-from hint_plugin.parallel import Reported, Spread, go_over, journal_for_now, journal_of
+from hint_plugin.parallel import Reported, Spread, go_over, journal_in
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.extrapolation import outside_training
 from hint_plugin.potentials.on_demand import OnDemand
@@ -122,11 +129,7 @@ def cubic(
     }
     run = {"verb": "cubic", **asked, **what.asked(), **identity(origin)}
     with ExitStack() as stack:
-        if place is None:
-            journal = stack.enter_context(journal_for_now())
-        else:
-            place.mkdir(parents=True, exist_ok=True)
-            journal = journal_of(place, "cubic")
+        journal = stack.enter_context(journal_in(place, "cubic"))
         with quiet():
             if relax != "no":
                 atoms = relaxed_first(atoms, calculator, relax == "cell", fmax, about, display.say)
@@ -185,7 +188,7 @@ def cubic(
             )
             found = new_phono3py(phonon, repeats, constants)
         result = CubicResult(
-            name=str(atoms.symbols) if isinstance(structure, Atoms) else Path(structure).stem,
+            name=short_name_of(structure),
             crystal=found,
             checks=checks,
             about=about,

@@ -24,9 +24,9 @@ from hint_plugin.data import LabelKeys
 from hint_plugin.data.outputs import a_folder, as_path
 from hint_plugin.data.provenance import identity, of_structures, run_provenance
 from hint_plugin.data.sets.patterns import expand
-from hint_plugin.data.structures.unit_cell import check_crystal, given_crystal, name_of, quiet
+from hint_plugin.data.structures.unit_cell import check_crystal, given_crystal, name_of, quiet, short_name_of
 from hint_plugin.errors import DataError, OptionsError
-from hint_plugin.parallel import Reported, Spread, go_over, journal_for_now, journal_of
+from hint_plugin.parallel import Reported, Spread, go_over, journal_in
 from hint_plugin.parallel.batch import asked_for
 from hint_plugin.potentials.extrapolation import in_one_sentence, told_by_the_run
 from hint_plugin.potentials.on_demand import OnDemand
@@ -149,11 +149,7 @@ def qha(
     work = PhononsAtVolume(what, repeats, relax, fmax, displacement, precision)
     run = {"verb": "qha", **asked, **what.asked(), **identity(origin)}
     with ExitStack() as stack:
-        if place is None:
-            journal = stack.enter_context(journal_for_now())
-        else:
-            place.mkdir(parents=True, exist_ok=True)
-            journal = journal_of(place, "qha")
+        journal = stack.enter_context(journal_in(place, "qha"))
         spread = Spread(jobs, as_path(parsl), restart)
         records = stack.enter_context(go_over(frames, work, journal, run, spread, display, "volumes"))
         display.say("sums over the Brillouin zone")
@@ -250,7 +246,7 @@ def _crystals(given: Sequence[Structure], supercell: Supercell | None, precision
 
 def _names(given: Sequence[Structure]) -> list[str]:
     """What the phases are called: file names without suffixes, or paths where these are the same."""
-    short = [str(one.symbols) if isinstance(one, Atoms) else Path(one).stem for one in given]
+    short = [short_name_of(one) for one in given]
     if len(set(short)) < len(short):
         short = [text if isinstance(one, Atoms) else str(one) for one, text in zip(given, short, strict=True)]
         files = [text for one, text in zip(given, short, strict=True) if not isinstance(one, Atoms)]

@@ -21,7 +21,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hint_plugin.data.labels.ase_energies import with_energy
-from hint_plugin.data.structures.bonds import bonds
+from hint_plugin.data.structures.bonds import bonds, environments
 from hint_plugin.data.structures.constraints import free_coordinates
 from hint_plugin.science.molecules.alignment import rmsd
 from hint_plugin.science.reactions.image_evaluation import ImageEvaluation
@@ -103,13 +103,9 @@ def _orders(molecule: Atoms) -> Iterator[NDArray]:
 
 def has_handedness(molecule: Atoms) -> bool:
     """Whether an atom has four neighbours that all differ, by the bonds and elements around them."""
-    bonded, kinds = bonds(molecule), list(map(str, molecule.numbers))
-    for _ in range(len(molecule)):
-        around = [sorted(kinds[j] for j in np.flatnonzero(row)) for row in bonded]
-        seen = [f"{kind} {','.join(near)}" for kind, near in zip(kinds, around, strict=True)]
-        numbers = {kind: str(k) for k, kind in enumerate(sorted(set(seen)))}
-        kinds = [numbers[kind] for kind in seen]
-    return any(row.sum() == 4 and len({kinds[j] for j in np.flatnonzero(row)}) == 4 for row in bonded)
+    bonded = bonds(molecule)
+    kinds = environments(molecule.numbers, bonded)
+    return any(row.sum() == 4 and len(set(kinds[row].tolist())) == 4 for row in bonded)
 
 
 def _detour(reactant: Atoms, product: Atoms, straight: list[Atoms], number: int) -> list[Atoms]:
